@@ -1,0 +1,113 @@
+"""The temporal knowledge graph as plain arrays: what reading yields and everything else consumes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Granularity = Literal["year", "day"]
+
+#: A date, or an end of an interval, that the data does not know. Smaller than every real time.
+UNKNOWN: int = int(np.iinfo(np.int64).min)
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """Names of entities or relations; the position is the id.
+
+    ``labels[i]`` is a human-readable label, or None where the data set has none (then ``names[i]`` may be an
+    opaque identifier such as a Wikidata Q number).
+    """
+
+    names: tuple[str, ...]
+    labels: tuple[str | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """Facts as five int64 arrays of one length [N].
+
+    ``start`` and ``end`` are inclusive and in units of the graph's granularity: the (possibly negative) year,
+    or the proleptic Gregorian ordinal of the day (``datetime.date.toordinal``). Either may be ``UNKNOWN``;
+    where both are known, start <= end.
+    """
+
+    head: Ints
+    relation: Ints
+    tail: Ints
+    start: Ints
+    end: Ints
+
+    def __len__(self) -> int:
+        return len(self.head)
+
+    def valid_time(self) -> tuple[Ints, Ints]:
+        """The closed interval [lo, hi] in which each fact is taken to hold, both int64 [N].
+
+        A missing end reuses the start and a missing start the end (as in TeRo); a fact without any time holds
+        always: lo is the smallest int64 + 1 and hi the largest.
+        """
+        lo = np.where(self.start == UNKNOWN, self.end, self.start)
+        hi = np.where(self.end == UNKNOWN, self.start, self.end)
+        timeless = lo == UNKNOWN
+        lo = np.where(timeless, UNKNOWN + 1, lo)
+        hi = np.where(timeless, np.iinfo(np.int64).max, hi)
+        return lo, hi
+
+
+@dataclass(frozen=True, eq=False)
+class TemporalGraph:
+    """A data set: vocabularies, three splits and what reading found.
+
+    ``digest`` is the SHA-256 (hex) of everything above that a model could see; ``counts`` holds what the
+    checks counted (``swapped_intervals``, ``missing_ends``, ``duplicates``, ``leaked_test`` ...).
+    """
+
+    name: str
+    granularity: Granularity
+    entities: Vocabulary
+    relations: Vocabulary
+    train: Facts
+    valid: Facts
+    test: Facts
+    digest: str
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def splits(self) -> dict[str, Facts]:
+        return {"train": self.train, "valid": self.valid, "test": self.test}
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """Link-prediction queries (subject, relation, ?, time) as int64 arrays [Q].
+
+    Relations 0..R-1 ask for the tail; R..2R-1 are their reciprocals and ask for the head.
+    """
+
+    subject: Ints
+    relation: Ints
+    answer: Ints
+    start: Ints
+    end: Ints
+
+    def __len__(self) -> int:
+        return len(self.subject)
+
+
+def both_directions(facts: Facts, n_relations: int) -> Queries:
+    """Turn [N] facts into 2N queries: rows 0..N-1 ask for tails, rows N..2N-1 for heads of the same facts."""
+    return Queries(
+        subject=np.concatenate([facts.head, facts.tail]),
+        relation=np.concatenate([facts.relation, facts.relation + n_relations]),
+        answer=np.concatenate([facts.tail, facts.head]),
+        start=np.tile(facts.start, 2),
+        end=np.tile(facts.end, 2),
+    )

@@ -1,0 +1,26 @@
+"""The one error type that means "the user can fix this"."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake that the user can correct.
+
+    Command lines print its text as one line on standard error and exit with code 2. The text says what is
+    wrong, where (file and line number, option, key), and what to do about it.
+    """
+
+
+def nearest(wrong: str, valid: Iterable[str]) -> str:
+    """Return the tail of an error line: the nearest valid name, if any, and all valid names.
+
+    >>> nearest("wikki", ["wiki", "yago"])
+    "did you mean 'wiki'? (one of: wiki, yago)"
+    """
+    names = sorted(valid)
+    close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.5)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"{hint}(one of: {', '.join(names)})"
