@@ -1,0 +1,1 @@
+"""Running studies: spec, cells, cache, pool, trial, store."""
