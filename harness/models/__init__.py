@@ -1,0 +1,11 @@
+"""Backbones: one file each, registered by the name that the command line uses."""
+
+from __future__ import annotations
+
+from harness.models.base import Backbone, Kernel, Recipe, candidate_scores, scores
+from harness.models.ta_distmult import TADistMult
+from harness.models.ttranse import TTransE
+
+BACKBONES: dict[str, type[Backbone]] = {"ttranse": TTransE, "ta-distmult": TADistMult}
+
+__all__ = ["BACKBONES", "Backbone", "Kernel", "Recipe", "TADistMult", "TTransE", "candidate_scores", "scores"]

@@ -5,36 +5,91 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 Kernel = Literal["dot", "l2", "l1"]
 
 
+class Recipe(BaseModel):
+    """The training settings that suit a backbone; a spec may override each of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    optimizer: Literal["adam", "adagrad"]
+    learning_rate: float = Field(gt=0)
+    regularization: float = Field(ge=0)
+
+
 class Backbone(nn.Module):
     """A scorer f(s, r, ?, τ) that factors into a query vector and one vector an entity.
 
-    The score of entity e is ``scale · ⟨q, e⟩`` for kernel ``dot`` and ``-scale · ‖q - e‖`` for ``l2`` and
-    ``l1``, so that ranking, full-vocabulary losses and distillation need to know nothing else of a model.
-    A subclass sets ``kernel`` and ``time_input``, creates ``self.entity`` and implements ``encode``.
+    The score of entity e is ``scale · ⟨q, e⟩`` for kernel ``dot`` and ``-scale · ‖q - e‖`` for ``l2`` and ``l1``, so
+    ranking, full-vocabulary losses and distillation need to know nothing else of a model. A subclass sets the class
+    attributes, creates ``self.entity`` and implements ``encode``.
 
     Relations are 2R in number: r + R is the reciprocal of r and asks for the head.
     """
 
-    #: how ``scores`` compares a query with an entity
-    kernel: ClassVar[Kernel]
+    #: how an entity is compared with a query
+    kernel: Kernel
     #: which view of time ``encode`` reads: classes int64 [B, 2] or calendar tokens int64 [B, L]
     time_input: ClassVar[Literal["classes", "tokens"]]
+    #: training settings by use: a small student and a large teacher want different ones
+    student_recipe: ClassVar[Recipe]
+    teacher_recipe: ClassVar[Recipe]
 
     entity: nn.Embedding
+    relation: nn.Embedding
 
     def encode(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         """Query vectors [B, d] for int64 subject [B], relation [B] and time [B, L]."""
-        raise NotImplementedError
+        return self.encode_vectors(self.entity_table()[subject], self.relation_table()[relation], time)
+
+    def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
+        """Query vectors [B, d] for subject and relation given as *vectors* [B, d], and int64 time [B, L].
+
+        Split from ``encode`` so that L3 can put language-model encodings in the place of both.
+        """
+        raise NotImplementedError(type(self).__name__)
 
     def entity_table(self) -> Tensor:
         """Vectors of all entities [E, d]."""
         return self.entity.weight
 
+    def relation_table(self) -> Tensor:
+        """Vectors of all relations and their reciprocals [2R, d]."""
+        return self.relation.weight
+
     def scale(self) -> Tensor:
         """The positive factor of the scores, a scalar tensor; 1 unless the backbone learns one."""
-        return torch.ones((), device=self.entity.weight.device)
+        return torch.ones((), dtype=self.entity.weight.dtype, device=self.entity.weight.device)
+
+    def penalty(self, query: Tensor, subject: Tensor, answer: Tensor) -> Tensor:
+        """The regulariser of a batch, a scalar before its weight; 0 unless the backbone has one.
+
+        ``query`` [B, d] is what ``encode`` returned, ``subject`` and ``answer`` [B, d] are entity vectors.
+        """
+        return query.new_zeros(())
+
+
+def scores(query: Tensor, table: Tensor, kernel: Kernel, scale: Tensor) -> Tensor:
+    """Scores [B, E] of all rows of ``table`` [E, d] for queries [B, d]."""
+    if kernel == "dot":
+        return scale * (query @ table.T)
+    if kernel == "l1":
+        return -scale * torch.cdist(query, table, p=1.0)
+    # ‖q-e‖² = ‖q‖² + ‖e‖² - 2⟨q,e⟩ turns the distance into a matrix product
+    squared = torch.addmm(table.square().sum(1)[None, :], query, table.T, alpha=-2.0)
+    return -scale * squared.add_(query.square().sum(1)[:, None]).clamp_min_(1e-12).sqrt_()
+
+
+def candidate_scores(model: Backbone, query: Tensor, table: Tensor, ids: Tensor) -> Tensor:
+    """Scores [B, K] of each query's own candidates: ``ids`` int [B, K] are rows of ``table`` [E, d]."""
+    candidates = nn.functional.embedding(ids, table)
+    if model.kernel == "dot":
+        return model.scale() * torch.einsum("bd,bkd->bk", query, candidates)
+    difference = query[:, None, :] - candidates
+    if model.kernel == "l1":
+        return -model.scale() * difference.abs().sum(-1)
+    return -model.scale() * difference.square().sum(-1).clamp_min(1e-12).sqrt()

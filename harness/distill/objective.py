@@ -1,0 +1,58 @@
+"""The loss of a trial: which of L1, L2 and L3 an arm has, and with what weight, in each stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from harness.distill.alignment import ScoreTargets, huber_alignment
+from harness.distill.response import SoftTargets, cross_entropy, soft_cross_entropy
+from harness.distill.semantic import SemanticAdapter, semantic_cross_entropy
+from harness.distill.softmax import log_partition
+from harness.models.base import Backbone, candidate_scores
+from harness.models.batch import QueryTensors
+
+#: (model, batch, positions of the batch's queries in the training set) -> the terms of the loss, weighted, by name
+Objective = Callable[[Backbone, QueryTensors, Tensor], dict[str, Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Distillation:
+    """L = w_hard·CE + w_soft·T²·KL + α·L2 + β·L3 + λ·penalty; a part that is None is left out.
+
+    The undistilled student is the one without any part: cross-entropy with weight 1.
+    """
+
+    hard_weight: float = 1.0
+    regularization: float = 0.0
+    soft: SoftTargets | None = None
+    soft_weight: float = 1.0
+    aligned: ScoreTargets | None = None
+    alpha: float = 0.0
+    delta: float = 1.0
+    adapter: SemanticAdapter | None = None
+    beta: float = 0.0
+
+    def __call__(self, model: Backbone, batch: QueryTensors, index: Tensor) -> dict[str, Tensor]:
+        table, scale = model.entity_table(), model.scale()
+        subject = table[batch.subject]
+        query = model.encode_vectors(subject, model.relation_table()[batch.relation], batch.time)
+        temperatures = (1.0,) if self.soft is None else (1.0, self.soft.temperature)
+        partition = log_partition(query, table, scale, model.kernel, temperatures)
+        gold = candidate_scores(model, query, table, batch.answer[:, None])[:, 0]
+        terms = {"loss_ce": self.hard_weight * cross_entropy(gold, partition[:, 0])}
+        if self.soft is not None:
+            soft = self.soft
+            z = candidate_scores(model, query, table, soft.ids[index])
+            kl = soft_cross_entropy(z, soft.weights[index], soft.entropy[index], partition[:, 1], soft.temperature)
+            terms["loss_l1"] = self.soft_weight * kl
+        if self.aligned is not None:
+            z = candidate_scores(model, query, table, self.aligned.ids[index])
+            terms["loss_l2"] = self.alpha * huber_alignment(z, self.aligned.scores[index], self.delta)
+        if self.adapter is not None:
+            terms["loss_l3"] = self.beta * semantic_cross_entropy(model, self.adapter, batch, table)
+        if self.regularization:
+            terms["penalty"] = self.regularization * model.penalty(query, subject, table[batch.answer])
+        return terms

@@ -1,0 +1,41 @@
+"""L3: supervised on predictions made with the language model's encodings of entity and relation.
+
+The query's subject and relation are replaced by what the language model says of them, E(h) and E(r), mapped into the
+student's space; the candidates are the *student's own* entity vectors, so the gradient reaches the student (our reading).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from harness.distill.response import cross_entropy
+from harness.distill.softmax import log_partition
+from harness.models.base import Backbone, candidate_scores
+from harness.models.batch import QueryTensors
+
+
+class SemanticAdapter(nn.Module):
+    """Maps encodings E(p) in (0, 1) to the student's space; learned in stage 2 and dropped afterwards.
+
+    ``entities`` [E, m] and ``relations`` [2R, m] are the encodings σ(w·LLM(p) + b) of the LLM teacher (Eq. 6).
+    """
+
+    def __init__(self, entities: Tensor, relations: Tensor, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("entities", entities - entities.mean(0), persistent=False)
+        self.register_buffer("relations", relations - relations.mean(0), persistent=False)
+        self.entity_map = nn.Linear(entities.shape[1], dim)
+        self.relation_map = nn.Linear(relations.shape[1], dim)
+
+    def forward(self, subject: Tensor, relation: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors in the student's space, two of [B, d], for int64 subject and relation [B]."""
+        return self.entity_map(self.entities[subject]), self.relation_map(self.relations[relation])
+
+
+def semantic_cross_entropy(student: Backbone, adapter: SemanticAdapter, batch: QueryTensors, table: Tensor) -> Tensor:
+    """-log softmax(z')[answer], batch mean, where z' scores the LLM-encoded query against the student's ``table``."""
+    subject, relation = adapter(batch.subject, batch.relation)
+    query = student.encode_vectors(subject, relation, batch.time)
+    partition = log_partition(query, table, student.scale(), student.kernel)
+    gold = candidate_scores(student, query, table, batch.answer[:, None])[:, 0]
+    return cross_entropy(gold, partition[:, 0])

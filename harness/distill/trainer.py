@@ -1,0 +1,177 @@
+"""The training loop, the same for students, structural teachers and the LLM teacher's head."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from harness.distill.objective import Objective
+from harness.models.base import Backbone
+from harness.models.batch import QueryTensors
+
+Curve = list[dict[str, float]]
+#: (fraction of this stage done, latest validation MRR or None)
+Report = Callable[[float, float | None], None]
+
+
+class DivergedError(ArithmeticError):
+    """The loss became NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What one stage of training does.
+
+    ``first_epoch`` and ``total_epochs`` place the stage in the whole run: the learning rate falls linearly from
+    ``learning_rate`` to a tenth over ``total_epochs``, whatever stages the run has.
+    ``patience`` None: no early end, so that compared arms get equal numbers of updates.
+    """
+
+    epochs: int
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+    seed: int
+    first_epoch: int = 0
+    total_epochs: int | None = None
+    validate_every: int = 1
+    patience: int | None = None
+
+
+@dataclass
+class Trained:
+    """What training yields: the state with the best validation MRR, and the last one to go on from."""
+
+    best: dict[str, Tensor]
+    last: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    best_mrr: float = -math.inf
+    best_epoch: int = -1
+    updates: int = 0
+    curve: Curve = field(default_factory=list)
+
+
+def derive_seed(*parts: object) -> int:
+    """A seed from the axes that should matter, the same in every process and on every machine."""
+    text = "\x1f".join(map(str, parts))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+
+
+def batches(n: int, size: int, seed: int, epoch: int) -> Iterator[Tensor]:
+    """The positions of each batch of one epoch, int64 [<= size]; a function of (seed, epoch) alone."""
+    generator = torch.Generator().manual_seed(derive_seed("batches", seed, epoch))
+    return iter(torch.randperm(n, generator=generator).split(size))
+
+
+def make_optimizer(parameters: list[nn.Parameter], name: str, learning_rate: float) -> torch.optim.Optimizer:
+    """Adam or Adagrad, fused: one pass over parameters and state."""
+    if name == "adam":
+        return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+    return torch.optim.Adagrad(parameters, lr=learning_rate, fused=parameters[0].device.type == "cpu")
+
+
+def train(
+    model: Backbone,
+    data: QueryTensors,
+    objective: Objective,
+    schedule: Schedule,
+    validate: Callable[[Backbone], float],
+    *,
+    auxiliary: nn.Module | None = None,
+    resume: Trained | None = None,
+    report: Report | None = None,
+) -> Trained:
+    """Train ``model`` (and ``auxiliary``, which is dropped) on ``data`` and keep the best state by validation MRR.
+
+    Args:
+        model: changed in place; ends in its last state.
+        data: training queries on the model's device.
+        objective: gives the terms of the loss of a batch.
+        schedule: epochs, batches, optimiser and stopping rule.
+        validate: the model's validation MRR, a fraction.
+        auxiliary: more parameters of the objective.
+        resume: a stage that this one goes on from: its optimiser state, best state and updates carry over.
+        report: called after each epoch.
+
+    Raises:
+        DivergedError: if the loss of an epoch or the validation MRR is not finite.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = make_optimizer(parameters, schedule.optimizer, schedule.learning_rate)
+    if resume is not None:
+        load_optimizer(optimizer, resume.optimizer)
+    if auxiliary is not None:
+        optimizer.add_param_group({"params": list(auxiliary.parameters())})
+    total = schedule.total_epochs or schedule.epochs
+    steps = math.ceil(len(data) / schedule.batch_size)
+    result = Trained(best=snapshot(model), last={}, optimizer={})
+    if resume is not None:
+        result.best, result.best_mrr, result.best_epoch = resume.best, resume.best_mrr, resume.best_epoch
+        result.updates = resume.updates
+    stale, started = 0, time.perf_counter()
+    for epoch in range(schedule.first_epoch, schedule.first_epoch + schedule.epochs):
+        sums: dict[str, Tensor] = {}
+        for step, index in enumerate(batches(len(data), schedule.batch_size, schedule.seed, epoch)):
+            done = (epoch + step / steps) / total
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.learning_rate * (1 - 0.9 * done)
+            index = index.to(data.subject.device)
+            terms = objective(model, data[index], index)
+            loss = torch.stack(list(terms.values())).sum()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0) + term.detach() * len(index)
+        result.updates += steps
+        row = {name: float(value) / len(data) for name, value in sums.items()}
+        row |= {"epoch": epoch + 1, "updates": result.updates, "loss": sum(row.values())}
+        if not math.isfinite(row["loss"]):
+            raise DivergedError(f"the loss became {row['loss']} in epoch {epoch + 1}")
+        last = epoch + 1 == schedule.first_epoch + schedule.epochs
+        mrr = None
+        if last or (epoch + 1) % schedule.validate_every == 0:
+            mrr = row["valid_mrr"] = validate(model)
+            if mrr > result.best_mrr:
+                result.best, result.best_mrr, result.best_epoch, stale = snapshot(model), mrr, epoch + 1, 0
+            else:
+                stale += 1
+        row["seconds"] = time.perf_counter() - started
+        result.curve.append(row)
+        if report is not None:
+            report((epoch + 1 - schedule.first_epoch) / schedule.epochs, mrr)
+        if schedule.patience is not None and stale >= schedule.patience:
+            break
+    result.last, result.optimizer = snapshot(model), dump_optimizer(optimizer, len(parameters))
+    return result
+
+
+def snapshot(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of the model's state on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
+def dump_optimizer(optimizer: torch.optim.Optimizer, n_parameters: int) -> dict[str, Tensor]:
+    """The state of the first ``n_parameters`` parameters as named tensors, which safetensors can hold."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{k}.{name}": value.detach().cpu().clone()
+        for k, entries in state.items()
+        if k < n_parameters
+        for name, value in entries.items()
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put what ``dump_optimizer`` returned into a fresh optimiser over the same parameters."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        k, entry = name.split(".", 1)
+        state.setdefault(int(k), {})[entry] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

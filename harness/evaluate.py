@@ -1,0 +1,147 @@
+"""Exact filtered ranks and the metrics made of them.
+
+A rank is 1 + the number of better entities + half the number of equally good ones: the mean of the optimistic and the
+pessimistic rank, so that a model which scores all entities alike gets the rank of chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from harness.data import UNKNOWN, KnownAnswers, Queries, Timeline, expand_by_time
+from harness.models.base import Backbone, scores
+from harness.models.batch import QueryTensors
+
+PROTOCOLS = ("time-aware", "static", "raw", "timeplex", "same-interval")
+HITS = (1, 3, 10)
+
+
+class NotFiniteError(ArithmeticError):
+    """A model produced NaN or infinite scores."""
+
+
+def query_tensors(queries: Queries, timeline: Timeline, time_input: str) -> QueryTensors:
+    """Queries as tensors; time is [start class, end class] or the calendar tokens of start and end.
+
+    A missing end reuses the start and a missing start the end; a fact without any time has the unknown class in both.
+    """
+    view = timeline.classes if time_input == "classes" else timeline.tokens
+    both = []
+    for own, other in ((queries.start, queries.end), (queries.end, queries.start)):
+        part = view(np.where(own == UNKNOWN, other, own))
+        both.append(part[:, None] if part.ndim == 1 else part)
+    return QueryTensors(
+        torch.from_numpy(queries.subject),
+        torch.from_numpy(queries.relation),
+        torch.from_numpy(np.concatenate(both, axis=1)),
+        torch.from_numpy(queries.answer),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class RankTask:
+    """Queries with all that ranking them under one protocol needs, made once and used every epoch.
+
+    ``row`` and ``entity`` [P] list the other known answers to leave out, sorted by row. ``owner`` [Q] tells, where a
+    protocol asks a query once per time point, which of the ``size`` original queries each row belongs to.
+    """
+
+    queries: QueryTensors
+    row: torch.Tensor
+    entity: torch.Tensor
+    owner: NDArray[np.int64] | None
+    size: int
+
+    @classmethod
+    def build(
+        cls, queries: Queries, known: KnownAnswers, timeline: Timeline, time_input: str, protocol: str = "time-aware"
+    ) -> RankTask:
+        owner = None
+        size = len(queries)
+        if protocol == "timeplex":
+            queries, owner = expand_by_time(queries)
+        row, entity = known.pairs(queries, protocol)
+        order = np.argsort(row, kind="stable")
+        return cls(
+            query_tensors(queries, timeline, time_input),
+            torch.from_numpy(row[order]),
+            torch.from_numpy(entity[order]),
+            owner,
+            size,
+        )
+
+    def to(self, device: torch.device | str) -> RankTask:
+        return RankTask(self.queries.to(device), self.row.to(device), self.entity.to(device), self.owner, self.size)
+
+
+@torch.no_grad()
+def ranks(model: Backbone, task: RankTask, batch_size: int | None = None) -> NDArray[np.float64]:
+    """Exact ranks [Q] of the true answers.
+
+    Raises:
+        NotFiniteError: if a score of a true answer is NaN or infinite.
+    """
+    was_training = model.training
+    model.eval()
+    table, scale = model.entity_table(), model.scale()
+    # 64 × 12,000 scores fit a second-level cache; a GPU wants fewer, larger steps
+    step = batch_size or (64 if table.device.type == "cpu" else 2048)
+    bounds = torch.searchsorted(
+        task.row, torch.arange(0, len(task.queries) + step, step, device=task.row.device)
+    ).tolist()
+    found = []
+    for k, start in enumerate(range(0, len(task.queries), step)):
+        batch = task.queries[slice(start, start + step)]
+        z = scores(model.encode(batch.subject, batch.relation, batch.time), table, model.kernel, scale)
+        known = slice(bounds[k], bounds[k + 1])
+        found.append(rank_of(z, batch.answer, task.row[known] - start, task.entity[known]))
+    model.train(was_training)
+    each = torch.cat(found).cpu().numpy().astype(np.float64)
+    if not np.isfinite(each).all():
+        raise NotFiniteError("the model's scores are not finite")
+    if task.owner is None:
+        return each
+    total = np.bincount(task.owner, weights=each, minlength=task.size)
+    return total / np.bincount(task.owner, minlength=task.size)
+
+
+def rank_of(z: torch.Tensor, answer: torch.Tensor, row: torch.Tensor, entity: torch.Tensor) -> torch.Tensor:
+    """Ranks [B] (mean over ties) of ``answer`` [B] in scores ``z`` [B, E], leaving out the pairs (row, entity) [P]."""
+    gold = z.gather(1, answer[:, None])
+    better = (z > gold).sum(1).double()
+    equal = (z == gold).sum(1).double() - 1
+    other, own = z[row, entity], gold[row, 0]
+    better.index_add_(0, row, (other > own).double(), alpha=-1)
+    equal.index_add_(0, row, (other == own).double(), alpha=-1)
+    result = 1 + better + equal / 2
+    return torch.where(gold[:, 0].isfinite(), result, torch.nan)
+
+
+def metrics(each: NDArray[np.float64]) -> dict[str, float]:
+    """MRR, MR and Hits@1/3/10 of ranks [Q]; fractions in 0..1, MR in ranks."""
+    if len(each) == 0:
+        return {name: float("nan") for name in ("mrr", "mr", *(f"hits{k}" for k in HITS))}
+    result = {"mrr": float(np.mean(1 / each)), "mr": float(np.mean(each))}
+    return result | {f"hits{k}": float(np.mean(each <= k)) for k in HITS}
+
+
+def metrics_by_direction(each: NDArray[np.float64]) -> dict[str, float]:
+    """``metrics`` of all ranks and, prefixed, of both directions; the first half asks for tails."""
+    half = len(each) // 2
+    result = metrics(each)
+    for direction, part in (("tail", each[:half]), ("head", each[half:])):
+        result |= {f"{direction}_{name}": value for name, value in metrics(part).items()}
+    return result
+
+
+def metrics_by_relation(
+    each: NDArray[np.float64], relation: NDArray[np.int64], labels: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """``metrics`` of each relation's queries, both directions together; ``relation`` int64 [Q] in 0..2R-1."""
+    of = relation % len(labels)
+    return {label: metrics(each[of == k]) for k, label in enumerate(labels) if (of == k).any()}

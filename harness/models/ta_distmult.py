@@ -1,0 +1,53 @@
+"""TA-DistMult (García-Durán, Dumančić & Niepert, "Learning sequence encoders for temporal KG completion", EMNLP 2018).
+
+An LSTM reads the relation token followed by the time tokens; its last state takes the relation's place in DistMult:
+f(h, r, t, τ) = ⟨h ∘ LSTM(r, τ), t⟩.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from harness.models.base import Backbone, Recipe
+
+
+class TADistMult(Backbone):
+    """TA-DistMult over any alphabet of time tokens.
+
+    Our reading: an interval is the sequence relation, tokens of the start, tokens of the end; reciprocal relations ask
+    for heads; the N3 penalty (Lacroix et al., 2018) stands in for the paper's dropout and negative sampling.
+    """
+
+    kernel = "dot"
+    time_input = "classes"
+    student_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.1, regularization=0.002)
+    teacher_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.1, regularization=0.002)
+
+    def __init__(self, n_entities: int, n_relations: int, n_times: int, dim: int) -> None:
+        super().__init__()
+        self.entity = nn.Embedding(n_entities, dim)
+        self.relation = nn.Embedding(2 * n_relations, dim)
+        self.token = nn.Embedding(2 * n_times, dim)
+        self.n_times = n_times
+        self.lstm = nn.LSTM(dim, dim, batch_first=True)
+        for table in (self.entity, self.relation, self.token):
+            nn.init.normal_(table.weight, std=dim**-0.5)
+
+    def read(self, relation: Tensor, time: Tensor) -> Tensor:
+        """The time-aware relation vectors [B, d] from relation vectors [B, d] and tokens [B, L]."""
+        half = time.shape[1] // 2  # tokens of the end have vectors of their own
+        offset = torch.zeros_like(time)
+        offset[:, half:] = self.n_times
+        sequence = torch.cat([relation[:, None, :], self.token(time + offset)], dim=1)
+        _, (last, _) = self.lstm(sequence)
+        return last[0]
+
+    def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
+        return subject * self.read(relation, time)
+
+    def penalty(self, query: Tensor, subject: Tensor, answer: Tensor) -> Tensor:
+        """N3: the mean over the batch of Σ|h|³ + Σ|h∘r|³·… with the query standing for h ∘ LSTM(r, τ)."""
+        return (subject.abs().pow(3).sum() + query.abs().pow(3).sum() + answer.abs().pow(3).sum()) / len(query)

@@ -1,0 +1,76 @@
+"""The LLM teacher's head: encodings E(p) = σ(w_p · LLM(p) + b_p) (Eq. 6) and the scoring function f_LLM (Eq. 7-9).
+
+There are no free entity vectors: all that this teacher knows of an entity is what the language model says of it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from harness.models.base import Backbone
+
+
+def whiten(vectors: Tensor, components: int) -> Tensor:
+    """Principal components of ``vectors`` [N, d] at unit variance, [N, min(components, d, N)].
+
+    An affine map, so E(p) stays a sigmoid of an affine map of LLM(p); without it a handful of directions that all names
+    share drown what tells them apart. Computed in double precision, each component's sign fixed: the same on every run.
+    """
+    centred = vectors.double() - vectors.double().mean(0)
+    values, directions = torch.linalg.eigh(centred.T @ centred / max(len(vectors) - 1, 1))
+    rank = min(components, vectors.shape[1], max(len(vectors) - 1, 1))
+    values, directions = values.flip(0)[:rank].clamp_min(1e-10), directions.flip(1)[:, :rank]
+    directions = directions * torch.sign(directions.gather(0, directions.abs().argmax(0, keepdim=True)))
+    return (centred @ directions / values.sqrt()).float()
+
+
+class SemanticScorer(Backbone):
+    """f_LLM(h, r, ?, τ) = s · ⟨g(E(h), E(r), τ), 2E(t) - 1⟩ with a two-layer perceptron g.
+
+    Our reading of Eq. 7-9, which only say that a scoring function runs over the encoded head, relation and tail. The
+    time enters as the mean of the vectors of its start and end class.
+
+    Args:
+        entities: language-model vectors of the entities [E, d], see ``whiten``.
+        relations: those of the relations and their reciprocals [2R, d'].
+        n_times: number of time classes.
+        dim: dimension of E(p).
+    """
+
+    kernel = "dot"
+    time_input = "classes"
+
+    def __init__(self, entities: Tensor, relations: Tensor, n_times: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("entity_vectors", entities, persistent=False)
+        self.register_buffer("relation_vectors", relations, persistent=False)
+        self.entity_map = nn.Linear(entities.shape[1], dim)
+        self.relation_map = nn.Linear(relations.shape[1], dim)
+        self.time = nn.Embedding(n_times, dim)
+        self.g = nn.Sequential(nn.Linear(3 * dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+        nn.init.zeros_(self.time.weight)
+
+    def encodings(self) -> tuple[Tensor, Tensor]:
+        """E(p) of all entities [E, dim] and of all relations [2R, dim], in (0, 1)."""
+        return (
+            torch.sigmoid(self.entity_map(self.entity_vectors)),
+            torch.sigmoid(self.relation_map(self.relation_vectors)),
+        )
+
+    def entity_table(self) -> Tensor:
+        return 2 * torch.sigmoid(self.entity_map(self.entity_vectors)) - 1
+
+    def relation_table(self) -> Tensor:
+        return 2 * torch.sigmoid(self.relation_map(self.relation_vectors)) - 1
+
+    def scale(self) -> Tensor:
+        return torch.ones((), device=self.time.weight.device)
+
+    def encode(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
+        # only the rows that are asked for: ranking calls this once a batch
+        entity = 2 * torch.sigmoid(self.entity_map(self.entity_vectors[subject])) - 1
+        return self.encode_vectors(entity, self.relation_table()[relation], time)
+
+    def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
+        return self.g(torch.cat([subject, relation, self.time(time).mean(1)], dim=1))
