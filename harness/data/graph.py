@@ -30,8 +30,34 @@ class Vocabulary:
         return len(self.names)
 
 
+class Timed:
+    """What has a start and an end, either of which may be ``UNKNOWN``."""
+
+    start: Ints
+    end: Ints
+
+    def valid_time(self) -> tuple[Ints, Ints]:
+        """The closed interval [lo, hi] in which each fact may hold, both int64 [N].
+
+        An end that the data does not know leaves the interval open on that side: the fact may still have held, so
+        filtering must not count it as a wrong answer. A fact without any time may hold always.
+        """
+        earliest, latest = np.int64(UNKNOWN + 1), np.iinfo(np.int64).max
+        return np.where(self.start == UNKNOWN, earliest, self.start), np.where(self.end == UNKNOWN, latest, self.end)
+
+    def time_points(self) -> tuple[Ints, Ints]:
+        """Start and end as a model reads them: a missing end reuses the start and a missing start the end (as TeRo).
+
+        A fact without any time has ``UNKNOWN`` in both.
+        """
+        return (
+            np.where(self.start == UNKNOWN, self.end, self.start),
+            np.where(self.end == UNKNOWN, self.start, self.end),
+        )
+
+
 @dataclass(frozen=True, eq=False)
-class Facts:
+class Facts(Timed):
     """Facts as five int64 arrays of one length [N].
 
     ``start`` and ``end`` are inclusive and in units of the graph's granularity: the (possibly negative) year,
@@ -47,19 +73,6 @@ class Facts:
 
     def __len__(self) -> int:
         return len(self.head)
-
-    def valid_time(self) -> tuple[Ints, Ints]:
-        """The closed interval [lo, hi] in which each fact is taken to hold, both int64 [N].
-
-        A missing end reuses the start and a missing start the end (as in TeRo); a fact without any time holds
-        always: lo is the smallest int64 + 1 and hi the largest.
-        """
-        lo = np.where(self.start == UNKNOWN, self.end, self.start)
-        hi = np.where(self.end == UNKNOWN, self.start, self.end)
-        timeless = lo == UNKNOWN
-        lo = np.where(timeless, UNKNOWN + 1, lo)
-        hi = np.where(timeless, np.iinfo(np.int64).max, hi)
-        return lo, hi
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +99,7 @@ class TemporalGraph:
 
 
 @dataclass(frozen=True, eq=False)
-class Queries:
+class Queries(Timed):
     """Link-prediction queries (subject, relation, ?, time) as int64 arrays [Q].
 
     Relations 0..R-1 ask for the tail; R..2R-1 are their reciprocals and ask for the head.

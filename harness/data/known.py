@@ -1,0 +1,91 @@
+"""Which other answers to a query are known, so that ranking does not count them as mistakes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.data.graph import Facts, Ints, Queries, TemporalGraph, both_directions
+
+#: pairs of query and known answer looked at in one go
+_CHUNK = 4_000_000
+
+
+class KnownAnswers:
+    """All facts of all splits, indexed by (subject, relation)."""
+
+    def __init__(self, graph: TemporalGraph) -> None:
+        splits = list(graph.splits.values())
+        everything = Facts(
+            *(np.concatenate([getattr(s, f) for s in splits]) for f in ("head", "relation", "tail", "start", "end"))
+        )
+        queries = both_directions(everything, len(graph.relations))
+        self._n_entities = len(graph.entities)
+        self._n_relations = 2 * len(graph.relations)
+        key = self._key(queries)
+        order = np.argsort(key, kind="stable")
+        self._keys = key[order]
+        self._answer, self._start, self._end = queries.answer[order], queries.start[order], queries.end[order]
+        lo, hi = queries.valid_time()
+        self._lo, self._hi = lo[order], hi[order]
+
+    def _key(self, queries: Queries) -> Ints:
+        return queries.subject * self._n_relations + queries.relation
+
+    def pairs(self, queries: Queries, protocol: str = "time-aware") -> tuple[Ints, Ints]:
+        """The known *other* answers: (row of the query, entity), two int64 [P], distinct and sorted by row.
+
+        ``time-aware``: the interval in which the other fact may hold overlaps the query's; ``static``: whatever its
+        time; ``same-interval``: start and end are the same, unknown ones included; ``raw``: none; ``timeplex``: as
+        ``time-aware``, for queries that ``expand_by_time`` made. A query's own answer is never listed.
+
+        Raises:
+            ValueError: on any other protocol.
+        """
+        if protocol not in ("time-aware", "static", "same-interval", "raw", "timeplex"):
+            raise ValueError(f"unknown protocol {protocol!r}")
+        key = self._key(queries)
+        first = np.searchsorted(self._keys, key, side="left")
+        count = np.searchsorted(self._keys, key, side="right") - first
+        if protocol == "raw":
+            count = np.zeros_like(count)
+        lo, hi = queries.valid_time()
+        total = np.cumsum(count)
+        parts = []
+        begin = 0
+        while begin < len(queries):
+            seen = int(total[begin - 1]) if begin else 0
+            stop = max(int(np.searchsorted(total, seen + _CHUNK, side="right")), begin + 1)
+            rows = np.repeat(np.arange(begin, stop), count[begin:stop])
+            at = np.arange(len(rows)) - np.repeat(total[begin:stop] - count[begin:stop] - seen, count[begin:stop])
+            at += first[rows]
+            keep = self._answer[at] != queries.answer[rows]
+            if protocol in ("time-aware", "timeplex"):
+                keep &= (self._lo[at] <= hi[rows]) & (self._hi[at] >= lo[rows])
+            elif protocol == "same-interval":
+                keep &= (self._start[at] == queries.start[rows]) & (self._end[at] == queries.end[rows])
+            parts.append(np.unique(rows[keep] * self._n_entities + self._answer[at][keep]))
+            begin = stop
+        code = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        return code // self._n_entities, code % self._n_entities
+
+
+def expand_by_time(queries: Queries, limit: int = 100) -> tuple[Queries, Ints]:
+    """Ask each query once for every time point of its interval, as TIMEPLEX (Jain et al., 2020) does.
+
+    Intervals of more than ``limit`` points are asked at ``limit`` evenly spaced ones, both ends included. Where one end
+    is missing, the other is the only point; a fact without any time stays one query without time.
+
+    Returns:
+        The expanded queries [P], and the row int64 [P] of the query that each belongs to.
+    """
+    start, end = queries.time_points()
+    length = end - start + 1
+    count = np.minimum(length, limit)
+    owner = np.repeat(np.arange(len(queries)), count)
+    step = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+    span, last = (length - 1)[owner], np.maximum(count - 1, 1)[owner]
+    time = start[owner] + (step * span + last // 2) // last
+    expanded = Queries(
+        queries.subject[owner], queries.relation[owner], queries.answer[owner], time, time.copy()
+    )
+    return expanded, owner

@@ -1,0 +1,89 @@
+"""Times as a model reads them: classes (intervals of the time line) or calendar tokens (digits)."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from harness.data.graph import UNKNOWN, Granularity, Ints, TemporalGraph
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """The classes of a data set, learnt from its training split alone.
+
+    Class 0 is the unknown time. Class k >= 1 holds the times t with ``last[k-2] < t <= last[k-1]``; times before the
+    first and after the last boundary fall into the first and the last class, so no time is ever out of range.
+    """
+
+    granularity: Granularity
+    last: Ints
+
+    @classmethod
+    def build(
+        cls, graph: TemporalGraph, classes: Literal["frequency", "width"] = "frequency", size: int = 600
+    ) -> Timeline:
+        """Cut the time line.
+
+        Args:
+            graph: its training facts decide.
+            classes: ``frequency``: a class closes once it holds more than ``size`` known starts and ends of training
+                facts (HyTE's rule, Dasgupta et al., 2018); ``width``: each class spans ``size`` years or days.
+            size: see ``classes``.
+        """
+        times = np.concatenate([graph.train.start, graph.train.end])
+        times = times[times != UNKNOWN]
+        if len(times) == 0:
+            return cls(graph.granularity, np.zeros(0, np.int64))
+        if classes == "width":
+            return cls(graph.granularity, np.arange(times.min() + size - 1, times.max() + size, size, dtype=np.int64))
+        distinct, counts = np.unique(times, return_counts=True)
+        last, held = [], 0
+        for time, count in zip(distinct.tolist(), counts.tolist(), strict=True):
+            held += count
+            if held > size:
+                last.append(time)
+                held = 0
+        if held or not last:
+            last.append(int(distinct[-1]))
+        return cls(graph.granularity, np.array(last, np.int64))
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, the unknown one included."""
+        return len(self.last) + 1
+
+    @property
+    def n_tokens(self) -> int:
+        """Size of the alphabet of calendar tokens, the unknown token included."""
+        return 1 + 2 + 40 + (12 + 31 if self.granularity == "day" else 0)
+
+    def classes(self, times: Ints) -> Ints:
+        """Classes int64 [N] of times [N]."""
+        if len(self.last) == 0:
+            return np.zeros(len(times), np.int64)
+        found = 1 + np.minimum(np.searchsorted(self.last, times, side="left"), len(self.last) - 1)
+        return np.where(times == UNKNOWN, 0, found).astype(np.int64)
+
+    def tokens(self, times: Ints) -> Ints:
+        """Calendar tokens int64 [N, L] of times [N]: sign, four digits of the year and, for days, month and day.
+
+        All tokens of an unknown time are 0.
+        """
+        distinct, where = np.unique(times, return_inverse=True)
+        rows = [_tokens(time, self.granularity) for time in distinct.tolist()]
+        length = 5 + (2 if self.granularity == "day" else 0)
+        return np.array(rows, np.int64).reshape(-1, length)[where]
+
+
+def _tokens(time: int, granularity: Granularity) -> list[int]:
+    if time == UNKNOWN:
+        return [0] * (7 if granularity == "day" else 5)
+    date = datetime.date.fromordinal(time) if granularity == "day" else None
+    year = time if date is None else date.year
+    tokens = [2 if year < 0 else 1]
+    tokens += [3 + 10 * place + int(digit) for place, digit in enumerate(f"{abs(year):04d}"[-4:])]
+    return tokens if date is None else [*tokens, 42 + date.month, 54 + date.day]
