@@ -1,0 +1,237 @@
+"""Intervals and paired tests on per-query results. Knows arrays only; ``docs/statistics.md`` gives the reasons.
+
+The unit of sampling is the test fact: its two queries (tail and head) are dependent, so callers average them first.
+Paired arrays have the shape ``[S, F, K]``: S seeds, F test facts, K measures (such as MRR and MR), where the same
+position in both arrays is the same seed and the same fact. Every random step has a seed: same input, same output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Array = NDArray[np.float64]
+
+RESAMPLES = 5000
+PERMUTATIONS = 9999
+#: Elements of one block of resampling weights: bounds the memory (8 bytes each), whatever the number of facts.
+BLOCK = 2_000_000
+#: Up to this many facts all 2^F sign patterns are enumerated and the p value is exact.
+EXACT_FACTS = 13
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the ends of its interval; ``n`` is the number of independent units it rests on."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One measure of two arms, compared over the same seeds and the same test facts.
+
+    ``difference`` is arm minus base in the measure's own unit, ``relative`` the same as a share of the base's mean,
+    ``effect`` the standardised mean difference d_z = mean / standard deviation of the differences of single facts under
+    single seeds, which the number of seeds does not change.
+    ``p`` is the two-sided p value of the sign-flip test, not yet corrected for the number of tests.
+    """
+
+    difference: Interval
+    relative: Interval
+    effect: Interval
+    p: float
+    per_seed: tuple[float, ...]
+
+
+def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
+    """Mean of independent values with Student's t interval; with fewer than two values the ends are NaN.
+
+    Args:
+        values: ``[n]``, one value a seed, n at least 1.
+        level: coverage of the interval, in (0, 1).
+
+    Raises:
+        ValueError: no value, or a value that is not finite.
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.ndim != 1 or sample.size == 0 or not np.isfinite(sample).all():
+        raise ValueError("an interval needs a one-dimensional array of at least one finite value")
+    mean, n = float(sample.mean()), int(sample.size)
+    if n < 2:
+        return Interval(mean, float("nan"), float("nan"), n)
+    half = float(stats.t.ppf((1 + level) / 2, n - 1) * sample.std(ddof=1) / np.sqrt(n))
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def bootstrap_intervals(
+    values: Array, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> list[Interval]:
+    """Means over seeds and facts with percentile intervals of the cluster bootstrap (see `compare`).
+
+    Args:
+        values: ``[S, F, K]``; with S = 1 the interval covers the choice of test facts only.
+        level: coverage of the intervals, in (0, 1).
+        resamples: number of bootstrap resamples.
+        seed: of the resampling.
+
+    Returns:
+        K intervals; ``n`` is the number of facts.
+    """
+    _check(values)
+    draws = np.concatenate([_mean(weights, facts, values) for weights, facts in _resample(values, resamples, seed)])
+    return _intervals(values.mean(axis=(0, 1)), draws, values.shape[1], level)
+
+
+def compare(
+    arm: Array,
+    base: Array,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> list[Comparison]:
+    """Compare two arms over the same seeds and test facts, measure by measure.
+
+    Intervals: percentile bootstrap with both factors resampled, seeds outside and facts inside (the two-way, or
+    "pigeonhole", bootstrap: Owen, Annals of Applied Statistics 1 (2007), 386-411). A resample uses the same facts for
+    all its seeds, as the seeds are tested on the same facts. Of S seeds, S - 1 are drawn (Rao and Wu, JASA 83 (1988),
+    231-241), without which the variance between so few seeds would come out (S - 1) / S too small.
+
+    Test: sign flips of the facts' differences averaged over seeds, null hypothesis: the two arms are exchangeable on
+    every test fact. It is exact up to 13 facts, otherwise p = (1 + extreme) / (1 + permutations).
+
+    Args:
+        arm: ``[S, F, K]`` values of the arm.
+        base: ``[S, F, K]`` values of what it is compared with.
+        level: coverage of the intervals, in (0, 1).
+        resamples: number of bootstrap resamples.
+        permutations: number of random sign patterns.
+        seed: of the resampling and of the sign patterns.
+
+    Returns:
+        K comparisons.
+
+    Raises:
+        ValueError: the shapes differ, an axis is empty, or a value is not finite.
+    """
+    _check(arm)
+    _check(base)
+    if arm.shape != base.shape:
+        raise ValueError(f"paired values need equal shapes, got {arm.shape} and {base.shape}")
+    delta = arm - base
+    facts = delta.shape[1]
+    differences, relatives, effects = [], [], []
+    for seed_weights, fact_weights in _resample(delta, resamples, seed):
+        mean = _mean(seed_weights, fact_weights, delta)
+        differences.append(mean)
+        relatives.append(_ratio(mean, _mean(seed_weights, fact_weights, base)))
+        squares = _mean(seed_weights, fact_weights, delta**2)
+        effects.append(_ratio(mean, np.sqrt(np.maximum(squares - mean**2, 0))))
+    mean, base_mean = delta.mean(axis=(0, 1)), base.mean(axis=(0, 1))
+    difference = _intervals(mean, np.concatenate(differences), facts, level)
+    relative = _intervals(_ratio(mean, base_mean), np.concatenate(relatives), facts, level)
+    effect = _intervals(_ratio(mean, delta.std(axis=(0, 1))), np.concatenate(effects), facts, level)
+    p = sign_flip_test(delta.mean(axis=0), permutations, seed)
+    per_seed = delta.mean(axis=1)
+    return [
+        Comparison(difference[k], relative[k], effect[k], float(p[k]), tuple(float(v) for v in per_seed[:, k]))
+        for k in range(delta.shape[2])
+    ]
+
+
+def sign_flip_test(differences: Array, permutations: int = PERMUTATIONS, seed: int = 0) -> Array:
+    """Two-sided sign-flip permutation test of mean zero.
+
+    Args:
+        differences: ``[F, K]`` paired differences, one row a test fact.
+        permutations: random sign patterns drawn when there are more than 13 facts.
+        seed: of the sign patterns.
+
+    Returns:
+        ``[K]`` p values; the same sign patterns serve all K columns.
+    """
+    facts = differences.shape[0]
+    observed = np.abs(differences.sum(axis=0))
+    # A pattern that ties with the observed one must count as extreme, whatever the rounding of its sum.
+    threshold = observed - 1e-12 * np.abs(differences).sum(axis=0)
+    if facts <= EXACT_FACTS:
+        codes = np.arange(2**facts)[:, None] >> np.arange(facts)
+        sums = (1.0 - 2.0 * (codes & 1)) @ differences
+        return np.asarray((np.abs(sums) >= threshold).mean(axis=0))
+    random = np.random.default_rng([seed, 1])
+    extreme = np.zeros(differences.shape[1])
+    for count in _blocks(permutations, facts):
+        bits = np.unpackbits(_random_bytes(random, count, facts), axis=1)
+        signs = 1.0 - 2.0 * bits[:, :facts]
+        extreme += (np.abs(signs @ differences) >= threshold).sum(axis=0)
+    return np.asarray((1 + extreme) / (1 + permutations))
+
+
+def holm(p: Sequence[float] | Array) -> Array:
+    """Holm's step-down correction of a family of p values (Scandinavian Journal of Statistics 6 (1979), 65-70).
+
+    Args:
+        p: ``[m]`` raw p values.
+
+    Returns:
+        ``[m]`` corrected p values in the order given.
+    """
+    raw = np.asarray(p, dtype=np.float64)
+    order = np.argsort(raw, kind="stable")
+    corrected = np.empty_like(raw)
+    corrected[order] = np.minimum(np.maximum.accumulate(raw[order] * np.arange(raw.size, 0, -1)), 1)
+    return corrected
+
+
+def _check(values: Array) -> None:
+    if values.ndim != 3 or 0 in values.shape or not np.isfinite(values).all():
+        raise ValueError(f"paired values need a filled, finite array [seeds, facts, measures], got {values.shape}")
+
+
+def _random_bytes(random: np.random.Generator, rows: int, bits: int) -> NDArray[np.uint8]:
+    return random.integers(0, 256, size=(rows, -(-bits // 8)), dtype=np.uint8)
+
+
+def _blocks(total: int, width: int) -> Iterator[int]:
+    size = max(1, BLOCK // width)
+    for start in range(0, total, size):
+        yield min(size, total - start)
+
+
+def _resample(values: Array, resamples: int, seed: int) -> Iterator[tuple[Array, Array]]:
+    """Yield blocks of weights ``[B, S]`` of seeds and ``[B, F]`` of facts; each row sums to one."""
+    seeds, facts, _ = values.shape
+    random = np.random.default_rng([seed, 0])
+    drawn = max(seeds - 1, 1)
+    for count in _blocks(resamples, facts):
+        seed_weights = random.multinomial(drawn, np.full(seeds, 1 / seeds), size=count) / drawn
+        picks = random.integers(0, facts, size=(count, facts)) + np.arange(count)[:, None] * facts
+        counts = np.bincount(picks.ravel(), minlength=count * facts).reshape(count, facts)
+        yield seed_weights, counts / facts
+
+
+def _mean(seed_weights: Array, fact_weights: Array, values: Array) -> Array:
+    """Weighted means ``[B, K]`` of values ``[S, F, K]``."""
+    seeds, facts, measures = values.shape
+    by_fact = fact_weights @ values.transpose(1, 0, 2).reshape(facts, seeds * measures)
+    return np.asarray(np.einsum("bs,bsk->bk", seed_weights, by_fact.reshape(-1, seeds, measures)))
+
+
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    """Quotient that is 0 where the numerator is 0 and NaN where only the denominator is."""
+    safe = np.where(denominator == 0, 1, denominator)
+    return np.where(numerator == 0, 0.0, np.where(denominator == 0, np.nan, numerator / safe))
+
+
+def _intervals(estimates: Array, draws: Array, n: int, level: float) -> list[Interval]:
+    tail = (1 - level) / 2
+    ends = np.quantile(draws, [tail, 1 - tail], axis=0)
+    return [Interval(float(e), float(low), float(high), n) for e, low, high in zip(estimates, *ends, strict=True)]
