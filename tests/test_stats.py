@@ -82,12 +82,12 @@ def test_bootstrap_of_one_seed_is_scipys_bootstrap_over_facts() -> None:
 
 def test_bootstrap_without_noise_between_facts_has_the_variance_between_seeds() -> None:
     """Rao and Wu's S - 1 draws: the bootstrap variance is s²/S, not s²(S - 1)/S²."""
-    per_seed = np.array([0.1, 0.4, 0.2, 0.9])
+    per_seed = np.linspace(0, 1, 6)
     values = np.repeat(per_seed[:, None, None], 5, axis=1)
     comparison = compare(values, np.zeros_like(values), resamples=20_000)[0]
-    standard_error = per_seed.std(ddof=1) / 2
+    standard_error = per_seed.std(ddof=1) / np.sqrt(6)
     half = (comparison.difference.high - comparison.difference.low) / 2
-    assert half == pytest.approx(1.96 * standard_error, rel=0.12)
+    assert half == pytest.approx(1.96 * standard_error, rel=0.05)
     assert comparison.per_seed == pytest.approx(tuple(per_seed))
 
 
