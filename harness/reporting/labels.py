@@ -1,0 +1,73 @@
+"""What arms, backbones, data sets, measures and stages are called and in which order they appear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+#: Arms in the order of every table; the last two are reference rows, not students.
+ARMS = {
+    "none": "no distillation",
+    "L1": "L1",
+    "L1+L2": "L1 + L2",
+    "L1+L3": "L1 + L3",
+    "L1+L2+L3": "L1 + L2 + L3",
+    "teacher": "structural teacher",
+    "llm-teacher": "LLM teacher",
+}
+REFERENCES = ("teacher", "llm-teacher")
+BACKBONES = {"ttranse": "TTransE", "ta-distmult": "TA-DistMult"}
+DATASETS = {
+    "yago": "YAGO11k",
+    "wiki": "Wikidata12k",
+    "icews14": "ICEWS14",
+    "icews05-15": "ICEWS05-15",
+    "lahman": "Lahman baseball",
+}
+STAGES = {
+    "data": "read data",
+    "teacher": "structural teacher",
+    "finetune": "LLM: fine-tune",
+    "encode": "LLM: encode",
+    "semantic": "LLM: train E(p)",
+    "targets": "store targets",
+    "stage1": "student, stage 1",
+    "stage2": "student, stage 2",
+    "evaluate": "evaluate",
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of ranks: its column is ``test_<key>``; ``decimals`` are those of its mean."""
+
+    key: str
+    label: str
+    decimals: int
+    higher_is_better: bool
+
+
+MEASURES = (
+    Measure("mrr", "MRR", 4, higher_is_better=True),
+    Measure("mr", "MR", 0, higher_is_better=False),
+    Measure("hits1", "Hits@1", 4, higher_is_better=True),
+    Measure("hits3", "Hits@3", 4, higher_is_better=True),
+    Measure("hits10", "Hits@10", 4, higher_is_better=True),
+)
+MEASURE = {measure.key: measure for measure in MEASURES}
+
+
+def ordered(present: Iterable[str], order: Iterable[str]) -> list[str]:
+    """The names present, those of ``order`` first and in that order, then the others sorted."""
+    names, known = set(present), list(order)
+    return [name for name in known if name in names] + sorted(names - set(known))
+
+
+def student_arms(present: Iterable[str]) -> list[str]:
+    """The arms present that are students, in order."""
+    return [arm for arm in ordered(present, ARMS) if arm not in REFERENCES]
+
+
+def joined(words: Sequence[str]) -> str:
+    """Words as a list in a sentence: "a, b and c"."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

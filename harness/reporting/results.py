@@ -1,0 +1,235 @@
+"""Everything a report of a fixed design says in numbers, as tidy frames: means, paired differences, gains, costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.errors import UserError
+from harness.reporting.frames import fact_measures, validate_trials
+from harness.reporting.labels import ARMS, BACKBONES, MEASURES, STAGES, ordered, student_arms
+from harness.stats import Comparison, bootstrap_intervals, compare, holm, mean_interval
+
+Array = NDArray[np.float64]
+#: Takes the index label of a trial's row and returns its ranks.
+LoadRanks = Callable[[Any], pd.DataFrame]
+
+ALPHA = 0.05
+#: Relations with fewer test facts share one row: an interval over a handful of facts says nothing.
+FEW_FACTS = 20
+#: A figure or table of relations has at most this many rows.
+MOST_RELATIONS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """The complete trials of one design with the measures of each test fact.
+
+    ``per_fact[backbone, arm][seed]`` is ``[2, N, 5]``: directions (tail, head), test facts, `MEASURES`.
+    ``relations`` is ``[N]``, the relation of each test fact.
+    """
+
+    trials: pd.DataFrame
+    per_fact: dict[tuple[str, str], dict[int, Array]]
+    relations: NDArray[np.str_]
+
+    @classmethod
+    def load(cls, trials: pd.DataFrame, load_ranks: LoadRanks) -> Results:
+        """Check the trials, then load and check the ranks of the complete ones.
+
+        Raises:
+            UserError: see `validate_trials` and `fact_measures`; or two trials were not tested on the same facts.
+        """
+        current = validate_trials(trials)
+        values: dict[tuple[str, str], dict[int, Array]] = {}
+        relations: NDArray[np.str_] | None = None
+        for label, trial in current[current["state"] == "complete"].iterrows():
+            found, each = fact_measures(load_ranks(label), trial)
+            if relations is not None and not np.array_equal(relations, found):
+                raise UserError(
+                    f"ranks: trial {trial['trial']} ({trial['backbone']}, {trial['arm']}) was not tested on the same "
+                    "facts as the trials before it; was the data changed between them?"
+                )
+            relations = found
+            values.setdefault((trial["backbone"], trial["arm"]), {})[int(trial["seed"])] = each
+        assert relations is not None  # validate_trials refuses a frame without complete trials
+        return cls(current, values, relations)
+
+    @property
+    def backbones(self) -> list[str]:
+        """The backbones with complete trials, in order."""
+        return ordered((backbone for backbone, _ in self.per_fact), BACKBONES)
+
+    def arms(self, backbone: str) -> list[str]:
+        """The arms of a backbone with complete trials, in order, reference rows last."""
+        return ordered((arm for name, arm in self.per_fact if name == backbone), ARMS)
+
+    def by_fact(self, backbone: str, arm: str, seeds: Sequence[int] | None = None) -> Array:
+        """Values ``[S, N, 5]`` of the given seeds, or all of them, averaged over the two directions."""
+        found = self.per_fact[backbone, arm]
+        return np.stack([found[seed].mean(axis=0) for seed in (sorted(found) if seeds is None else seeds)])
+
+    def common_seeds(self, backbone: str, arm: str, base: str) -> list[int]:
+        """Seeds that are complete in both arms, ascending."""
+        return sorted(set(self.per_fact.get((backbone, arm), {})) & set(self.per_fact.get((backbone, base), {})))
+
+
+def means(results: Results) -> pd.DataFrame:
+    """Mean of each measure over seeds, one row per backbone, arm and measure.
+
+    Columns: backbone, arm, measure, mean, low, high (95 % interval), n (seeds), failed (seeds), interval: "seeds" (t
+    interval over seeds) or, when there is only one, "facts" (bootstrap over test facts).
+    """
+    rows = []
+    for backbone in results.backbones:
+        failures = results.trials[(results.trials["backbone"] == backbone) & (results.trials["state"] == "failed")]
+        for arm in results.arms(backbone):
+            values = results.by_fact(backbone, arm)
+            seeds = len(values)
+            if seeds > 1:
+                intervals = [mean_interval(values[:, :, k].mean(axis=1)) for k in range(len(MEASURES))]
+            else:
+                intervals = bootstrap_intervals(values)
+            rows += [
+                {
+                    "backbone": backbone,
+                    "arm": arm,
+                    "measure": measure.key,
+                    "mean": interval.estimate,
+                    "low": interval.low,
+                    "high": interval.high,
+                    "n": seeds,
+                    "failed": int((failures["arm"] == arm).sum()),
+                    "interval": "seeds" if seeds > 1 else "facts",
+                }
+                for measure, interval in zip(MEASURES, intervals, strict=True)
+            ]
+    return pd.DataFrame(rows)
+
+
+def comparisons(arms: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the pairs (arm, base) an ablation compares: each with L1, each with none, the full one with its parts."""
+    students = student_arms(arms)
+    for base in ("L1", "none"):
+        yield from ((arm, base) for arm in students if arm not in ("none", base) and base in students)
+    if "L1+L2+L3" in students:
+        yield from (("L1+L2+L3", base) for base in ("L1+L2", "L1+L3") if base in students)
+
+
+def paired(results: Results) -> pd.DataFrame:
+    """Paired comparisons of arms, one row per backbone, arm, base and measure.
+
+    Holm's correction takes the arms compared with L1, those compared with none, and the full arm compared with its
+    parts each as a family, by backbone and measure. The verdict is
+    "better" or "worse" only if the corrected p value is below .05 and the 95 % interval excludes zero: the test
+    speaks of these trained models on new facts, the interval of new seeds as well.
+
+    Columns: backbone, arm, base, measure, difference, relative, effect (each with _low and _high), p, p_holm, seeds,
+    facts, seeds_up (seeds in which the measure's value grew), verdict ("better", "worse", "undecided").
+    """
+    rows = []
+    for backbone in results.backbones:
+        for arm, base in comparisons(results.arms(backbone)):
+            seeds = results.common_seeds(backbone, arm, base)
+            if not seeds:
+                continue
+            found = compare(results.by_fact(backbone, arm, seeds), results.by_fact(backbone, base, seeds))
+            for measure, comparison in zip(MEASURES, found, strict=True):
+                key = {"backbone": backbone, "arm": arm, "base": base, "measure": measure.key}
+                rows.append(key | _row(comparison) | {"seeds": len(seeds)})
+    columns = ["backbone", "arm", "base", "measure", "p", "p_holm", "verdict"]
+    if not rows:
+        return pd.DataFrame(columns=columns)
+    frame = pd.DataFrame(rows)
+    families = frame.groupby(["backbone", frame["base"].where(frame["base"].isin(["L1", "none"]), "parts"), "measure"])[
+        "p"
+    ]
+    frame["p_holm"] = families.transform(lambda p: holm(p.to_numpy()))
+    better_up = frame["measure"].map({measure.key: measure.higher_is_better for measure in MEASURES})
+    decided = (frame["p_holm"] < ALPHA) & ((frame["difference_low"] > 0) | (frame["difference_high"] < 0))
+    better = (frame["difference"] > 0) == better_up
+    frame["verdict"] = np.where(decided, np.where(better, "better", "worse"), "undecided")
+    return frame
+
+
+def _row(comparison: Comparison) -> dict[str, float | int]:
+    row: dict[str, float | int] = {}
+    for name in ("difference", "relative", "effect"):
+        interval = getattr(comparison, name)
+        row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    up = sum(value > 0 for value in comparison.per_seed)
+    return row | {"p": comparison.p, "facts": comparison.difference.n, "seeds_up": up}
+
+
+def gains(results: Results, base: str = "L1") -> pd.DataFrame:
+    """MRR of the fullest arm minus that of ``base``, by relation and direction, most frequent relations first.
+
+    Columns: backbone, arm, base, relation, direction, facts, difference, low, high (95 % bootstrap interval).
+    Relations with few test facts, and those beyond the most frequent ones, share the last row.
+    """
+    names, counts = np.unique(results.relations, return_counts=True)
+    frequent = names[np.argsort(-counts, kind="stable")][: (counts >= FEW_FACTS).sum()]
+    everything = len(frequent) == len(names) <= MOST_RELATIONS
+    shown = frequent if everything else frequent[: MOST_RELATIONS - 1]
+    groups = {str(name): results.relations == name for name in shown}
+    if len(others := np.setdiff1d(names, shown)):
+        groups[f"{len(others)} other relation{'s' if len(others) > 1 else ''}"] = np.isin(results.relations, others)
+    rows = []
+    for backbone in results.backbones:
+        if (arm := _fullest(results, backbone, base)) is None:
+            continue
+        seeds = results.common_seeds(backbone, arm, base)
+        first, second = results.per_fact[backbone, arm], results.per_fact[backbone, base]
+        delta = np.stack([first[seed][:, :, :1] - second[seed][:, :, :1] for seed in seeds])
+        for relation, facts in groups.items():
+            for index, direction in enumerate(("tail", "head")):
+                interval = bootstrap_intervals(delta[:, index, facts], resamples=2000)[0]
+                rows.append(
+                    {"backbone": backbone, "arm": arm, "base": base, "relation": relation, "direction": direction}
+                    | {"facts": interval.n, "difference": interval.estimate, "low": interval.low, "high": interval.high}
+                )
+    columns = ["backbone", "arm", "base", "relation", "direction", "facts", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _fullest(results: Results, backbone: str, base: str) -> str | None:
+    arms = [arm for arm in student_arms(results.arms(backbone)) if results.common_seeds(backbone, arm, base)]
+    return arms[-1] if base in arms and arms[-1] != base else None
+
+
+def costs(trials: pd.DataFrame) -> pd.DataFrame:
+    """What each stage costs, one row per backbone, arm and stage: means over the complete trials.
+
+    Columns: backbone, arm, stage, seconds (as if nothing were cached: a cached artefact counts with the seconds of
+    its first computation), spent (seconds in these runs), cached (share of trials that took it from the cache),
+    peak_mib (largest; NaN when it always came from the cache). Stages that no trial of an arm ran are left out.
+    """
+    done = trials[trials["state"] == "complete"]
+    rows = []
+    for (backbone, arm), group in done.groupby(["backbone", "arm"]):
+        for stage in STAGES:
+            spent = _column(group, f"seconds_{stage}")
+            full = spent.fillna(_column(group, f"built_seconds_{stage}"))
+            if full.notna().any():
+                rows.append(
+                    {
+                        "backbone": backbone,
+                        "arm": arm,
+                        "stage": stage,
+                        "seconds": float(full.mean()),
+                        "spent": float(spent.fillna(0).mean()),
+                        "cached": float((spent.isna() & full.notna()).mean()),
+                        "peak_mib": float(_column(group, f"peak_mib_{stage}").max()),
+                    }
+                )
+    columns = ["backbone", "arm", "stage", "seconds", "spent", "cached", "peak_mib"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _column(frame: pd.DataFrame, name: str) -> pd.Series[float]:
+    return frame[name] if name in frame else pd.Series(np.nan, index=frame.index, dtype=float)

@@ -1,0 +1,120 @@
+"""One look for all figures: serif type that goes with the report, colours that colour-blind readers can tell apart."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+#: Width of the report's text column in inches.
+WIDTH = 6.5
+
+#: Okabe and Ito, "Color Universal Design" (2008).
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+GRAY, LIGHT = "#6E6E6E", "#D8D8D8"
+
+ARM_COLORS = {
+    "none": GRAY,
+    "L1": BLACK,
+    "L1+L2": BLUE,
+    "L1+L3": GREEN,
+    "L1+L2+L3": VERMILION,
+    "teacher": PURPLE,
+    "llm-teacher": ORANGE,
+}
+STAGE_COLORS = {
+    "data": LIGHT,
+    "teacher": BLUE,
+    "finetune": VERMILION,
+    "encode": ORANGE,
+    "semantic": YELLOW,
+    "targets": PURPLE,
+    "stage1": GREEN,
+    "stage2": SKY,
+    "evaluate": GRAY,
+}
+
+_RC: dict[Any, Any] = {
+    # the second family lends glyphs that the first lacks
+    "font.family": ["STIXGeneral", "DejaVu Sans"],
+    "mathtext.fontset": "stix",
+    "font.size": 9,
+    "axes.labelsize": 9,
+    "axes.titlesize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": GRAY,
+    "xtick.color": GRAY,
+    "ytick.color": GRAY,
+    "xtick.labelcolor": BLACK,
+    "ytick.labelcolor": BLACK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.3,
+    "hatch.linewidth": 0.5,
+    "axes.unicode_minus": True,
+    # TrueType, embedded: text stays text
+    "pdf.fonttype": 42,
+    "savefig.dpi": 200,
+}
+
+
+@contextmanager
+def figure(path: Path, height: float, columns: int = 1, width: float = WIDTH) -> Iterator[list[Axes]]:
+    """Yield the axes of a figure, which is saved as ``path`` with the suffixes .pdf and .png.
+
+    Args:
+        path: without suffix.
+        height: inches.
+        columns: axes side by side.
+        width: inches.
+    """
+    with mpl.rc_context(_RC), warnings.catch_warnings():
+        # a name in a script that neither font knows shows as boxes, as it does in the PDF
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        drawing = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(drawing)
+        yield list(np.atleast_1d(drawing.subplots(1, columns)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # no date: the same numbers give the same file
+        drawing.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
+        drawing.savefig(path.with_suffix(".png"), metadata={"Software": None})
+
+
+def spread(positions: Sequence[float], gap: float) -> list[float]:
+    """Positions moved as little as needed to lie at least ``gap`` apart, in the same order (for labels of lines)."""
+    order = np.argsort(positions, kind="stable")
+    wanted = np.asarray(positions, dtype=float)[order] - gap * np.arange(len(order))
+    # Isotonic regression of what is left after the gaps are taken out, by pooling neighbours that overlap.
+    blocks: list[tuple[float, int]] = []
+    for value in wanted:
+        blocks.append((float(value), 1))
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (low, m), (high, n) = blocks[-2], blocks.pop()
+            blocks[-1] = ((low * m + high * n) / (m + n), m + n)
+    pooled = np.repeat([value for value, _ in blocks], [count for _, count in blocks]) + gap * np.arange(len(order))
+    moved = np.empty(len(order))
+    moved[order] = pooled
+    return [float(value) for value in moved]

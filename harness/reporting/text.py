@@ -1,0 +1,94 @@
+"""Numbers as a reader of a paper expects them, and made safe for spreadsheets and LaTeX."""
+
+from __future__ import annotations
+
+import math
+import re
+
+MINUS = "\N{MINUS SIGN}"
+#: Between a number and its unit, which must not part at the end of a line.
+NBSP = "\N{NO-BREAK SPACE}"
+
+
+def number(value: float, decimals: int, signed: bool = False) -> str:
+    """A fixed-point number with thousands separators, a true minus sign and no negative zero; "–" for NaN."""
+    if math.isnan(value):
+        return "–"
+    rounded = round(value, decimals) + 0.0
+    text = f"{abs(rounded):,.{decimals}f}"
+    if rounded < 0:
+        return MINUS + text
+    return f"+{text}" if signed and rounded > 0 else text
+
+
+def interval(low: float, high: float, decimals: int) -> str:
+    """The two ends of an interval in brackets."""
+    return f"[{number(low, decimals)}, {number(high, decimals)}]"
+
+
+def p_value(p: float) -> str:
+    """A p value without leading zero, "< .001" where it is smaller: "= .21"."""
+    if math.isnan(p):
+        return "= –"
+    if p < 0.001:
+        return "< .001"
+    digits = 2 if p >= 0.1 else 3
+    return "= 1" if round(p, digits) >= 1 else f"= {p:.{digits}f}".replace("0.", ".")
+
+
+def percent(share: float, signed: bool = True) -> str:
+    """A share as percent with one decimal."""
+    return f"{number(100 * share, 1, signed=signed)}{NBSP}%"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a reader takes them in: "3.1 s", "4 min 05 s", "1 h 20 min"."""
+    if math.isnan(seconds):
+        return "–"
+    if seconds < 120:
+        return f"{seconds:.1f}{NBSP}s" if seconds < 9.95 else f"{seconds:.0f}{NBSP}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{NBSP}min{NBSP}{rest:02d}{NBSP}s"
+    return f"{minutes // 60}{NBSP}h{NBSP}{minutes % 60:02d}{NBSP}min"
+
+
+def spreadsheet_cell(value: object) -> object:
+    """A text that a spreadsheet would run as a formula gets a leading apostrophe (OWASP: CSV injection)."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")):
+        return f"'{value}"
+    return value
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    MINUS: r"$-$",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "Δ": r"$\Delta$",
+    "α": r"$\alpha$",
+    "β": r"$\beta$",
+    "δ": r"$\delta$",
+    "σ": r"$\sigma$",
+    "†": r"$\dagger$",
+    "–": "--",
+    "·": r"$\cdot$",
+    NBSP: "~",
+}
+_LATEX_PATTERN = re.compile("|".join(map(re.escape, _LATEX)))
+
+
+def latex(text: str) -> str:
+    """Text as LaTeX that prints it: no character of it is read as a command."""
+    return _LATEX_PATTERN.sub(lambda match: _LATEX[match.group()], text.replace("\n", " "))
