@@ -11,10 +11,19 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness.reporting.frames import records
 from harness.reporting.labels import ARMS, STAGES, ordered, student_arms
-from harness.reporting.style import ARM_COLORS, BLACK, BLUE, GRAY, LIGHT, STAGE_COLORS, VERMILION, figure, spread
+from harness.reporting.style import (
+    ARM_COLORS,
+    BLACK,
+    BLUE,
+    GRAY,
+    LIGHT,
+    STAGE_COLORS,
+    VERMILION,
+    figure,
+    signed_ticks,
+    spread,
+)
 from harness.reporting.text import duration, number
-
-_SIGNED = FuncFormatter(lambda value, _: number(value, 3, signed=True))
 
 
 def forest(paired: pd.DataFrame, backbone: str, path: Path) -> bool:
@@ -25,7 +34,7 @@ def forest(paired: pd.DataFrame, backbone: str, path: Path) -> bool:
     family = own["base"].where(own["base"].isin(["L1", "none"]), "parts")
     # a gap of half a row between the families
     places = [-float(i + 0.6 * step) for i, step in enumerate((family != family.shift()).cumsum() - 1)]
-    with figure(path, 0.55 + 0.24 * (len(own) + 0.6 * family.nunique())) as (axes,):
+    with figure(path, 0.5 + 0.165 * (len(own) + 0.6 * family.nunique())) as (axes,):
         axes.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
         for place, (_, row) in zip(places, own.iterrows(), strict=True):
             color, decided = ARM_COLORS[row["arm"]], row["verdict"] != "undecided"
@@ -35,54 +44,79 @@ def forest(paired: pd.DataFrame, backbone: str, path: Path) -> bool:
         axes.set_yticks(places, [f"{ARMS[a]} against {ARMS[b]}" for a, b in zip(own["arm"], own["base"], strict=True)])
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.xaxis.set_major_formatter(_SIGNED)
+        signed_ticks(axes.xaxis)
         axes.set_xlabel("difference of test MRR, with 95 % interval")
     return True
 
 
 def learning_curves(curves: pd.DataFrame, backbone: str, path: Path) -> bool:
-    """Draw validation MRR against updates: mean and range over seeds, and where stage 2 starts."""
+    """Draw validation MRR against updates, and its difference to L1 of the same seed; mean and range over seeds.
+
+    Without arm L1 only the first panel is drawn. False: nothing to draw.
+    """
     own = curves[(curves["backbone"] == backbone) & curves["valid_mrr"].notna()]
     arms = student_arms(own["arm"])
     if not arms:
         return False
-    with figure(path, 2.7) as (axes,):
-        ends = []
-        for arm in arms:
-            # a seed that diverged early must not bend the mean: only updates that all the arm's seeds reached
-            seeds = own[own["arm"] == arm].groupby("updates")["valid_mrr"].agg(["mean", "min", "max", "count"])
-            seeds = seeds[seeds["count"] == seeds["count"].max()]
-            color = ARM_COLORS[arm]
-            axes.fill_between(seeds.index, seeds["min"], seeds["max"], color=color, alpha=0.15, linewidth=0)
-            axes.plot(seeds.index, seeds["mean"], color=color, linestyle="--" if arm == "none" else "-")
-            ends.append((seeds.index[-1], seeds["mean"].iloc[-1]))
-        first, last = own["updates"].min(), own["updates"].max()
-        second = own[own["stage"] == 2]["updates"].min()
-        before = own[(own["stage"] == 1)]["updates"].max()
-        if pd.notna(second) and pd.notna(before):
-            axes.axvline(before, color=GRAY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
-            axes.annotate("stage 2", (before, 0.03), (4, 0), ("data", "axes fraction"), "offset points", color=GRAY)
-        axes.set_xlim(first, last)
-        _label_ends(axes, arms, ends)
-        axes.set_xlabel("updates")
-        axes.set_ylabel("validation MRR")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 0)))
+    each = {arm: _by_seed(own[own["arm"] == arm]) for arm in arms}
+    panels = [each]
+    if "L1" in arms and len(arms) > 1:
+        # only updates and seeds that both arms have
+        panels.append({arm: (values - each["L1"]).dropna(how="all", axis=1) for arm, values in each.items()})
+    switch = own[own["stage"] == 1]["updates"].max() if (own["stage"] == 2).any() else float("nan")
+    with figure(path, 2.1, columns=len(panels)) as axes:
+        for panel, values in zip(axes, panels, strict=True):
+            ends = [_draw_curve(panel, arm, values[arm]) for arm in arms]
+            panel.set_xlim(own["updates"].min(), own["updates"].max())
+            panel.set_xlabel("updates")
+            panel.xaxis.set_major_locator(MaxNLocator(5))
+            panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 0)))
+            if pd.notna(switch):
+                panel.axvline(switch, color=GRAY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
+                panel.annotate("stage 2", (switch, 0.02), (4, 0), ("data", "axes fraction"), "offset points",
+                               color=GRAY, fontsize=8)  # fmt: skip
+        axes[0].set_ylabel("validation MRR")
+        if len(panels) > 1:
+            axes[1].set_ylabel("difference to L1")
+            signed_ticks(axes[1].yaxis, 5)
+        _label_ends(axes[-1], arms, ends)
     return True
 
 
-def _label_ends(axes: Axes, arms: list[str], ends: list[tuple[float, float]]) -> None:
+def _by_seed(curves: pd.DataFrame) -> pd.DataFrame:
+    """Validation MRR of one arm as [updates, seeds]."""
+    return curves.pivot_table(index="updates", columns="seed", values="valid_mrr")
+
+
+def _draw_curve(axes: Axes, arm: str, values: pd.DataFrame) -> float:
+    """Draw mean and range over seeds of ``values`` [updates, seeds]; return where the line ends."""
+    # a seed that diverged early must not bend the mean: only updates that all the arm's seeds reached
+    seeds = values.dropna()
+    axes.fill_between(seeds.index, seeds.min(axis=1), seeds.max(axis=1), color=ARM_COLORS[arm], alpha=0.14, linewidth=0)
+    axes.plot(seeds.index, seeds.mean(axis=1), color=ARM_COLORS[arm], linestyle="--" if arm == "none" else "-")
+    return float(seeds.mean(axis=1).iloc[-1]) if len(seeds) else float("nan")
+
+
+def _label_ends(axes: Axes, arms: list[str], ends: list[float]) -> None:
     """Write each arm's name beside the end of its line, moved apart where lines end close together."""
     low, high = axes.get_ylim()
-    right = axes.get_xlim()[1]
-    for arm, (x, y), place in zip(arms, ends, spread([y for _, y in ends], 0.075 * (high - low)), strict=True):
+    gap = 0.085 * (high - low)
+    drawn = [(arm, end) for arm, end in zip(arms, ends, strict=True) if pd.notna(end)]
+    places = spread([end for _, end in drawn], gap)
+    # kept inside the axes, as far as all the names fit
+    shift = min(0.0, high - max(places)) + max(0.0, low - min(places))
+    for (arm, end), place in zip(drawn, places, strict=True):
+        line = {"arrowstyle": "-", "color": ARM_COLORS[arm], "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0}
         axes.annotate(
             ARMS[arm],
-            (x, y),
-            (right + 0.03 * (right - axes.get_xlim()[0]), place),
+            (1, end),
+            (1.07, place + shift),
+            axes.get_yaxis_transform(),
             color=ARM_COLORS[arm],
+            fontsize=8,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": ARM_COLORS[arm], "linewidth": 0.5, "shrinkA": 1, "shrinkB": 0},
+            arrowprops=line | {"relpos": (0, 0.5)},
         )
 
 
@@ -93,7 +127,7 @@ def relation_gains(gains: pd.DataFrame, backbone: str, path: Path) -> bool:
         return False
     relations = list(dict.fromkeys(own["relation"]))
     styles = {"tail": ("o", BLUE, 0.14, "tail asked"), "head": ("s", VERMILION, -0.14, "head asked")}
-    with figure(path, 0.8 + 0.24 * len(relations)) as (axes,):
+    with figure(path, 0.75 + 0.21 * len(relations)) as (axes,):
         axes.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
         for direction, (marker, color, shift, label) in styles.items():
             rows = own[own["direction"] == direction].set_index("relation").loc[relations]
@@ -109,7 +143,7 @@ def relation_gains(gains: pd.DataFrame, backbone: str, path: Path) -> bool:
         axes.hlines([-i - 0.5 for i in range(len(relations) - 1)], 0, 1, LIGHT, linewidth=0.4, zorder=0,
                     transform=axes.get_yaxis_transform())  # fmt: skip
         axes.spines["left"].set_visible(False)
-        axes.xaxis.set_major_formatter(_SIGNED)
+        signed_ticks(axes.xaxis)
         arm, base = own.iloc[0]["arm"], own.iloc[0]["base"]
         axes.set_xlabel(f"test MRR of {ARMS[arm]} minus that of {ARMS[base]}, with 95 % interval")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, handletextpad=0.3)
@@ -128,7 +162,7 @@ def stage_costs(costs: pd.DataFrame, backbone: str, path: Path) -> bool:
     arms, stages = ordered(own["arm"], ARMS), ordered(own["stage"], STAGES)
     cells = {(row["arm"], row["stage"]): row for row in records(own)}
     unit, factor = ("minutes", 60) if own.groupby("arm")["seconds"].sum().max() > 180 else ("seconds", 1)
-    with figure(path, 1.0 + 0.26 * len(arms)) as (axes,):
+    with figure(path, 0.95 + 0.22 * len(arms)) as (axes,):
         for place, arm in enumerate(arms):
             left = 0.0
             for stage in stages:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from harness.reporting.labels import ARMS, BACKBONES, MEASURE, joined
+from harness.reporting.results import ALPHA
 from harness.reporting.text import NBSP, interval, number, p_value, percent
 
 HITS = ("hits1", "hits3", "hits10")
@@ -42,25 +43,31 @@ def findings(paired: pd.DataFrame, backbone: str, base: str = "L1") -> list[Find
     """A finding on MRR for each arm compared with ``base``; with base L1 also L1 against no distillation."""
     rows = paired[(paired["backbone"] == backbone) & (paired["measure"] == "mrr")]
     chosen = rows[(rows["base"] == base) | ((rows["arm"] == "L1") & (rows["base"] == "none"))]
-    return [_finding(row) for _, row in chosen.sort_values("base").iterrows()]
+    several = bool((rows["seeds"] > 1).any())
+    return [_finding(row, several) for _, row in chosen.sort_values("base", kind="stable").iterrows()]
 
 
-def _finding(row: pd.Series[Any]) -> Finding:
+def _finding(row: pd.Series[Any], several_seeds: bool) -> Finding:
     arm, base = ARMS[row["arm"]], ARMS[row["base"]]
     ends = interval(row["difference_low"], row["difference_high"], 4)
     numbers = (
         f"{arm} {chr(0x2212)} {base}: {number(row['difference'], 4, signed=True)} {ends}, p {p_value(row['p_holm'])}"
     )
     if row["verdict"] == "undecided":
-        words = f"no difference in MRR is shown; one between {percent(row['relative_low'])} and "
+        words = f"No difference in MRR is shown; one between {percent(row['relative_low'])} and "
         words += f"{percent(row['relative_high'])} of the MRR of {base} remains possible."
+        if row["p_holm"] < ALPHA:
+            words += (
+                " The test alone, which speaks of these trained students, would decide; the interval, which covers "
+            )
+            words += "new seeds, does not."
     else:
         up = row["difference"] > 0
         agree = row["seeds_up"] if up else row["seeds"] - row["seeds_up"]
         words = f"{arm} {'raises' if up else 'lowers'} MRR by {percent(abs(row['relative']), signed=False)} of that of "
         words += f"{base} ({agree} of {row['seeds']} seeds)."
-    if row["seeds"] == 1:
-        words += " One seed: this speaks of these two trained students only."
+    if row["seeds"] == 1 and several_seeds:
+        words += " One common seed: this speaks of these two trained students only."
     return Finding(numbers, words, row["verdict"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,8 +12,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from harness.reporting.text import number
 
 #: Width of the report's text column in inches.
 WIDTH = 6.5
@@ -101,6 +106,18 @@ def figure(path: Path, height: float, columns: int = 1, width: float = WIDTH) ->
         # no date: the same numbers give the same file
         drawing.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
         drawing.savefig(path.with_suffix(".png"), metadata={"Software": None})
+
+
+def signed_ticks(axis: Axis, most: int = 7) -> None:
+    """Round tick positions with a sign and as many decimals as their step needs."""
+    axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
+
+    def label(value: float, _: int | None) -> str:
+        places = axis.get_majorticklocs()
+        step = float(np.diff(places).min()) if len(places) > 1 else 1.0
+        return number(value, max(0, -math.floor(math.log10(step) + 1e-9)), signed=True)
+
+    axis.set_major_formatter(FuncFormatter(label))
 
 
 def spread(positions: Sequence[float], gap: float) -> list[float]:

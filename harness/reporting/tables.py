@@ -67,7 +67,7 @@ def main_table(means: pd.DataFrame, paired: pd.DataFrame, trials: pd.DataFrame, 
         note += "† One seed: the interval is a bootstrap over test facts and does not cover the choice of the seed. "
     note += "Bold: better than L1 by the paired test after Holm's correction." if bold else ""
     header = ("", "n", *(measure.label for measure in MEASURES))
-    return Table("Test results of all arms", header, "lc" + "r" * len(MEASURES), tuple(rows), note)
+    return Table("Test results of all arms", header, "ll" + "r" * len(MEASURES), tuple(rows), note)
 
 
 def dimension(trials: pd.DataFrame, backbone: str, arm: str) -> str:
