@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 from harness import cli
 from harness.errors import UserError, nearest
 from harness.reporting import tables
+from harness.reporting.about import started
 from harness.reporting.document import Meta, Numbers, document, draw
 from harness.reporting.document import tables as display_tables
 from harness.reporting.files import staging
@@ -59,7 +61,10 @@ def ablation_report(
         for stem, (frame, kind) in frames.items():
             displayed = [(backbone, each[kind]) for backbone, each in shown.items() if kind in each] if kind else []
             tables.write(folder, f"ablation_{stem}", frame, displayed)
-        render("ablation.typ", document(results, numbers, shown, drawn, about), folder, folder / "ablation.pdf")
+        content = document(results, numbers, shown, drawn, about)
+        # the date of the data, not of the typesetting: the same trials give the same file
+        created = (started(results.trials) or [datetime.fromtimestamp(0, UTC)])[-1]
+        render("ablation.typ", content, folder, folder / "ablation.pdf", created)
     return output / "ablation.pdf"
 
 

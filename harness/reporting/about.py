@@ -36,16 +36,19 @@ def _date(text: str) -> datetime | None:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
+def started(trials: pd.DataFrame) -> list[datetime]:
+    """When the trials started, in UTC and ascending; without those that have no readable time."""
+    return sorted(date for text in _unique(trials, "started") if (date := _date(text)))
+
+
 def subtitle(results: Results) -> str:
     """Backbones, number of seeds and date of the latest trial."""
     backbones = [BACKBONES.get(backbone, backbone) for backbone in results.backbones]
     students = results.trials[~results.trials["arm"].isin(REFERENCES)]
     seeds = students["seed"].nunique()
     parts = [", ".join(backbones), f"{seeds} seed{'s' if seeds != 1 else ''}"]
-    dates = [date for text in _unique(results.trials, "started") if (date := _date(text))]
-    if dates:
-        latest = max(dates)
-        parts.append(f"{latest.day} {latest:%B %Y}")
+    if dates := started(results.trials):
+        parts.append(f"{dates[-1].day} {dates[-1]:%B %Y}")
     return " · ".join(parts)
 
 
@@ -73,7 +76,7 @@ def facts(results: Results, data: dict[str, int], name: str) -> list[list[str]]:
     threads = _unique(trials, "threads")
     machine = "; ".join(_unique(trials, "machine"))
     width = f"{' or '.join(threads)} thread{'s' * (threads != ['1'])} a trial" if threads else ""
-    dates = sorted(date for text in _unique(trials, "started") if (date := _date(text)))
+    dates = started(trials)
     span = " to ".join(dict.fromkeys(f"{d:%Y-%m-%d %H:%M} UTC" for d in (dates[:1] + dates[-1:])))
     pairs = {
         "Data": f"{name}: {counts}",

@@ -69,7 +69,9 @@ CURVES = pa.DataFrameSchema(
         "updates": pa.Column(int, pa.Check.ge(0), coerce=True),
         "valid_mrr": pa.Column(float, _FRACTION, nullable=True, coerce=True),
     },
-    unique=[*KEY, "study_name", "trial", "stage", "epoch"],
+    checks=pa.Check(
+        lambda frame: not frame.duplicated([*KEY, "trial", "stage", "epoch"]).any(), error="one row an epoch"
+    ),
     name="learning curves",
 )
 
@@ -101,10 +103,12 @@ def validate(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pd.DataFrame:
         cases = errors.failure_cases
         first = cases.iloc[0]
         missing = str(first["check"]).startswith("column_in_dataframe")
+        if first["schema_context"] == "DataFrameSchema" and not missing:
+            raise UserError(f"{schema.name}: expected {first['check']}") from None
         where = f"column '{first['failure_case'] if missing else first['column']}'"
         if not missing and pd.notna(first["index"]):
             where += f", row {first['index']}"
-        what = "is missing" if missing else f"has {first['failure_case']!r}, expected {first['check']}"
+        what = "is missing" if missing else f"has '{first['failure_case']}', expected {first['check']}"
         more = f" (and {len(cases) - 1} more)" if len(cases) > 1 else ""
         raise UserError(f"{schema.name}: {where} {what}{more}; was this store written by another version?") from None
 

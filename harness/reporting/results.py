@@ -211,7 +211,10 @@ def costs(trials: pd.DataFrame) -> pd.DataFrame:
     """
     done = trials[trials["state"] == "complete"]
     rows = []
-    for (backbone, arm), group in done.groupby(["backbone", "arm"]):
+    present = set(zip(done["backbone"], done["arm"], strict=True))
+    pairs = [(b, a) for b in ordered((b for b, _ in present), BACKBONES) for a in ARMS if (b, a) in present]
+    for backbone, arm in pairs:
+        group = done[(done["backbone"] == backbone) & (done["arm"] == arm)]
         for stage in STAGES:
             spent = _column(group, f"seconds_{stage}")
             full = spent.fillna(_column(group, f"built_seconds_{stage}"))

@@ -80,7 +80,8 @@ def dimension(trials: pd.DataFrame, backbone: str, arm: str) -> str:
 def paired_table(paired: pd.DataFrame, backbone: str) -> Table:
     """Differences of MRR with interval, relative gain, effect size and corrected p value."""
     rows, last = [], ""
-    for line in records(paired[(paired["backbone"] == backbone) & (paired["measure"] == "mrr")]):
+    own = records(paired[(paired["backbone"] == backbone) & (paired["measure"] == "mrr")])
+    for line in own:
         base = line["base"] if line["base"] in ("L1", "none") else "parts"
         decided = line["verdict"] != "undecided"
         cells = (
@@ -96,7 +97,8 @@ def paired_table(paired: pd.DataFrame, backbone: str) -> Table:
         rows.append(Row(cells, rule=bool(last) and base != last))
         last = base
     header = ("", "Δ MRR", "relative", "effect d", "seeds up", "p", "p (Holm)", "verdict")
-    note = "Same seeds and same test facts in both arms; in brackets 95 % bootstrap intervals over seeds and facts. "
+    over = "seeds and facts" if any(line["seeds"] > 1 for line in own) else "facts of this one seed"
+    note = f"Same seeds and same test facts in both arms; in brackets 95 % bootstrap intervals over {over}. "
     note += "p: sign-flip test over facts; lines separate the families of Holm's correction."
     return Table("Paired differences of test MRR", header, "lrrrcrrl", tuple(rows), note)
 
