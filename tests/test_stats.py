@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -37,11 +35,11 @@ def test_mean_interval_refuses(values: list[float]) -> None:
         mean_interval(values)
 
 
-@settings(max_examples=50)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_is_that_of_statsmodels(p: list[float]) -> None:
-    expected = multipletests(p, method="holm")[1]
-    np.testing.assert_allclose(holm(p), expected, rtol=1e-12)
+@pytest.mark.parametrize("size", [1, 2, 7, 40])
+def test_holm_is_that_of_statsmodels(size: int) -> None:
+    # rounding makes ties
+    p = np.random.default_rng(size).uniform(0, 0.2, size).round(2)
+    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1], rtol=1e-12)
 
 
 def test_sign_flip_is_exact_for_few_facts() -> None:

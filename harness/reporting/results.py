@@ -25,6 +25,12 @@ FEW_FACTS = 20
 #: A figure or table of relations has at most this many rows.
 MOST_RELATIONS = 16
 
+PAIRED_COLUMNS = [
+    *("backbone", "arm", "base", "measure"),
+    *(f"{name}{end}" for name in ("difference", "relative", "effect") for end in ("", "_low", "_high")),
+    *("p", "p_holm", "seeds", "facts", "seeds_up", "verdict"),
+]
+
 
 @dataclass(frozen=True, eq=False)
 class Results:
@@ -125,9 +131,9 @@ def paired(results: Results) -> pd.DataFrame:
     """Paired comparisons of arms, one row per backbone, arm, base and measure.
 
     Holm's correction takes the arms compared with L1, those compared with none, and the full arm compared with its
-    parts each as a family, by backbone and measure. The verdict is
-    "better" or "worse" only if the corrected p value is below .05 and the 95 % interval excludes zero: the test
-    speaks of these trained models on new facts, the interval of new seeds as well.
+    parts each as a family, by backbone and measure. The verdict is "better" or "worse" only if the corrected p value
+    is below .05 and the 95 % interval excludes zero: the test speaks of these trained models on new facts, the
+    interval of new seeds as well.
 
     Columns: backbone, arm, base, measure, difference, relative, effect (each with _low and _high), p, p_holm, seeds,
     facts, seeds_up (seeds in which the measure's value grew), verdict ("better", "worse", "undecided").
@@ -142,19 +148,17 @@ def paired(results: Results) -> pd.DataFrame:
             for measure, comparison in zip(MEASURES, found, strict=True):
                 key = {"backbone": backbone, "arm": arm, "base": base, "measure": measure.key}
                 rows.append(key | _row(comparison) | {"seeds": len(seeds)})
-    columns = ["backbone", "arm", "base", "measure", "p", "p_holm", "verdict"]
     if not rows:
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame(columns=PAIRED_COLUMNS)
     frame = pd.DataFrame(rows)
-    families = frame.groupby(["backbone", frame["base"].where(frame["base"].isin(["L1", "none"]), "parts"), "measure"])[
-        "p"
-    ]
+    family = frame["base"].where(frame["base"].isin(["L1", "none"]), "parts")
+    families = frame.groupby(["backbone", family, "measure"])["p"]
     frame["p_holm"] = families.transform(lambda p: holm(p.to_numpy()))
     better_up = frame["measure"].map({measure.key: measure.higher_is_better for measure in MEASURES})
     decided = (frame["p_holm"] < ALPHA) & ((frame["difference_low"] > 0) | (frame["difference_high"] < 0))
     better = (frame["difference"] > 0) == better_up
     frame["verdict"] = np.where(decided, np.where(better, "better", "worse"), "undecided")
-    return frame
+    return frame[PAIRED_COLUMNS]
 
 
 def _row(comparison: Comparison) -> dict[str, float | int]:
