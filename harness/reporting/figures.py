@@ -150,8 +150,9 @@ def relation_gains(gains: pd.DataFrame, backbone: str, path: Path) -> bool:
     return True
 
 
-def _shortened(name: str, most: int = 34) -> str:
-    return name if len(name) <= most else f"{name[: most - 1].rstrip()}…"
+def _shortened(name: str, most: int = 40) -> str:
+    """Cut in the middle: long names of relations tend to differ at their ends."""
+    return name if len(name) <= most else f"{name[: most - 16].rstrip()}…{name[-15:].lstrip()}"
 
 
 def stage_costs(costs: pd.DataFrame, backbone: str, path: Path) -> bool:
