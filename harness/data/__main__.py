@@ -38,7 +38,9 @@ def list_(data_dir: DataDir = None) -> None:
 def check(name: Name, data_dir: DataDir = None) -> None:
     """Read a data set strictly and count what is odd about it."""
     graph = load(name, data_dir)
-    table = Table("finding", "count", "what it means", title=f"{escape(graph.name)}: readable, digest {graph.digest[:12]}")
+    table = Table(
+        "finding", "count", "what it means", title=f"{escape(graph.name)}: readable, digest {graph.digest[:12]}"
+    )
     table.columns[1].justify = "right"
     for key, count in graph.counts.items():
         table.add_row(key, f"{count:,}", MEANING[key], style=None if count else "dim")
@@ -51,7 +53,11 @@ def describe(name: Name, data_dir: DataDir = None) -> None:
     graph = load(name, data_dir)
     times = np.concatenate([t for f in graph.splits.values() for t in (f.start, f.end)])
     known = times[times != UNKNOWN]
-    span = f"{show(int(known.min()), graph.granularity)} to {show(int(known.max()), graph.granularity)}" if len(known) else "none"
+    span = (
+        f"{show(int(known.min()), graph.granularity)} to {show(int(known.max()), graph.granularity)}"
+        if len(known)
+        else "none"
+    )
     table = Table(show_header=False, title=escape(graph.name))
     table.add_column(style="bold")
     table.add_column()

@@ -85,7 +85,5 @@ def expand_by_time(queries: Queries, limit: int = 100) -> tuple[Queries, Ints]:
     step = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
     span, last = (length - 1)[owner], np.maximum(count - 1, 1)[owner]
     time = start[owner] + (step * span + last // 2) // last
-    expanded = Queries(
-        queries.subject[owner], queries.relation[owner], queries.answer[owner], time, time.copy()
-    )
+    expanded = Queries(queries.subject[owner], queries.relation[owner], queries.answer[owner], time, time.copy())
     return expanded, owner

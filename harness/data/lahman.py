@@ -73,7 +73,9 @@ def _facts(table: _Tables) -> tuple[pd.DataFrame, dict[str, str]]:
     """All facts, and the label of every entity's key."""
     people, teams = table("People"), table("Teams")
     franchises, schools, parks = table("TeamsFranchises"), table("Schools"), table("Parks")
-    labels = {f"p:{k}": f"{a} {b}".strip() for k, a, b in people[["playerID", "nameFirst", "nameLast"]].itertuples(False)}
+    labels = {
+        f"p:{k}": f"{a} {b}".strip() for k, a, b in people[["playerID", "nameFirst", "nameLast"]].itertuples(False)
+    }
     labels |= {f"f:{k}": v for k, v in franchises[["franchID", "franchName"]].itertuples(False)}
     labels |= {f"s:{k}": v for k, v in schools[["schoolID", "name_full"]].itertuples(False)}
     labels |= {f"k:{k}": v for k, v in parks[["park.key", "park.name"]].itertuples(False)}
@@ -121,8 +123,16 @@ def _facts(table: _Tables) -> tuple[pd.DataFrame, dict[str, str]]:
     for relation, prefix in (("was born in", "birth"), ("died in", "death")):
         place = _place(people, prefix)
         labels |= {f"x:{name}": name for name in place if name}
-        add(relation, "p:" + people["playerID"], ("x:" + place).where(place != "", ""), *[_year(people[f"{prefix}Year"])] * 2)
-    for relation, frame, key in (("is located in", schools, "s:" + schools["schoolID"]), ("is located in", parks, "k:" + parks["park.key"])):
+        add(
+            relation,
+            "p:" + people["playerID"],
+            ("x:" + place).where(place != "", ""),
+            *[_year(people[f"{prefix}Year"])] * 2,
+        )
+    for relation, frame, key in (
+        ("is located in", schools, "s:" + schools["schoolID"]),
+        ("is located in", parks, "k:" + parks["park.key"]),
+    ):
         place = _place(frame)
         labels |= {f"x:{name}": name for name in place if name}
         add(relation, key, ("x:" + place).where(place != "", ""), *[pd.Series(pd.NA, frame.index, dtype="Int64")] * 2)
@@ -147,7 +157,9 @@ def read() -> RawGraph:
     frame = frame[(frame["head"].map(degree) > 1) & (frame["tail"].map(degree) > 1)]
     rows = frame.astype({"start": "string", "end": "string"}).fillna("?")
     keys_of_facts = map("\x1f".join, zip(*(rows[c].tolist() for c in _COLUMNS), strict=True))
-    frame = frame.assign(split=[_split_of(key) for key in keys_of_facts]).sort_values([*_COLUMNS[:3], "start"], kind="stable")
+    frame = frame.assign(split=[_split_of(key) for key in keys_of_facts]).sort_values(
+        [*_COLUMNS[:3], "start"], kind="stable"
+    )
     # a fact of an entity that no training fact names goes to train
     seen = set(frame.loc[frame["split"] == "train", ["head", "tail"]].to_numpy().ravel())
     unseen = ~(frame["head"].isin(seen) & frame["tail"].isin(seen))

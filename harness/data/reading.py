@@ -59,7 +59,9 @@ def read_rows(path: Path, columns: Sequence[int]) -> list[list[str]]:
     for number, (line, row) in enumerate(zip(lines, rows, strict=True), 1):
         if len(row) != width or width not in columns:
             wanted = " or ".join(map(str, columns)) if len(row) == width else f"{width} as in line 1"
-            raise UserError(f"{path}, line {number}: {len(row)} column(s) where {wanted} are needed (separated by tabs)")
+            raise UserError(
+                f"{path}, line {number}: {len(row)} column(s) where {wanted} are needed (separated by tabs)"
+            )
         if len(line) > _MAX_LINE:
             raise UserError(f"{path}, line {number}: longer than {_MAX_LINE:,} characters; not a fact")
     return rows
@@ -108,7 +110,9 @@ def read_folder(folder: Path, *, sort_lines: bool = False) -> RawGraph:
     entity_file, relation_file = folder / "entities.tsv", folder / "relations.tsv"
     everything = [row for part in rows.values() for row in part]
     entities = (
-        read_vocabulary(entity_file) if entity_file.exists() else _names(f for row in everything for f in (row[0], row[2]))
+        read_vocabulary(entity_file)
+        if entity_file.exists()
+        else _names(f for row in everything for f in (row[0], row[2]))
     )
     relations = read_vocabulary(relation_file) if relation_file.exists() else _names(row[1] for row in everything)
     granularity = guess_granularity({token for row in everything for token in row[3:]})
