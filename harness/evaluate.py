@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harness.data import UNKNOWN, KnownAnswers, Queries, Timeline, expand_by_time
+from harness.data import KnownAnswers, Queries, Timeline, expand_by_time
 from harness.models.base import Backbone, scores
 from harness.models.batch import QueryTensors
 
@@ -31,16 +31,9 @@ def query_tensors(queries: Queries, timeline: Timeline, time_input: str) -> Quer
     A missing end reuses the start and a missing start the end; a fact without any time has the unknown class in both.
     """
     view = timeline.classes if time_input == "classes" else timeline.tokens
-    both = []
-    for own, other in ((queries.start, queries.end), (queries.end, queries.start)):
-        part = view(np.where(own == UNKNOWN, other, own))
-        both.append(part[:, None] if part.ndim == 1 else part)
-    return QueryTensors(
-        torch.from_numpy(queries.subject),
-        torch.from_numpy(queries.relation),
-        torch.from_numpy(np.concatenate(both, axis=1)),
-        torch.from_numpy(queries.answer),
-    )
+    start, end = (view(points) for points in queries.time_points())
+    time = np.stack([start, end], axis=1) if start.ndim == 1 else np.concatenate([start, end], axis=1)
+    return QueryTensors(*map(torch.from_numpy, (queries.subject, queries.relation, time, queries.answer)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +59,8 @@ class RankTask:
         if protocol == "timeplex":
             queries, owner = expand_by_time(queries)
         row, entity = known.pairs(queries, protocol)
-        order = np.argsort(row, kind="stable")
         return cls(
-            query_tensors(queries, timeline, time_input),
-            torch.from_numpy(row[order]),
-            torch.from_numpy(entity[order]),
-            owner,
-            size,
+            query_tensors(queries, timeline, time_input), torch.from_numpy(row), torch.from_numpy(entity), owner, size
         )
 
     def to(self, device: torch.device | str) -> RankTask:
@@ -81,29 +69,31 @@ class RankTask:
 
 @torch.no_grad()
 def ranks(model: Backbone, task: RankTask, batch_size: int | None = None) -> NDArray[np.float64]:
-    """Exact ranks [Q] of the true answers.
+    """Exact ranks [Q] of the true answers; where a query is asked at several times, the mean of its ranks.
 
     Raises:
-        NotFiniteError: if a score of a true answer is NaN or infinite.
+        NotFiniteError: if any entity's score is NaN or infinite. Comparisons with NaN are false, so a single one
+            would pass for a worse entity and make the model look better than it is.
     """
     was_training = model.training
     model.eval()
     table, scale = model.entity_table(), model.scale()
     # 64 × 12,000 scores fit a second-level cache; a GPU wants fewer, larger steps
     step = batch_size or (64 if table.device.type == "cpu" else 2048)
-    bounds = torch.searchsorted(
-        task.row, torch.arange(0, len(task.queries) + step, step, device=task.row.device)
-    ).tolist()
-    found = []
+    starts = torch.arange(0, len(task.queries) + step, step, device=task.row.device)
+    bounds = torch.searchsorted(task.row, starts).tolist()
+    found = [table.new_zeros(0, dtype=torch.float64)]
+    extremes = [table.new_zeros(2)]
     for k, start in enumerate(range(0, len(task.queries), step)):
         batch = task.queries[slice(start, start + step)]
         z = scores(model.encode(batch.subject, batch.relation, batch.time), table, model.kernel, scale)
         known = slice(bounds[k], bounds[k + 1])
         found.append(rank_of(z, batch.answer, task.row[known] - start, task.entity[known]))
+        extremes.append(torch.stack(z.aminmax()))  # NaN wins both; checked once at the end: no wait for a GPU here
     model.train(was_training)
-    each = torch.cat(found).cpu().numpy().astype(np.float64)
-    if not np.isfinite(each).all():
+    if not torch.stack(extremes).isfinite().all():
         raise NotFiniteError("the model's scores are not finite")
+    each = torch.cat(found).cpu().numpy()
     if task.owner is None:
         return each
     total = np.bincount(task.owner, weights=each, minlength=task.size)
@@ -111,15 +101,16 @@ def ranks(model: Backbone, task: RankTask, batch_size: int | None = None) -> NDA
 
 
 def rank_of(z: torch.Tensor, answer: torch.Tensor, row: torch.Tensor, entity: torch.Tensor) -> torch.Tensor:
-    """Ranks [B] (mean over ties) of ``answer`` [B] in scores ``z`` [B, E], leaving out the pairs (row, entity) [P]."""
+    """Ranks float64 [B] of ``answer`` [B] in finite scores ``z`` [B, E], leaving out the pairs (row, entity) [P]."""
     gold = z.gather(1, answer[:, None])
-    better = (z > gold).sum(1).double()
-    equal = (z == gold).sum(1).double() - 1
+    # written as numbers, since torch counts floats several times faster than booleans; exact up to 2²⁴ entities
+    flags = torch.empty_like(z)
+    better = torch.gt(z, gold, out=flags).sum(1).double()
+    equal = torch.eq(z, gold, out=flags).sum(1).double() - 1
     other, own = z[row, entity], gold[row, 0]
     better.index_add_(0, row, (other > own).double(), alpha=-1)
     equal.index_add_(0, row, (other == own).double(), alpha=-1)
-    result = 1 + better + equal / 2
-    return torch.where(gold[:, 0].isfinite(), result, torch.nan)
+    return 1 + better + equal / 2
 
 
 def metrics(each: NDArray[np.float64]) -> dict[str, float]:
@@ -131,7 +122,7 @@ def metrics(each: NDArray[np.float64]) -> dict[str, float]:
 
 
 def metrics_by_direction(each: NDArray[np.float64]) -> dict[str, float]:
-    """``metrics`` of all ranks and, prefixed, of both directions; the first half asks for tails."""
+    """``metrics`` of ranks [2N] and, prefixed ``tail_`` and ``head_``, of both halves: the first asks for tails."""
     half = len(each) // 2
     result = metrics(each)
     for direction, part in (("tail", each[:half]), ("head", each[half:])):
@@ -140,8 +131,14 @@ def metrics_by_direction(each: NDArray[np.float64]) -> dict[str, float]:
 
 
 def metrics_by_relation(
-    each: NDArray[np.float64], relation: NDArray[np.int64], labels: Sequence[str]
+    each: NDArray[np.float64], relation: NDArray[np.int64], names: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """``metrics`` of each relation's queries, both directions together; ``relation`` int64 [Q] in 0..2R-1."""
-    of = relation % len(labels)
-    return {label: metrics(each[of == k]) for k, label in enumerate(labels) if (of == k).any()}
+    """``metrics_by_direction`` of each relation that has queries.
+
+    Args:
+        each: ranks [2N], the first half of tails.
+        relation: of each query, int64 [2N] in 0..2R-1.
+        names: of the R relations, distinct (labels need not be).
+    """
+    of = relation % len(names)
+    return {name: metrics_by_direction(each[of == k]) for k, name in enumerate(names) if (of == k).any()}

@@ -20,6 +20,9 @@ class SemanticAdapter(nn.Module):
     ``entities`` [E, m] and ``relations`` [2R, m] are the encodings σ(w·LLM(p) + b) of the LLM teacher (Eq. 6).
     """
 
+    entities: Tensor
+    relations: Tensor
+
     def __init__(self, entities: Tensor, relations: Tensor, dim: int) -> None:
         super().__init__()
         self.register_buffer("entities", entities - entities.mean(0), persistent=False)

@@ -29,7 +29,7 @@ class Schedule:
     """What one stage of training does.
 
     ``first_epoch`` and ``total_epochs`` place the stage in the whole run: the learning rate falls linearly from
-    ``learning_rate`` to a tenth over ``total_epochs``, whatever stages the run has.
+    ``learning_rate`` to a tenth over ``total_epochs`` (None: until this stage ends), whatever stages the run has.
     ``patience`` None: no early end, so that compared arms get equal numbers of updates.
     """
 
@@ -66,7 +66,7 @@ def derive_seed(*parts: object) -> int:
 def batches(n: int, size: int, seed: int, epoch: int) -> Iterator[Tensor]:
     """The positions of each batch of one epoch, int64 [<= size]; a function of (seed, epoch) alone."""
     generator = torch.Generator().manual_seed(derive_seed("batches", seed, epoch))
-    return iter(torch.randperm(n, generator=generator).split(size))
+    return iter(torch.randperm(n, generator=generator).split(size))  # type: ignore[no-untyped-call]
 
 
 def make_optimizer(parameters: list[nn.Parameter], name: str, learning_rate: float) -> torch.optim.Optimizer:
@@ -96,7 +96,8 @@ def train(
         schedule: epochs, batches, optimiser and stopping rule.
         validate: the model's validation MRR, a fraction.
         auxiliary: more parameters of the objective.
-        resume: a stage that this one goes on from: its optimiser state, best state and updates carry over.
+        resume: a stage that this one goes on from: its last state, optimiser state, best state and updates carry
+            over; its curve and the count of stale validations do not.
         report: called after each epoch.
 
     Raises:
@@ -105,10 +106,11 @@ def train(
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = make_optimizer(parameters, schedule.optimizer, schedule.learning_rate)
     if resume is not None:
+        model.load_state_dict(resume.last)
         load_optimizer(optimizer, resume.optimizer)
     if auxiliary is not None:
         optimizer.add_param_group({"params": list(auxiliary.parameters())})
-    total = schedule.total_epochs or schedule.epochs
+    total = schedule.total_epochs or schedule.first_epoch + schedule.epochs
     steps = math.ceil(len(data) / schedule.batch_size)
     result = Trained(best=snapshot(model), last={}, optimizer={})
     if resume is not None:
@@ -138,6 +140,8 @@ def train(
         mrr = None
         if last or (epoch + 1) % schedule.validate_every == 0:
             mrr = row["valid_mrr"] = validate(model)
+            if not math.isfinite(mrr):
+                raise DivergedError(f"the validation MRR became {mrr} in epoch {epoch + 1}")
             if mrr > result.best_mrr:
                 result.best, result.best_mrr, result.best_epoch, stale = snapshot(model), mrr, epoch + 1, 0
             else:
