@@ -1,7 +1,8 @@
 """L3: supervised on predictions made with the language model's encodings of entity and relation.
 
-The query's subject and relation are replaced by what the language model says of them, E(h) and E(r), mapped into the
-student's space; the candidates are the *student's own* entity vectors, so the gradient reaches the student (our reading).
+The query's subject and relation are replaced by what the language model says of them, E(h) and E(r), mapped into
+the student's space; the candidates are the *student's own* entity vectors, so the gradient reaches the student (our
+reading).
 """
 
 from __future__ import annotations
