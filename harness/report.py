@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 import typer
+from rich.console import Console
 
 from harness import cli
 from harness.errors import UserError, nearest
@@ -20,6 +21,7 @@ from harness.reporting.files import staging
 from harness.reporting.frames import CURVES, validate
 from harness.reporting.render import render
 from harness.reporting.results import LoadRanks, Results, costs, gains, means, paired
+from harness.reporting.terminal import table
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -105,6 +107,30 @@ def one_design(trials: pd.DataFrame, curves: pd.DataFrame, design: str | None) -
         raise UserError(f"design '{design}' is not in the store; {nearest(design, names)}")
     chosen = design or trials.sort_values("started")["study_name"].iloc[-1]
     return trials[trials["study_name"] == chosen], curves[curves["study_name"] == chosen]
+
+
+def report_of_cells(
+    study: str,
+    trials: pd.DataFrame,
+    curves: pd.DataFrame,
+    load_ranks: LoadRanks,
+    output: Path,
+    design: str,
+    cells: Collection[str],
+    console: Console,
+) -> Path:
+    """Print the table of the given cells of a design and write their report; return the path of its PDF."""
+    own = trials[(trials["study_name"] == design) & trials["cell"].isin(cells)]
+    numbers = own["trial"]
+    learnt = curves[(curves["study_name"] == design) & curves["trial"].isin(numbers)] if len(curves) else curves
+    console.print()
+    console.print(table(own))
+    console.print()
+    return REPORTS[study](own, learnt, load_ranks, output, trials.attrs.get("meta", {}))
+
+
+#: the report of each study
+REPORTS = {"ablation": ablation_report}
 
 
 if __name__ == "__main__":

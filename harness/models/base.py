@@ -35,6 +35,8 @@ class Backbone(nn.Module):
     kernel: Kernel
     #: which view of time ``encode`` reads: classes int64 [B, 2] or calendar tokens int64 [B, L]
     time_input: ClassVar[Literal["classes", "tokens"]]
+    #: fields of the training spec that the constructor takes as keyword arguments
+    options: ClassVar[tuple[str, ...]] = ()
     #: training settings by use: a small student and a large teacher want different ones
     student_recipe: ClassVar[Recipe]
     teacher_recipe: ClassVar[Recipe]

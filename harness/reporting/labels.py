@@ -30,6 +30,7 @@ STAGES = {
     "finetune": "LLM: fine-tune",
     "encode": "LLM: encode",
     "semantic": "LLM: train E(p)",
+    "llm-targets": "LLM: store targets",
     "targets": "store targets",
     "stage1": "student, stage 1",
     "stage2": "student, stage 2",

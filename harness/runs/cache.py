@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 import time
@@ -12,7 +11,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import filelock
@@ -40,11 +38,6 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
-def code_version(*modules: ModuleType) -> str:
-    """A digest of the source of ``modules``: a stage whose code changes does not reuse what the old code made."""
-    return digest(*(inspect.getsource(module) for module in modules))
-
-
 class Cache:
     """A folder of results: ``<root>/<stage>/<key>.safetensors`` with the file's SHA-256 beside it."""
 
@@ -56,6 +49,14 @@ class Cache:
 
     def has(self, stage: str, key: str) -> bool:
         return self.path(stage, key).exists()
+
+    def meta(self, stage: str, key: str) -> Meta:
+        """What is known about a stored result, without reading or checking its tensors; empty if it cannot be read."""
+        try:
+            with safe_open(self.path(stage, key), framework="pt") as file:
+                return dict(json.loads(file.metadata()["meta"]))
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            return {}
 
     def get_or_build(self, stage: str, key: str, build: Callable[[], Built]) -> Entry:
         """Return the stored result, or build and store it.
@@ -109,14 +110,15 @@ class Cache:
         write_atomically(path, content)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that its name holds either the old content or all of the new."""
+def write_atomically(path: Path, content: bytes, *, sync: bool = True) -> None:
+    """Write a file so that its name holds either the old content or all of the new; ``sync``: also after a power cut."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

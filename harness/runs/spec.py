@@ -7,9 +7,9 @@ A spec is frozen, hashable by content (``key``) and round-trips through JSON.
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness.teachers.language_model import LanguageModelConfig
 
@@ -27,6 +27,18 @@ class Frozen(BaseModel):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:20]
 
 
+def option_names(model: type[BaseModel]) -> list[str]:
+    """The dotted names of all fields of a spec, parts of parts included."""
+    found: list[str] = []
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found += [f"{name}.{key}" for key in option_names(inner)]
+        else:
+            found.append(name)
+    return found
+
+
 class TimeSpec(Frozen):
     """How times become classes."""
 
@@ -38,29 +50,39 @@ class TimeSpec(Frozen):
 class TrainingSpec(Frozen):
     """How a structural model is trained. None means: the backbone's own recipe decides."""
 
+    dim: int = Field(default=25, ge=1, le=10_000, description="dimension of entities and relations")
+    norm: Literal["l2", "l1"] = Field(default="l2", description="norm of the distance; of TTransE alone")
     epochs: int = Field(default=12, ge=1, description="passes over both directions of the training facts")
     batch_size: int = Field(default=512, ge=1, description="queries a step")
     optimizer: Literal["adam", "adagrad"] | None = None
     learning_rate: float | None = Field(default=None, gt=0)
     regularization: float | None = Field(default=None, ge=0, description="weight of the backbone's penalty (N3)")
     validate_every: int = Field(default=1, ge=1, description="epochs between validations")
-    patience: int = Field(default=3, ge=1, description="validations without a better MRR before stopping")
 
 
 class StudentSpec(TrainingSpec):
-    """How a student is trained: stage 1 and stage 2 each have a fixed number of epochs."""
+    """How a student is trained: both stages have a fixed number of epochs, so that all arms get equal updates.
 
-    dim: int = Field(default=25, ge=1)
+    Validation selects among the epochs of stage 2 (of stage 1, if there is no stage 2).
+    """
+
     epochs: int = Field(default=12, ge=1, description="epochs of both stages together")
     stage1_epochs: int = Field(default=6, ge=0, description="epochs of L1 alone before the other losses join")
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Self:
+        if self.stage1_epochs > self.epochs:
+            raise ValueError(f"stage1_epochs ({self.stage1_epochs}) must not exceed epochs ({self.epochs})")
+        return self
 
 
 class TeacherSpec(TrainingSpec):
     """The structural teacher."""
 
     backbone: str | None = Field(default=None, description="None: the student's own")
-    dim: int = Field(default=400, ge=1)
+    dim: int = Field(default=400, ge=1, le=10_000)
     epochs: int = Field(default=8, ge=1)
+    patience: int = Field(default=2, ge=1, description="validations without a better MRR before stopping")
     seed: int = Field(default=0, ge=0)
 
 
@@ -68,6 +90,7 @@ class SemanticSpec(Frozen):
     """The LLM teacher's head: E(p) = σ(w·LLM(p) + b) and f_LLM, trained on the graph."""
 
     dim: int = Field(default=128, ge=1, description="dimension of E(p)")
+    components: int = Field(default=256, ge=1, description="principal components of LLM(p) that E(p) reads")
     epochs: int = Field(default=8, ge=1)
     batch_size: int = Field(default=512, ge=1)
     learning_rate: float = Field(default=0.003, gt=0)
@@ -78,12 +101,12 @@ class SemanticSpec(Frozen):
 class LossSpec(Frozen):
     """The weights of L = hard·CE + soft·T²·KL + α·L2 + β·L3 (our reading; see docs/method.md)."""
 
-    alpha: float = Field(default=0.1, ge=0, description="weight of L2, the Huber loss to the LLM teacher")
-    beta: float = Field(default=0.1, ge=0, description="weight of L3, supervised on LLM encodings")
-    delta: float = Field(default=1.0, gt=0, description="threshold of the Huber loss, in standard deviations of scores")
-    temperature: float = Field(default=7.0, gt=0, description="T of the soft targets")
-    hard_weight: float = Field(default=1.0, ge=0, description="weight of the cross-entropy on the true entity in L1")
-    soft_weight: float = Field(default=1.0, ge=0, description="weight of T²·KL(teacher ‖ student) in L1")
+    alpha: float = Field(default=0.1, ge=0, le=1000, description="weight of L2, the Huber loss to the LLM teacher")
+    beta: float = Field(default=0.1, ge=0, le=1000, description="weight of L3, supervised on LLM encodings")
+    delta: float = Field(default=1.0, ge=1e-4, le=1e4, description="threshold of L2, in standard deviations")
+    temperature: float = Field(default=7.0, ge=0.01, le=1000, description="T of the soft targets")
+    hard_weight: float = Field(default=1.0, ge=0, le=1000, description="weight of the cross-entropy in L1")
+    soft_weight: float = Field(default=1.0, ge=0, le=1000, description="weight of T²·KL(teacher ‖ student) in L1")
     targets: int = Field(default=128, ge=2, description="stored teacher candidates a query")
 
 
@@ -101,3 +124,8 @@ class TrialSpec(Frozen):
     teacher: TeacherSpec = TeacherSpec()
     llm: LanguageModelConfig = LanguageModelConfig()
     semantic: SemanticSpec = SemanticSpec()
+
+    @property
+    def teacher_backbone(self) -> str:
+        """The structural teacher's backbone: the student's own unless the spec names another."""
+        return self.teacher.backbone or self.backbone

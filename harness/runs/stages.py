@@ -1,49 +1,33 @@
-"""The stages of a trial that others share: teachers, vectors, targets and stage 1, each keyed by what determines it."""
+"""The stages of a trial that others share, read from the cache or built into it: teachers, targets, stage 1 ..."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from harness import evaluate
-from harness.data import (
-    KnownAnswers,
-    Queries,
-    TemporalGraph,
-    Timeline,
-    both_directions,
-    dates,
-    graph,
-    known,
-    load,
-    timeline,
-)
-from harness.distill import alignment, objective, response, semantic, softmax, trainer
 from harness.distill.alignment import ScoreTargets
 from harness.distill.objective import Distillation
 from harness.distill.response import SoftTargets
+from harness.distill.semantic import SemanticAdapter
 from harness.distill.trainer import Report, Schedule, Trained, derive_seed, train
-from harness.models import BACKBONES, Backbone, Recipe, base, batch
-from harness.models.batch import QueryTensors
-from harness.runs.cache import Built, Cache, Entry, code_version, digest
-from harness.runs.spec import StudentSpec, TeacherSpec, TrainingSpec, TrialSpec
-from harness.teachers import encode, language_model, lora, targets, texts
-from harness.teachers import semantic as semantic_teacher
+from harness.models import BACKBONES, Backbone, Recipe
+from harness.runs.cache import Built, Cache, Entry
+from harness.runs.inputs import inputs
+from harness.runs.plan import Plan
+from harness.runs.spec import TeacherSpec, TrainingSpec, TrialSpec
+from harness.teachers import encode, lora, targets
 from harness.teachers.semantic import SemanticScorer, whiten
-
-#: components of the language model's vectors that f_LLM reads
-_COMPONENTS = 256
 
 
 @dataclass(frozen=True)
 class Context:
-    """Where a trial runs; nothing in here may change a number."""
+    """Where a trial runs; nothing in here but ``device`` may change a number.
+
+    ``report`` is called with a stage's name, the fraction of it that is done, and the latest validation MRR or None.
+    """
 
     cache_dir: Path
     data_dir: Path | None = None
@@ -51,262 +35,85 @@ class Context:
     report: Callable[[str, float, float | None], None] = field(default=lambda stage, done, metric: None, compare=False)
 
 
-@lru_cache(maxsize=2)
-def load_graph(name: str, data_dir: Path | None, _working_directory: str) -> TemporalGraph:
-    return load(name, data_dir)
-
-
-@lru_cache(maxsize=1)
-def _core_code() -> str:
-    return code_version(base, batch, softmax, response, objective, trainer, evaluate, graph, dates, timeline, known)
-
-
 class Stages:
-    """The shared stages of one trial: each property is read from the cache or built into it."""
+    """The shared stages of one trial. Each is made from the others on demand, whichever is asked for first."""
 
     def __init__(self, spec: TrialSpec, context: Context) -> None:
         self.spec, self.context = spec, context
         self.cache = Cache(context.cache_dir)
-        self.graph = load_graph(spec.dataset, context.data_dir, os.getcwd())
-        self.built: dict[str, Entry] = {}
+        self.inputs = inputs(spec.dataset, context.data_dir, spec.time, spec.protocol, context.device)
+        self.graph = self.inputs.graph
+        self.plan = Plan.of(spec, self.graph.digest, context.device)
+        #: the stages that were looked up, by name
+        self.entries: dict[str, Entry] = {}
 
-    # ---- data as tensors -------------------------------------------------------------------------------------------
-
-    @cached_property
-    def timeline(self) -> Timeline:
-        return Timeline.build(self.graph, self.spec.time.classes, self.spec.time.size)
-
-    @cached_property
-    def known(self) -> KnownAnswers:
-        return KnownAnswers(self.graph)
-
-    def queries(self, split: str) -> Queries:
-        return both_directions(self.graph.splits[split], len(self.graph.relations))
-
-    def training(self, time_input: str) -> QueryTensors:
-        return evaluate.query_tensors(self.queries("train"), self.timeline, time_input).to(self.context.device)
-
-    def task(self, split: str, time_input: str) -> evaluate.RankTask:
-        built = evaluate.RankTask.build(self.queries(split), self.known, self.timeline, time_input, self.spec.protocol)
-        return built.to(self.context.device)
-
-    def validator(self, time_input: str) -> Callable[[Backbone], float]:
-        task = self.task("valid", time_input)
-        return lambda model: evaluate.metrics(evaluate.ranks(model, task))["mrr"]
-
-    # ---- models ----------------------------------------------------------------------------------------------------
-
-    def new_model(self, backbone: str, dim: int, seed: int) -> Backbone:
-        """A fresh model; initialisation depends on data, backbone, dimension and seed, not on the arm."""
-        kind = BACKBONES[backbone]
-        n_times = self.timeline.n_classes if kind.time_input == "classes" else self.timeline.n_tokens
-        with torch.random.fork_rng():
-            torch.manual_seed(derive_seed("init", self.graph.digest, backbone, dim, seed))
-            model = kind(len(self.graph.entities), len(self.graph.relations), n_times, dim)
-        return model.to(self.context.device)
-
-    def schedule(self, training: TrainingSpec, recipe: Recipe, seed: int, **changes: object) -> Schedule:
-        settings: dict[str, object] = {
-            "epochs": training.epochs,
-            "batch_size": training.batch_size,
-            "optimizer": training.optimizer or recipe.optimizer,
-            "learning_rate": training.learning_rate or recipe.learning_rate,
-            "seed": derive_seed("order", self.graph.digest, seed),
-            "validate_every": training.validate_every,
+    def build(self, name: str) -> None:
+        """Make sure that the shared stage ``name`` is in the cache."""
+        make: dict[str, Callable[[], object]] = {
+            "teacher": self.teacher,
+            "finetune": self.adapter,
+            "encode": self.vectors,
+            "semantic": self.semantic,
+            "llm-targets": self.llm_targets,
+            "targets": self.soft_targets,
+            "stage1": self.stage1,
         }
-        return Schedule(**{**settings, **changes})  # type: ignore[arg-type]
+        make[name]()
 
-    def _base_key(self) -> list[object]:
-        spec = self.spec
-        return [self.graph.digest, spec.time.key(), spec.protocol, self.context.device, _core_code()]
+    def is_cached(self, name: str) -> bool:
+        """Whether the shared stage lies in the cache; its content is checked when it is read."""
+        return self.cache.has(name, self.plan.keys[name])
 
-    def _get(self, stage: str, key: str, build: Callable[[], Built]) -> Entry:
-        if stage not in self.built:
-            self.built[stage] = self.cache.get_or_build(stage, key, build)
-        return self.built[stage]
+    def build_seconds(self, name: str) -> float:
+        """What the shared stage cost when it was built."""
+        entry = self.entries.get(name)
+        meta = entry.meta if entry is not None else self.cache.meta(name, self.plan.keys[name])
+        return float(meta.get("build_seconds", float("nan")))
+
+    def _get(self, name: str, build: Callable[[], Built]) -> Entry:
+        if name not in self.entries:
+            self.entries[name] = self.cache.get_or_build(name, self.plan.keys[name], build)
+        return self.entries[name]
 
     def _report(self, stage: str) -> Report:
         return lambda done, metric: self.context.report(stage, done, metric)
 
-    # ---- the structural teacher ------------------------------------------------------------------------------------
+    def _fraction(self, stage: str) -> Callable[[float], None]:
+        return lambda done: self.context.report(stage, done, None)
 
-    @property
-    def teacher_spec(self) -> TeacherSpec:
-        return self.spec.teacher.model_copy(update={"backbone": self.spec.teacher.backbone or self.spec.backbone})
+    # ---- training --------------------------------------------------------------------------------------------------
 
-    @cached_property
-    def teacher_key(self) -> str:
-        kind = BACKBONES[str(self.teacher_spec.backbone)]
-        return digest("teacher", self._base_key(), self.teacher_spec.key(), code_version(_module_of(kind)))
+    def new_model(self, backbone: str, training: TrainingSpec, seed: int) -> Backbone:
+        """A fresh model; its initial values depend on data, backbone, dimension and seed, not on the arm."""
+        kind = BACKBONES[backbone]
+        options = {name: getattr(training, name) for name in kind.options}
+        sizes = len(self.graph.entities), len(self.graph.relations), self.inputs.n_times(kind.time_input)
+        with torch.random.fork_rng():
+            torch.manual_seed(derive_seed("init", self.graph.digest, backbone, training.dim, seed))
+            model = kind(*sizes, training.dim, **options)
+        return model.to(self.context.device)
 
-    def teacher(self) -> Backbone:
-        spec = self.teacher_spec
-        model = self.new_model(str(spec.backbone), spec.dim, spec.seed)
-
-        def build() -> Built:
-            recipe = model.teacher_recipe
-            penalty = recipe.regularization if spec.regularization is None else spec.regularization
-            trained = train(
-                model,
-                self.training(model.time_input),
-                Distillation(regularization=penalty),
-                self.schedule(spec, recipe, spec.seed, patience=spec.patience),
-                self.validator(model.time_input),
-                report=self._report("teacher"),
-            )
-            return trained.best, summary(trained)
-
-        model.load_state_dict(self._get("teacher", self.teacher_key, build).tensors)
-        return model.eval()
-
-    # ---- the LLM teacher -------------------------------------------------------------------------------------------
-
-    @cached_property
-    def finetune_key(self) -> str:
-        llm = self.spec.llm
-        return digest("finetune", self.graph.digest, llm.model_dump(), code_version(lora, language_model, texts))
-
-    def adapter(self) -> dict[str, Tensor] | None:
-        if self.spec.llm.finetune == "none":
-            return None
-
-        def build() -> Built:
-            tensors, meta = lora.finetune(
-                self.graph, self.spec.llm, lambda done: self.context.report("finetune", done, None)
-            )
-            return tensors, dict(meta)
-
-        return self._get("finetune", self.finetune_key, build).tensors
-
-    @cached_property
-    def encode_key(self) -> str:
-        tuned = self.finetune_key if self.spec.llm.finetune != "none" else "none"
-        llm = self.spec.llm
-        wanted = [llm.model, llm.max_length, llm.batch_tokens]
-        return digest("encode", self.graph.digest, wanted, tuned, code_version(encode, language_model, texts))
-
-    def vectors(self) -> dict[str, Tensor]:
-        def build() -> Built:
-            tensors, meta = encode.encode(
-                self.graph, self.spec.llm, self.adapter(), lambda done: self.context.report("encode", done, None)
-            )
-            return tensors, dict(meta)
-
-        return self._get("encode", self.encode_key, build).tensors
-
-    @cached_property
-    def semantic_key(self) -> str:
-        return digest(
-            "semantic", self._base_key(), self.encode_key, self.spec.semantic.key(), code_version(semantic_teacher)
+    def schedule(
+        self, training: TrainingSpec, recipe: Recipe, seed: int, *, first: int = 0, last: int | None = None
+    ) -> Schedule:
+        """Epochs ``first`` to ``last`` (excluded; None: all) of a training. Only teachers stop early: arms of a study
+        get equal numbers of updates."""
+        return Schedule(
+            epochs=(training.epochs if last is None else last) - first,
+            batch_size=training.batch_size,
+            optimizer=training.optimizer or recipe.optimizer,
+            learning_rate=training.learning_rate or recipe.learning_rate,
+            seed=derive_seed("order", self.graph.digest, seed),
+            first_epoch=first,
+            total_epochs=training.epochs,
+            validate_every=training.validate_every,
+            patience=training.patience if isinstance(training, TeacherSpec) else None,
         )
 
-    def semantic(self) -> SemanticScorer:
-        """f_LLM with its encodings, trained on the graph."""
-        spec = self.spec.semantic
-        vectors = self.vectors()
-        with torch.random.fork_rng():
-            torch.manual_seed(derive_seed("semantic", self.graph.digest, spec.seed))
-            model = SemanticScorer(
-                whiten(vectors["entities"], _COMPONENTS),
-                whiten(vectors["relations"], _COMPONENTS),
-                self.timeline.n_classes,
-                spec.dim,
-            ).to(self.context.device)
-
-        def build() -> Built:
-            trained = train(
-                model,
-                self.training("classes"),
-                Distillation(),
-                Schedule(
-                    epochs=spec.epochs,
-                    batch_size=spec.batch_size,
-                    optimizer="adam",
-                    learning_rate=spec.learning_rate,
-                    seed=derive_seed("order", self.graph.digest, spec.seed),
-                    patience=spec.patience,
-                ),
-                self.validator("classes"),
-                report=self._report("semantic"),
-            )
-            return trained.best, summary(trained)
-
-        model.load_state_dict(self._get("semantic", self.semantic_key, build).tensors)
-        return model.eval()
-
-    # ---- targets ---------------------------------------------------------------------------------------------------
-
-    def soft_targets(self) -> SoftTargets:
-        """The structural teacher's distribution at the spec's temperature."""
-        loss = self.spec.loss
-
-        def build() -> Built:
-            teacher = self.teacher()
-            found = targets.soft_targets(
-                teacher,
-                self.training(teacher.time_input),
-                loss.temperature,
-                loss.targets,
-                derive_seed("targets", self.graph.digest),
-                lambda done: self.context.report("targets", done, None),
-            )
-            return {"ids": found.ids, "weights": found.weights, "entropy": found.entropy}, {}
-
-        entry = self._get("targets", self.targets_key, build).tensors
-        device = self.context.device
-        parts = (entry[name].to(device) for name in ("ids", "weights", "entropy"))
-        return SoftTargets(*parts, temperature=loss.temperature)
-
-    @cached_property
-    def targets_key(self) -> str:
-        loss = self.spec.loss
-        return digest("targets", self.teacher_key, loss.temperature, loss.targets, code_version(targets))
-
-    @cached_property
-    def llm_targets_key(self) -> str:
-        return digest("llm-targets", self.semantic_key, self.spec.loss.targets, code_version(targets, alignment))
-
-    def _llm_targets(self) -> dict[str, Tensor]:
-        def build() -> Built:
-            scorer = self.semantic()
-            found = targets.score_targets(
-                scorer,
-                self.training("classes"),
-                self.spec.loss.targets,
-                derive_seed("llm-targets", self.graph.digest),
-                lambda done: self.context.report("llm-targets", done, None),
-            )
-            with torch.no_grad():
-                entities, relations = scorer.encodings()
-            return {
-                "ids": found.ids,
-                "scores": found.scores,
-                "entities": entities.cpu().clone(),
-                "relations": relations.cpu().clone(),
-            }, {}
-
-        return self._get("llm-targets", self.llm_targets_key, build).tensors
-
-    def score_targets(self) -> ScoreTargets:
-        """The LLM teacher's predictions P(p)."""
-        entry, device = self._llm_targets(), self.context.device
-        return ScoreTargets(entry["ids"].to(device), entry["scores"].to(device))
-
-    def semantic_adapter(self, student: Backbone) -> semantic.SemanticAdapter:
-        """The encodings E(p) with fresh maps to the student's space, which depend on the seed alone."""
-        entry, device = self._llm_targets(), self.context.device
-        dim = student.entity_table().shape[1]
-        with torch.random.fork_rng():
-            torch.manual_seed(derive_seed("adapter", self.graph.digest, dim, self.spec.seed))
-            return semantic.SemanticAdapter(entry["entities"], entry["relations"], dim).to(device)
-
-    # ---- stage 1 ---------------------------------------------------------------------------------------------------
-
-    def distillation(self, model: Backbone, spec: StudentSpec, *, arm: str) -> Distillation:
-        """The loss of an arm; stage 1 of every distilled arm is that of L1."""
-        loss = self.spec.loss
-        recipe = model.student_recipe
-        penalty = recipe.regularization if spec.regularization is None else spec.regularization
+    def distillation(self, model: Backbone, *, arm: str) -> Distillation:
+        """The loss of an arm for a student."""
+        spec, loss = self.spec.student, self.spec.loss
+        penalty = model.student_recipe.regularization if spec.regularization is None else spec.regularization
         if arm == "none":
             return Distillation(regularization=penalty)
         parts = arm.split("+")
@@ -322,70 +129,148 @@ class Stages:
             beta=loss.beta,
         )
 
-    @cached_property
-    def stage1_key(self) -> str:
-        """Stage 1 depends on the arm only by being distilled or not."""
-        spec, loss = self.spec, self.spec.loss
-        distilled = [] if spec.arm == "none" else [self.targets_key, loss.hard_weight, loss.soft_weight]
-        kind = code_version(_module_of(BACKBONES[spec.backbone]))
-        return digest("stage1", self._base_key(), spec.backbone, spec.student.key(), spec.seed, distilled, kind)
+    # ---- teachers --------------------------------------------------------------------------------------------------
 
-    def stage1(self) -> Entry:
-        spec = self.spec.student
+    def teacher(self) -> Backbone:
+        """The structural teacher, trained with early stopping; its best state by validation MRR."""
+        spec = self.spec.teacher
+        model = self.new_model(self.spec.teacher_backbone, spec, spec.seed)
 
         def build() -> Built:
-            model = self.new_model(self.spec.backbone, spec.dim, self.spec.seed)
+            recipe = model.teacher_recipe
+            penalty = recipe.regularization if spec.regularization is None else spec.regularization
             trained = train(
                 model,
-                self.training(model.time_input),
-                self.distillation(model, spec, arm="none" if self.spec.arm == "none" else "L1"),
-                self.schedule(
-                    spec, model.student_recipe, self.spec.seed, epochs=spec.stage1_epochs, total_epochs=spec.epochs
+                self.inputs.training(model.time_input),
+                Distillation(regularization=penalty),
+                self.schedule(spec, recipe, spec.seed),
+                self.inputs.validator(model.time_input),
+                report=self._report("teacher"),
+            )
+            return trained.best, summary(trained)
+
+        model.load_state_dict(self._get("teacher", build).tensors)
+        return model.eval()
+
+    def adapter(self) -> dict[str, torch.Tensor] | None:
+        """The language model's LoRA weights; None if it is not fine-tuned."""
+        if self.spec.llm.finetune == "none":
+            return None
+        found = self._get("finetune", lambda: lora.finetune(self.graph, self.spec.llm, self._fraction("finetune")))
+        return found.tensors
+
+    def vectors(self) -> dict[str, torch.Tensor]:
+        """LLM(p): ``entities`` [E, d] and ``relations`` [2R, d]."""
+        adapter = None if self.is_cached("encode") else self.adapter()
+        build = lambda: encode.encode(self.graph, self.spec.llm, adapter, self._fraction("encode"))  # noqa: E731
+        return self._get("encode", build).tensors
+
+    def semantic(self) -> SemanticScorer:
+        """f_LLM with its encodings E(p), trained on the graph with early stopping."""
+        spec, vectors = self.spec.semantic, self.vectors()
+        with torch.random.fork_rng():
+            torch.manual_seed(derive_seed("semantic", self.graph.digest, spec.seed))
+            model = SemanticScorer(
+                whiten(vectors["entities"], spec.components),
+                whiten(vectors["relations"], spec.components),
+                self.inputs.n_times("classes"),
+                spec.dim,
+            ).to(self.context.device)
+
+        def build() -> Built:
+            trained = train(
+                model,
+                self.inputs.training("classes"),
+                Distillation(),
+                Schedule(
+                    epochs=spec.epochs,
+                    batch_size=spec.batch_size,
+                    optimizer="adam",
+                    learning_rate=spec.learning_rate,
+                    seed=derive_seed("order", self.graph.digest, spec.seed),
+                    patience=spec.patience,
                 ),
-                self.validator(model.time_input),
+                self.inputs.validator("classes"),
+                report=self._report("semantic"),
+            )
+            return trained.best, summary(trained)
+
+        model.load_state_dict(self._get("semantic", build).tensors)
+        return model.eval()
+
+    # ---- targets ---------------------------------------------------------------------------------------------------
+
+    def soft_targets(self) -> SoftTargets:
+        """The structural teacher's distribution at the spec's temperature."""
+        loss = self.spec.loss
+
+        def build() -> Built:
+            teacher = self.teacher()
+            found = targets.soft_targets(
+                teacher,
+                self.inputs.training(teacher.time_input),
+                loss.temperature,
+                loss.targets,
+                derive_seed("targets", self.graph.digest),
+                self._fraction("targets"),
+            )
+            return {"ids": found.ids, "weights": found.weights, "entropy": found.entropy}, {}
+
+        entry, device = self._get("targets", build).tensors, self.context.device
+        ids, weights, entropy = (entry[name].to(device) for name in ("ids", "weights", "entropy"))
+        return SoftTargets(ids, weights, entropy, loss.temperature)
+
+    def llm_targets(self) -> dict[str, torch.Tensor]:
+        """The LLM teacher's predictions (``ids``, ``scores``) and encodings (``entities``, ``relations``)."""
+
+        def build() -> Built:
+            scorer = self.semantic()
+            found = targets.score_targets(
+                scorer,
+                self.inputs.training("classes"),
+                self.spec.loss.targets,
+                derive_seed("llm-targets", self.graph.digest),
+                self._fraction("llm-targets"),
+            )
+            with torch.no_grad():
+                entities, relations = (part.cpu().clone() for part in scorer.encodings())
+            return {"ids": found.ids, "scores": found.scores, "entities": entities, "relations": relations}, {}
+
+        return self._get("llm-targets", build).tensors
+
+    def score_targets(self) -> ScoreTargets:
+        """The LLM teacher's predictions P(p)."""
+        entry, device = self.llm_targets(), self.context.device
+        return ScoreTargets(entry["ids"].to(device), entry["scores"].to(device))
+
+    def semantic_adapter(self, student: Backbone) -> SemanticAdapter:
+        """The encodings E(p) with fresh maps to the student's space, which depend on the seed alone."""
+        entry, device = self.llm_targets(), self.context.device
+        dim = student.entity_table().shape[1]
+        with torch.random.fork_rng():
+            torch.manual_seed(derive_seed("adapter", self.graph.digest, dim, self.spec.seed))
+            return SemanticAdapter(entry["entities"], entry["relations"], dim).to(device)
+
+    # ---- stage 1 ---------------------------------------------------------------------------------------------------
+
+    def stage1(self) -> Entry:
+        """The student after stage 1; the same for all distilled arms of a seed, which branch from it."""
+        spec, arm = self.spec.student, self.spec.arm
+
+        def build() -> Built:
+            model = self.new_model(self.spec.backbone, spec, self.spec.seed)
+            trained = train(
+                model,
+                self.inputs.training(model.time_input),
+                self.distillation(model, arm="none" if arm == "none" else "L1"),
+                self.schedule(spec, model.student_recipe, self.spec.seed, last=spec.stage1_epochs),
+                self.inputs.validator(model.time_input),
                 report=self._report("stage1"),
             )
             parts = {"best": trained.best, "last": trained.last, "optimizer": trained.optimizer}
             return {f"{k}/{n}": v for k, state in parts.items() for n, v in state.items()}, summary(trained)
 
-        return self._get("stage1", self.stage1_key, build)
-
-    def wanted(self) -> list[tuple[str, str]]:
-        """The shared stages of this trial in the order in which they can be built: (name, key)."""
-        arm = self.spec.arm
-        found: list[tuple[str, str]] = []
-        if arm not in ("none", "llm-teacher"):
-            found.append(("teacher", self.teacher_key))
-        if arm == "llm-teacher" or "L2" in arm or "L3" in arm:
-            if self.spec.llm.finetune != "none":
-                found.append(("finetune", self.finetune_key))
-            found += [("encode", self.encode_key), ("semantic", self.semantic_key)]
-            if arm != "llm-teacher":
-                found.append(("llm-targets", self.llm_targets_key))
-        if arm.startswith("L"):
-            found.append(("targets", self.targets_key))
-        if arm not in ("teacher", "llm-teacher") and self.spec.student.stage1_epochs:
-            found.append(("stage1", self.stage1_key))
-        return found
-
-    def build(self, name: str) -> None:
-        """Make one shared stage, reading those it needs from the cache."""
-        make: dict[str, Callable[[], object]] = {
-            "teacher": self.teacher,
-            "finetune": self.adapter,
-            "encode": self.vectors,
-            "semantic": self.semantic,
-            "llm-targets": self._llm_targets,
-            "targets": self.soft_targets,
-            "stage1": self.stage1,
-        }
-        make[name]()
-
-
-def _module_of(kind: type) -> object:
-    import sys
-
-    return sys.modules[kind.__module__]
+        return self._get("stage1", build)
 
 
 def summary(trained: Trained) -> dict[str, object]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from harness import evaluate
 from harness.distill.trainer import DivergedError, Trained, train
@@ -21,7 +22,7 @@ from harness.runs.spec import TrialSpec
 from harness.runs.stages import Context, Stages, summary
 
 
-class TrialFailed(Exception):
+class TrialError(Exception):
     """A trial that cannot have a result, with the reason; it fails alone and never ends a study."""
 
 
@@ -70,7 +71,7 @@ def run_trial(spec: TrialSpec, context: Context) -> TrialResult:
     """Run one trial.
 
     Raises:
-        TrialFailed: if the loss or the scores are not finite.
+        TrialError: if the loss or the scores are not finite.
     """
     started = time.perf_counter()
     stages = Stages(spec, context)
@@ -78,82 +79,96 @@ def run_trial(spec: TrialSpec, context: Context) -> TrialResult:
     clock = _Clock(result, context)
     result.seconds["data"] = time.perf_counter() - started
     try:
-        for name, _ in stages.wanted():
-            with clock(name):
-                stages.build(name)
+        for name in stages.plan.keys:
+            if not stages.is_cached(name):
+                with clock(name):
+                    stages.build(name)
         if spec.arm == "teacher":
-            model = stages.teacher()
-            about = stages.built["teacher"].meta
+            model: Backbone = stages.teacher()
+            about = stages.entries["teacher"].meta
         elif spec.arm == "llm-teacher":
             model = stages.semantic()
-            about = stages.built["semantic"].meta
+            about = stages.entries["semantic"].meta
         else:
             model, about = _student(stages, clock)
         with clock("evaluate"):
             _score(stages, model, result)
     except (DivergedError, NotFiniteError) as error:
-        raise TrialFailed(str(error)) from None
+        raise TrialError(str(error)) from None
     result.curve, result.updates, result.best_epoch = about["curve"], about["updates"], about["best_epoch"]
-    for name, entry in stages.built.items():
-        result.cached[name] = entry.cached
-        result.built_seconds[name] = entry.meta["build_seconds"]
-        if entry.cached:
+    for name in stages.plan.keys:
+        entry = stages.entries.get(name)
+        result.cached[name] = entry is None or entry.cached
+        result.built_seconds[name] = stages.build_seconds(name)
+        if result.cached[name]:  # what looking it up took is not what the stage costs
             result.seconds.pop(name, None)
             result.peak_mib.pop(name, None)
     return result
 
 
+def build_stage(name: str, spec: TrialSpec, context: Context) -> float:
+    """Make one shared stage of a trial and return what it cost when it was built, in seconds.
+
+    Raises:
+        TrialError: if the loss or the scores are not finite.
+    """
+    stages = Stages(spec, context)
+    context.report(name, 0.0, None)
+    try:
+        stages.build(name)
+    except (DivergedError, NotFiniteError) as error:
+        raise TrialError(str(error)) from None
+    return stages.build_seconds(name)
+
+
 def _student(stages: Stages, clock: _Clock) -> tuple[Backbone, dict[str, Any]]:
-    """Stage 1 from the cache, stage 2 of the spec's arm; the best state of both by validation MRR."""
+    """Stage 1 from the cache, then stage 2 of the spec's arm; the best state of stage 2 by validation MRR."""
     spec = stages.spec
     student = spec.student
-    model = stages.new_model(spec.backbone, student.dim, spec.seed)
-    resume, curve = None, []
+    model = stages.new_model(spec.backbone, student, spec.seed)
+    resume, about = None, {}
     if student.stage1_epochs:
-        entry = stages.stage1()
-        meta = entry.meta
-        parts: dict[str, dict[str, Any]] = {"best": {}, "last": {}, "optimizer": {}}
-        for name, tensor in entry.tensors.items():
-            part, key = name.split("/", 1)
-            parts[part][key] = tensor
-        resume = Trained(**parts, best_mrr=meta["best_mrr"], best_epoch=meta["best_epoch"], updates=meta["updates"])
-        curve = [{"stage": 1, **row} for row in meta["curve"]]
-        model.load_state_dict(resume.last)
-    if student.stage1_epochs >= student.epochs:
-        model.load_state_dict(resume.best if resume else model.state_dict())
-        return model.eval(), {"curve": curve, "updates": meta["updates"], "best_epoch": meta["best_epoch"]}
-    loss = stages.distillation(model, student, arm=spec.arm)
+        about, parts = _read_stage1(stages)
+        model.load_state_dict(parts["last"])
+        # only the epochs with the arm's own losses compete: else arms would share a best state that knows none of them
+        resume = Trained(best=parts["last"], last={}, optimizer=parts["optimizer"], updates=about["updates"])
+        if student.stage1_epochs == student.epochs:
+            model.load_state_dict(parts["best"])
+            return model.eval(), about
+    loss = stages.distillation(model, arm=spec.arm)
+    first, last = student.stage1_epochs, student.epochs
     with clock("stage2"):
         trained = train(
             model,
-            stages.training(model.time_input),
+            stages.inputs.training(model.time_input),
             loss,
-            stages.schedule(
-                student,
-                model.student_recipe,
-                spec.seed,
-                epochs=student.epochs - student.stage1_epochs,
-                first_epoch=student.stage1_epochs,
-                total_epochs=student.epochs,
-            ),
-            stages.validator(model.time_input),
+            stages.schedule(student, model.student_recipe, spec.seed, first=first, last=last),
+            stages.inputs.validator(model.time_input),
             auxiliary=loss.adapter,
             resume=resume,
             report=lambda done, metric: stages.context.report("stage2", done, metric),
         )
-    about = summary(trained)
-    about["curve"] = curve + [{"stage": 2, **row} for row in trained.curve]
+    curve = about.get("curve", []) + [{"stage": 2, **row} for row in trained.curve]
     model.load_state_dict(trained.best)
-    return model.eval(), about
+    return model.eval(), {**summary(trained), "curve": curve}
+
+
+def _read_stage1(stages: Stages) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    entry = stages.stage1()
+    parts: dict[str, dict[str, Tensor]] = {"best": {}, "last": {}, "optimizer": {}}
+    for name, tensor in entry.tensors.items():
+        part, key = name.split("/", 1)
+        parts[part][key] = tensor
+    return {**entry.meta, "curve": [{"stage": 1, **row} for row in entry.meta["curve"]]}, parts
 
 
 def _score(stages: Stages, model: Backbone, result: TrialResult) -> None:
     """Ranks and metrics on validation and test."""
     for split in ("valid", "test"):
-        each = evaluate.ranks(model, stages.task(split, model.time_input))
+        each = evaluate.ranks(model, stages.inputs.task(split, model.time_input))
         found = evaluate.metrics_by_direction(each)
         result.metrics |= {f"{split}_{name}": value for name, value in found.items()}
-    queries = stages.queries("test")
+    queries = stages.inputs.queries("test")
     half = len(queries) // 2
     result.ranks = {
         "query": np.arange(len(queries)),

@@ -1,0 +1,159 @@
+"""Carry out a run: what is wanted minus what is complete, on the pool, into the store."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import joblib
+from optuna.trial import Trial
+from rich.console import Console
+
+from harness.data import TemporalGraph
+from harness.runs import pool
+from harness.runs.cache import Cache
+from harness.runs.design import Run
+from harness.runs.plan import Plan
+from harness.runs.pool import Outcome, Task
+from harness.runs.progress import StudyProgress
+from harness.runs.provenance import provenance
+from harness.runs.spec import TrialSpec
+from harness.runs.stages import Context
+from harness.runs.store import Store, StudyStore
+
+
+@dataclass
+class Tally:
+    """How many cells were there already, were added, and failed (with the reason of the first)."""
+
+    before: int
+    added: int = 0
+    failed: int = 0
+    reason: str = ""
+
+
+def tasks(cells: Sequence[TrialSpec], data_digest: str, device: str, cache: Cache) -> list[Task]:
+    """The cells and the shared stages that they lack, each stage once."""
+    found: dict[str, Task] = {}
+    for spec in cells:
+        plan = Plan.of(spec, data_digest, device)
+        for name, key in plan.keys.items():
+            if key not in found and not cache.has(name, key):
+                # what others wait for starts first: teachers before students
+                rank = 2 if name == "stage1" else 1 if name in ("targets", "llm-targets") else 0
+                found[key] = Task(key, spec, name, frozenset(plan.needs(name)), rank)
+        found[spec.key()] = Task(spec.key(), spec, None, frozenset(plan.keys.values()), 3)
+    return list(found.values())
+
+
+@dataclass
+class _Coordinator:
+    """Tells the store and the display what the pool does."""
+
+    study: StudyStore
+    progress: StudyProgress
+    run: Run
+    relations: list[str]
+    threads: int
+    tally: Tally
+    trials: dict[str, Trial] = field(default_factory=dict)
+
+    def started(self, task: Task) -> None:
+        self.progress.start(task)
+        if task.stage is None:
+            self.trials[task.id] = self._begin(task)
+
+    def finished(self, task: Task, outcome: Outcome) -> None:
+        failed = outcome.failure is not None
+        for warning in outcome.warnings:
+            self.progress.console.print(f"[yellow]warning[/] {warning}", highlight=False)
+        if task.stage is None:
+            trial = self.trials.pop(task.id, None) or self._begin(task)
+            if outcome.result is not None:
+                self.study.finish(trial, outcome.result, self.relations)
+                self.tally.added += 1
+            else:
+                self.study.fail(trial, str(outcome.failure), outcome.details)
+                self.tally.failed += 1
+                self.tally.reason = self.tally.reason or str(outcome.failure)
+        self.progress.finish(task, _note(outcome), failed)
+
+    def _begin(self, task: Task) -> Trial:
+        attributes = {
+            **provenance(),
+            "threads": self.threads,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "preset": self.run.preset,
+            "protocol": task.spec.protocol,
+        }
+        return self.study.begin(task.spec, attributes)
+
+    def interrupted(self) -> None:
+        for trial in self.trials.values():
+            self.study.fail(trial, "interrupted")
+
+
+def _note(outcome: Outcome) -> str:
+    if outcome.failure is not None:
+        return outcome.failure
+    if outcome.result is None:
+        return f"{outcome.seconds:.1f} s"
+    metrics = outcome.result.metrics
+    return f"MRR {metrics['valid_mrr']:.4f} on validation, {metrics['test_mrr']:.4f} on test"
+
+
+def execute(
+    run: Run, graph: TemporalGraph, store: Store, context: Context, jobs: int, command: str, console: Console
+) -> Tally:
+    """Bring all wanted cells of a run into the store; return how it went.
+
+    Interrupted by Ctrl-C or a user's error, the trials that were running are marked as failed, and what is complete
+    stays; a second call goes on with what is missing.
+
+    Raises:
+        UserError: the store or the cache cannot be written, another coordinator writes to the store, or a worker met
+            a user's error.
+    """
+    with store.only_writer(), tempfile.TemporaryDirectory(prefix="harness-") as scratch:
+        study = store.open(run, command, counts(graph))
+        complete = study.complete()
+        wanted = [spec for spec in run.cells if spec.key() not in complete]
+        tally = Tally(before=len(run.cells) - len(wanted))
+        todo = tasks(wanted, graph.digest, context.device, Cache(context.cache_dir))
+        title = f"{run.design.name} · {Path(run.dataset).name}"
+        progress = StudyProgress(title, todo, len(run.cells), tally.before, console)
+        labels = [label or name for name, label in zip(graph.relations.names, graph.relations.labels, strict=True)]
+        coordinator = _Coordinator(study, progress, run, distinct(labels), 1, tally)
+        listener = pool.Listener(coordinator.started, coordinator.finished, progress.update)
+        try:
+            with progress.shown():
+                pool.run(todo, context, jobs, Path(scratch), listener)
+        except BaseException:
+            coordinator.interrupted()
+            raise
+        return tally
+
+
+def counts(graph: TemporalGraph) -> dict[str, int]:
+    """Sizes of a data set by what is counted."""
+    facts = {"training facts": graph.train, "validation facts": graph.valid, "test facts": graph.test}
+    sizes = {name: len(split) for name, split in facts.items()}
+    return {**sizes, "entities": len(graph.entities), "relations": len(graph.relations)}
+
+
+def distinct(labels: Sequence[str]) -> list[str]:
+    """Labels with a number appended where one occurs again."""
+    seen: dict[str, int] = {}
+    result = []
+    for label in labels:
+        seen[label] = seen.get(label, 0) + 1
+        result.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return result
+
+
+def default_jobs(device: str) -> int:
+    """A worker a core this process may use; one on a GPU, which a single one fills."""
+    return joblib.cpu_count() if device == "cpu" else 1

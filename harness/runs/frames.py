@@ -1,0 +1,97 @@
+"""The store as data frames: the only way from the engine's results to statistics and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.artifacts import get_all_artifact_meta
+from optuna.trial import FrozenTrial, TrialState
+
+from harness.errors import UserError
+from harness.runs.store import SCHEMA, Store, safe
+
+_STATES = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
+
+
+def load(
+    storage: str, study: str, dataset: str, artifacts: Path | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, Callable[[Hashable], pd.DataFrame]]:
+    """All trials of a study on a data set.
+
+    Args:
+        storage: URL of the store.
+        study: name of the study file, such as ``ablation``.
+        dataset: the data set's name.
+        artifacts: folder of the artifacts, if it is not where the store keeps it.
+
+    Returns:
+        trials: one row a trial: factors, metrics, state, seconds and provenance; ``attrs["meta"]`` has the command
+            and the size of the data.
+        curves: one row an epoch of a trial.
+        load_ranks: takes the index label of a row of ``trials``; returns query, direction, relation and rank.
+
+    Raises:
+        UserError: the store cannot be opened, is newer than this version, or has no such study.
+    """
+    store = Store(storage, artifacts, create=False)
+    every = optuna.get_all_study_summaries(store.storage)
+    own = [s for s in every if s.user_attrs.get("study") == study and s.user_attrs.get("dataset") == dataset]
+    if not own:
+        pairs = sorted(
+            {f"{s.user_attrs['study']} on {s.user_attrs['dataset']}" for s in every if "study" in s.user_attrs}
+        )
+        held = f"; it holds: {', '.join(pairs)}" if pairs else ""
+        raise UserError(
+            f"storage {safe(storage)}: has no study {study!r} on {dataset!r}{held}; "
+            f"run: python -m harness.study {study} --dataset {dataset}"
+        )
+    rows, curves, where = [], [], []
+    meta: dict[str, Any] = {}
+    for summary in own:
+        if summary.user_attrs.get("schema", 0) > SCHEMA:
+            raise UserError(f"storage {safe(storage)}: was written by a newer version of the harness; update it")
+        opened = optuna.load_study(study_name=summary.study_name, storage=store.storage)
+        meta = {"command": summary.user_attrs["command"], "data": summary.user_attrs["data"]}
+        for trial in opened.get_trials(deepcopy=False):
+            if trial.state not in _STATES or "cell" not in trial.user_attrs:
+                continue
+            found = {m.filename: m.artifact_id for m in get_all_artifact_meta(trial, storage=store.storage)}
+            key = {"study_name": summary.study_name, "dataset": dataset, "trial": trial.number}
+            rows.append({**key, **_row(trial)})
+            where.append(found.get("ranks.parquet"))
+            if trial.state == TrialState.COMPLETE and "curve.csv" in found:
+                curves.append(_curve(store.artifacts / found["curve.csv"], rows[-1]))
+    trials = pd.DataFrame(rows)
+    trials.attrs["meta"] = meta
+
+    def load_ranks(label: Hashable) -> pd.DataFrame:
+        position = trials.index.get_loc(label)
+        assert isinstance(position, int)
+        path = store.artifacts / str(where[position])
+        try:
+            frame = pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            name = f"trial {rows[position]['trial']} of {rows[position]['study_name']}"
+            raise UserError(f"ranks of {name}: {path} cannot be read ({type(error).__name__}); restore it") from None
+        return frame.astype({"direction": str, "relation": str, "query": "int64"})
+
+    return trials, pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(), load_ranks
+
+
+def _row(trial: FrozenTrial) -> dict[str, Any]:
+    return {**trial.params, **trial.user_attrs, "state": _STATES[trial.state]}
+
+
+def _curve(path: Path, row: dict[str, Any]) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"learning curve {path}: cannot be read ({type(error).__name__}); restore it") from None
+    if "stage" not in frame:  # a teacher has one stage only
+        frame["stage"] = 1
+    keys = ("study_name", "trial", "dataset", "backbone", "arm", "seed")
+    return frame.assign(**{key: row[key] for key in keys})

@@ -1,0 +1,105 @@
+"""Which shared stages a trial stands on, what determines each of them, and in which order they can be made."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import harness
+from harness.models import BACKBONES
+from harness.runs.cache import digest
+from harness.runs.spec import TrialSpec
+
+#: the stages that trials share, and which others each is made from
+NEEDS: dict[str, tuple[str, ...]] = {
+    "teacher": (),
+    "finetune": (),
+    "encode": ("finetune",),
+    "semantic": ("encode",),
+    "llm-targets": ("semantic",),
+    "targets": ("teacher",),
+    "stage1": ("targets",),
+}
+
+_TRAINING = (
+    *("data.dates", "data.graph", "data.known", "data.timeline", "models.base", "models.batch", "evaluate"),
+    *("distill.objective", "distill.response", "distill.softmax", "distill.trainer", "runs.inputs", "runs.stages"),
+)
+_LANGUAGE = ("teachers.language_model", "teachers.lora", "teachers.texts", "data.dates")
+
+
+@lru_cache(maxsize=64)
+def code_version(*modules: str) -> str:
+    """A digest of what the code of ``modules`` (relative to the package) does: comments and docstrings do not count."""
+    root = Path(harness.__file__).parent
+    return digest(*(_meaning(root.joinpath(*name.split(".")).with_suffix(".py")) for name in modules))
+
+
+def _meaning(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        match node:  # a docstring
+            case ast.Module() | ast.ClassDef() | ast.FunctionDef() if ast.get_docstring(node, clean=False) is not None:
+                node.body[0] = ast.Pass()
+    return ast.dump(tree)
+
+
+def backbone_module(name: str) -> str:
+    """The module of a backbone, relative to the package."""
+    return BACKBONES[name].__module__.removeprefix("harness.")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The shared stages of a trial.
+
+    ``keys`` names them in an order in which they can be made, with the key of each: a digest of all that determines
+    its content, code included.
+    """
+
+    keys: dict[str, str]
+
+    @classmethod
+    def of(cls, spec: TrialSpec, data_digest: str, device: str) -> Plan:
+        """Plan a trial on the data with this digest."""
+        arm, loss = spec.arm, spec.loss
+        base = [data_digest, spec.time.key(), spec.protocol, device, code_version(*_TRAINING)]
+        keys: dict[str, str] = {}
+        if arm not in ("none", "llm-teacher"):
+            teacher = spec.teacher.model_copy(update={"backbone": spec.teacher_backbone})
+            module = backbone_module(spec.teacher_backbone)
+            keys["teacher"] = digest("teacher", base, teacher.key(), code_version(module))
+        if arm == "llm-teacher" or "L2" in arm or "L3" in arm:
+            llm = spec.llm
+            if llm.finetune != "none":
+                keys["finetune"] = digest("finetune", data_digest, llm.model_dump(), code_version(*_LANGUAGE))
+            wanted = [llm.model, llm.max_length, llm.batch_tokens, keys.get("finetune")]
+            keys["encode"] = digest("encode", data_digest, wanted, code_version("teachers.encode", *_LANGUAGE))
+            head = [spec.semantic.key(), code_version("teachers.semantic")]
+            keys["semantic"] = digest("semantic", base, keys["encode"], head)
+            if arm != "llm-teacher":
+                code = code_version("teachers.targets", "distill.alignment")
+                keys["llm-targets"] = digest("llm-targets", keys["semantic"], loss.targets, code)
+        distilled = arm.startswith("L1")
+        if distilled:
+            code = code_version("teachers.targets")
+            keys["targets"] = digest("targets", keys["teacher"], loss.temperature, loss.targets, code)
+        if arm not in ("teacher", "llm-teacher") and spec.student.stage1_epochs:
+            # of the arm, stage 1 only depends on whether the student is distilled at all
+            soft = [keys["targets"], loss.hard_weight, loss.soft_weight] if distilled else []
+            own = [spec.backbone, spec.student.key(), spec.seed, code_version(backbone_module(spec.backbone))]
+            keys["stage1"] = digest("stage1", base, own, soft)
+        return cls(keys)
+
+    def needs(self, stage: str) -> list[str]:
+        """The keys of the stages that ``stage`` of this trial is made from."""
+        return [self.keys[name] for name in NEEDS[stage] if name in self.keys]
+
+
+def engine_version() -> str:
+    """A digest of all code that a trial's numbers can depend on."""
+    backbones = sorted(backbone_module(name) for name in BACKBONES)
+    own = ("runs.trial", "distill.alignment", "distill.semantic", "teachers.encode", "teachers.semantic")
+    return code_version(*_TRAINING, *_LANGUAGE, *own, "teachers.targets", *backbones)

@@ -1,0 +1,120 @@
+"""One progress display for a whole study; plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from harness.runs.pool import Task
+
+#: what the stages of a study cost relative to each other; only the time that is left depends on it
+_COST = {"teacher": 30.0, "finetune": 20.0, "encode": 10.0, "semantic": 12.0, "targets": 3.0, "llm-targets": 3.0}
+_NAMES = {
+    "data": "read data",
+    "teacher": "structural teacher",
+    "finetune": "LLM: fine-tune",
+    "encode": "LLM: encode",
+    "semantic": "LLM: train E(p)",
+    "llm-targets": "LLM: store targets",
+    "targets": "store targets",
+    "stage1": "student, stage 1",
+    "stage2": "student, stage 2",
+    "evaluate": "evaluate",
+}
+
+
+def _cost(task: Task) -> float:
+    if task.stage is None:
+        return 0.2 if task.spec.arm in ("teacher", "llm-teacher") else 6.0
+    return _COST.get(task.stage, 6.0)
+
+
+def label(task: Task) -> str:
+    """What a task is about, short."""
+    spec = task.spec
+    if task.stage in ("finetune", "encode", "semantic", "llm-targets"):
+        return spec.llm.model
+    if task.stage in ("teacher", "targets"):
+        return f"{spec.teacher_backbone} {spec.teacher.dim}-d"
+    if task.stage == "stage1":
+        return f"{spec.backbone} {'undistilled' if spec.arm == 'none' else 'L1'}, seed {spec.seed}"
+    return f"{spec.backbone} {spec.arm}, seed {spec.seed}"
+
+
+class StudyProgress:
+    """A bar for the study (cells done of all, time left) and a line for each task that runs."""
+
+    def __init__(self, title: str, tasks: list[Task], cells: int, complete: int, console: Console) -> None:
+        self.console, self.title = console, title
+        self.cells, self.complete, self.failed = cells, complete, 0
+        self.costs = {task.id: _cost(task) for task in tasks}
+        self.done_cost, self.started = 0.0, time.monotonic()
+        self.bars: dict[str, TaskID] = {}
+        self.running: dict[str, Task] = {}
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.whole = self.bar.add_task(f"[bold]{escape(title)}", total=max(sum(self.costs.values()), 1e-9), note="")
+
+    @contextmanager
+    def shown(self) -> Iterator[StudyProgress]:
+        with self.bar:
+            self._refresh(0.0)
+            yield self
+
+    def start(self, task: Task) -> None:
+        self.running[task.id] = task
+        name = _NAMES[task.stage] if task.stage else "cell"
+        self.bars[task.id] = self.bar.add_task(f"  {name} · {escape(label(task))}", total=1.0, note="")
+
+    def update(self, reports: Mapping[str, tuple[str, float, float | None]]) -> None:
+        """Take what the workers report: stage, fraction done of it, latest validation MRR."""
+        partial = 0.0
+        for key, (stage, done, metric) in reports.items():
+            if key not in self.bars:
+                continue
+            partial += done * self.costs[key] * (0.9 if stage != "evaluate" else 1)
+            name = f"  {_NAMES.get(stage, stage)} · {escape(label(self.running[key]))}"
+            note = "" if metric is None else f"MRR {metric:.4f}"
+            known = {} if metric is None else {"note": note}
+            self.bar.update(self.bars[key], description=name, completed=done, **known)  # type: ignore[arg-type]
+        self._refresh(partial)
+
+    def finish(self, task: Task, note: str, failed: bool) -> None:
+        """A task is done; ``note`` says what came of it."""
+        self.done_cost += self.costs[task.id]
+        self.running.pop(task.id, None)
+        if task.id in self.bars:
+            self.bar.remove_task(self.bars.pop(task.id))
+        if task.stage is None:
+            self.failed += failed
+            self.complete += not failed
+        mark = "[red]failed[/]" if failed else "[green]done[/]"
+        name = _NAMES[task.stage] if task.stage else f"cell {self.complete + self.failed}/{self.cells}"
+        self.console.print(f"{mark} {name} · {escape(label(task))}: {escape(note)}", highlight=False)
+        self._refresh(0.0)
+
+    def _refresh(self, partial: float) -> None:
+        done = self.done_cost + partial
+        spent, total = time.monotonic() - self.started, sum(self.costs.values())
+        left = spent * (total - done) / done if done > 0.02 * total else None
+        note = f"{self.complete}/{self.cells} cells" + (f", {self.failed} failed" if self.failed else "")
+        note += "" if left is None else f" · {_duration(left)} left"
+        self.bar.update(self.whole, completed=done, note=note)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes}:{rest:02d}"

@@ -1,0 +1,66 @@
+"""Where a result came from: code, versions and machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import harness
+
+
+@lru_cache(maxsize=1)
+def provenance() -> dict[str, Any]:
+    """Commit and dirty flag (None for an installed package), versions, and the machine in words."""
+    packages = ("torch", "transformers", "peft", "optuna", "numpy")
+    return {
+        "harness": harness.__version__,
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": _dirty(),
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in packages},
+        "machine": _machine(),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    root = Path(harness.__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(  # noqa: S603
+            ["git", "-C", str(root), *arguments],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _dirty() -> bool | None:
+    """Whether tracked files of the code differ from the commit."""
+    status = _git("status", "--porcelain", "--untracked-files=no", "--", "harness", "studies")
+    return None if status is None else bool(status)
+
+
+def _machine() -> str:
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    found = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return found[0] if found else platform.processor() or "unknown processor"

@@ -1,0 +1,251 @@
+"""The store: cells as Optuna trials, with ranks and learning curves as artifacts. One coordinator writes to it."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import optuna
+import pandas as pd
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import Trial, TrialState
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from harness.errors import UserError
+from harness.models import BACKBONES
+from harness.runs.design import Run
+from harness.runs.spec import Arm, TrialSpec
+from harness.runs.trial import TrialResult
+
+_ARMS = tuple(Arm.__args__)  # type: ignore[attr-defined]
+#: version of the attributes that a trial has; readers refuse newer ones
+SCHEMA = 1
+
+
+class Store:
+    """An Optuna storage and its artifacts.
+
+    Args:
+        url: SQLAlchemy URL, such as ``sqlite:///runs/harness.db``.
+        artifacts: folder of the artifacts; None: ``artifacts`` beside an SQLite file, else ``runs/artifacts``.
+
+    Raises:
+        UserError: if the storage cannot be opened.
+    """
+
+    def __init__(self, url: str, artifacts: Path | None = None, *, create: bool = True) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.url, self.file = url, sqlite_file(url)
+        if self.file is not None and not create and not self.file.is_file():
+            raise UserError(f"storage {safe(url)}: there is no such file; run a study first or name another --storage")
+        beside = self.file.parent if self.file is not None else Path("runs")
+        self.artifacts = artifacts or beside / "artifacts"
+        try:
+            if self.file is not None:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+            engine = {"connect_args": {"timeout": 60}} if self.file is not None else {"pool_pre_ping": True}
+            self.storage = optuna.storages.RDBStorage(url, engine_kwargs=engine)
+        except (OSError, SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:160].replace(url, safe(url))
+            raise UserError(
+                f"storage {safe(url)}: cannot be opened ({reason}); such as: sqlite:///runs/harness.db"
+            ) from None
+
+    @contextmanager
+    def only_writer(self) -> Iterator[None]:
+        """Hold the right to write to an SQLite file.
+
+        Raises:
+            UserError: if another coordinator has it.
+        """
+        if self.file is None:
+            yield
+            return
+        lock = filelock.FileLock(self.file.with_name(f"{self.file.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise UserError(
+                f"storage {safe(self.url)}: another study is writing to it; wait for it, name another file with "
+                "--storage, or use PostgreSQL (postgresql+psycopg://...)"
+            ) from None
+        except OSError as error:
+            raise UserError(f"storage {safe(self.url)}: cannot be written ({error.strerror})") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def open(self, run: Run, command: str, counts: dict[str, int]) -> StudyStore:
+        """The Optuna study of a run, made if it is not there; trials that a dead coordinator left become failed."""
+        study = optuna.create_study(
+            study_name=run.study_name, storage=self.storage, direction="maximize", load_if_exists=True
+        )
+        design = run.design
+        attributes = {
+            "study": design.name,
+            "dataset": run.dataset,
+            "preset": run.preset,
+            "claims": list(design.claims),
+            "command": command,
+            "data": counts,
+            "schema": SCHEMA,
+        }
+        for key, value in attributes.items():
+            if study.user_attrs.get(key) != value:
+                study.set_user_attr(key, value)
+        study.set_metric_names(["validation MRR"])
+        _note(study, run)
+        opened = StudyStore(study, self)
+        opened.close_stale()
+        return opened
+
+
+class StudyStore:
+    """One Optuna study: its finished cells, and the life of a trial from begin to finish or fail."""
+
+    def __init__(self, study: optuna.Study, store: Store) -> None:
+        self.study, self.store = study, store
+
+    def close_stale(self) -> None:
+        """Mark as failed what no coordinator works on any more."""
+        states = (TrialState.RUNNING, TrialState.WAITING)
+        for trial in self.study.get_trials(deepcopy=False, states=states):
+            if trial.state == TrialState.WAITING:
+                continue
+            Trial(self.study, trial._trial_id).set_user_attr("reason", "interrupted: its coordinator ended before it")
+            self.study.tell(trial.number, state=TrialState.FAIL)
+        while self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            self.study.tell(self.study.ask(), state=TrialState.FAIL)
+
+    def complete(self) -> set[str]:
+        """Keys of the cells that have a result."""
+        done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return {trial.user_attrs["cell"] for trial in done}
+
+    def begin(self, spec: TrialSpec, attributes: dict[str, Any]) -> Trial:
+        """A running trial for a cell."""
+        factors, distributions = parameters(spec)
+        known = {"cell": spec.key(), "spec": spec.model_dump_json(), **attributes}
+        self.study.enqueue_trial(factors, user_attrs=known)
+        return self.study.ask(fixed_distributions=distributions)
+
+    def finish(self, trial: Trial, result: TrialResult, relations: Sequence[str]) -> None:
+        """Store a result: artifacts and attributes first, completion last."""
+        self._upload(trial, result, relations)
+        curve = {row["epoch"]: row["valid_mrr"] for row in result.curve if "valid_mrr" in row}
+        for epoch, mrr in curve.items():
+            trial.report(mrr, int(epoch))
+        times = {
+            **{f"seconds_{stage}": value for stage, value in result.seconds.items()},
+            **{f"built_seconds_{stage}": value for stage, value in result.built_seconds.items()},
+            **{f"peak_mib_{stage}": value for stage, value in result.peak_mib.items()},
+        }
+        attributes = {
+            **result.metrics,
+            **{name: round(value, 3) for name, value in times.items() if math.isfinite(value)},
+            "data_digest": result.data_digest,
+            "updates": result.updates,
+            "best_epoch": result.best_epoch,
+        }
+        for key, value in attributes.items():
+            trial.set_user_attr(key, value)
+        self.study.tell(trial, result.metrics["valid_mrr"])
+
+    def fail(self, trial: Trial, reason: str, details: str = "") -> None:
+        """Mark a trial as failed, with the reason."""
+        trial.set_user_attr("reason", reason)
+        if details:
+            trial.set_user_attr("traceback", details)
+        self.study.tell(trial, state=TrialState.FAIL)
+
+    def _upload(self, trial: Trial, result: TrialResult, relations: Sequence[str]) -> None:
+        ranks = pd.DataFrame(
+            {
+                "query": result.ranks["query"].astype("int32"),
+                "direction": pd.Categorical.from_codes(result.ranks["direction"], ["tail", "head"]),
+                "relation": pd.Categorical.from_codes(result.ranks["relation"], list(relations)),
+                "rank": result.ranks["rank"],
+            }
+        )
+        self.store.artifacts.mkdir(parents=True, exist_ok=True)
+        files = FileSystemArtifactStore(self.store.artifacts)
+        with tempfile.TemporaryDirectory() as folder:
+            paths = Path(folder, "ranks.parquet"), Path(folder, "curve.csv")
+            ranks.to_parquet(paths[0], compression="zstd", index=False)
+            pd.DataFrame(result.curve).to_csv(paths[1], index=False)
+            for path in paths:
+                upload_artifact(artifact_store=files, file_path=str(path), study_or_trial=trial)
+
+
+def parameters(spec: TrialSpec) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+    """The factors of a trial and their distributions, such as the dashboard filters and plots them.
+
+    Factors that do not act in an arm are left out: α belongs to L2, β to L3, and so on.
+    """
+    arm, loss = spec.arm, spec.loss
+    dims = {"teacher": spec.teacher.dim, "llm-teacher": spec.semantic.dim}
+    factors: dict[str, tuple[Any, BaseDistribution]] = {
+        "arm": (arm, CategoricalDistribution(_ARMS)),
+        "backbone": (spec.backbone, CategoricalDistribution(tuple(sorted(BACKBONES)))),
+        "seed": (spec.seed, IntDistribution(0, 1_000_000)),
+        "dim": (dims.get(arm, spec.student.dim), IntDistribution(1, 10_000)),
+    }
+    if arm.startswith("L1"):
+        factors["temperature"] = loss.temperature, FloatDistribution(0.01, 1000.0)
+        factors["hard_weight"] = loss.hard_weight, FloatDistribution(0.0, 1000.0)
+        factors["soft_weight"] = loss.soft_weight, FloatDistribution(0.0, 1000.0)
+    if "L2" in arm:
+        factors["alpha"] = loss.alpha, FloatDistribution(0.0, 1000.0)
+        factors["delta"] = loss.delta, FloatDistribution(1e-4, 1e4)
+    if "L3" in arm:
+        factors["beta"] = loss.beta, FloatDistribution(0.0, 1000.0)
+    return {k: v for k, (v, _) in factors.items()}, {k: d for k, (_, d) in factors.items()}
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of an SQLite URL, None for another database.
+
+    Raises:
+        UserError: if it is no URL, or names no file.
+    """
+    try:
+        parsed = make_url(url)
+    except SQLAlchemyError:
+        raise UserError(f"storage {safe(url)!r}: is not a URL such as sqlite:///runs/harness.db") from None
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    if not parsed.database or parsed.database == ":memory:":
+        raise UserError(f"storage {url!r}: names no file; write sqlite:///runs/harness.db")
+    return Path(parsed.database)
+
+
+def safe(url: str) -> str:
+    """The URL without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except SQLAlchemyError:
+        return url.rsplit("@", 1)[-1]
+
+
+def _note(study: optuna.Study, run: Run) -> None:
+    """The study in its own words, where optuna-dashboard shows it."""
+    from optuna_dashboard import save_note
+
+    design = run.design
+    arms = json.dumps(list(design.arms), ensure_ascii=False).strip("[]").replace('"', "`")
+    references = ", ".join(f"`{arm}`" for arm in design.references)
+    save_note(
+        study,
+        f"# {design.title}\n\n{design.about}\n\n- data: `{run.dataset}`\n- arms: {arms}; reference rows: {references}\n"
+        f"- preset `{run.preset}`: {design.presets[run.preset].about}\n- claims tested: {', '.join(design.claims)}\n"
+        "- the value of a trial is its validation MRR; test metrics are user attributes, and are scored once a cell\n",
+    )

@@ -1,0 +1,212 @@
+"""Studies: ``python -m harness.study list | describe NAME | NAME --dataset D ...``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness import cli
+from harness.errors import UserError, nearest
+from harness.runs import design as designs
+
+app = typer.Typer(
+    help="Run studies: all cells of a design, on all cores, resumable, with a report at the end.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Dataset = Annotated[str, typer.Option(help="Name of a data set, or a folder with train, valid and test files.")]
+BackboneName = Annotated[str | None, typer.Option(help="ttranse, ta-distmult or all; default: the study's.")]
+PresetName = Annotated[str, typer.Option(help="Size of the study: quick, default or full.")]
+Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds; default: the preset's.")]
+Arms = Annotated[str | None, typer.Option(help="Only these arms, with commas between; default: all of the study.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one a core.")]
+DataDir = Annotated[Path | None, typer.Option(help="Look for the files of named data sets here only.")]
+Storage = Annotated[str, typer.Option(help="Where results go: an SQLAlchemy URL.")]
+Artifacts = Annotated[Path | None, typer.Option(help="Folder of ranks and curves; default: beside the store.")]
+CacheDir = Annotated[
+    Path | None, typer.Option(help="Folder of teachers and targets; default: HARNESS_CACHE or runs/cache.")
+]
+Output = Annotated[Path | None, typer.Option(help="Folder of the report; default: reports/output/STUDY-DATASET.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there is one.")]
+
+
+@app.command("list")
+def list_() -> None:
+    """List the studies."""
+    table = Table("study", "what", "claims", "presets")
+    for name in designs.names():
+        design = designs.load(name)
+        table.add_row(name, design.title, ", ".join(design.claims), ", ".join(design.presets))
+    Console().print(table)
+
+
+@app.command()
+def describe(name: Annotated[str, typer.Argument(help="Name of a study.")], preset: PresetName = "default") -> None:
+    """Show a study's design and every setting with its value."""
+    design = designs.load(name)
+    chosen = designs.preset_of(design, preset)
+    console = Console()
+    console.print(f"[bold]{escape(design.title)}[/]\n{escape(design.about)}\n")
+    facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    facts.add_row("claims", ", ".join(design.claims))
+    facts.add_row("arms", ", ".join(design.arms))
+    facts.add_row("reference rows", ", ".join(design.references))
+    for key, value in design.presets.items():
+        facts.add_row(f"preset {key}", f"{escape(value.about)}; seeds: {value.seeds}")
+    console.print(facts)
+    table = Table("setting", "value", "what it is", title=f"settings of preset {preset}", title_justify="left")
+    for key, setting, about in designs.settings(designs.settle(design, chosen)):
+        table.add_row(key, setting, escape(about))
+    console.print(table)
+
+
+def run_study(
+    name: str,
+    *,
+    dataset: str,
+    backbone: str | None,
+    preset: str,
+    seeds: int | None,
+    arms: str | None,
+    jobs: int | None,
+    data_dir: Path | None,
+    storage: str,
+    artifacts: Path | None,
+    cache_dir: Path | None,
+    output: Path | None,
+    changes: list[str],
+    device: str,
+    command: str,
+) -> Path:
+    """Run what is missing of a study, print the table, write the report; return the path of its PDF."""
+    design = designs.load(name)
+    designs.preset_of(design, preset)
+    settings = designs.parse_changes(changes)
+    chosen_arms = [arm.strip() for arm in arms.split(",")] if arms else []
+    console = Console()
+    from harness.models import BACKBONES
+
+    backbones = sorted(BACKBONES, reverse=True) if backbone == "all" else [backbone or design.backbone]
+    if unknown := [b for b in backbones if b not in BACKBONES]:
+        raise UserError(f"unknown backbone {unknown[0]!r}: {nearest(unknown[0], [*BACKBONES, 'all'])}")
+    from harness.runs import frames
+    from harness.runs.cache import default_root
+    from harness.runs.execute import default_jobs, execute
+    from harness.runs.inputs import graph_of
+    from harness.runs.stages import Context
+    from harness.runs.store import Store
+
+    folder = output or Path("reports", "output", f"{name}-{Path(dataset).name}")
+    check_folder(folder)
+    device = _device(device)
+    graph = graph_of(dataset, data_dir)
+    run = designs.plan(
+        design,
+        dataset=dataset,
+        data_digest=graph.digest,
+        backbones=backbones,
+        preset=preset,
+        seeds=seeds,
+        arms=chosen_arms,
+        changes=settings,
+    )
+    store = Store(storage, artifacts)
+    context = Context((cache_dir or default_root()).resolve(), data_dir and data_dir.resolve(), device)
+    tally = execute(run, graph, store, context, jobs or default_jobs(device), command, console)
+    if tally.before == len(run.cells):
+        console.print(f"all {tally.before} cells were complete already")
+    if tally.failed == len(run.cells):
+        raise UserError(f"all {tally.failed} cells failed, the first with: {tally.reason}")
+
+    from harness.report import report_of_cells
+
+    trials, curves, load_ranks = frames.load(storage, name, dataset, artifacts)
+    keys = {spec.key() for spec in run.cells}
+    return report_of_cells(name, trials, curves, load_ranks, folder, run.study_name, keys, console)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse an output folder that cannot be written before hours are spent.
+
+    Raises:
+        UserError: it is not writable.
+    """
+    from harness.reporting.files import staging
+
+    with staging(folder):
+        pass
+
+
+def _device(name: str) -> str:
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"unknown device {name!r}: {nearest(name, ['auto', 'cpu', 'cuda'])}")
+    if name == "cpu":
+        return name
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if name == "cuda":
+        raise UserError("device 'cuda': PyTorch finds no GPU; use --device cpu")
+    return "cpu"
+
+
+def _command_of(name: str, about: str) -> Callable[..., None]:
+    def command(
+        dataset: Dataset = "lahman",
+        backbone: BackboneName = None,
+        preset: PresetName = "default",
+        seeds: Seeds = None,
+        arms: Arms = None,
+        jobs: Jobs = None,
+        data_dir: DataDir = None,
+        storage: Storage = "sqlite:///runs/harness.db",
+        artifacts: Artifacts = None,
+        cache_dir: CacheDir = None,
+        output: Output = None,
+        changes: Changes = None,
+        device: Device = "auto",
+    ) -> None:
+        options: dict[str, Any] = {**locals(), "changes": changes or []}
+        for closed_over in ("name", "about"):
+            options.pop(closed_over, None)
+        line = shlex.join(["python", "-m", "harness.study", *sys.argv[1:]])
+        # the report's path is the last line, alone, for scripts to read
+        print(run_study(name, command=line, **options))
+
+    command.__doc__ = about
+    return command
+
+
+def _add_studies() -> None:
+    for name in designs.names():
+        design = designs.load(name)
+        claims = f" Tests the claims {', '.join(design.claims)}." if design.claims else ""
+        app.command(name)(_command_of(name, f"{design.title}.{claims}\n\n{design.about}"))
+
+
+def main() -> None:
+    """The command line."""
+    try:
+        _add_studies()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    cli.run(app)
+
+
+if __name__ == "__main__":
+    main()
