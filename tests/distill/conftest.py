@@ -1,0 +1,108 @@
+"""Small problems in double precision, with blocks of entities so small that there are several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from harness.distill import softmax
+from harness.distill.alignment import ScoreTargets
+from harness.distill.objective import Distillation
+from harness.distill.response import SoftTargets
+from harness.distill.semantic import SemanticAdapter
+from harness.models import BACKBONES, Backbone, scores
+from harness.models.batch import QueryTensors
+
+ENTITIES, RELATIONS, TIMES, DIM = 10, 2, 4, 3
+
+#: by id: the name of a backbone and its options
+STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in BACKBONES}
+STUDENTS["ttranse-l1"] = ("ttranse", {"norm": "l1"})
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten entities make blocks of 4, 4 and 2."""
+    monkeypatch.setattr(softmax, "CPU_BLOCK", 4)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A student, training queries, and every kind of target for them."""
+
+    student: Backbone
+    data: QueryTensors
+    index: Tensor
+    soft: SoftTargets
+    aligned: ScoreTargets
+    adapter: SemanticAdapter
+
+    @property
+    def batch(self) -> QueryTensors:
+        return self.data[self.index]
+
+    def loss(self, **changes: Any) -> Distillation:
+        """All parts, with weights that no two share."""
+        everything = Distillation(
+            hard_weight=0.7,
+            regularization=0.3,
+            soft=self.soft,
+            soft_weight=1.3,
+            aligned=self.aligned,
+            alpha=0.9,
+            delta=0.6,
+            adapter=self.adapter,
+            beta=0.4,
+        )
+        return replace(everything, **changes)
+
+    def dense(self) -> Tensor:
+        """The student's scores [B, E] of the batch."""
+        query = self.student.encode(self.batch.subject, self.batch.relation, self.batch.time)
+        return scores(query, self.student.entity_table(), self.student.kernel, self.student.scale())
+
+    def gradients(self, value: Tensor) -> dict[str, Tensor]:
+        """Those of ``value`` by parameter, of the student and of the adapter."""
+        modules = {"student": self.student, "adapter": self.adapter}
+        named = {f"{part}.{n}": p for part, module in modules.items() for n, p in module.named_parameters()}
+        found = torch.autograd.grad(value, list(named.values()), allow_unused=True)
+        return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(named.items(), found, strict=True)}
+
+
+def build(name: str, dtype: torch.dtype = torch.double) -> Problem:
+    torch.manual_seed(0)
+    backbone, options = STUDENTS[name]
+    student = BACKBONES[backbone](ENTITIES, RELATIONS, TIMES, DIM, **options).to(dtype)
+    for parameter in student.parameters():
+        torch.nn.init.normal_(parameter, std=0.7)
+    n = 12
+    data = QueryTensors(
+        torch.randint(ENTITIES, (n,)),
+        torch.randint(2 * RELATIONS, (n,)),
+        torch.randint(TIMES, (n, 2)),
+        torch.randint(ENTITIES, (n,)),
+    )
+    logits = 3 * torch.randn(n, ENTITIES, dtype=dtype)
+    p = torch.softmax(logits / 2, dim=1)
+    soft = SoftTargets(
+        torch.stack([torch.randperm(ENTITIES) for _ in range(n)]).int(), p, -(p * p.log()).sum(1), temperature=2.0
+    )
+    soft = replace(soft, weights=p.gather(1, soft.ids.long()))  # all entities are listed, in any order
+    aligned = ScoreTargets(torch.stack([torch.randperm(ENTITIES)[:6] for _ in range(n)]).int(), logits[:, :6])
+    adapter = SemanticAdapter(torch.rand(ENTITIES, 5), torch.rand(2 * RELATIONS, 5), DIM).to(dtype)
+    return Problem(student, data, torch.tensor([7, 2, 11, 0, 5]), soft, aligned, adapter)
+
+
+@pytest.fixture(params=STUDENTS)
+def problem(request: pytest.FixtureRequest, small_blocks: None) -> Problem:
+    return build(request.param)
+
+
+@pytest.fixture
+def build_problem(small_blocks: None) -> Callable[..., Problem]:
+    return build
