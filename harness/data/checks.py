@@ -3,90 +3,87 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from harness.data.graph import UNKNOWN, Facts, Ints, TemporalGraph
-from harness.data.reading import RawGraph
+from harness.data.graph import SPLITS, UNKNOWN, Facts, Granularity, TemporalGraph, Vocabulary
 
-#: what each count of ``TemporalGraph.counts`` means
-MEANING = {
-    "swapped_intervals": "facts whose start was later than their end (swapped)",
-    "missing_starts": "facts without a start",
-    "missing_ends": "facts without an end",
-    "timeless_facts": "facts without any time",
-    "duplicates": "facts that repeat one of the same split",
-    "leaked_valid": "validation facts that are also training facts, time included",
-    "leaked_test": "test facts that are also training or validation facts, time included",
-    "repeated_test_triples": "test facts whose (h, r, t) occurs in training with another time",
-    "unseen_entities": "entities of validation or test that no training fact names",
-    "unseen_relations": "relations of validation or test that no training fact names",
-    "unlabelled_entities": "entities without a label",
+#: what each finding of ``TemporalGraph.counts`` means; the last two count names, the others facts
+FINDINGS = {
+    "swapped": "start later than end (swapped)",
+    "missing_start": "start unknown, end known",
+    "missing_end": "end unknown, start known",
+    "timeless": "neither start nor end known",
+    "duplicates": "repeats a fact of the same split",
+    "leaked": "also a fact of an earlier split (leaked)",
+    "repeated": "a triple of train, at another time",
+    "unseen_entities": "entities that no train fact names",
+    "unseen_relations": "relations that no train fact names",
 }
 
 
+@dataclass(frozen=True, eq=False)
+class RawGraph:
+    """What reading yields: valid facts, not yet looked at as a whole. ``swapped`` counts them by split."""
+
+    entities: Vocabulary
+    relations: Vocabulary
+    granularity: Granularity
+    splits: dict[str, Facts]
+    swapped: dict[str, int]
+
+
 def build(name: str, raw: RawGraph) -> TemporalGraph:
-    """Count what the checks find and take the digest: SHA-256 over all that a model could see."""
+    """Put the facts in order, count what the checks find, and take the digest."""
+    splits = {split: raw.splits[split].in_order() for split in SPLITS}
     return TemporalGraph(
         name=name,
         granularity=raw.granularity,
         entities=raw.entities,
         relations=raw.relations,
-        **raw.splits,
-        digest=_digest(raw),
-        counts=_counts(raw),
+        **splits,
+        digest=_digest(raw.granularity, (raw.entities, raw.relations), splits),
+        counts=_counts(splits, raw.swapped),
     )
 
 
-def _columns(facts: Facts) -> list[Ints]:
-    return [facts.head, facts.relation, facts.tail, facts.start, facts.end]
-
-
-def _digest(raw: RawGraph) -> str:
-    digest = hashlib.sha256(raw.granularity.encode())
-    for vocabulary in (raw.entities, raw.relations):
+def _digest(granularity: Granularity, vocabularies: tuple[Vocabulary, Vocabulary], splits: dict[str, Facts]) -> str:
+    digest = hashlib.sha256(granularity.encode())
+    for vocabulary in vocabularies:
+        digest.update(f"\x1d{len(vocabulary)}".encode())
         for name, label in zip(vocabulary.names, vocabulary.labels, strict=True):
-            digest.update(f"{name}\x1f{label if label is not None else chr(0)}\x1e".encode())
-    for split, facts in raw.splits.items():
-        digest.update(split.encode())
-        for column in _columns(facts):
+            # names and labels hold no control characters, so these separators cannot be forged
+            digest.update(f"\x1e{name}\x1f{'' if label is None else label}".encode())
+    for split, facts in splits.items():
+        digest.update(f"\x1d{split}{len(facts)}\x1e".encode())
+        for column in facts.columns.values():
             digest.update(np.ascontiguousarray(column, "<i8").tobytes())
     return digest.hexdigest()
 
 
-def _row_set(facts: Facts, width: int) -> set[bytes]:
-    rows = np.ascontiguousarray(np.stack(_columns(facts)[:width], axis=1))
-    return set(rows.view(f"V{8 * width}").ravel().tolist())
-
-
-def _counts(raw: RawGraph) -> dict[str, int]:
-    train, valid, test = (raw.splits[split] for split in ("train", "valid", "test"))
-    splits = (train, valid, test)
-    exact = [_row_set(facts, 5) for facts in splits]
-    triples, test_triples = _row_set(train, 3), np.ascontiguousarray(np.stack(_columns(test)[:3], axis=1))
-    of_test = test_triples.view("V24").ravel().tolist()
-    exact_test = np.ascontiguousarray(np.stack(_columns(test), axis=1)).view("V40").ravel().tolist()
-
-    def missing(start: bool, end: bool) -> int:
-        return sum(int((((f.start == UNKNOWN) == start) & ((f.end == UNKNOWN) == end)).sum()) for f in splits)
-
-    def unseen(columns: tuple[int, ...]) -> int:
-        seen = {int(x) for c in columns for x in np.unique(_columns(train)[c])}
-        asked = {int(x) for f in (valid, test) for c in columns for x in np.unique(_columns(f)[c])}
-        return len(asked - seen)
-
-    return {
-        "swapped_intervals": raw.swapped,
-        "missing_starts": missing(True, False),
-        "missing_ends": missing(False, True),
-        "timeless_facts": missing(True, True),
-        "duplicates": sum(len(f) - len(rows) for f, rows in zip(splits, exact, strict=True)),
-        "leaked_valid": len(exact[1] & exact[0]),
-        "leaked_test": len(exact[2] & (exact[0] | exact[1])),
-        "repeated_test_triples": sum(
-            t in triples and e not in exact[0] for t, e in zip(of_test, exact_test, strict=True)
-        ),
-        "unseen_entities": unseen((0, 2)),
-        "unseen_relations": unseen((1,)),
-        "unlabelled_entities": sum(label is None for label in raw.entities.labels),
-    }
+def _counts(splits: dict[str, Facts], swapped: dict[str, int]) -> dict[str, dict[str, int]]:
+    frame = pd.concat([pd.DataFrame(facts.columns) for facts in splits.values()], ignore_index=True)
+    triples = frame.groupby(["head", "relation", "tail"], sort=False).ngroup().to_numpy()
+    facts = frame.groupby(list(frame.columns), sort=False).ngroup().to_numpy()
+    ends = np.cumsum([len(part) for part in splits.values()])
+    counts: dict[str, dict[str, int]] = {finding: {} for finding in FINDINGS}
+    train = splits["train"]
+    for (split, part), end in zip(splits.items(), ends, strict=True):
+        own, earlier, in_train = slice(end - len(part), end), slice(end - len(part)), slice(len(train))
+        no_start, no_end = part.start == UNKNOWN, part.end == UNKNOWN
+        counts["swapped"][split] = swapped[split]
+        counts["missing_start"][split] = int((no_start & ~no_end).sum())
+        counts["missing_end"][split] = int((no_end & ~no_start).sum())
+        counts["timeless"][split] = int((no_start & no_end).sum())
+        counts["duplicates"][split] = len(part) - len(np.unique(facts[own]))
+        if split == "train":
+            continue
+        repeated = np.isin(triples[own], triples[in_train]) & ~np.isin(facts[own], facts[in_train])
+        counts["leaked"][split] = int(np.isin(facts[own], facts[earlier]).sum())
+        counts["repeated"][split] = int(repeated.sum())
+        entities, trained = (np.concatenate([f.head, f.tail]) for f in (part, train))
+        counts["unseen_entities"][split] = len(np.setdiff1d(entities, trained))
+        counts["unseen_relations"][split] = len(np.setdiff1d(part.relation, train.relation))
+    return counts

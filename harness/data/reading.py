@@ -3,38 +3,63 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from harness.data.checks import RawGraph
 from harness.data.dates import guess_granularity, parse
-from harness.data.graph import UNKNOWN, Facts, Granularity, Ints, Vocabulary
+from harness.data.graph import SPLITS, UNKNOWN, Facts, Ints, Vocabulary
 from harness.errors import UserError
 
-SPLITS = ("train", "valid", "test")
 _SUFFIXES = ("txt", "tsv", "csv")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+#: tab and line feed are the format's own
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 #: the longest line that is not taken for a broken file, in characters
 _MAX_LINE = 20_000
 
 
-def split_path(folder: Path, split: str) -> Path:
-    """The file of a split: train.txt, train.tsv or train.csv (tab-separated each)."""
-    for suffix in _SUFFIXES:
-        path = folder / f"{split}.{suffix}"
-        if path.is_file():
-            return path
-    raise UserError(f"{folder}: no {split}.txt (or .tsv, .csv); a data set needs train, valid and test files")
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """A tab-separated file, column by column; ``lines[k]`` is the line number of row k."""
+
+    path: Path
+    fields: list[tuple[str, ...]]
+    lines: list[int]
+
+    def convert(self, column: int, meaning: Callable[[str], int]) -> Ints:
+        """One column as int64 [rows]; a ``ValueError`` of ``meaning`` becomes an error that names the line."""
+        tokens = self.fields[column]
+        converted: dict[str, int] = {}
+        for row, token in enumerate(tokens):
+            if token not in converted:
+                try:
+                    converted[token] = meaning(token)
+                except ValueError as error:
+                    raise UserError(f"{self.path}, line {self.lines[row]}, column {column + 1}: {error}") from None
+        return np.array([converted[token] for token in tokens], np.int64)
 
 
-def read_rows(path: Path, columns: Sequence[int]) -> list[list[str]]:
-    """The tab-separated fields of every line; all lines have the same, allowed, number of columns.
+def read_columns(path: Path, widths: Sequence[int]) -> Columns:
+    """Read a file whose lines all have the same number of fields, one of ``widths``; empty lines do not count.
 
     Raises:
-        UserError: if the file is missing, empty, binary or not UTF-8, or a line is malformed.
+        UserError: if the file cannot be read, is empty, binary or not UTF-8, or has a malformed line.
     """
+    lines = _lines(path)
+    rows = [line.split("\t") for line in lines.values()]
+    first = len(rows[0])
+    for number, row in zip(lines, rows, strict=True):
+        if len(row) != first or first not in widths:
+            wanted = " or ".join(map(str, widths)) if len(row) == first else f"{first}, as above,"
+            raise UserError(f"{path}, line {number}: {len(row)} column(s) where {wanted} are needed, separated by tabs")
+    return Columns(path, list(zip(*rows, strict=True)), list(lines))
+
+
+def _lines(path: Path) -> dict[int, str]:
+    """The lines of a text file that are not empty, by their number."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -42,123 +67,107 @@ def read_rows(path: Path, columns: Sequence[int]) -> list[list[str]]:
     if b"\0" in raw:
         raise UserError(f"{path}: is a binary file, not tab-separated text")
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: not UTF-8 text; convert the file to UTF-8") from None
-    lines = text.replace("\r\n", "\n").split("\n")
-    if lines and not lines[-1]:
-        lines.pop()
+        number = raw.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {number}: is not UTF-8 text; convert the file to UTF-8") from None
+    lines = {number: line for number, line in enumerate(text.split("\n"), 1) if line}
     if not lines:
-        raise UserError(f"{path}: is empty; expected one fact a line")
-    if _CONTROL.search(text.replace("\r\n", "\n")):
-        line = next(k for k, content in enumerate(lines, 1) if _CONTROL.search(content))
-        raise UserError(f"{path}, line {line}: contains a control character; remove it")
-    rows = [line.split("\t") for line in lines]
-    width = len(rows[0])
-    for number, (line, row) in enumerate(zip(lines, rows, strict=True), 1):
-        if len(row) != width or width not in columns:
-            wanted = " or ".join(map(str, columns)) if len(row) == width else f"{width} as in line 1"
-            raise UserError(
-                f"{path}, line {number}: {len(row)} column(s) where {wanted} are needed (separated by tabs)"
-            )
-        if len(line) > _MAX_LINE:
-            raise UserError(f"{path}, line {number}: longer than {_MAX_LINE:,} characters; not a fact")
-    return rows
+        raise UserError(f"{path}: is empty")
+    if _CONTROL.search(text):
+        number = next(number for number, line in lines.items() if _CONTROL.search(line))
+        raise UserError(f"{path}, line {number}: contains a control character; remove it")
+    if max(map(len, lines.values())) > _MAX_LINE:
+        number = next(number for number, line in lines.items() if len(line) > _MAX_LINE)
+        raise UserError(f"{path}, line {number}: is longer than {_MAX_LINE:,} characters, which is not a fact")
+    return lines
 
 
-def read_vocabulary(path: Path) -> Vocabulary:
-    """``entities.tsv`` or ``relations.tsv``: a header, then id, name and label; ids are 0, 1, 2 ... in order."""
-    rows = read_rows(path, (3,))
-    if rows[0] != ["id", "name", "label"]:
-        raise UserError(f"{path}, line 1: the header must be id, name, label (tab-separated)")
-    for number, row in enumerate(rows[1:], 2):
-        if row[0] != str(number - 2):
-            raise UserError(f"{path}, line {number}: id {row[0][:40]!r} where {number - 2} is expected")
-    return Vocabulary(tuple(row[1] for row in rows[1:]), tuple(row[2] or None for row in rows[1:]))
-
-
-@dataclass(frozen=True, eq=False)
-class RawGraph:
-    """What a folder holds, before it is checked as a whole."""
-
-    entities: Vocabulary
-    relations: Vocabulary
-    granularity: Granularity
-    splits: dict[str, Facts]
-    swapped: int
-
-
-def read_folder(folder: Path, *, sort_lines: bool = False) -> RawGraph:
+def read_folder(folder: Path) -> RawGraph:
     """Read train, valid and test of four (h, r, t, date) or five (h, r, t, start, end) columns.
 
-    With an ``entities.tsv`` (``relations.tsv``) the columns hold its ids; without, they hold names, which get ids in
-    sorted order. Times are days if every known date of the data set is a full one, else years. Where start is later
-    than end, they are swapped.
+    Heads and tails are ids of ``entities.tsv`` where there is one, else names, which get ids in sorted order; names
+    that are all plain numbers are sorted as numbers and have no labels. Likewise relations and ``relations.tsv``.
+    Times are days if most dates name one (``guess_granularity``), else years. Where the start is later than the end,
+    they are swapped.
 
-    Args:
-        folder: where the files lie.
-        sort_lines: sort the facts of each split, for data sets whose sources order them differently.
+    Raises:
+        UserError: if a file is missing or a line is malformed.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    paths = {split: split_path(folder, split) for split in SPLITS}
-    rows = {split: read_rows(path, (4, 5)) for split, path in paths.items()}
-    if sort_lines:
-        for part in rows.values():
-            part.sort(key=lambda row: (row[3:], row))
-    entity_file, relation_file = folder / "entities.tsv", folder / "relations.tsv"
-    everything = [row for part in rows.values() for row in part]
-    entities = (
-        read_vocabulary(entity_file)
-        if entity_file.exists()
-        else _names(f for row in everything for f in (row[0], row[2]))
-    )
-    relations = read_vocabulary(relation_file) if relation_file.exists() else _names(row[1] for row in everything)
-    granularity = guess_granularity({token for row in everything for token in row[3:]})
-    swapped = 0
-    splits = {}
-    for split, part in rows.items():
-        ids = [
-            _ids(paths[split], part, column, entities if column != 1 else relations, listed)
-            for column, listed in ((0, entity_file), (1, relation_file), (2, entity_file))
-        ]
-        start = _times(paths[split], part, 3, granularity)
-        end = _times(paths[split], part, len(part[0]) - 1, granularity)
-        wrong = (start != UNKNOWN) & (end != UNKNOWN) & (start > end)
-        swapped += int(wrong.sum())
-        splits[split] = Facts(*ids, np.where(wrong, end, start), np.where(wrong, start, end))
+    files = {split: read_columns(_split_file(folder, split), (4, 5)) for split in SPLITS}
+    granularity = guess_granularity({token for file in files.values() for part in file.fields[3:] for token in part})
+    entities, entity_id = _vocabulary(folder / "entities.tsv", list(files.values()), (0, 2))
+    relations, relation_id = _vocabulary(folder / "relations.tsv", list(files.values()), (1,))
+    splits, swapped = {}, {}
+    for split, file in files.items():
+        start, end = (file.convert(k, lambda token: parse(token, granularity)) for k in (3, len(file.fields) - 1))
+        wrong = (end != UNKNOWN) & (start > end)  # UNKNOWN is smaller than every time
+        swapped[split] = int(wrong.sum())
+        splits[split] = Facts(
+            head=file.convert(0, entity_id),
+            relation=file.convert(1, relation_id),
+            tail=file.convert(2, entity_id),
+            start=np.where(wrong, end, start),
+            end=np.where(wrong, start, end),
+        )
     return RawGraph(entities, relations, granularity, splits, swapped)
 
 
-def _names(tokens: Iterable[str]) -> Vocabulary:
-    """Names in sorted order; a name that is a mere number has no label."""
-    names = tuple(sorted(set(tokens)))
-    return Vocabulary(names, tuple(None if name.isdigit() else name for name in names))
+def _split_file(folder: Path, split: str) -> Path:
+    for suffix in _SUFFIXES:
+        path = folder / f"{split}.{suffix}"
+        if path.is_file():
+            return path
+    raise UserError(f"{folder}: no {split}.txt (or .tsv, .csv); a data set needs train, valid and test files")
 
 
-def _ids(path: Path, rows: list[list[str]], column: int, vocabulary: Vocabulary, listed: Path) -> Ints:
+def _vocabulary(
+    listed: Path, files: list[Columns], columns: tuple[int, ...]
+) -> tuple[Vocabulary, Callable[[str], int]]:
+    """The vocabulary of some columns, and the function from a token of them to its id."""
     if listed.exists():
-        known = {str(k): k for k in range(len(vocabulary))}
+        vocabulary = _read_vocabulary(listed)
+        ids = {str(k): k for k in range(len(vocabulary))}
         why = f"is not an id of {listed.name} (0 to {len(vocabulary) - 1})"
     else:
-        known = {name: k for k, name in enumerate(vocabulary.names)}
-        why = "is empty; every fact needs a head, a relation and a tail"
-        known.pop("", None)
-    try:
-        return np.array([known[row[column]] for row in rows], np.int64)
-    except KeyError:
-        number, token = next((k, row[column]) for k, row in enumerate(rows, 1) if row[column] not in known)
-        raise UserError(f"{path}, line {number}, column {column + 1}: {token[:40]!r} {why}") from None
+        names = {name for file in files for column in columns for name in file.fields[column]}
+        names.discard("")
+        vocabulary = _name_vocabulary(names)
+        ids = {name: k for k, name in enumerate(vocabulary.names)}
+        why = "is no name; every fact needs a head, a relation and a tail"
+
+    def identify(token: str) -> int:
+        if token not in ids:
+            raise ValueError(f"{token[:40]!r} {why}")
+        return ids[token]
+
+    return vocabulary, identify
 
 
-def _times(path: Path, rows: list[list[str]], column: int, granularity: Granularity) -> Ints:
-    times: dict[str, int] = {}
-    for number, row in enumerate(rows, 1):
-        token = row[column]
-        if token not in times:
-            try:
-                times[token] = parse(token, granularity)
-            except ValueError as error:
-                raise UserError(f"{path}, line {number}, column {column + 1}: {error}") from None
-    return np.array([times[row[column]] for row in rows], np.int64)
+def _name_vocabulary(names: set[str]) -> Vocabulary:
+    if all(re.fullmatch("[0-9]{1,18}", name) for name in names):
+        # ids of a vocabulary that did not come along: in this order, they are what entities.tsv would number
+        return Vocabulary(tuple(sorted(names, key=lambda name: (int(name), name))), (None,) * len(names))
+    return Vocabulary(tuple(sorted(names)), tuple(sorted(names)))
+
+
+def _read_vocabulary(path: Path) -> Vocabulary:
+    """``entities.tsv`` or ``relations.tsv``: a header, then id, name and label; ids are 0, 1, 2 ... in order."""
+    file = read_columns(path, (3,))
+    ids, names, labels = file.fields
+    if (ids[0], names[0], labels[0]) != ("id", "name", "label"):
+        raise UserError(f"{path}, line {file.lines[0]}: the first line must be: id, name, label (separated by tabs)")
+    seen: dict[str, int] = {}
+    for number, row, name in zip(file.lines[1:], ids[1:], names[1:], strict=True):
+        if row != str(len(seen)):
+            raise UserError(f"{path}, line {number}: id {row[:40]!r} where {len(seen)} is expected")
+        if not name:
+            raise UserError(f"{path}, line {number}: has no name")
+        if name in seen:
+            raise UserError(f"{path}, line {number}: the name {name[:40]!r} is also that of id {seen[name]}")
+        seen[name] = len(seen)
+    if not seen:
+        raise UserError(f"{path}: lists nothing")
+    return Vocabulary(names[1:], tuple(label or None for label in labels[1:]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass
 from typing import Literal
 
@@ -82,7 +82,7 @@ class Timeline:
 def _tokens(time: int, granularity: Granularity) -> list[int]:
     if time == UNKNOWN:
         return [0] * (7 if granularity == "day" else 5)
-    date = datetime.date.fromordinal(time) if granularity == "day" else None
+    date = dt.date.fromordinal(time) if granularity == "day" else None
     year = time if date is None else date.year
     tokens = [2 if year < 0 else 1]
     tokens += [3 + 10 * place + int(digit) for place, digit in enumerate(f"{abs(year):04d}"[-4:])]
