@@ -33,13 +33,9 @@ Jobs = Annotated[int | None, typer.Option(min=1, help="Worker processes; default
 DataDir = Annotated[Path | None, typer.Option(help="Look for the files of named data sets here only.")]
 Storage = Annotated[str, typer.Option(help="Where results go: an SQLAlchemy URL.")]
 Artifacts = Annotated[Path | None, typer.Option(help="Folder of ranks and curves; default: beside the store.")]
-CacheDir = Annotated[
-    Path | None, typer.Option(help="Folder of teachers and targets; default: HARNESS_CACHE or runs/cache.")
-]
+CacheDir = Annotated[Path | None, typer.Option(help="Folder of teachers, targets ...; default: runs/cache.")]
 Output = Annotated[Path | None, typer.Option(help="Folder of the report; default: reports/output/STUDY-DATASET.")]
-Changes = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
-]
+Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there is one.")]
 
 

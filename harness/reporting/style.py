@@ -50,6 +50,7 @@ STAGE_COLORS = {
     "finetune": VERMILION,
     "encode": ORANGE,
     "semantic": YELLOW,
+    "llm-targets": BLACK,
     "targets": PURPLE,
     "stage1": GREEN,
     "stage2": SKY,

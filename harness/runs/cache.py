@@ -111,7 +111,7 @@ class Cache:
 
 
 def write_atomically(path: Path, content: bytes, *, sync: bool = True) -> None:
-    """Write a file so that its name holds either the old content or all of the new; ``sync``: also after a power cut."""
+    """Write a file so that its name holds the old content or all of the new; ``sync``: also after a power cut."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -13,7 +13,6 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from joblib.externals.loky import get_reusable_executor
 
@@ -219,7 +218,5 @@ def _attempt(task: Task, context: Context) -> Outcome:
     except MemoryError:
         return Outcome(failure="out of memory")
     except Exception as error:  # a failed trial never ends a study
-        first: Any = str(error).strip().splitlines()[:1]
-        return Outcome(
-            failure=f"{type(error).__name__}: {first[0] if first else ''}"[:400], details=traceback.format_exc()[-4000:]
-        )
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return Outcome(failure=reason[:400], details=traceback.format_exc()[-4000:])

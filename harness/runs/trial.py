@@ -129,9 +129,9 @@ def _student(stages: Stages, clock: _Clock) -> tuple[Backbone, dict[str, Any]]:
     resume, about = None, {}
     if student.stage1_epochs:
         about, parts = _read_stage1(stages)
-        model.load_state_dict(parts["last"])
         # only the epochs with the arm's own losses compete: else arms would share a best state that knows none of them
-        resume = Trained(best=parts["last"], last={}, optimizer=parts["optimizer"], updates=about["updates"])
+        last = parts["last"]
+        resume = Trained(best=last, last=last, optimizer=parts["optimizer"], updates=about["updates"])
         if student.stage1_epochs == student.epochs:
             model.load_state_dict(parts["best"])
             return model.eval(), about
