@@ -21,7 +21,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import optuna
+import numpy as np
 import pytest
 import yaml
 
@@ -223,32 +223,56 @@ def fetch(url: str, process: subprocess.Popen[bytes], seconds: float = 60) -> by
             time.sleep(0.2)
 
 
-@pytest.mark.slow
-def test_study_and_dashboard_on_postgresql(server: tuple[int, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    port, environment = server
-    made = subprocess.run(here(argv("schema"), port), env=environment, check=False, capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr[-500:]
+def tiny_dataset(folder: Path) -> Path:
+    """A few facts at random: enough to run every command, too few to learn anything."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for split, size in (("train", 120), ("valid", 20), ("test", 20)):
+        years = rng.integers(1990, 2010, size)
+        lines = [f"p{rng.integers(15)}\tplays for\tt{rng.integers(6)}\t{year}\t{year + 3}\n" for year in years]
+        (folder / f"{split}.txt").write_text("".join(lines))
+    return folder
 
-    monkeypatch.setenv("PGPASSWORD", environment["PGPASSWORD"])
-    url = f"postgresql+psycopg://harness@127.0.0.1:{port}/harness"
-    storage = optuna.storages.RDBStorage(url)
-    study = optuna.create_study(storage=storage, study_name="ablation-tiny", direction="maximize")
-    study.enqueue_trial({"arm": "L1"})
-    trial = study.ask({"arm": optuna.distributions.CategoricalDistribution(["none", "L1"])})
-    study.tell(trial, 0.25)
-    assert trial.params["arm"] == "L1"
-    storage.engine.dispose()
+
+@pytest.mark.slow
+def test_worker_and_dashboard_on_postgresql(server: tuple[int, dict[str, str]], tmp_path: Path) -> None:
+    port, environment = server
+    environment = {**environment, "PYTHONPATH": str(ROOT)}
+
+    def run(command: list[str]) -> str:
+        done = subprocess.run(command, env=environment, cwd=tmp_path, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-1000:] + done.stdout[-1000:]
+        return done.stdout
+
+    run(here(argv("schema"), port))
+    data = tiny_dataset(tmp_path / "tiny")
+    study = [part.replace("--dataset=lahman", f"--dataset={data}") for part in here(argv("worker"), port)]
+    small = [f"--set={part}" for part in ("student.epochs=2", "student.stage1_epochs=1", "teacher.epochs=1")]
+    study += ["--arms=none,L1", "--jobs=1", "--set=teacher.dim=8", *small]
+    report = run(study).splitlines()[-1]
+    assert (tmp_path / report).read_bytes().startswith(b"%PDF")
+    assert environment["PGPASSWORD"] not in "".join(study)
 
     web = free_port()
-    command = [
-        part.replace("0.0.0.0", "127.0.0.1").replace("8080", str(web))
-        for part in here(argv("dashboard"), port)
-        if not part.startswith("--artifact-dir")
-    ]
+    artifacts = tmp_path / "runs" / "artifacts"
+    places = {"0.0.0.0": "127.0.0.1", "8080": str(web), "/workspace/runs/artifacts": str(artifacts)}
+    command = here(argv("dashboard"), port)
+    for place, local in places.items():
+        command = [part.replace(place, local) for part in command]
     with running(command, environment) as process:
-        listed = json.loads(fetch(f"http://127.0.0.1:{web}/api/studies", process))
-        assert [each["study_name"] for each in listed["study_summaries"]] == ["ablation-tiny"]
-        identifier = listed["study_summaries"][0]["study_id"]
-        shown = json.loads(fetch(f"http://127.0.0.1:{web}/api/studies/{identifier}", process))
-        assert [each["values"] for each in shown["trials"]] == [[0.25]]
-        assert b"<html" in fetch(f"http://127.0.0.1:{web}/dashboard", process).lower()
+        address = f"http://127.0.0.1:{web}"
+        (listed,) = json.loads(fetch(f"{address}/api/studies", process))["study_summaries"]
+        assert listed["study_name"].startswith("ablation-tiny-quick-")
+        trials = f"{address}/api/studies/{listed['study_id']}"
+        shown = json.loads(fetch(trials, process))["trials"]
+        assert [each["state"] for each in shown] == ["Complete", "Complete"]
+        assert all(0 < each["values"][0] <= 1 for each in shown)
+        arms = {each["param_external_value"] for trial in shown for each in trial["params"] if each["name"] == "arm"}
+        assert arms == {"none", "L1"}
+        assert b"<html" in fetch(f"{address}/dashboard", process).lower()
+        files = {each["artifact_id"] for trial in shown for each in trial["artifacts"]}
+        assert files == {path.name for path in artifacts.iterdir()}
+
+        # started again, it finds nothing left to do
+        run(study)
+        assert len(json.loads(fetch(trials, process))["trials"]) == 2
