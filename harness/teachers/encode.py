@@ -22,17 +22,16 @@ def encode_texts(
     distinct = sorted(set(texts))
     rows = model.tokens(distinct, config.max_length)
     lengths = [len(row) for row in rows]
-    vectors: dict[int, Tensor] = {}
-    done = 0
+    parts, order, done = [], [], 0
     for batch in batches(lengths, config.batch_tokens):
         ids, mask = model.pad([rows[k] for k in batch])
-        for k, vector in zip(batch, mean_pool(model.hidden(ids, mask), mask), strict=True):
-            vectors[k] = vector
+        parts.append(mean_pool(model.hidden(ids, mask), mask))
+        order += batch
         done += sum(lengths[k] for k in batch)
         if progress is not None:
             progress(done / sum(lengths))
-    position = {text: k for k, text in enumerate(distinct)}
-    return torch.stack([vectors[position[text]] for text in texts])
+    position = {distinct[k]: place for place, k in enumerate(order)}
+    return torch.cat(parts)[[position[text] for text in texts]]
 
 
 def encode(

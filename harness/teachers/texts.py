@@ -1,16 +1,23 @@
-"""What a language model reads: a text for every entity and relation, and training facts as sentences."""
+"""What a language model reads: a text for every entity and relation, and training facts as sentences.
+
+Only labels and training facts enter; nothing of the validation and test splits does.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.data import UNKNOWN, Facts, TemporalGraph
 from harness.data.dates import show
 
-#: statements that describe an entity without a label
-_STATEMENTS = 3
+#: what the text of an entity without a label says at most: statements, and names in each
+_STATEMENTS, _NAMES = 3, 3
+
+#: (relation, whether the entity is the head, the entity at the other end)
+_Statement = tuple[int, bool, int]
 
 
 def _clean(label: str) -> str:
@@ -18,14 +25,10 @@ def _clean(label: str) -> str:
     return " ".join(label.strip("<>").replace("_", " ").split())
 
 
-def _label(names: tuple[str, ...], labels: tuple[str | None, ...], k: int) -> str:
-    label = labels[k]
-    return _clean(names[k]) if label is None else _clean(label)
-
-
 def relation_label(graph: TemporalGraph, relation: int) -> str:
     """The relation in words, without its direction."""
-    return _label(graph.relations.names, graph.relations.labels, relation)
+    label = graph.relations.labels[relation]
+    return _clean(graph.relations.names[relation] if label is None else label)
 
 
 def relation_texts(graph: TemporalGraph) -> list[str]:
@@ -37,54 +40,82 @@ def relation_texts(graph: TemporalGraph) -> list[str]:
 def entity_texts(graph: TemporalGraph) -> list[str]:
     """A text for every entity: its label, else what the *training* facts say of it.
 
-    An entity without a label is described by its most telling statements, those about labelled entities, the most frequent
-    first, such as
-    "country of citizenship, France; position held, mayor" (where it is the head) or "Nanjing, capital of" (the tail). An entity that no
-    training fact names either has only its name.
+    An entity without a label is described by its relations to labelled entities, the most frequent first, as in
+    "position held mayor; member of sports team Rangers F.C., Malmö FF" (it is the head) or "Meudon, head of government"
+    (it is the tail). One whose neighbours have no label either is described by theirs, as in "member of sports team
+    (Iraq, country)", and if they have none, by its relations alone. Only an entity that no training fact names keeps
+    its own name.
     """
     entities = graph.entities
-    said: dict[int, list[str]] = defaultdict(list)
-    facts = graph.train
+    said = _statements(graph)
+    names = {k: text for k, label in enumerate(entities.labels) if label is not None and (text := _clean(label))}
+    near = {k: text for k, found in said.items() if (text := _describe(graph, found, names))}
+    in_brackets = {k: f"({text})" for k, text in near.items()}
+    far = {k: _describe(graph, found, in_brackets) for k, found in said.items() if k not in near}
+    alone = {k: _relations_alone(graph, said[k]) for k, text in far.items() if not text}
+    described = far | alone | near
+    return [names.get(k) or described.get(k) or _clean(name) for k, name in enumerate(entities.names)]
+
+
+def _statements(graph: TemporalGraph) -> dict[int, list[_Statement]]:
+    """What the training facts say of each entity without a label."""
+    said: dict[int, list[_Statement]] = defaultdict(list)
+    facts, labels = graph.train, graph.entities.labels
     for head, relation, tail in zip(facts.head.tolist(), facts.relation.tolist(), facts.tail.tolist(), strict=True):
-        for own, other in ((head, tail), (tail, head)):
-            if entities.labels[own] is None and entities.labels[other] is not None:
-                words = relation_label(graph, relation), _label(entities.names, entities.labels, other)
-                said[own].append(", ".join(words if own == head else words[::-1]))
-    texts = []
-    for k, (name, label) in enumerate(zip(entities.names, entities.labels, strict=True)):
-        if label is not None:
-            texts.append(_clean(label))
-        elif said[k]:
-            counts = Counter(said[k])
-            telling = sorted(counts, key=lambda text: (-counts[text], text))[:_STATEMENTS]
-            texts.append("; ".join(telling))
-        else:
-            texts.append(_clean(name))
-    return texts
+        if labels[head] is None:
+            said[head].append((relation, True, tail))
+        if labels[tail] is None:
+            said[tail].append((relation, False, head))
+    return said
 
 
-def verbalise(graph: TemporalGraph, facts: Facts, rows: np.ndarray | None = None) -> list[str]:
+def _describe(graph: TemporalGraph, said: list[_Statement], names: dict[int, str]) -> str:
+    """Statements about entities that have a name, grouped by relation; empty if there are none."""
+    groups: dict[tuple[int, bool], Counter[str]] = defaultdict(Counter)
+    for relation, is_head, other in said:
+        if other in names:
+            groups[relation, is_head][names[other]] += 1
+    parts = []
+    by_frequency = sorted(groups.items(), key=lambda item: (-item[1].total(), item[0]))
+    for (relation, is_head), counts in by_frequency[:_STATEMENTS]:
+        told = ", ".join(sorted(counts, key=lambda text: (-counts[text], text))[:_NAMES])
+        label = relation_label(graph, relation)
+        parts.append(f"{label} {told}" if is_head else f"{told}, {label}")
+    return "; ".join(parts)
+
+
+def _relations_alone(graph: TemporalGraph, said: list[_Statement]) -> str:
+    texts = relation_texts(graph)
+    counts = Counter(relation if is_head else relation + len(graph.relations) for relation, is_head, _ in said)
+    return "; ".join(texts[k] for k in sorted(counts, key=lambda k: (-counts[k], k))[:_STATEMENTS])
+
+
+def verbalise(graph: TemporalGraph, facts: Facts, rows: NDArray[np.int64] | None = None) -> list[str]:
     """Facts as sentences: "Edmonton, twinned with Nashville, from 1990 to 2001."
+
+    A description that stands in for a missing label is in brackets.
 
     Args:
         graph: names and labels, and the texts of entities without a label (from training facts).
         facts: the facts to put into words.
         rows: which of them, all if None.
     """
-    texts = entity_texts(graph)
+    labelled = zip(entity_texts(graph), graph.entities.labels, strict=True)
+    texts = [f"[{text}]" if label is None else text for text, label in labelled]
     chosen = range(len(facts)) if rows is None else rows.tolist()
     sentences = []
     for k in chosen:
-        start, end = int(facts.start[k]), int(facts.end[k])
-        first, last = show(start, graph.granularity), show(end, graph.granularity)
-        if start == UNKNOWN and end == UNKNOWN:
-            time = ""
-        elif start == end:
-            time = f", in {first}"
-        elif end == UNKNOWN:
-            time = f", from {first}"
-        else:
-            time = f", until {last}" if start == UNKNOWN else f", from {first} to {last}"
         relation = relation_label(graph, int(facts.relation[k]))
+        time = _time(graph, int(facts.start[k]), int(facts.end[k]))
         sentences.append(f"{texts[facts.head[k]]}, {relation} {texts[facts.tail[k]]}{time}.")
     return sentences
+
+
+def _time(graph: TemporalGraph, start: int, end: int) -> str:
+    """When a fact held, in words; nothing if neither end is known."""
+    first, last = show(start, graph.granularity), show(end, graph.granularity)
+    if start == end:
+        return "" if start == UNKNOWN else f", in {first}"
+    if end == UNKNOWN:
+        return f", from {first}"
+    return f", until {last}" if start == UNKNOWN else f", from {first} to {last}"
