@@ -12,7 +12,7 @@ from torch.nn.functional import huber_loss
 class ScoreTargets:
     """Scores of K entities a query by the LLM teacher: ``ids`` int32 [Q, K], ``scores`` float32 [Q, K].
 
-    The entities are the true one, the teacher's best, and uniform draws from all others.
+    The entities are the true one, the teacher's best of the others, and uniform draws from all, which may repeat some.
     """
 
     ids: Tensor

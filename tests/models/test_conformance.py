@@ -125,7 +125,7 @@ def test_a_query_does_not_depend_on_the_others_of_its_batch(model: Backbone, que
 
 
 def test_gradients_equal_finite_differences(model: Backbone, queries: QueryTensors) -> None:
-    """Of the scores of all entities and of candidates, with respect to all parameters."""
+    """Of the scores of all entities and of candidates, and of the penalty, with respect to all parameters."""
     names, parameters = zip(
         *((n, p.detach().clone().requires_grad_()) for n, p in model.named_parameters()), strict=True
     )
@@ -135,10 +135,12 @@ def test_gradients_equal_finite_differences(model: Backbone, queries: QueryTenso
             super().__init__()
             self.inner = model
 
-        def forward(self) -> tuple[Tensor, Tensor]:
+        def forward(self) -> tuple[Tensor, ...]:
             query, table = model.encode(queries.subject, queries.relation, queries.time), model.entity_table()
             everything = scores(query, table, model.kernel, model.scale())
-            return everything, candidate_scores(model, query, table, queries.answer[:, None])
+            penalty = model.penalty(query, table[queries.subject], table[queries.answer])
+            outputs = everything, candidate_scores(model, query, table, queries.answer[:, None]), penalty
+            return tuple(output for output in outputs if output.requires_grad)  # a backbone may have no penalty
 
     def call(*values: Tensor) -> Any:
         return functional_call(Scorer(), {f"inner.{n}": v for n, v in zip(names, values, strict=True)}, ())

@@ -44,7 +44,11 @@ def test_the_scale_sharpens_and_keeps_the_order() -> None:
     torch.testing.assert_close(sharper, z * torch.e)
 
 
-def test_there_is_no_penalty() -> None:
+def test_the_penalty_cannot_be_had_for_less_by_shrinking_all_vectors() -> None:
+    """Vectors half as long under a scale twice as large are the same scores, so they cost the same."""
+    torch.manual_seed(0)
     model = TTransE(11, 3, 6, 4)
-    vectors = torch.randn(2, 4)
-    assert model.penalty(vectors, vectors, vectors) == 0
+    vectors = torch.randn(3, 5, 4)
+    expected = model.penalty(*vectors)
+    model.log_scale.data += torch.tensor(2.0).log()
+    torch.testing.assert_close(model.penalty(*vectors / 2), expected)
