@@ -95,6 +95,10 @@ def test_formulas_and_code_blocks_are_closed(page: Path) -> None:
     assert len(re.findall(r"^```", text, re.M)) % 2 == 0
     assert len(re.findall(r"^(?:> )?\$\$$", prose(text), re.M)) == prose(text).count("$$")
     assert prose(text).count("$$") % 2 == 0
+    for formula in re.findall(r"\$\$\n(.*?)\$\$", prose(text), re.S):
+        for line in (line.removeprefix("> ") for line in formula.splitlines()):
+            # Markdown would take it for an item of a list, a heading or a quotation
+            assert not re.match(r"\s*([-+*=#>]|\d+[.)])(?:\s|$)", line), line
     assert not re.search(r"\b(TODO|TBD|FIXME)\b", text)
 
 
