@@ -75,9 +75,14 @@ def expand_by_time(queries: Queries, limit: int = 100) -> tuple[Queries, Ints]:
     Intervals of more than ``limit`` points are asked at ``limit`` evenly spaced ones, both ends included. Where one end
     is missing, the other is the only point; a fact without any time stays one query without time.
 
+    Raises:
+        ValueError: if ``limit`` leaves no room for both ends.
+
     Returns:
         The expanded queries [P], and the row int64 [P] of the query that each belongs to.
     """
+    if limit < 2:
+        raise ValueError(f"limit {limit}: an interval has two ends")
     start, end = queries.time_points()
     length = end - start + 1
     count = np.minimum(length, limit)

@@ -17,6 +17,10 @@ class Timeline:
 
     Class 0 is the unknown time. Class k >= 1 holds the times t with ``last[k-2] < t <= last[k-1]``; times before the
     first and after the last boundary fall into the first and the last class, so no time is ever out of range.
+
+    Models read the times that ``Facts.time_points`` returns: there a missing end is its fact's start, a missing start
+    its end, and only a fact without any known time has the unknown time, at both ends. A date that is not fully known
+    counts as missing (``dates.parse``).
     """
 
     granularity: Granularity
@@ -33,7 +37,12 @@ class Timeline:
             classes: ``frequency``: a class closes once it holds more than ``size`` known starts and ends of training
                 facts (HyTE's rule, Dasgupta et al., 2018); ``width``: each class spans ``size`` years or days.
             size: see ``classes``.
+
+        Raises:
+            ValueError: if ``size`` is not positive or ``classes`` neither of the two.
         """
+        if size < 1 or classes not in ("frequency", "width"):
+            raise ValueError(f"cannot cut the time line by {classes} {size}")
         times = np.concatenate([graph.train.start, graph.train.end])
         times = times[times != UNKNOWN]
         if len(times) == 0:
