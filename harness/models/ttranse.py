@@ -41,5 +41,13 @@ class TTransE(Backbone):
     def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         return subject + relation + self.time(time).mean(1)
 
+    def penalty(self, query: Tensor, subject: Tensor, answer: Tensor) -> Tensor:
+        """s²·(‖h‖² + ‖r + τ‖² + ‖t‖²), batch mean, with s the scale of the scores: shrinking all vectors while s grows
+        leaves the scores, and so the penalty, as they are. Stands in for the paper's constraint ‖e‖ <= 1.
+        """
+        translation = query - subject
+        squares = subject.square().sum() + translation.square().sum() + answer.square().sum()
+        return self.scale().square() * squares / len(query)
+
     def scale(self) -> Tensor:
         return self.log_scale.exp()

@@ -42,9 +42,8 @@ def option_names(model: type[BaseModel]) -> list[str]:
 class TimeSpec(Frozen):
     """How times become classes."""
 
-    classes: Literal["frequency", "width"] = "frequency"
-    #: frequency: a class closes once it holds more than this many train starts and ends; width: years or days
-    size: int = Field(default=600, ge=1)
+    classes: Literal["frequency", "width"] = Field(default="frequency", description="what all classes have in common")
+    size: int = Field(default=600, ge=1, description="frequency: train starts and ends a class; width: years or days")
 
 
 class TrainingSpec(Frozen):
@@ -54,9 +53,9 @@ class TrainingSpec(Frozen):
     norm: Literal["l2", "l1"] = Field(default="l2", description="norm of the distance; of TTransE alone")
     epochs: int = Field(default=12, ge=1, description="passes over both directions of the training facts")
     batch_size: int = Field(default=512, ge=1, description="queries a step")
-    optimizer: Literal["adam", "adagrad"] | None = None
-    learning_rate: float | None = Field(default=None, gt=0)
-    regularization: float | None = Field(default=None, ge=0, description="weight of the backbone's penalty (N3)")
+    optimizer: Literal["adam", "adagrad"] | None = Field(default=None, description="adam or adagrad")
+    learning_rate: float | None = Field(default=None, gt=0, description="at the start; falls linearly to a tenth")
+    regularization: float | None = Field(default=None, ge=0, description="weight of the backbone's penalty")
     validate_every: int = Field(default=1, ge=1, description="epochs between validations")
 
 
@@ -80,10 +79,10 @@ class TeacherSpec(TrainingSpec):
     """The structural teacher."""
 
     backbone: str | None = Field(default=None, description="None: the student's own")
-    dim: int = Field(default=400, ge=1, le=10_000)
-    epochs: int = Field(default=8, ge=1)
+    dim: int = Field(default=400, ge=1, le=10_000, description="dimension of entities and relations")
+    epochs: int = Field(default=8, ge=1, description="passes over both directions of the training facts, at most")
     patience: int = Field(default=2, ge=1, description="validations without a better MRR before stopping")
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="of initial values and batches")
 
 
 class SemanticSpec(Frozen):
@@ -91,11 +90,11 @@ class SemanticSpec(Frozen):
 
     dim: int = Field(default=128, ge=1, description="dimension of E(p)")
     components: int = Field(default=256, ge=1, description="principal components of LLM(p) that E(p) reads")
-    epochs: int = Field(default=8, ge=1)
-    batch_size: int = Field(default=512, ge=1)
-    learning_rate: float = Field(default=0.003, gt=0)
-    patience: int = Field(default=2, ge=1)
-    seed: int = Field(default=0, ge=0)
+    epochs: int = Field(default=8, ge=1, description="passes over both directions of the training facts, at most")
+    batch_size: int = Field(default=512, ge=1, description="queries a step")
+    learning_rate: float = Field(default=0.003, gt=0, description="of Adam, at the start; falls linearly to a tenth")
+    patience: int = Field(default=2, ge=1, description="validations without a better MRR before stopping")
+    seed: int = Field(default=0, ge=0, description="of initial values and batches")
 
 
 class LossSpec(Frozen):
@@ -117,7 +116,7 @@ class TrialSpec(Frozen):
     backbone: str = "ttranse"
     arm: Arm = "none"
     seed: int = Field(default=0, ge=0)
-    protocol: Protocol = "time-aware"
+    protocol: Protocol = Field(default="time-aware", description="which other known answers a ranking leaves out")
     time: TimeSpec = TimeSpec()
     student: StudentSpec = StudentSpec()
     loss: LossSpec = LossSpec()

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.runs import plan as module
+from harness.runs.plan import Plan, code_version, engine_version
+from harness.runs.spec import TrialSpec
+
+
+def keys(**changes: object) -> dict[str, str]:
+    return Plan.of(TrialSpec.model_validate(changes), "digest", "cpu").keys
+
+
+@pytest.mark.parametrize(
+    ("arm", "stages"),
+    [
+        ("none", ["stage1"]),
+        ("L1", ["teacher", "targets", "stage1"]),
+        ("L1+L2", ["teacher", "finetune", "encode", "semantic", "llm-targets", "targets", "stage1"]),
+        ("L1+L2+L3", ["teacher", "finetune", "encode", "semantic", "llm-targets", "targets", "stage1"]),
+        ("teacher", ["teacher"]),
+        ("llm-teacher", ["finetune", "encode", "semantic"]),
+    ],
+)
+def test_stages_of_an_arm(arm: str, stages: list[str]) -> None:
+    assert list(keys(arm=arm)) == stages
+
+
+def test_stages_come_after_what_they_need() -> None:
+    plan = Plan.of(TrialSpec(arm="L1+L2+L3"), "digest", "cpu")
+    seen: set[str] = set()
+    for stage, key in plan.keys.items():
+        assert set(plan.needs(stage)) <= seen
+        seen.add(key)
+
+
+def test_distilled_arms_of_a_seed_share_stage_1() -> None:
+    shared = {keys(arm=arm)["stage1"] for arm in ("L1", "L1+L2", "L1+L3", "L1+L2+L3")}
+    assert len(shared) == 1
+    assert keys(arm="none")["stage1"] not in shared
+    assert keys(arm="L1", seed=1)["stage1"] not in shared
+
+
+def test_weights_of_stage_2_do_not_touch_shared_stages() -> None:
+    base = keys(arm="L1+L2+L3")
+    assert keys(arm="L1+L2+L3", loss={"alpha": 0.9, "beta": 0.9, "delta": 2.0}) == base
+    warm = keys(arm="L1+L2+L3", loss={"temperature": 3.0})
+    assert warm["teacher"] == base["teacher"]
+    assert warm["llm-targets"] == base["llm-targets"]
+    assert warm["targets"] != base["targets"]
+    assert warm["stage1"] != base["stage1"]
+
+
+def test_teachers_do_not_depend_on_seed_or_student() -> None:
+    base = keys(arm="L1+L2")
+    other = keys(arm="L1+L2", seed=5, student={"dim": 10})
+    assert {s for s in base if base[s] == other[s]} == set(base) - {"stage1"}
+
+
+def test_another_backbone_with_the_same_teacher_shares_it() -> None:
+    teacher = {"backbone": "ta-distmult"}
+    one, two = (keys(arm="L1", backbone=b, teacher=teacher) for b in ("ttranse", "ta-distmult"))
+    assert one["teacher"] == two["teacher"]
+    assert one["targets"] == two["targets"]
+    assert one["stage1"] != two["stage1"]
+
+
+def test_code_version_ignores_comments_and_docstrings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(source: str) -> str:
+        (tmp_path / "module.py").write_text(source, encoding="utf-8")
+        code_version.cache_clear()
+        return code_version("module")
+
+    monkeypatch.setattr(module, "harness", type("fake", (), {"__file__": str(tmp_path / "__init__.py")}))
+    base = version('"""A."""\ndef f():\n    """B."""\n    return 1\n')
+    assert version('"""Another."""\n\n\ndef f():\n    """C."""\n    return 1  # why\n') == base
+    assert version('"""A."""\ndef f():\n    """B."""\n    return 2\n') != base
+    code_version.cache_clear()
+
+
+def test_versions_name_modules_that_exist() -> None:
+    root = Path(harness.__file__).parent
+    for name in (*module._TRAINING, *module._LANGUAGE):
+        assert root.joinpath(*name.split(".")).with_suffix(".py").is_file(), name
+    assert engine_version() == engine_version()

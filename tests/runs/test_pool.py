@@ -1,0 +1,111 @@
+"""The scheduler: order, failures, dead workers. Workers run real stages of the small data set or die for real."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UserError
+from harness.runs import execute
+from harness.runs.cache import Cache
+from harness.runs.inputs import graph_of
+from harness.runs.pool import Listener, Outcome, Task, run
+from harness.runs.spec import TrialSpec
+from harness.runs.stages import Context
+
+
+@dataclass
+class Record:
+    started: list[str] = field(default_factory=list)
+    finished: dict[str, Outcome] = field(default_factory=dict)
+
+    def listener(self) -> Listener:
+        def finish(task: Task, outcome: Outcome) -> None:
+            assert task.id not in self.finished
+            self.finished[task.id] = outcome
+
+        return Listener(lambda task: self.started.append(task.stage or task.spec.arm), finish, lambda _: None)
+
+
+def change(spec: TrialSpec, **values: object) -> TrialSpec:
+    return TrialSpec.model_validate({**spec.model_dump(), **values})
+
+
+def tasks_of(spec: TrialSpec, context: Context, *arms: str) -> list[Task]:
+    digest = graph_of(spec.dataset, None).digest
+    return execute.tasks([change(spec, arm=arm) for arm in arms], digest, "cpu", Cache(context.cache_dir))
+
+
+def test_shared_stages_once_and_before_the_cells(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
+    todo = tasks_of(spec, context, "none", "L1", "teacher")
+    record = Record()
+    run(todo, context, 2, tmp_path, record.listener())
+    assert sorted(record.started) == sorted(["stage1", "stage1", "teacher", "targets", "none", "L1", "teacher"])
+    assert record.started[0] == "teacher"
+    assert record.started.index("targets") < record.started.index("L1")
+    assert all(outcome.failure is None for outcome in record.finished.values())
+    assert not list(tmp_path.glob("*.progress"))
+    assert {task.stage for task in tasks_of(spec, context, "none", "L1", "teacher")} == {None}
+
+
+def test_same_numbers_with_one_and_two_jobs(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
+    found = []
+    for jobs in (1, 2):
+        own = Context(cache_dir=tmp_path / f"cache{jobs}")
+        record, scratch = Record(), tmp_path / str(jobs)
+        scratch.mkdir()
+        run(tasks_of(spec, own, "L1", "none"), own, jobs, scratch, record.listener())
+        found.append({k: o.result.metrics for k, o in record.finished.items() if o.result is not None})
+    assert len(found[0]) == 2
+    assert found[0] == found[1]
+
+
+def test_failed_stage_fails_what_stands_on_it_and_nothing_else(
+    spec: TrialSpec, context: Context, tmp_path: Path
+) -> None:
+    broken = {**spec.teacher.model_dump(), "learning_rate": 1e30}
+    todo = tasks_of(change(spec, teacher=broken), context, "L1", "none")
+    record = Record()
+    run(todo, context, 2, tmp_path, record.listener())
+    outcomes = {task.spec.arm: record.finished[task.id] for task in todo if task.stage is None}
+    assert outcomes["none"].failure is None
+    assert "shared stage teacher" in str(outcomes["L1"].failure)
+    assert "L1" not in record.started
+
+
+def test_unforeseen_error_fails_the_cell_with_its_traceback(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
+    record = Record()
+    run([Task("bad", spec.model_copy(update={"backbone": "no-such"}))], context, 1, tmp_path, record.listener())
+    assert "KeyError" in str(record.finished["bad"].failure)
+    assert "Traceback" in record.finished["bad"].details
+
+
+def test_users_error_in_a_worker_ends_the_run(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
+    missing = {**spec.llm.model_dump(), "model": str(tmp_path / "no-weights")}
+    with pytest.raises(UserError, match="no-weights"):
+        run(tasks_of(change(spec, llm=missing), context, "L1+L2"), context, 1, tmp_path, Record().listener())
+
+
+class _Deadly(TrialSpec):
+    """Kills the worker that reads its data set's name, as the system does when memory runs out."""
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "dataset" and os.environ.get("COORDINATOR") != str(os.getpid()):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getattribute__(name)
+
+
+def test_task_that_kills_its_worker_fails_alone(
+    spec: TrialSpec, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COORDINATOR", str(os.getpid()))
+    deadly = Task("deadly", _Deadly.model_validate(spec.model_dump()))
+    healthy = [Task(f"ok{seed}", change(spec, arm="none", seed=seed)) for seed in range(3)]
+    record = Record()
+    run([deadly, *healthy], context, 2, tmp_path, record.listener())
+    assert "killed twice" in str(record.finished["deadly"].failure)
+    assert all(record.finished[task.id].failure is None for task in healthy)
