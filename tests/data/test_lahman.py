@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from harness.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def graph() -> TemporalGraph:
-    return load("lahman")
+def graph(real_data: Callable[[str], TemporalGraph]) -> TemporalGraph:
+    return real_data("lahman")
 
 
 def test_the_digest_is_that_of_every_machine(graph: TemporalGraph) -> None:
@@ -124,7 +125,7 @@ def test_a_fact_has_the_same_split_for_ever() -> None:
     assert 0.08 < splits.count("test") / 2000 < 0.12
 
 
-def test_the_package_is_read_without_running_its_code(tmp_path: Path) -> None:
+def test_the_package_is_read_without_running_its_code(graph: TemporalGraph, tmp_path: Path) -> None:
     """A package of the same layout whose code would leave a trace."""
     package = tmp_path / "lahman"
     (package / "data").mkdir(parents=True)
@@ -134,7 +135,7 @@ def test_the_package_is_read_without_running_its_code(tmp_path: Path) -> None:
     code = "import sys; from harness.data import load; print(load('lahman').digest, 'lahman' in sys.modules)"
     paths = f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; "
     done = subprocess.run([sys.executable, "-c", paths + code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [load("lahman").digest, "False"]
+    assert done.stdout.split() == [graph.digest, "False"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lahman"]
     assert sorted(path.name for path in package.rglob("*")) == ["__init__.py", "_source.zip", "data"]
 
