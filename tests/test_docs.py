@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import harness
 from harness.data import UNKNOWN, Facts, KnownAnswers, Queries, TemporalGraph, Timeline, Vocabulary
+from harness.data.checks import FINDINGS
 from harness.evaluate import PROTOCOLS, RankTask, metrics, ranks
 from harness.models import BACKBONES, Backbone
 from harness.runs.plan import NEEDS
@@ -146,6 +147,14 @@ def test_arms_are_those_of_the_ablation() -> None:
     shown = [arm.strip() for row in table(METHOD, "## Arms") for arm in row[0].split(",")]
     design = yaml.safe_load((ROOT / "studies" / "ablation.yaml").read_text("utf-8"))
     assert shown == [*design["arms"], *design["references"]]
+
+
+# ---- protocols ------------------------------------------------------------------------------------------------------
+
+
+def test_finding_of_repeated_triples_has_its_name() -> None:
+    (name,) = re.findall(r"counts such facts\s+\(`(\w+)`\)", PROTOCOL_PAGE)
+    assert name in FINDINGS
 
 
 # ---- architecture ---------------------------------------------------------------------------------------------------
