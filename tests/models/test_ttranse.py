@@ -52,3 +52,14 @@ def test_the_penalty_cannot_be_had_for_less_by_shrinking_all_vectors() -> None:
     expected = model.penalty(*vectors)
     model.log_scale.data += torch.tensor(2.0).log()
     torch.testing.assert_close(model.penalty(*vectors / 2), expected)
+
+
+def test_the_penalty_is_that_of_all_that_is_added_up(queries: QueryTensors) -> None:
+    torch.manual_seed(0)
+    model = TTransE(11, 3, 6, 4)
+    torch.nn.init.normal_(model.log_scale)
+    h, t = model.entity_table()[queries.subject], model.entity_table()[queries.answer]
+    translation = model.relation_table()[queries.relation] + model.time(queries.time).mean(1)
+    query = model.encode(queries.subject, queries.relation, queries.time)
+    each = h.square().sum(1) + translation.square().sum(1) + t.square().sum(1)
+    torch.testing.assert_close(model.penalty(query, h, t), model.scale() ** 2 * each.mean())
