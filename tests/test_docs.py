@@ -201,7 +201,8 @@ class Fixed(Backbone):
     def __init__(self, values: list[float]) -> None:
         super().__init__()
         self.values = torch.tensor(values)
-        self.entity = nn.Embedding.from_pretrained(torch.eye(len(values)))
+        self.entity = nn.Embedding(len(values), len(values))
+        nn.init.eye_(self.entity.weight)
         self.relation = nn.Embedding(2, len(values))
 
     def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
