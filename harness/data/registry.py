@@ -77,13 +77,14 @@ def load(name: str, data_dir: Path | None = None) -> TemporalGraph:
         return checks.build(name, lahman.read())
     if name in SOURCES:
         return checks.build(name, read_folder(find(name, data_dir) or _download(name, data_dir)))
-    path = Path(name)
-    if path.is_dir():
-        return checks.build(path.resolve().name, read_folder(path))
-    if path.exists() or os.sep in name:
-        wrong = "is not a folder" if path.exists() else "no such folder"
-        raise UserError(f"data set {name!r}: {wrong}; give a folder with train, valid and test files, or a name")
-    raise UserError(f"unknown data set {name!r}: {nearest(name, names())}; or give a folder, such as ./{name}")
+    if os.path.isdir(name):
+        return checks.build(Path(name).resolve().name, read_folder(Path(name)))
+    if os.path.exists(name) or os.sep in name:
+        wrong = "is not a folder" if os.path.exists(name) else "no such folder"
+        raise UserError(f"data set {name[:200]!r}: {wrong}; give a folder with train, valid and test files, or a name")
+    raise UserError(
+        f"unknown data set {name[:200]!r}: {nearest(name, names())}; or give a folder, such as ./{name[:200]}"
+    )
 
 
 def _download(name: str, data_dir: Path | None) -> Path:

@@ -287,6 +287,8 @@ def test_a_folder_is_named_by_its_path(write: Write, monkeypatch: pytest.MonkeyP
 def test_a_path_that_is_no_folder(write: Write) -> None:
     with pytest.raises(UserError, match="no such folder; give a folder with train, valid and test files"):
         load("./nowhere")
+    with pytest.raises(UserError, match=r"unknown data set 'aaa"):
+        load("a" * 5000)
     with pytest.raises(UserError, match=r"train.txt': is not a folder; give a folder"):
         load(str(write() / "train.txt"))
 
