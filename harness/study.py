@@ -179,7 +179,9 @@ def _command_of(name: str, about: str) -> Callable[..., None]:
         options: dict[str, Any] = {**locals(), "changes": changes or []}
         for closed_over in ("name", "about"):
             options.pop(closed_over, None)
-        line = shlex.join(["python", "-m", "harness.study", *sys.argv[1:]])
+        from harness.runs.store import safe
+
+        line = shlex.join(["python", "-m", "harness.study", *(safe(word) for word in sys.argv[1:])])
         # the report's path is the last line, alone, for scripts to read
         print(run_study(name, command=line, **options))
 

@@ -28,11 +28,11 @@ class _LogPartition(torch.autograd.Function):
         ctx: Any, query: Tensor, table: Tensor, scale: Tensor, kernel: Kernel, temperatures: tuple[float, ...]
     ) -> Tensor:
         parts = []
-        for block in table.split(_block(query)):
+        for block in torch.split(table, _block(query)):
             z = scores(query, block, kernel, scale)
             top = z.amax(1, keepdim=True)
             z -= top
-            sums = [(z if t == 1 else z / t).exp_().sum(1).log_() for t in temperatures[1:]]
+            sums = [(z / t).exp_().sum(1).log_() for t in temperatures[1:]]  # a copy: z is needed again
             first = temperatures[0]
             sums.insert(0, (z if first == 1 else z.div_(first)).exp_().sum(1).log_())
             parts.append(torch.stack([s + top[:, 0] / t for s, t in zip(sums, temperatures, strict=True)], dim=1))
@@ -42,12 +42,12 @@ class _LogPartition(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         query, table, scale, result = ctx.saved_tensors
         kernel: Kernel = ctx.kernel
         grad_query, grad_scale = torch.zeros_like(query), torch.zeros_like(scale)
-        grad_blocks = []
-        for block in table.split(_block(query)):
+        grad_blocks: list[Tensor] = []
+        for block in torch.split(table, _block(query)):
             z = scores(query, block, kernel, scale)
             weight = torch.zeros_like(z) if len(ctx.temperatures) > 1 else None
             for k, t in enumerate(ctx.temperatures):
@@ -77,8 +77,10 @@ def _accumulate(
         grad_query.addmm_(weight, block)
         grad_blocks.append(weight.T @ query)
     elif kernel == "l2":
-        # z = -s·d, so ∂z/∂q = -s·(q - e)/d = s²·(q - e)/z
-        weight.div_(z).mul_(scale * scale)
+        # z = -s·d, so ∂z/∂q = -s·(q - e)/d = s²·(q - e)/z. The distance of two points that nearly coincide is lost in
+        # rounding; a floor keeps the gradient from growing with its error
+        floor = 1e-3 * (query.square().sum(1).mean() + block.square().sum(1).mean()).sqrt()
+        weight.div_(torch.minimum(z, -scale * floor)).mul_(scale * scale)
         grad_query.addcmul_(weight.sum(1, keepdim=True), query).sub_(weight @ block)
         grad_blocks.append(weight.sum(0)[:, None] * block - weight.T @ query)
     else:

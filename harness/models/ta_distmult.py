@@ -43,11 +43,12 @@ class TADistMult(Backbone):
         offset[:, half:] = self.n_times
         sequence = torch.cat([relation[:, None, :], self.token(time + offset)], dim=1)
         _, (last, _) = self.lstm(sequence)
-        return last[0]
+        state: Tensor = last[0]
+        return state
 
     def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         return subject * self.read(relation, time)
 
     def penalty(self, query: Tensor, subject: Tensor, answer: Tensor) -> Tensor:
-        """N3: the mean over the batch of Σ|h|³ + Σ|h∘r|³·… with the query standing for h ∘ LSTM(r, τ)."""
+        """N3: Σ|h|³ + Σ|h ∘ LSTM(r, τ)|³ + Σ|t|³, batch mean."""
         return (subject.abs().pow(3).sum() + query.abs().pow(3).sum() + answer.abs().pow(3).sum()) / len(query)

@@ -39,7 +39,8 @@ class TTransE(Backbone):
             nn.init.normal_(table.weight, std=0.02)  # a wide start memorises: on YAGO11k it costs a quarter of the MRR
 
     def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
-        return subject + relation + self.time(time).mean(1)
+        points: Tensor = self.time(time)
+        return subject + relation + points.mean(1)
 
     def penalty(self, query: Tensor, subject: Tensor, answer: Tensor) -> Tensor:
         """s²·(‖h‖² + ‖r + τ‖² + ‖t‖²), batch mean, with s the scale of the scores: shrinking all vectors while s grows

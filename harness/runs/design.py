@@ -225,9 +225,12 @@ def parse_changes(items: Sequence[str]) -> Settings:
         if len(found) > 1:
             raise UserError(f"--set {item!r}: {key!r} may mean {' or '.join(found)}; write it out")
         if found and found[0] in AXES:
-            raise UserError(f"--set {item!r}: {key!r} is an axis of the design; see --dataset, --backbone, --arms, --seeds")
+            raise UserError(
+                f"--set {item!r}: {key!r} is an axis of the design; see --dataset, --backbone, --arms, --seeds"
+            )
         if not found:
-            raise UserError(f"--set {item!r}: unknown key{_similar(key, [name for name in keys if name not in AXES])}; 'describe' lists all keys")
+            similar = _similar(key, [name for name in keys if name not in AXES])
+            raise UserError(f"--set {item!r}: unknown key{similar}; 'describe' lists all keys")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
 import optuna
 import pandas as pd
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
@@ -174,8 +176,8 @@ class StudyStore:
         ranks = pd.DataFrame(
             {
                 "query": result.ranks["query"].astype("int32"),
-                "direction": pd.Categorical.from_codes(result.ranks["direction"], ["tail", "head"]),
-                "relation": pd.Categorical.from_codes(result.ranks["relation"], list(relations)),
+                "direction": np.array(["tail", "head"])[result.ranks["direction"]],
+                "relation": np.array(relations)[result.ranks["relation"]],
                 "rank": result.ranks["rank"],
             }
         )
@@ -232,11 +234,11 @@ def sqlite_file(url: str) -> Path | None:
 
 
 def safe(url: str) -> str:
-    """The URL without its password."""
+    """The URL without its password; any other text as it is."""
     try:
         return make_url(url).render_as_string(hide_password=True)
     except SQLAlchemyError:
-        return url.rsplit("@", 1)[-1]
+        return re.sub(r"(?<=:)[^:@/]*(?=@)", "***", url)
 
 
 def _note(study: optuna.Study, run: Run) -> None:

@@ -126,12 +126,13 @@ def _student(stages: Stages, clock: _Clock) -> tuple[Backbone, dict[str, Any]]:
     spec = stages.spec
     student = spec.student
     model = stages.new_model(spec.backbone, student, spec.seed)
-    resume, about = None, {}
+    resume: Trained | None = None
+    about: dict[str, Any] = {}
     if student.stage1_epochs:
         about, parts = _read_stage1(stages)
         # only the epochs with the arm's own losses compete: else arms would share a best state that knows none of them
-        last = parts["last"]
-        resume = Trained(best=last, last=last, optimizer=parts["optimizer"], updates=about["updates"])
+        state = parts["last"]
+        resume = Trained(best=state, last=state, optimizer=parts["optimizer"], updates=about["updates"])
         if student.stage1_epochs == student.epochs:
             model.load_state_dict(parts["best"])
             return model.eval(), about

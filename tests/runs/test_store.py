@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+
+from harness.errors import UserError
+from harness.runs import design as designs
+from harness.runs import frames
+from harness.runs.design import Run
+from harness.runs.provenance import provenance
+from harness.runs.store import Store, StudyStore, parameters, safe, sqlite_file
+from harness.runs.trial import TrialResult
+
+COUNTS = {"training facts": 10, "test facts": 2}
+
+
+@pytest.fixture
+def run() -> Run:
+    design = designs.load("ablation")
+    return designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/runs/harness.db"
+
+
+def result(shift: float = 0.0) -> TrialResult:
+    rank = np.array([1.0, 4.0, 2.5, 10.0]) + shift
+    metrics = {"mrr": (1 / rank).mean(), "mr": rank.mean(), **{f"hits{k}": (rank <= k).mean() for k in (1, 3, 10)}}
+    return TrialResult(
+        data_digest="d",
+        metrics={f"{split}_{name}": float(value) for split in ("valid", "test") for name, value in metrics.items()},
+        ranks={
+            "query": np.arange(4),
+            "direction": np.array([0, 0, 1, 1], np.int8),
+            "relation": np.array([0, 1, 0, 1], np.int32),
+            "rank": rank,
+        },
+        curve=[{"stage": 1, "epoch": 1, "updates": 5, "loss": 2.0, "valid_mrr": 0.3}],
+        seconds={"stage1": 1.5},
+        peak_mib={"stage1": 300.0},
+        built_seconds={"stage1": 1.4},
+        updates=5,
+        best_epoch=1,
+    )
+
+
+def opened(url: str, run: Run) -> StudyStore:
+    return Store(url).open(run, "python -m harness.study ablation", COUNTS)
+
+
+def test_finished_cell_comes_back_as_frames(url: str, run: Run) -> None:
+    study = opened(url, run)
+    spec = run.cells[2]
+    trial = study.begin(spec, {**provenance(), "preset": "quick", "threads": 1})
+    study.finish(trial, result(), ["plays for", "manages"])
+    assert study.complete() == {spec.key()}
+
+    trials, curves, load_ranks = frames.load(url, "ablation", "lahman")
+    row = trials.iloc[0]
+    assert (row["arm"], row["seed"], row["state"], row["study_name"]) == ("L1+L2", 0, "complete", run.study_name)
+    assert row["alpha"] == spec.loss.alpha
+    assert row["test_mrr"] == pytest.approx(result().metrics["test_mrr"])
+    assert row["seconds_stage1"] == 1.5
+    assert curves.iloc[0][["arm", "epoch", "valid_mrr"]].tolist() == ["L1+L2", 1, 0.3]
+    ranks = load_ranks(trials.index[0])
+    assert ranks["rank"].tolist() == [1.0, 4.0, 2.5, 10.0]
+    assert ranks["direction"].tolist() == ["tail", "tail", "head", "head"]
+    assert ranks["relation"].tolist() == ["plays for", "manages"] * 2
+    assert trials.attrs["meta"] == {"command": "python -m harness.study ablation", "data": COUNTS}
+
+
+def test_value_of_a_trial_is_its_validation_mrr_and_factors_are_parameters(url: str, run: Run) -> None:
+    study = opened(url, run)
+    study.finish(study.begin(run.cells[4], {}), result(), ["a", "b"])
+    trial = optuna.load_study(study_name=run.study_name, storage=url).trials[0]
+    assert trial.value == pytest.approx(result().metrics["valid_mrr"])
+    assert trial.params["arm"] == "L1+L2+L3"
+    assert {"backbone", "seed", "dim", "alpha", "beta", "delta", "temperature"} <= trial.params.keys()
+    assert trial.intermediate_values == {1: 0.3}
+
+
+def test_factors_that_do_not_act_are_left_out(run: Run) -> None:
+    acting = {spec.arm: set(parameters(spec)[0]) for spec in run.cells}
+    assert acting["none"] == {"arm", "backbone", "seed", "dim"}
+    assert acting["L1+L2"] - acting["L1"] == {"alpha", "delta"}
+    assert acting["L1+L3"] - acting["L1"] == {"beta"}
+    assert parameters(run.cells[-2])[0]["dim"] == run.cells[-2].teacher.dim
+
+
+def test_failed_cell_keeps_its_reason_and_is_wanted_again(url: str, run: Run) -> None:
+    study = opened(url, run)
+    study.fail(study.begin(run.cells[0], {}), "the loss became nan in epoch 2", "Traceback ...")
+    assert study.complete() == set()
+    trials, _, _ = frames.load(url, "ablation", "lahman")
+    assert trials.iloc[0][["state", "reason"]].tolist() == ["failed", "the loss became nan in epoch 2"]
+
+
+def test_what_a_dead_coordinator_left_is_closed(url: str, run: Run) -> None:
+    study = opened(url, run)
+    study.begin(run.cells[0], {})  # running for ever
+    study.study.enqueue_trial({"arm": "L1"}, user_attrs={"cell": "x"})  # died before asking
+    again = opened(url, run)
+    states = [trial.state.name for trial in again.study.trials]
+    assert states == ["FAIL", "FAIL"]
+    trial = again.begin(run.cells[1], {})
+    assert trial.user_attrs["cell"] == run.cells[1].key()
+    again.finish(trial, result(), ["a", "b"])
+    assert again.complete() == {run.cells[1].key()}
+
+
+def test_one_writer(url: str) -> None:
+    with Store(url).only_writer(), pytest.raises(UserError, match="another study is writing"), Store(url).only_writer():
+        pass
+    with Store(url).only_writer():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nonsense", "is not a URL"),
+        ("sqlite://", "names no file"),
+        ("nosuchdb://host/x", "cannot be opened"),
+        ("sqlite:////proc/forbidden/harness.db", "cannot be opened"),
+        ("postgresql+psycopg://user:secret@127.0.0.1:1/db", "cannot be opened"),
+    ],
+)
+def test_storage_that_cannot_be_opened(url: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        Store(url)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_text("hello, this is not a database at all, whatever its name says")
+    with pytest.raises(UserError, match="cannot be opened"):
+        Store(f"sqlite:///{tmp_path}/x.db")
+
+
+def test_safe_hides_the_password() -> None:
+    assert safe("postgresql://u:secret@host/db") == "postgresql://u:***@host/db"
+    assert sqlite_file("postgresql://u:secret@host/db") is None
+
+
+def test_reading_what_is_not_there(url: str, run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        frames.load(url, "ablation", "lahman")
+    opened(url, run)
+    with pytest.raises(UserError, match=r"no study 'ablation' on 'wiki'; it holds: ablation on lahman; run: python"):
+        frames.load(url, "ablation", "wiki")
+
+
+def test_newer_store_is_refused(url: str, run: Run) -> None:
+    study = opened(url, run)
+    study.study.set_user_attr("schema", 99)
+    with pytest.raises(UserError, match="newer version"):
+        frames.load(url, "ablation", "lahman")
+
+
+def test_lost_artifact_is_named(url: str, run: Run) -> None:
+    study = opened(url, run)
+    study.finish(study.begin(run.cells[0], {}), result(), ["a", "b"])
+    for path in study.store.artifacts.iterdir():
+        if path.read_bytes().startswith(b"PAR1"):
+            path.unlink()
+    trials, _, load_ranks = frames.load(url, "ablation", "lahman")
+    with pytest.raises(UserError, match="ranks of trial 0"):
+        load_ranks(trials.index[0])
+    assert isinstance(trials, pd.DataFrame)
+
+
+def test_study_tells_the_dashboard_what_it_is(url: str, run: Run) -> None:
+    study = opened(url, run).study
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    assert any("What each distillation loss adds" in str(v) for k, v in attributes.items() if k.startswith("dashboard"))
+    assert study.user_attrs["claims"] == ["C2", "C6"]

@@ -1,0 +1,219 @@
+"""Studies from the command line's side: end to end on a small data set, resumed, and with users' mistakes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+from pypdf import PdfReader
+
+from harness.runs import frames
+from tests.runs.conftest import write_dataset
+
+SETTINGS = {
+    "student.dim": 8,
+    "student.epochs": 2,
+    "stage1_epochs": 1,
+    "teacher.dim": 16,
+    "teacher.epochs": 1,
+    "semantic.epochs": 1,
+    "semantic.dim": 8,
+    "components": 8,
+    "targets": 16,
+    "time.size": 40,
+    "finetune": "none",
+}
+
+
+class Place:
+    """A working directory with a small data set, and the command line in it."""
+
+    def __init__(self, folder: Path, encoder: Path, **settings: object) -> None:
+        self.folder = folder
+        self.url = "sqlite:///runs/harness.db"
+        write_dataset(folder / "toy")
+        self.options = ["--dataset", "./toy", "--jobs", "2"]
+        for key, value in {**SETTINGS, "llm.model": str(encoder), **settings}.items():
+            self.options += ["--set", f"{key}={value}"]
+
+    def start(self, *arguments: str, module: str = "harness.study") -> subprocess.Popen[str]:
+        root = str(Path(__file__).parent.parent)
+        environment = {**os.environ, "PYTHONPATH": root, "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def __call__(self, *arguments: str, module: str = "harness.study") -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments, module=module)
+        out, err = process.communicate(timeout=240)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def trials(self) -> pd.DataFrame:
+        here = Path.cwd()
+        os.chdir(self.folder)
+        try:
+            return frames.load(self.url, "ablation", "./toy")[0]
+        finally:
+            os.chdir(here)
+
+
+@pytest.fixture
+def place(tmp_path: Path, tiny_encoder: Path) -> Place:
+    return Place(tmp_path, tiny_encoder)
+
+
+def numbers(trials: pd.DataFrame) -> pd.DataFrame:
+    done = trials[trials["state"] == "complete"].sort_values(["backbone", "arm", "seed"])
+    return done[["backbone", "arm", "seed", "valid_mrr", "test_mrr", "test_mr"]].reset_index(drop=True)
+
+
+def test_from_facts_to_pdf_then_resumed_and_extended(place: Place) -> None:
+    first = place("ablation", "--preset", "quick", *place.options)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr == ""
+    pdf = place.folder / first.stdout.splitlines()[-1]
+    assert pdf == place.folder / "reports/output/ablation-toy/ablation.pdf"
+    text = "".join(page.extract_text() for page in PdfReader(pdf).pages)
+    assert "L1 + L2 + L3" in text
+    for suffix in ("csv", "parquet", "tex"):
+        assert pdf.with_name(f"ablation_table.{suffix}").is_file()
+    trials = place.trials()
+    assert trials["state"].tolist() == ["complete"] * 7
+    assert trials["cell"].is_unique
+
+    again = place("ablation", "--preset", "quick", *place.options)
+    assert "all 7 cells were complete already" in again.stdout
+    assert len(place.trials()) == 7
+
+    wider = place("ablation", "--preset", "quick", "--seeds", "2", *place.options)
+    assert wider.returncode == 0, wider.stderr
+    assert "teacher" not in [line.split()[1] for line in wider.stdout.splitlines() if line.startswith("done")]
+    assert len(place.trials()) == 12
+    assert place.trials().groupby("arm")["seed"].agg(set)["L1"] == {0, 1}
+
+    report = place("ablation", "--dataset", "./toy", module="harness.report")
+    assert report.returncode == 0, report.stderr
+    assert (place.folder / report.stdout.splitlines()[-1]).is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", ["teacher", "stage1", "cell"])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_study_goes_on_and_ends_with_the_same_numbers(
+    tmp_path: Path, tiny_encoder: Path, after: str, how: signal.Signals
+) -> None:
+    words = {"teacher": "done structural teacher", "stage1": "done student, stage 1", "cell": "done cell"}
+    whole, broken = (Place(tmp_path / name, tiny_encoder) for name in ("whole", "broken"))
+    assert whole("ablation", "--preset", "quick", *whole.options).returncode == 0
+    process = broken.start("ablation", "--preset", "quick", *broken.options)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if words[after] in line:
+            os.kill(process.pid, how)
+            break
+    process.communicate(timeout=60)
+    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
+    deadline = time.monotonic() + 20  # workers end with their coordinator
+    while _workers(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not _workers(process.pid)
+
+    done = broken("ablation", "--preset", "quick", *broken.options)
+    assert done.returncode == 0, done.stderr
+    trials = broken.trials()
+    assert not trials[trials["state"] == "complete"]["cell"].duplicated().any()
+    assert not (trials["state"] == "running").any()
+    pd.testing.assert_frame_equal(numbers(trials), numbers(whole.trials()))
+
+
+def _workers(session: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_diverging_arm_fails_alone(tmp_path: Path, tiny_encoder: Path) -> None:
+    place = Place(tmp_path, tiny_encoder, **{"teacher.learning_rate": 1e30})
+    done = place("ablation", "--preset", "quick", *place.options)
+    assert done.returncode == 0, done.stderr
+    trials = place.trials().set_index("arm")
+    assert trials.loc["none", "state"] == "complete"
+    assert trials.loc["L1", "state"] == "failed"
+    assert "the loss became" in trials.loc["L1", "reason"]
+    pdf = "".join(p.extract_text() for p in PdfReader(place.folder / done.stdout.splitlines()[-1]).pages)
+    assert "failed" in pdf
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ablatoin"], "ablation"),
+        (["ablation", "--dataset", "wikki"], "did you mean 'wiki'"),
+        (["ablation", "--dataset", "./nowhere"], "no such folder"),
+        (["ablation", "--backbone", "transe"], "did you mean 'ttranse'"),
+        (["ablation", "--preset", "quik"], "did you mean 'quick'"),
+        (["ablation", "--arms", "L1,L1+L5"], "no arm 'L1+L5'"),
+        (["ablation", "--set", "alfa=1"], "did you mean 'loss.alpha'"),
+        (["ablation", "--set", "alpha=-1"], "greater than or equal to 0"),
+        (["ablation", "--seeds", "0"], "--seeds"),
+        (["ablation", "--jobs", "none"], "--jobs"),
+        (["ablation", "--storage", "nonsense", "--dataset", "./toy"], "is not a URL"),
+        (["ablation", "--output", "/proc/nowhere", "--dataset", "./toy"], "cannot write the report"),
+        (["ablation", "--device", "tpu"], "unknown device 'tpu'"),
+        (["describe", "ablatoin"], "did you mean 'ablation'"),
+        (["ablation", "--frobnicate"], "--frobnicate"),
+    ],
+)
+def test_mistakes_end_with_one_line_and_code_2(place: Place, arguments: list[str], message: str) -> None:
+    done = place(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in place.folder.iterdir()) in (["toy"], ["reports", "toy"], ["runs", "toy"])
+
+
+def test_missing_weights(place: Place) -> None:
+    done = place("ablation", "--preset", "quick", *place.options, "--set", "llm.model=./no-weights")
+    assert done.returncode == 2
+    assert re.match(r"error: language model './no-weights'", done.stderr)
+    states = [trial.state.name for s in optuna.get_all_study_names(url(place)) for trial in load(place, s)]
+    assert "RUNNING" not in states
+
+
+def url(place: Place) -> str:
+    return f"sqlite:///{place.folder}/runs/harness.db"
+
+
+def load(place: Place, name: str) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name=name, storage=url(place)).trials
+
+
+def test_list_and_describe(place: Place) -> None:
+    listed = place("list")
+    assert listed.returncode == 0
+    assert "ablation" in listed.stdout
+    told = place("describe", "ablation")
+    assert told.returncode == 0
+    assert "loss.temperature" in told.stdout
+    assert "C2, C6" in told.stdout
