@@ -61,12 +61,14 @@ def check(name: Name, data_dir: DataDir = None) -> None:
         cells = [f"{counts[split]:,}" if split in counts else "" for split in graph.splits]
         table.add_row(meaning, *cells, style=None if any(counts.values()) else "dim")
     console().print(table)
-    for kind, vocabulary in (("entities", graph.entities), ("relations", graph.relations)):
-        if _unlabelled(vocabulary) == len(vocabulary):
-            console().print(
-                f"The {kind} are numbers without names: the folder has no {kind}.tsv (a download has none). "
-                f"Structural models do not need names; a language model does."
-            )
+    vocabularies = {"entities": graph.entities, "relations": graph.relations}
+    numbered = [kind for kind, vocabulary in vocabularies.items() if _is_numbered(vocabulary)]
+    if numbered:
+        console().print(
+            f"\nThe {' and '.join(numbered)} have numbers for names and no labels, as always where "
+            f"{' and '.join(f'{kind}.tsv' for kind in numbered)} did not come along (a download has neither). "
+            "Structural models lack nothing; a language model has nothing to read."
+        )
 
 
 @app.command()
@@ -115,16 +117,18 @@ def _print_size(graph: TemporalGraph) -> None:
     table.add_row("data set", escape(printable(graph.name)))
     table.add_row("facts", ", ".join(f"{len(facts):,} {split}" for split, facts in graph.splits.items()))
     for kind, vocabulary in (("entities", graph.entities), ("relations", graph.relations)):
-        missing = _unlabelled(vocabulary)
-        table.add_row(kind, f"{len(vocabulary):,}" + (f", {missing:,} of them without a label" if missing else ""))
+        missing = sum(label is None for label in vocabulary.labels)
+        of_them = "all" if missing == len(vocabulary) else f"{missing:,}"
+        table.add_row(kind, f"{len(vocabulary):,}" + (f", {of_them} without a label" if missing else ""))
     classes = Timeline.build(graph).n_classes - 1
     table.add_row("time", f"{graph.granularity}s, {span}; {classes:,} classes by frequency")
     table.add_row("digest", graph.digest)
     console().print(table, "")
 
 
-def _unlabelled(vocabulary: Vocabulary) -> int:
-    return sum(label is None for label in vocabulary.labels)
+def _is_numbered(vocabulary: Vocabulary) -> bool:
+    """Whether a vocabulary is one of ids whose names are not to be had."""
+    return all(label is None for label in vocabulary.labels) and all(name.isdecimal() for name in vocabulary.names)
 
 
 def _label(vocabulary: Vocabulary, k: int) -> str:

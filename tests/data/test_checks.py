@@ -56,8 +56,18 @@ def test_leakage_is_found_after_swapping(write: Callable[..., Path]) -> None:
     assert graph.counts["repeated"] == {"valid": 0, "test": 1}
 
 
-def test_facts_are_in_order_and_whole(as_facts: Callable[..., Facts]) -> None:
-    rows = [(1, 0, 2, 1990, 1995), (0, 1, 2, UNKNOWN, 1995), (0, 0, 2, 1990, 1995), (3, 0, 3, 1989, UNKNOWN)]
+@given(rows=st.lists(ROW, max_size=20))
+def test_facts_are_in_order_and_whole(as_facts: Callable[..., Facts], rows: list[tuple]) -> None:
     ordered = as_facts(rows).in_order()
     table = np.stack(list(ordered.columns.values()), axis=1).tolist()
-    assert table == [list(rows[k]) for k in (1, 3, 2, 0)]
+    assert table == sorted(map(list, rows), key=lambda row: (row[3], row[4], *row[:3]))
+
+
+def test_the_digest_sees_the_granularity(as_facts: Callable[..., Facts]) -> None:
+    names = Vocabulary(("a",), (None,))
+    splits = {split: as_facts([(0, 0, 0, 1990, 1991)]) for split in ("train", "valid", "test")}
+    graphs = [
+        build("small", RawGraph(names, names, granularity, splits, dict.fromkeys(splits, 0)))
+        for granularity in ("year", "day")
+    ]
+    assert graphs[0].digest != graphs[1].digest

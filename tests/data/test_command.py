@@ -63,11 +63,15 @@ def test_check_says_when_there_are_no_names(command: Command, write: Write) -> N
     row = ["0\t0\t1\t1990\t1991"]
     code, out, _ = command("check", str(write(train=row, valid=row, test=row)))
     assert code == 0
-    assert "entities   2, 2 of them without a label" in out
-    assert "The entities are numbers without names: the folder has no entities.tsv (a download has none)." in out
-    assert "The relations are numbers" in out
+    assert "entities   2, all without a label" in out
+    assert "The entities and relations have numbers for names and no labels" in out
+    code, out, _ = command(
+        "check", str(write(train=row, valid=row, test=row, entities_tsv="id\tname\tlabel\n0\tQ1\t\n1\tQ2\tRome\n"))
+    )
+    assert "entities   2, 1 without a label" in out
+    assert "The relations have numbers for names and no labels, as always where relations.tsv did not come" in out
     code, out, _ = command("check", str(write("named")))
-    assert "numbers without names" not in out
+    assert (code, "numbers for names" in out) == (0, False)
 
 
 def test_describe_shows_facts_and_the_most_frequent_relations(command: Command, write: Write) -> None:
@@ -101,7 +105,7 @@ def test_markup_in_names_is_shown_not_obeyed(command: Command, write: Write) -> 
 @pytest.mark.parametrize("columns", [80, 120])
 def test_nothing_is_cut(command: Command, write: Write, name: str, columns: int) -> None:
     long = "a very long name of an entity that goes on and on " * 3
-    row = [f"{long}\t{long.upper()}\tb\t1990"]
+    row = [f"{long}\t{'longword' * 20}\tb\t1990"]
     folder = write(train=row, valid=row, test=row)
     code, out, _ = command(name, str(folder), columns=columns)
     assert code == 0

@@ -44,6 +44,7 @@ def test_four_columns_have_one_date(write: Write) -> None:
     assert graph.granularity == "day"
     assert facts(graph) == [("a", "r", "b", 735366, 735366)]
     assert facts(graph, "test") == [("b", "r", "a", 2, 2)]
+    assert graph.counts["swapped"] == {"train": 0, "valid": 0, "test": 0}
 
 
 def test_ids_are_those_of_the_vocabulary_files(write: Write) -> None:
