@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,6 +35,8 @@ class Distillation:
     delta: float = 1.0
     adapter: SemanticAdapter | None = None
     beta: float = 0.0
+    #: share of a batch, a random sample since batches are, that L3 is taken over: it costs as much as L1 otherwise
+    semantic_share: float = 1.0
 
     def __call__(self, model: Backbone, batch: QueryTensors, index: Tensor) -> dict[str, Tensor]:
         table, scale = model.entity_table(), model.scale()
@@ -52,7 +55,8 @@ class Distillation:
             z = candidate_scores(model, query, table, self.aligned.ids[index])
             terms["loss_l2"] = self.alpha * huber_alignment(z, self.aligned.scores[index], self.delta)
         if self.adapter is not None:
-            terms["loss_l3"] = self.beta * semantic_cross_entropy(model, self.adapter, batch, table)
+            part = batch[: math.ceil(self.semantic_share * len(batch))]
+            terms["loss_l3"] = self.beta * semantic_cross_entropy(model, self.adapter, part, table)
         if self.regularization:
             terms["penalty"] = self.regularization * model.penalty(query, subject, table[batch.answer])
         return terms

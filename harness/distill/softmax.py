@@ -1,8 +1,8 @@
-"""The log-partition over all entities, exact, without ever holding the scores of a batch in memory.
+"""The log-partition over all entities, exact, in blocks that stay in the processor's cache.
 
-The textbook way writes a [B, E] matrix of scores several times per step, which on a CPU is bound by memory. Here blocks
-of entities small enough for the second-level cache are scored, reduced and forgotten; the backward pass scores them
-again. That costs two more matrix products and saves all of the traffic (the idea of Milakov & Gimelshein, 2018).
+The textbook way writes and reads a [B, E] matrix several times a step, which on a CPU is bound by memory. Here blocks
+of entities small enough for the second-level cache are scored and reduced (the idea of Milakov & Gimelshein, 2018).
+The backward pass needs the scores again: it reads them back where they are few enough to keep, else scores once more.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from harness.models.base import Kernel, scores
 
 #: entities a block on a CPU: 512 queries × 512 entities × 4 bytes is 1 MiB, the size of a second-level cache
 CPU_BLOCK = 512
+#: scores of a batch that are kept for the backward pass, at most: 64 MiB
+KEPT_SCORES = 2**24
 
 
 def _block(query: Tensor) -> int:
@@ -28,15 +30,19 @@ class _LogPartition(torch.autograd.Function):
         ctx: Any, query: Tensor, table: Tensor, scale: Tensor, kernel: Kernel, temperatures: tuple[float, ...]
     ) -> Tensor:
         parts = []
+        kept = [] if len(query) * len(table) <= KEPT_SCORES else None
         for block in torch.split(table, _block(query)):
             z = scores(query, block, kernel, scale)
+            if kept is not None:
+                kept.append(z)
             top = z.amax(1, keepdim=True)
-            z -= top
-            sums = [(z / t).exp_().sum(1).log_() for t in temperatures[1:]]  # a copy: z is needed again
+            below = z - top
+            sums = [(below if t == 1 else below / t).exp().sum(1).log_() for t in temperatures[1:]]
             first = temperatures[0]
-            sums.insert(0, (z if first == 1 else z.div_(first)).exp_().sum(1).log_())
+            sums.insert(0, (below if first == 1 else below.div_(first)).exp_().sum(1).log_())
             parts.append(torch.stack([s + top[:, 0] / t for s, t in zip(sums, temperatures, strict=True)], dim=1))
         result = torch.logsumexp(torch.stack(parts), dim=0)
+        ctx.kept = kept
         ctx.save_for_backward(query, table, scale, result)
         ctx.kernel, ctx.temperatures = kernel, temperatures
         return result
@@ -47,12 +53,12 @@ class _LogPartition(torch.autograd.Function):
         kernel: Kernel = ctx.kernel
         grad_query, grad_scale = torch.zeros_like(query), torch.zeros_like(scale)
         grad_blocks: list[Tensor] = []
-        for block in torch.split(table, _block(query)):
-            z = scores(query, block, kernel, scale)
-            weight = torch.zeros_like(z) if len(ctx.temperatures) > 1 else None
-            for k, t in enumerate(ctx.temperatures):
-                share = (z - result[:, k : k + 1] if t == 1 else (z / t).sub_(result[:, k : k + 1])).exp_()
-                share *= (grad[:, k] / t)[:, None]
+        for k, block in enumerate(torch.split(table, _block(query))):
+            z = scores(query, block, kernel, scale) if ctx.kept is None else ctx.kept[k]
+            weight = None
+            for i, t in enumerate(ctx.temperatures):
+                share = (z - result[:, i : i + 1] if t == 1 else (z / t).sub_(result[:, i : i + 1])).exp_()
+                share *= (grad[:, i] / t)[:, None]
                 weight = share if weight is None else weight.add_(share)
             assert weight is not None
             if ctx.needs_input_grad[2]:

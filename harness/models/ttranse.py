@@ -23,7 +23,7 @@ class TTransE(Backbone):
 
     time_input = "classes"
     options = ("norm",)
-    student_recipe: ClassVar[Recipe] = Recipe(optimizer="adam", learning_rate=0.02, regularization=0.0)
+    student_recipe: ClassVar[Recipe] = Recipe(optimizer="adam", learning_rate=0.05, regularization=0.0003)
     teacher_recipe: ClassVar[Recipe] = Recipe(optimizer="adam", learning_rate=0.003, regularization=0.0)
 
     def __init__(

@@ -107,22 +107,44 @@ def read(path: Path) -> Design:
     return design
 
 
-def settle(design: Design, preset: Preset, extra: Sequence[Settings] = ()) -> TrialSpec:
-    """The trial spec that all cells share: defaults, then the study's, the preset's and the ``extra`` settings.
+@lru_cache(maxsize=1)
+def _tuned() -> dict[str, dict[str, Settings]]:
+    content = Path(__file__).with_name("tuned.yaml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(content))
+
+
+def tuned(dataset: str, backbone: str) -> Settings:
+    """The settings of ``tuned.yaml`` for a data set and backbone; empty if there are none."""
+    return _tuned().get(dataset, {}).get(backbone, {})
+
+
+def settle(
+    design: Design, preset: Preset, changes: Settings | None = None, *, dataset: str = "", backbone: str = ""
+) -> TrialSpec:
+    """The trial spec that all cells of a backbone share.
+
+    Defaults, then what is tuned for data set and backbone, then the settings of the study and of the preset, then the
+    ``changes``.
 
     Raises:
         UserError: an unknown key (with the nearest valid one) or a value of the wrong type or out of range.
     """
     merged: Settings = {}
-    for settings in (design.settings, preset.settings, *extra):
+    for settings in (tuned(dataset, backbone), design.settings, preset.settings, changes or {}):
         merged = _merge(merged, settings)
     for axis in AXES:
         if axis in merged:
             raise UserError(f"settings of study {design.name!r}: {axis!r} is an axis of the design, not a setting")
     try:
-        return TrialSpec.model_validate(merged)
+        spec = TrialSpec.model_validate(merged)
     except ValidationError as error:
         raise UserError(f"settings of study {design.name!r}: {explain(error, TrialSpec)}") from None
+    if spec.teacher.backbone not in (None, *BACKBONES):
+        wrong = str(spec.teacher.backbone)
+        raise UserError(
+            f"settings of study {design.name!r}: teacher.backbone: unknown {wrong!r}: {nearest(wrong, BACKBONES)}"
+        )
+    return spec
 
 
 def preset_of(design: Design, preset: str) -> Preset:
@@ -192,17 +214,17 @@ def plan(
         if arm not in every:
             raise UserError(f"study {design.name!r} has no arm {arm!r}: {nearest(arm, every)}")
     chosen = preset_of(design, preset)
-    common = settle(design, chosen, [changes or {}])
-    axes = [
-        {"backbone": backbone, "arm": arm, "seed": seed}
+    # of all backbones, asked for or not: adding one later must find the same study
+    common = {name: settle(design, chosen, changes, dataset=dataset, backbone=name) for name in sorted(BACKBONES)}
+    cells = tuple(
+        common[backbone].model_copy(update={"dataset": dataset, "backbone": backbone, "arm": arm, "seed": seed})
         for backbone in backbones
         for arm in every
         # a teacher is trained once: its seed is one of its settings
         for seed in range(1 if arm in design.references else seeds or chosen.seeds)
         if not arms or arm in arms
-    ]
-    cells = tuple(common.model_copy(update={"dataset": dataset, **cell}) for cell in axes)
-    shared = common.model_dump(exclude=set(AXES))
+    )
+    shared = {name: spec.model_dump(exclude=set(AXES)) for name, spec in common.items()}
     name = f"{design.name}-{Path(dataset).name}-{preset}-{digest(shared, data_digest, engine_version())[:8]}"
     return Run(design, preset, dataset, cells, name)
 

@@ -106,6 +106,7 @@ class LossSpec(Frozen):
     temperature: float = Field(default=7.0, ge=0.01, le=1000, description="T of the soft targets")
     hard_weight: float = Field(default=1.0, ge=0, le=1000, description="weight of the cross-entropy in L1")
     soft_weight: float = Field(default=1.0, ge=0, le=1000, description="weight of T²·KL(teacher ‖ student) in L1")
+    semantic_share: float = Field(default=0.25, gt=0, le=1, description="share of each batch that L3 is taken over")
     targets: int = Field(default=128, ge=2, description="stored teacher candidates a query")
 
 

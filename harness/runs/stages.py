@@ -127,6 +127,7 @@ class Stages:
             delta=loss.delta,
             adapter=self.semantic_adapter(model) if "L3" in parts else None,
             beta=loss.beta,
+            semantic_share=loss.semantic_share,
         )
 
     # ---- teachers --------------------------------------------------------------------------------------------------

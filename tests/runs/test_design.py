@@ -78,6 +78,7 @@ def test_changes_that_cannot_be_understood(item: str, message: str) -> None:
         (["alpha=.nan"], "finite"),
         (["student.epochs=2", "stage1_epochs=3"], "must not exceed"),
         (["protocol=filtered"], "time-aware"),
+        (["teacher.backbone=transe"], "did you mean 'ttranse'"),
     ],
 )
 def test_values_that_cannot_be_meant(changes: list[str], message: str) -> None:
