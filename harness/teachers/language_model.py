@@ -143,17 +143,21 @@ def locate(model: str) -> tuple[str, str | None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
+    """No progress bars, no retries and load reports on standard error: what fails ends in one line anyway."""
+    from huggingface_hub.utils import logging as hub
     from transformers.utils import logging
 
-    before = logging.get_verbosity()
+    before, before_hub = logging.get_verbosity(), hub.get_verbosity()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    hub.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):  # GGUF's own progress bar
             yield
     finally:
         logging.set_verbosity(before)
         logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        hub.set_verbosity(before_hub)
 
 
 def load(model: str, dtype: torch.dtype = torch.bfloat16) -> LanguageModel:
@@ -179,7 +183,12 @@ def load(model: str, dtype: torch.dtype = torch.bfloat16) -> LanguageModel:
             causal = any(name.endswith(_CAUSAL) for name in config.architectures or []) or gguf is not None
             kind: Any = AutoModelForCausalLM if causal else AutoModel
             network, found = kind.from_pretrained(
-                where, dtype=dtype, use_safetensors=None if gguf else True, output_loading_info=True, **options
+                where,
+                config=config,  # a GGUF file would be parsed once more for it
+                dtype=dtype,
+                use_safetensors=None if gguf else True,
+                output_loading_info=True,
+                **options,
             )
             if missing := sorted(name for name in found["missing_keys"] if "pooler" not in name):
                 raise ValueError(f"{len(missing)} tensors are missing, among them {missing[0]}")
@@ -196,7 +205,7 @@ def load(model: str, dtype: torch.dtype = torch.bfloat16) -> LanguageModel:
 
 def _reason(error: Exception) -> str:
     """The first sentence of an error of others, on one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()).partition(". ")[0].rstrip(".") or type(error).__name__
     return text if len(text) <= 160 else text[:157] + "..."
 
 

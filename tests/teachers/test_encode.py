@@ -1,0 +1,84 @@
+"""Encoding: each text has its vector, whatever its neighbours, the batches and the order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.data import TemporalGraph
+from harness.teachers import lora
+from harness.teachers.encode import encode, encode_texts
+from harness.teachers.language_model import LanguageModel, LanguageModelConfig, load, mean_pool
+
+from .conftest import HIDDEN
+
+TEXTS = ["London", "a much longer text about residence in London", "Ada Lovelace", "London", "P1", "inverse of P1"]
+
+
+def config(folder: Path | str, batch_tokens: int = 64) -> LanguageModelConfig:
+    return LanguageModelConfig(model=str(folder), finetune="none", batch_tokens=batch_tokens, max_length=48)
+
+
+def one_by_one(model: LanguageModel, texts: list[str]) -> torch.Tensor:
+    """No batches, no padding."""
+    vectors = []
+    for text in texts:
+        ids, mask = model.pad(model.tokens([text], 48))
+        vectors.append(mean_pool(model.hidden(ids, mask), mask)[0])
+    return torch.stack(vectors)
+
+
+@pytest.mark.parametrize("batch_tokens", [64, 100, 10_000])
+def test_vectors_do_not_depend_on_neighbours_or_order(model: LanguageModel, folder: Path, batch_tokens: int) -> None:
+    found = encode_texts(model, TEXTS, config(folder, batch_tokens))
+    assert found.shape == (len(TEXTS), HIDDEN)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, one_by_one(model, TEXTS), rtol=1e-5, atol=1e-5)
+    backwards = encode_texts(model, TEXTS[::-1], config(folder, batch_tokens)).flip(0)
+    torch.testing.assert_close(found, backwards, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(found[0], found[1], atol=1e-2)
+
+
+def test_in_bfloat16_up_to_its_rounding(folder: Path) -> None:
+    model, exact = load(str(folder)), load(str(folder), torch.float32)
+    found, wanted = encode_texts(model, TEXTS, config(folder)), one_by_one(exact, TEXTS)
+    assert (found - wanted).norm() < 0.03 * wanted.norm()
+
+
+def test_equal_texts_have_equal_vectors(model: LanguageModel, folder: Path) -> None:
+    found = encode_texts(model, TEXTS, config(folder))
+    assert torch.equal(found[0], found[3])
+
+
+def test_encoding_a_graph(graph: TemporalGraph, folder: Path) -> None:
+    seen: list[float] = []
+    first, meta = encode(graph, config(folder), progress=seen.append)
+    second, _ = encode(graph, config(folder))
+    assert first["entities"].shape == (len(graph.entities), HIDDEN)
+    assert first["relations"].shape == (2 * len(graph.relations), HIDDEN)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert meta["texts"] == len(graph.entities)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+
+
+def test_an_adapter_changes_the_vectors(graph: TemporalGraph, folder: Path) -> None:
+    settings = config(folder).model_copy(update={"lora_layers": 2, "learning_rate": 0.02})
+    adapter, _ = lora.finetune(graph, settings)
+    plain, _ = encode(graph, settings)
+    adapted, _ = encode(graph, settings, adapter)
+    assert not torch.allclose(plain["entities"], adapted["entities"], atol=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["smollm2", "minilm"])
+def test_installed_weights(name: str) -> None:
+    model = load(name)
+    texts = ["Paris", "Paris, the capital of France, on the Seine", "Bob Dylan", "Nobel Prize in Literature"] * 3
+    found = encode_texts(model, texts, config(name, 96))
+    wanted = one_by_one(model, texts)
+    assert (found - wanted).norm() < 0.02 * wanted.norm()
+    assert torch.equal(found[:4], found[4:8])
+    assert torch.equal(found, encode_texts(model, texts, config(name, 96)))
