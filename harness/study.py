@@ -31,7 +31,7 @@ Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds; default
 Arms = Annotated[str | None, typer.Option(help="Only these arms, with commas between; default: all of the study.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one a core.")]
 DataDir = Annotated[Path | None, typer.Option(help="Look for the files of named data sets here only.")]
-Storage = Annotated[str, typer.Option(help="Where results go: an SQLAlchemy URL.")]
+Storage = Annotated[str, typer.Option(envvar="HARNESS_STORAGE", help="Where results go: an SQLAlchemy URL.")]
 Artifacts = Annotated[Path | None, typer.Option(help="Folder of ranks and curves; default: beside the store.")]
 CacheDir = Annotated[Path | None, typer.Option(help="Folder of teachers, targets ...; default: runs/cache.")]
 Output = Annotated[Path | None, typer.Option(help="Folder of the report; default: reports/output/STUDY-DATASET.")]
@@ -46,7 +46,7 @@ def list_() -> None:
     for name in designs.names():
         design = designs.load(name)
         table.add_row(name, design.title, ", ".join(design.claims), ", ".join(design.presets))
-    Console().print(table)
+    cli.console().print(table)
 
 
 @app.command()
@@ -54,7 +54,7 @@ def describe(name: Annotated[str, typer.Argument(help="Name of a study.")], pres
     """Show a study's design and every setting with its value."""
     design = designs.load(name)
     chosen = designs.preset_of(design, preset)
-    console = Console()
+    console = cli.console()
     console.print(f"[bold]{escape(design.title)}[/]\n{escape(design.about)}\n")
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     facts.add_row("claims", ", ".join(design.claims))
@@ -109,6 +109,8 @@ def run_study(
     check_folder(folder)
     device = _device(device)
     graph = graph_of(dataset, data_dir)
+    if not any(graph.entities.labels):
+        console.print("[yellow]warning[/] this data has numbers for names: the language model has little to read")
     run = designs.plan(
         design,
         dataset=dataset,
@@ -189,20 +191,16 @@ def _command_of(name: str, about: str) -> Callable[..., None]:
     return command
 
 
-def _add_studies() -> None:
+def main() -> None:
+    """The command line, with a command for every study file."""
     for name in designs.names():
-        design = designs.load(name)
+        try:
+            design = designs.load(name)
+        except UserError as error:  # the command itself will end with it
+            app.command(name)(_command_of(name, str(error)))
+            continue
         claims = f" Tests the claims {', '.join(design.claims)}." if design.claims else ""
         app.command(name)(_command_of(name, f"{design.title}.{claims}\n\n{design.about}"))
-
-
-def main() -> None:
-    """The command line."""
-    try:
-        _add_studies()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
     cli.run(app)
 
 

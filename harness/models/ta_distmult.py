@@ -24,7 +24,7 @@ class TADistMult(Backbone):
     kernel = "dot"
     time_input = "classes"
     student_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.4, regularization=0.05)
-    teacher_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.4, regularization=0.05)
+    teacher_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.1, regularization=0.02)
 
     def __init__(self, n_entities: int, n_relations: int, n_times: int, dim: int) -> None:
         super().__init__()

@@ -17,11 +17,14 @@ import harness
 
 @lru_cache(maxsize=1)
 def provenance() -> dict[str, Any]:
-    """Commit and dirty flag (None for an installed package), versions, and the machine in words."""
+    """Commit and dirty flag, versions, and the machine in words.
+
+    An installed package has no commit, unless ``HARNESS_COMMIT`` names the one it was built from.
+    """
     packages = ("torch", "transformers", "peft", "optuna", "numpy")
     return {
         "harness": harness.__version__,
-        "git_commit": _git("rev-parse", "HEAD"),
+        "git_commit": os.environ.get("HARNESS_COMMIT") or _git("rev-parse", "HEAD"),
         "git_dirty": _dirty(),
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in packages},

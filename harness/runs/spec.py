@@ -80,7 +80,7 @@ class TeacherSpec(TrainingSpec):
 
     backbone: str | None = Field(default=None, description="None: the student's own")
     dim: int = Field(default=400, ge=1, le=10_000, description="dimension of entities and relations")
-    epochs: int = Field(default=8, ge=1, description="passes over both directions of the training facts, at most")
+    epochs: int = Field(default=12, ge=1, description="passes over both directions of the training facts, at most")
     patience: int = Field(default=2, ge=1, description="validations without a better MRR before stopping")
     seed: int = Field(default=0, ge=0, description="of initial values and batches")
 
