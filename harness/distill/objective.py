@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from harness.distill.alignment import ScoreTargets, huber_alignment
-from harness.distill.response import SoftTargets, cross_entropy, soft_cross_entropy
+from harness.distill.response import SoftTargets, cross_entropy, lumped_divergence
 from harness.distill.semantic import SemanticAdapter, semantic_cross_entropy
 from harness.distill.softmax import log_partition
 from harness.models.base import Backbone, candidate_scores
@@ -49,7 +49,7 @@ class Distillation:
         if self.soft is not None:
             soft = self.soft
             z = candidate_scores(model, query, table, soft.ids[index])
-            kl = soft_cross_entropy(z, soft.weights[index], soft.entropy[index], partition[:, 1], soft.temperature)
+            kl = lumped_divergence(z, soft.log_p[index], soft.log_rest[index], partition[:, 1], soft.temperature)
             terms["loss_l1"] = self.soft_weight * kl
         if self.aligned is not None:
             z = candidate_scores(model, query, table, self.aligned.ids[index])

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class SoftTargets:
-    """A teacher's distribution at one temperature, as K weighted entities a query.
+    """A teacher's distribution softmax(t/T) over all entities: its K best one by one, all others as one.
 
-    ``ids`` int32 [Q, K]; ``weights`` float32 [Q, K] sum to 1 and estimate the expectation under softmax(t/T): the most
-    probable entities carry their probability, the others are draws from the rest and share its mass. ``entropy``
-    float32 [Q] is the exact entropy of softmax(t/T) in nats.
+    ``ids`` int32 [Q, K]; ``log_p`` float32 [Q, K] their log-probabilities, over all entities; ``log_rest`` float32 [Q]
+    the log of the mass of all others, -inf where there are none.
     """
 
     ids: Tensor
-    weights: Tensor
-    entropy: Tensor
+    log_p: Tensor
+    log_rest: Tensor
     temperature: float
 
 
@@ -30,20 +30,28 @@ def cross_entropy(gold: Tensor, log_partition: Tensor) -> Tensor:
     return (log_partition - gold).mean()
 
 
-def soft_cross_entropy(
-    candidate_scores: Tensor, weights: Tensor, entropy: Tensor, log_partition: Tensor, temperature: float
+def lumped_divergence(
+    candidate_scores: Tensor, log_p: Tensor, log_rest: Tensor, log_partition: Tensor, temperature: float
 ) -> Tensor:
-    """T²·KL(softmax(t/T) ‖ softmax(z/T)), batch mean.
+    """T²·KL(p ‖ q) between teacher and student over K + 1 outcomes, batch mean: K entities and "any other".
 
-    KL = log Σ exp(z/T) - E_teacher[z]/T - H(teacher): the student's partition is exact, and the teacher's expectation
-    is linear in z, so sampled entities give an unbiased value and gradient.
+    By the data processing inequality it is a lower bound of the divergence over all entities, which it reaches where
+    the student spreads the mass of the others as the teacher does; it is never negative and zero for equal models.
+    Sampling the others instead would be unbiased for a given student, but the same draws come back every epoch: at a
+    high temperature, where the others hold nearly all of the mass, the student learns those draws by heart.
 
     Args:
-        candidate_scores: the student's z of the stored entities [B, K].
-        weights: their weights [B, K], see ``SoftTargets``.
-        entropy: the teacher's entropy [B].
-        log_partition: log Σ exp(z/T) over all entities [B].
+        candidate_scores: the student's z of the K entities [B, K].
+        log_p: the teacher's log-probabilities of them [B, K].
+        log_rest: log of the teacher's mass outside of them [B].
+        log_partition: log Σ exp(z/T) of the student over all entities [B].
         temperature: T.
     """
-    expected = (weights * candidate_scores).sum(1) / temperature
-    return temperature**2 * (log_partition - expected - entropy).mean()
+    log_q = candidate_scores / temperature - log_partition[:, None]
+    # rounding may put a hair more than the whole mass on the K entities
+    inside = log_q.logsumexp(1).clamp(max=-1e-6)
+    log_q_rest = (-torch.expm1(inside)).log()
+    rest = log_rest.exp()
+    outside = torch.where(rest > 0, rest * (log_rest.clamp(min=-80) - log_q_rest), 0.0)
+    divergence = (log_p.exp() * (log_p - log_q)).sum(1) + outside
+    return temperature**2 * divergence.mean()

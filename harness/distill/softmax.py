@@ -30,7 +30,7 @@ class _LogPartition(torch.autograd.Function):
         ctx: Any, query: Tensor, table: Tensor, scale: Tensor, kernel: Kernel, temperatures: tuple[float, ...]
     ) -> Tensor:
         parts = []
-        kept = [] if len(query) * len(table) <= KEPT_SCORES else None
+        kept: list[Tensor] | None = [] if len(query) * len(table) <= KEPT_SCORES else None
         for block in torch.split(table, _block(query)):
             z = scores(query, block, kernel, scale)
             if kept is not None:

@@ -212,14 +212,13 @@ class Stages:
                 self.inputs.training(teacher.time_input),
                 loss.temperature,
                 loss.targets,
-                derive_seed("targets", self.graph.digest),
                 self._fraction("targets"),
             )
-            return {"ids": found.ids, "weights": found.weights, "entropy": found.entropy}, {}
+            return {"ids": found.ids, "log_p": found.log_p, "log_rest": found.log_rest}, {}
 
         entry, device = self._get("targets", build).tensors, self.context.device
-        ids, weights, entropy = (entry[name].to(device) for name in ("ids", "weights", "entropy"))
-        return SoftTargets(ids, weights, entropy, loss.temperature)
+        ids, log_p, log_rest = (entry[name].to(device) for name in ("ids", "log_p", "log_rest"))
+        return SoftTargets(ids, log_p, log_rest, loss.temperature)
 
     def llm_targets(self) -> dict[str, torch.Tensor]:
         """The LLM teacher's predictions (``ids``, ``scores``) and encodings (``entities``, ``relations``)."""

@@ -29,50 +29,30 @@ def _all_scores(model: Backbone, data: QueryTensors, progress: Progress | None) 
 
 @torch.no_grad()
 def soft_targets(
-    teacher: Backbone,
-    data: QueryTensors,
-    temperature: float,
-    size: int,
-    seed: int,
-    progress: Progress | None = None,
+    teacher: Backbone, data: QueryTensors, temperature: float, size: int, progress: Progress | None = None
 ) -> SoftTargets:
-    """The teacher's distribution softmax(t/T) over all entities, as ``size`` weighted entities a query.
-
-    The first half are its most probable entities, with their exact probability. The second half are drawn from the
-    rest by systematic sampling (one uniform offset, evenly spaced quantiles), each with an equal share of the rest's
-    mass. Any expectation that is linear in the student's scores is therefore estimated without bias, and at high
-    temperatures, where most of the mass is outside of any short list, the list is not taken for the whole.
+    """The teacher's distribution softmax(t/T) over all entities: its ``size`` most probable, and the mass of the rest.
 
     Args:
         teacher: a trained structural teacher.
         data: training queries [Q] on the teacher's device.
         temperature: T.
-        size: entities stored a query, at least 2; at most the number of entities is used.
-        seed: of the sampling.
+        size: entities stored a query; at most the number of entities is used.
         progress: called with the fraction done.
     """
     teacher.eval()
-    size = min(size, len(teacher.entity_table()) - 1)
-    top = max(size // 2, 1)
-    drawn = size - top
-    generator = torch.Generator().manual_seed(seed)
+    size = min(size, len(teacher.entity_table()))
     ids = torch.empty(len(data), size, dtype=torch.int32)
-    weights = torch.empty(len(data), size)
-    entropy = torch.empty(len(data))
-    quantiles = torch.arange(drawn, device=data.subject.device)
+    log_p = torch.empty(len(data), size)
+    log_rest = torch.empty(len(data))
     for rows, z in _all_scores(teacher, data, progress):
-        log_p = torch.log_softmax(z.div_(temperature), dim=1)
-        p = log_p.exp()
-        entropy[rows] = -(p * log_p).sum(1).cpu()
-        best, best_ids = p.topk(top, dim=1)
-        cumulated = p.scatter(1, best_ids, 0.0).cumsum(1)
-        mass = cumulated[:, -1:]
-        offset = torch.rand(len(p), 1, generator=generator).to(p.device)
-        # searchsorted must not fall on a removed entity: right=True skips runs of equal cumulated mass
-        picks = torch.searchsorted(cumulated, (quantiles + offset) / max(drawn, 1) * mass, right=True)
-        ids[rows] = torch.cat([best_ids, picks.clamp_(max=p.shape[1] - 1)], dim=1).int().cpu()
-        weights[rows] = torch.cat([best, (mass / max(drawn, 1)).expand(-1, drawn)], dim=1).cpu()
-    return SoftTargets(ids, weights, entropy, temperature)
+        best, best_ids = z.div_(temperature).topk(size, dim=1)
+        whole = z.logsumexp(1)
+        rest = z.scatter_(1, best_ids, -torch.inf).logsumexp(1)  # not 1 - Σp, which rounding would make worthless
+        ids[rows] = best_ids.int().cpu()
+        log_p[rows] = (best - whole[:, None]).cpu()
+        log_rest[rows] = (rest - whole).cpu()
+    return SoftTargets(ids, log_p, log_rest, temperature)
 
 
 @torch.no_grad()
