@@ -123,7 +123,11 @@ def run_study(
     )
     store = Store(storage, artifacts)
     context = Context((cache_dir or default_root()).resolve(), data_dir and data_dir.resolve(), device)
-    tally = execute(run, graph, store, context, jobs or default_jobs(device), command, console)
+    try:
+        tally = execute(run, graph, store, context, jobs or default_jobs(device), command, console)
+    except KeyboardInterrupt:
+        console.print("interrupted; what is complete is kept, and the same command goes on from there")
+        raise
     if tally.before == len(run.cells):
         console.print(f"all {tally.before} cells were complete already")
     if tally.failed == len(run.cells):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,10 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import joblib
+from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial
 from rich.console import Console
 
 from harness.data import TemporalGraph
+from harness.errors import UserError
 from harness.runs import pool
 from harness.runs.cache import Cache
 from harness.runs.design import Run
@@ -22,7 +25,7 @@ from harness.runs.progress import StudyProgress
 from harness.runs.provenance import provenance
 from harness.runs.spec import TrialSpec
 from harness.runs.stages import Context
-from harness.runs.store import Store, StudyStore
+from harness.runs.store import Store, StudyStore, safe
 
 
 @dataclass
@@ -131,8 +134,14 @@ def execute(
         try:
             with progress.shown():
                 pool.run(todo, context, jobs, Path(scratch), listener)
-        except BaseException:
-            coordinator.interrupted()
+        except BaseException as error:
+            with contextlib.suppress(StorageInternalError):  # which may be what ended the run
+                coordinator.interrupted()
+            if isinstance(error, StorageInternalError):
+                cause = " ".join(str(error.__cause__ or error).split())[:160]
+                raise UserError(
+                    f"storage {safe(store.url)}: cannot be written ({cause}); what is complete is kept"
+                ) from None
             raise
         return tally
 

@@ -23,6 +23,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness.errors import UserError
+from harness.evaluate import metrics_by_relation
 from harness.models import BACKBONES
 from harness.runs.design import Run
 from harness.runs.spec import Arm, TrialSpec
@@ -184,9 +185,11 @@ class StudyStore:
         self.store.artifacts.mkdir(parents=True, exist_ok=True)
         files = FileSystemArtifactStore(self.store.artifacts)
         with tempfile.TemporaryDirectory() as folder:
-            paths = Path(folder, "ranks.parquet"), Path(folder, "curve.csv")
+            paths = [Path(folder, name) for name in ("ranks.parquet", "curve.csv", "relations.csv")]
             ranks.to_parquet(paths[0], compression="zstd", index=False)
             pd.DataFrame(result.curve).to_csv(paths[1], index=False)
+            by_relation = metrics_by_relation(result.ranks["rank"], result.ranks["relation"], relations)
+            pd.DataFrame.from_dict(by_relation, orient="index").rename_axis("relation").to_csv(paths[2])
             for path in paths:
                 upload_artifact(artifact_store=files, file_path=str(path), study_or_trial=trial)
 

@@ -6,12 +6,16 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from optuna.artifacts import get_all_artifact_meta
+from rich.console import Console
 
+from harness.data import load
 from harness.errors import UserError
 from harness.runs import design as designs
-from harness.runs import frames
+from harness.runs import execute, frames
 from harness.runs.design import Run
 from harness.runs.provenance import provenance
+from harness.runs.stages import Context
 from harness.runs.store import Store, StudyStore, parameters, safe, sqlite_file
 from harness.runs.trial import TrialResult
 
@@ -72,6 +76,9 @@ def test_finished_cell_comes_back_as_frames(url: str, run: Run) -> None:
     assert ranks["rank"].tolist() == [1.0, 4.0, 2.5, 10.0]
     assert ranks["direction"].tolist() == ["tail", "tail", "head", "head"]
     assert ranks["relation"].tolist() == ["plays for", "manages"] * 2
+    names = {m.filename: m.artifact_id for m in get_all_artifact_meta(trial, storage=study.store.storage)}
+    by_relation = pd.read_csv(study.store.artifacts / names["relations.csv"], index_col="relation")
+    assert by_relation.loc["plays for", ["tail_mr", "head_mr"]].tolist() == [1.0, 2.5]
     assert trials.attrs["meta"] == {"command": "python -m harness.study ablation", "data": COUNTS}
 
 
@@ -181,3 +188,16 @@ def test_study_tells_the_dashboard_what_it_is(url: str, run: Run) -> None:
     attributes = study._storage.get_study_system_attrs(study._study_id)
     assert any("What each distillation loss adds" in str(v) for k, v in attributes.items() if k.startswith("dashboard"))
     assert study.user_attrs["claims"] == ["C2", "C6"]
+
+
+def test_full_disk_ends_with_one_line(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What SQLite says when it cannot write reaches the user as one line, not as a traceback."""
+    store = Store(url)
+    graph = load("lahman")
+
+    def full(*_: object) -> None:
+        raise optuna.exceptions.StorageInternalError("x") from OSError("database or disk is full")
+
+    monkeypatch.setattr(execute.pool, "run", full)
+    with pytest.raises(UserError, match=r"cannot be written .*disk is full"):
+        execute.execute(run, graph, store, Context(Path("cache")), 1, "command", Console(quiet=True))
