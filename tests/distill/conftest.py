@@ -88,11 +88,11 @@ def build(name: str, dtype: torch.dtype = torch.double) -> Problem:
         torch.randint(ENTITIES, (n,)),
     )
     logits = 3 * torch.randn(n, ENTITIES, dtype=dtype)
-    p = torch.softmax(logits / 2, dim=1)
-    soft = SoftTargets(
-        torch.stack([torch.randperm(ENTITIES) for _ in range(n)]).int(), p, -(p * p.log()).sum(1), temperature=2.0
-    )
-    soft = replace(soft, weights=p.gather(1, soft.ids.long()))  # all entities are listed, in any order
+    log_p = torch.log_softmax(logits / 2, dim=1)
+    # six of ten entities in any order: the rest has no less mass than some of the list
+    listed = torch.stack([torch.randperm(ENTITIES)[:6] for _ in range(n)])
+    rest = log_p.scatter(1, listed, -torch.inf).logsumexp(1)
+    soft = SoftTargets(listed.int(), log_p.gather(1, listed), rest, temperature=2.0)
     aligned = ScoreTargets(torch.stack([torch.randperm(ENTITIES)[:6] for _ in range(n)]).int(), logits[:, :6])
     adapter = SemanticAdapter(torch.rand(ENTITIES, 5), torch.rand(2 * RELATIONS, 5), DIM).to(dtype)
     return Problem(student, data, torch.tensor([7, 2, 11, 0, 5]), soft, aligned, adapter)
