@@ -34,11 +34,14 @@ $(BIN)/.ready-dev: $(BIN)/.ready
 quickstart: setup  ## run the ablation on the embedded data set; the last line is the path of its PDF
 	@$(BIN)/python -m harness.study ablation --dataset lahman --preset quick
 
+# a worker a core with one thread each, as in studies
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
 test: dev  ## run the fast tests
-	$(BIN)/python -m pytest
+	$(TEST)
 
 test-slow: dev  ## run the slow tests
-	$(BIN)/python -m pytest -m slow
+	$(TEST) -m slow
 
 lint: dev  ## check style, types and the layers of the design
 	$(BIN)/ruff check .

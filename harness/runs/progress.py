@@ -10,22 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from harness.reporting.labels import STAGES
 from harness.runs.pool import Task
 
 #: what the stages of a study cost relative to each other; only the time that is left depends on it
 _COST = {"teacher": 30.0, "finetune": 20.0, "encode": 10.0, "semantic": 12.0, "targets": 3.0, "llm-targets": 3.0}
-_NAMES = {
-    "data": "read data",
-    "teacher": "structural teacher",
-    "finetune": "LLM: fine-tune",
-    "encode": "LLM: encode",
-    "semantic": "LLM: train E(p)",
-    "llm-targets": "LLM: store targets",
-    "targets": "store targets",
-    "stage1": "student, stage 1",
-    "stage2": "student, stage 2",
-    "evaluate": "evaluate",
-}
 
 
 def _cost(task: Task) -> float:
@@ -76,7 +65,7 @@ class StudyProgress:
 
     def start(self, task: Task) -> None:
         self.running[task.id] = task
-        name = _NAMES[task.stage] if task.stage else "cell"
+        name = STAGES[task.stage] if task.stage else "cell"
         self.bars[task.id] = self.bar.add_task(f"  {name} · {escape(label(task))}", total=1.0, note="")
 
     def update(self, reports: Mapping[str, tuple[str, float, float | None]]) -> None:
@@ -86,7 +75,7 @@ class StudyProgress:
             if key not in self.bars:
                 continue
             partial += done * self.costs[key] * (0.9 if stage != "evaluate" else 1)
-            name = f"  {_NAMES.get(stage, stage)} · {escape(label(self.running[key]))}"
+            name = f"  {STAGES.get(stage, stage)} · {escape(label(self.running[key]))}"
             note = "" if metric is None else f"MRR {metric:.4f}"
             known = {} if metric is None else {"note": note}
             self.bar.update(self.bars[key], description=name, completed=done, **known)  # type: ignore[arg-type]
@@ -102,7 +91,7 @@ class StudyProgress:
             self.failed += failed
             self.complete += not failed
         mark = "[red]failed[/]" if failed else "[green]done[/]"
-        name = _NAMES[task.stage] if task.stage else f"cell {self.complete + self.failed}/{self.cells}"
+        name = STAGES[task.stage] if task.stage else f"cell {self.complete + self.failed}/{self.cells}"
         self.console.print(f"{mark} {name} · {escape(label(task))}: {escape(note)}", highlight=False)
         self._refresh(0.0)
 
