@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +12,7 @@ import harness
 from harness.models import BACKBONES
 from harness.runs.cache import digest
 from harness.runs.spec import TrialSpec
+from harness.teachers.language_model import locate
 
 #: the stages that trials share, and which others each is made from
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -51,6 +53,29 @@ def backbone_module(name: str) -> str:
     return BACKBONES[name].__module__.removeprefix("harness.")
 
 
+@lru_cache(maxsize=8)
+def weights_version(model: str) -> str:
+    """A digest of a language model's files; of a hub id, its name.
+
+    Raises:
+        UserError: if the weights are not there.
+    """
+    where, gguf = locate(model)
+    folder = Path(where)
+    if not folder.is_dir():
+        return where
+    files = (
+        [folder / gguf]
+        if gguf
+        else sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json", ".txt"))
+    )
+    sums = []
+    for path in files:
+        with path.open("rb") as file:
+            sums.append([path.name, hashlib.file_digest(file, "sha256").hexdigest()])
+    return digest(sums)
+
+
 @dataclass(frozen=True)
 class Plan:
     """The shared stages of a trial.
@@ -63,7 +88,11 @@ class Plan:
 
     @classmethod
     def of(cls, spec: TrialSpec, data_digest: str, device: str) -> Plan:
-        """Plan a trial on the data with this digest."""
+        """Plan a trial on the data with this digest.
+
+        Raises:
+            UserError: if it needs a language model whose weights are not there.
+        """
         arm, loss = spec.arm, spec.loss
         base = [data_digest, spec.time.key(), spec.protocol, device, code_version(*_TRAINING)]
         keys: dict[str, str] = {}
@@ -73,9 +102,11 @@ class Plan:
             keys["teacher"] = digest("teacher", base, teacher.key(), code_version(module))
         if arm == "llm-teacher" or "L2" in arm or "L3" in arm:
             llm = spec.llm
+            weights = weights_version(llm.model)
             if llm.finetune != "none":
-                keys["finetune"] = digest("finetune", data_digest, llm.model_dump(), code_version(*_LANGUAGE))
-            wanted = [llm.model, llm.max_length, llm.batch_tokens, keys.get("finetune")]
+                code = code_version(*_LANGUAGE)
+                keys["finetune"] = digest("finetune", data_digest, llm.model_dump(), weights, code)
+            wanted = [weights, llm.max_length, llm.batch_tokens, keys.get("finetune")]
             keys["encode"] = digest("encode", data_digest, wanted, code_version("teachers.encode", *_LANGUAGE))
             head = [spec.semantic.key(), code_version("teachers.semantic")]
             keys["semantic"] = digest("semantic", base, keys["encode"], head)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 import harness
+from harness.errors import UserError
 from harness.runs import plan as module
-from harness.runs.plan import Plan, code_version, engine_version
+from harness.runs.plan import Plan, code_version, engine_version, weights_version
 from harness.runs.spec import TrialSpec
 
 
@@ -86,3 +88,23 @@ def test_versions_name_modules_that_exist() -> None:
     for name in (*module._TRAINING, *module._LANGUAGE):
         assert root.joinpath(*name.split(".")).with_suffix(".py").is_file(), name
     assert engine_version() == engine_version()
+
+
+def test_other_weights_at_the_same_path_are_another_language_model(tmp_path: Path, tiny_encoder: Path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(tiny_encoder, copy)
+
+    def key() -> str:
+        weights_version.cache_clear()
+        return keys(arm="llm-teacher", llm={"model": str(copy)})["encode"]
+
+    before = key()
+    assert key() == before
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    assert key() != before
+
+
+def test_missing_weights_are_noticed_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        keys(arm="L1+L2", llm={"model": str(tmp_path / "nothing")})

@@ -1,0 +1,45 @@
+"""The README's tables are those of the published reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.reporting.labels import ARMS, BACKBONES
+
+ROOT = Path(__file__).parent.parent
+PUBLISHED = ROOT / "reports" / "published"
+
+
+def markdown(dataset: str) -> str:
+    """The README's table of a data set, made from the published one."""
+    frame = pd.read_csv(PUBLISHED / f"ablation-{dataset}" / "ablation_table.csv", keep_default_na=False)
+    rows = {(row["backbone"], row["arm"]): row for row in frame.to_dict("records")}
+    names = " | ".join(f"{label}: MRR | MR | Hits@1 | Hits@10" for label in BACKBONES.values())
+    lines = [f"| arm | {names} |", "|---|" + "--:|" * 4 * len(BACKBONES)]
+    for arm, label in ARMS.items():
+        cells = []
+        for backbone in BACKBONES:
+            row = rows[backbone, arm]
+            half = (row["mrr_high"] - row["mrr_low"]) / 2
+            mark = "" if row["interval"] == "seeds" else "†"
+            cells.append(
+                f"{row['mrr']:.4f} ± {half:.4f}{mark} | {row['mr']:.0f} | {row['hits1']:.3f} | {row['hits10']:.3f}"
+            )
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("dataset", ["wiki", "yago"])
+def test_table_is_the_published_one(dataset: str) -> None:
+    assert markdown(dataset) in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("dataset", ["wiki", "yago"])
+def test_published_report_names_its_commit_and_command(dataset: str) -> None:
+    about = (PUBLISHED / f"ablation-{dataset}" / "RUN.md").read_text(encoding="utf-8")
+    assert "commit" in about
+    assert f"--dataset {dataset}" in about
+    assert (PUBLISHED / f"ablation-{dataset}" / "ablation.pdf").stat().st_size > 10_000
