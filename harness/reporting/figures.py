@@ -58,6 +58,7 @@ def learning_curves(curves: pd.DataFrame, backbone: str, path: Path) -> bool:
     arms = student_arms(own["arm"])
     if not arms:
         return False
+    own = own[own["arm"].isin(arms)]  # a teacher's epochs have no stages
     each = {arm: _by_seed(own[own["arm"] == arm]) for arm in arms}
     panels = [each]
     if "L1" in arms and len(arms) > 1:

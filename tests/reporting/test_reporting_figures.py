@@ -118,3 +118,12 @@ def test_curves_without_l1_have_one_panel(frames: Make, tmp_path: Path) -> None:
     assert figures.learning_curves(curves, "ttranse", tmp_path / "a")
     missing = pd.DataFrame(columns=curves.columns)
     assert not figures.learning_curves(missing, "ttranse", tmp_path / "b")
+
+
+def test_longer_teacher_moves_nothing_in_the_curves(frames: Make, tmp_path: Path) -> None:
+    """A teacher's epochs all count as stage 1; they must not shift where the students' stage 2 begins."""
+    curves = frames(facts=60).curves
+    last = curves.iloc[[0]].assign(arm="teacher", stage=1, epoch=99, updates=10 * curves["updates"].max())
+    figures.learning_curves(curves, "ttranse", tmp_path / "a")
+    figures.learning_curves(pd.concat([curves, last]), "ttranse", tmp_path / "b")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
