@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from harness.reporting.labels import ARMS, BACKBONES
+from harness.runs import frames
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT / "reports" / "published"
@@ -43,3 +45,17 @@ def test_published_report_names_its_commit_and_command(dataset: str) -> None:
     assert "commit" in about
     assert f"--dataset {dataset}" in about
     assert (PUBLISHED / f"ablation-{dataset}" / "ablation.pdf").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("dataset", ["wiki", "yago"])
+def test_published_store_holds_the_published_table(dataset: str, tmp_path: Path) -> None:
+    shutil.copyfile(PUBLISHED / "harness.db", tmp_path / "harness.db")  # opening a store may write to it
+    storage = f"sqlite:///{tmp_path}/harness.db"
+    trials, curves, load_ranks = frames.load(storage, "ablation", dataset, PUBLISHED / "artifacts")
+    assert trials["state"].tolist() == ["complete"] * 34
+    assert len(curves) > 34
+    table = pd.read_csv(PUBLISHED / f"ablation-{dataset}" / "ablation_table.csv").set_index(["backbone", "arm"])
+    means = trials.groupby(["backbone", "arm"])["test_mrr"].mean()
+    pd.testing.assert_series_equal(means.sort_index(), table["mrr"].sort_index(), check_names=False)
+    ranks = load_ranks(trials.index[0])["rank"]
+    assert (1 / ranks).mean() == pytest.approx(trials["test_mrr"].iloc[0])
