@@ -66,7 +66,7 @@ def derive_seed(*parts: object) -> int:
 def batches(n: int, size: int, seed: int, epoch: int) -> Iterator[Tensor]:
     """The positions of each batch of one epoch, int64 [<= size]; a function of (seed, epoch) alone."""
     generator = torch.Generator().manual_seed(derive_seed("batches", seed, epoch))
-    return iter(torch.randperm(n, generator=generator).split(size))  # type: ignore[no-untyped-call]
+    return iter(torch.randperm(n, generator=generator).split(size))
 
 
 def make_optimizer(parameters: list[nn.Parameter], name: str, learning_rate: float) -> torch.optim.Optimizer:
@@ -127,7 +127,7 @@ def train(
             terms = objective(model, data[index], index)
             loss = torch.stack(list(terms.values())).sum()
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0) + term.detach() * len(index)

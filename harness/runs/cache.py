@@ -96,7 +96,8 @@ class Cache:
             if found == wanted:
                 with safe_open(path, framework="pt") as file:
                     meta = json.loads(file.metadata()["meta"])
-                    return Entry({name: file.get_tensor(name) for name in file.keys()}, meta, cached=True)  # noqa: SIM118
+                    names = file.keys()
+                    return Entry({name: file.get_tensor(name) for name in names}, meta, cached=True)
             reason = "does not match its checksum"
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             reason = f"cannot be read ({type(error).__name__})"

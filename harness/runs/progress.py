@@ -76,9 +76,9 @@ class StudyProgress:
                 continue
             partial += done * self.costs[key] * (0.9 if stage != "evaluate" else 1)
             name = f"  {STAGES.get(stage, stage)} · {escape(label(self.running[key]))}"
-            note = "" if metric is None else f"MRR {metric:.4f}"
-            known = {} if metric is None else {"note": note}
-            self.bar.update(self.bars[key], description=name, completed=done, **known)  # type: ignore[arg-type]
+            self.bar.update(self.bars[key], description=name, completed=done)
+            if metric is not None:
+                self.bar.update(self.bars[key], note=f"MRR {metric:.4f}")
         self._refresh(partial)
 
     def finish(self, task: Task, note: str, failed: bool) -> None:

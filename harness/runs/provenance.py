@@ -37,6 +37,7 @@ def _git(*arguments: str) -> str | None:
     if not (root / ".git").exists():
         return None
     try:
+        # S603, S607: the arguments are constants of this file, and git is wherever the user's PATH has it
         done = subprocess.run(  # noqa: S603
             ["git", "-C", str(root), *arguments],  # noqa: S607
             capture_output=True,

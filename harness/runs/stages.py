@@ -163,7 +163,10 @@ class Stages:
     def vectors(self) -> dict[str, torch.Tensor]:
         """LLM(p): ``entities`` [E, d] and ``relations`` [2R, d]."""
         adapter = None if self.is_cached("encode") else self.adapter()
-        build = lambda: encode.encode(self.graph, self.spec.llm, adapter, self._fraction("encode"))  # noqa: E731
+
+        def build() -> Built:
+            return encode.encode(self.graph, self.spec.llm, adapter, self._fraction("encode"))
+
         return self._get("encode", build).tensors
 
     def semantic(self) -> SemanticScorer:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import filelock
 import numpy as np
@@ -29,7 +29,7 @@ from harness.runs.design import Run
 from harness.runs.spec import Arm, TrialSpec
 from harness.runs.trial import TrialResult
 
-_ARMS = tuple(Arm.__args__)  # type: ignore[attr-defined]
+_ARMS = get_args(Arm)
 #: version of the attributes that a trial has; readers refuse newer ones
 SCHEMA = 1
 

@@ -148,15 +148,15 @@ def _quiet() -> Iterator[None]:
     from transformers.utils import logging
 
     before, before_hub = logging.get_verbosity(), hub.get_verbosity()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    hub.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    hub.set_verbosity_error()
     try:
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):  # GGUF's own progress bar
             yield
     finally:
         logging.set_verbosity(before)
-        logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        logging.enable_progress_bar()
         hub.set_verbosity(before_hub)
 
 

@@ -215,7 +215,7 @@ def finetune(
         with torch.enable_grad():
             loss = next_token_loss(model, *cached[k]) if causal else contrastive_loss(model, *cached[k])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
         steps.one_more()

@@ -6,6 +6,7 @@ from typing import Literal
 
 import pytest
 import torch
+from torch import Tensor
 
 from harness.models import TTransE, scores
 from harness.models.batch import QueryTensors
@@ -28,7 +29,10 @@ def test_a_fact_that_adds_up_scores_best(norm: Literal["l1", "l2"]) -> None:
 def test_an_interval_is_the_mean_of_its_ends(queries: QueryTensors) -> None:
     torch.manual_seed(0)
     model = TTransE(11, 3, 6, 4)
-    encode = lambda time: model.encode(queries.subject, queries.relation, time)  # noqa: E731
+
+    def encode(time: Tensor) -> Tensor:
+        return model.encode(queries.subject, queries.relation, time)
+
     start, end = queries.time[:, :1].expand(-1, 2), queries.time[:, 1:].expand(-1, 2)
     torch.testing.assert_close(encode(queries.time), (encode(start) + encode(end)) / 2)
     torch.testing.assert_close(encode(queries.time), encode(queries.time.flip(1)))
