@@ -87,7 +87,18 @@ def test_versions_name_modules_that_exist() -> None:
     root = Path(harness.__file__).parent
     for name in (*module._TRAINING, *module._LANGUAGE):
         assert root.joinpath(*name.split(".")).with_suffix(".py").is_file(), name
-    assert engine_version() == engine_version()
+
+
+def test_engine_version_sees_every_module_that_a_number_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of models, losses and teachers; a new file there must be listed."""
+    seen: set[str] = set()
+    monkeypatch.setattr(module, "code_version", lambda *names: seen.update(names) or "")
+    engine_version()
+    root = Path(harness.__file__).parent
+    for folder in ("models", "distill", "teachers"):
+        for path in (root / folder).glob("*.py"):
+            assert path.stem == "__init__" or f"{folder}.{path.stem}" in seen, path
+    assert {"evaluate", "runs.trial", "runs.stages", "runs.inputs"} <= seen
 
 
 def test_other_weights_at_the_same_path_are_another_language_model(tmp_path: Path, tiny_encoder: Path) -> None:
