@@ -16,9 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from harness.data import TemporalGraph
 from harness.distill.trainer import derive_seed
@@ -69,6 +67,9 @@ def first_adapted(model: LanguageModel, config: LanguageModelConfig) -> int:
 
 def attach(model: LanguageModel, config: LanguageModelConfig) -> Any:
     """Add fresh LoRA weights to the top layers, in place; returns the peft wrapper. B = 0: no output changes yet."""
+    from peft import LoraConfig, get_peft_model  # seconds, in every worker, and few of them fine-tune
+    from transformers.pytorch_utils import Conv1D
+
     top = model.layers[first_adapted(model, config) :]
     adapted = {id(m) for m in top.modules() if isinstance(m, nn.Linear | Conv1D)}
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
@@ -87,6 +88,8 @@ def attach(model: LanguageModel, config: LanguageModelConfig) -> Any:
 
 def merge(model: LanguageModel, adapter: dict[str, Tensor], config: LanguageModelConfig) -> None:
     """Add trained LoRA weights to the model's own, in place."""
+    from peft import set_peft_model_state_dict
+
     wrapper = attach(model, config)
     set_peft_model_state_dict(wrapper, adapter)
     wrapper.merge_and_unload()
@@ -185,6 +188,8 @@ def finetune(
     Raises:
         UserError: if the model cannot be loaded or is not one that can be fine-tuned so.
     """
+    from peft import get_peft_model_state_dict
+
     started = time.perf_counter()
     model = load(config.model)
     first = first_adapted(model, config)

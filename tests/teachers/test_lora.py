@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import set_peft_model_state_dict
 from torch import Tensor, nn
 
 from harness.data import TemporalGraph
@@ -101,7 +102,7 @@ def test_merged_equals_unmerged(folder: Path) -> None:
     adapter = {name: 0.3 * torch.randn(value.shape, generator=generator) for name, value in adapter.items()}
     unmerged, merged, plain = (load(str(folder), torch.float32) for _ in range(3))
     wrapper = lora.attach(unmerged, settings)
-    lora.set_peft_model_state_dict(wrapper, adapter)
+    set_peft_model_state_dict(wrapper, adapter)
     lora.merge(merged, adapter, settings)
     ids, mask = merged.pad(merged.tokens(TEXTS, 48))
     real = mask.bool()
