@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from pypdf import PdfReader
 
+from harness import study
 from harness.runs import frames
 from tests.runs.conftest import write_dataset
 
@@ -76,6 +77,35 @@ def place(tmp_path: Path, tiny_encoder: Path) -> Place:
     return Place(tmp_path, tiny_encoder)
 
 
+class Here(Place):
+    """The same command line without a process of its own: nothing is imported anew. For what starts no workers."""
+
+    def __init__(
+        self, folder: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        super().__init__(folder, encoder)
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("COLUMNS", "100")
+        # main() adds a command for every study
+        monkeypatch.setattr(study.app, "registered_commands", list(study.app.registered_commands))
+
+    def __call__(self, *arguments: str, module: str = "harness.study") -> subprocess.CompletedProcess[str]:
+        assert module == "harness.study"
+        self.monkeypatch.setattr(sys, "argv", [module, *arguments])
+        with pytest.raises(SystemExit) as end:
+            study.main()
+        shown = self.capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, int(end.value.code or 0), shown.out, shown.err)
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Here:
+    return Here(tmp_path, tiny_encoder, monkeypatch, capsys)
+
+
 def numbers(trials: pd.DataFrame) -> pd.DataFrame:
     done = trials[trials["state"] == "complete"].sort_values(["backbone", "arm", "seed"])
     return done[["backbone", "arm", "seed", "valid_mrr", "test_mrr", "test_mr"]].reset_index(drop=True)
@@ -99,7 +129,8 @@ def test_from_facts_to_pdf_then_resumed_and_extended(place: Place) -> None:
     assert "all 7 cells were complete already" in again.stdout
     assert len(place.trials()) == 7
 
-    wider = place("ablation", "--preset", "quick", "--seeds", "2", *place.options)
+    # by another number of workers: that is nothing a result depends on
+    wider = place("ablation", "--preset", "quick", "--seeds", "2", *place.options, "--jobs", "1")
     assert wider.returncode == 0, wider.stderr
     assert "teacher" not in [line.split()[1] for line in wider.stdout.splitlines() if line.startswith("done")]
     assert len(place.trials()) == 12
@@ -154,7 +185,7 @@ def _workers(session: int) -> list[int]:
 
 def test_diverging_arm_fails_alone(tmp_path: Path, tiny_encoder: Path) -> None:
     place = Place(tmp_path, tiny_encoder, **{"teacher.learning_rate": 1e30})
-    done = place("ablation", "--preset", "quick", *place.options)
+    done = place("ablation", "--preset", "quick", *place.options, "--jobs", "1")
     assert done.returncode == 0, done.stderr
     trials = place.trials().set_index("arm")
     assert trials.loc["none", "state"] == "complete"
@@ -184,8 +215,23 @@ def test_diverging_arm_fails_alone(tmp_path: Path, tiny_encoder: Path) -> None:
         (["ablation", "--frobnicate"], "--frobnicate"),
     ],
 )
-def test_mistakes_end_with_one_line_and_code_2(place: Place, arguments: list[str], message: str) -> None:
-    done = place(*arguments)
+def test_mistakes_end_with_one_line_and_code_2(here: Here, arguments: list[str], message: str) -> None:
+    check_mistake(here, here(*arguments), message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ablatoin"], "ablation"),  # no command, a wrong value, and one found with all imported that a run needs
+        (["ablation", "--set", "alpha=-1"], "greater than or equal to 0"),
+        (["ablation", "--storage", "nonsense", "--dataset", "./toy"], "is not a URL"),
+    ],
+)
+def test_mistakes_in_a_process_of_its_own(place: Place, arguments: list[str], message: str) -> None:
+    check_mistake(place, place(*arguments), message)
+
+
+def check_mistake(place: Place, done: subprocess.CompletedProcess[str], message: str) -> None:
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
