@@ -35,7 +35,7 @@ quickstart: setup  ## run the ablation on the embedded data set; the last line i
 	@$(BIN)/python -m harness.study ablation --dataset lahman --preset quick
 
 # a worker a core with one thread each, as in studies
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test: dev  ## run the fast tests
 	$(TEST)
