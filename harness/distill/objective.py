@@ -12,8 +12,9 @@ from harness.distill.alignment import ScoreTargets, huber_alignment
 from harness.distill.response import SoftTargets, cross_entropy, lumped_divergence
 from harness.distill.semantic import SemanticAdapter, semantic_cross_entropy
 from harness.distill.softmax import log_partition
-from harness.models.base import Backbone, candidate_scores
+from harness.models.base import Backbone
 from harness.models.batch import QueryTensors
+from harness.models.candidates import candidate_scores
 
 #: (model, batch, positions of the batch's queries in the training set) -> the terms of the loss, weighted, by name
 Objective = Callable[[Backbone, QueryTensors, Tensor], dict[str, Tensor]]

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from harness.distill.response import cross_entropy
 from harness.distill.softmax import log_partition
-from harness.models.base import Backbone, candidate_scores
+from harness.models.base import Backbone
 from harness.models.batch import QueryTensors
+from harness.models.candidates import candidate_scores
 
 
 class SemanticAdapter(nn.Module):

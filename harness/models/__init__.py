@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.models.base import Backbone, Kernel, Recipe, candidate_scores, scores
+from harness.models.base import Backbone, Kernel, Recipe, scores
+from harness.models.candidates import candidate_scores
 from harness.models.ta_distmult import TADistMult
 from harness.models.ttranse import TTransE
 

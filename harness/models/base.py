@@ -84,14 +84,3 @@ def scores(query: Tensor, table: Tensor, kernel: Kernel, scale: Tensor) -> Tenso
     # ‖q-e‖² = ‖q‖² + ‖e‖² - 2⟨q,e⟩ turns the distance into a matrix product
     squared = torch.addmm(table.square().sum(1)[None, :], query, table.T, alpha=-2.0)
     return -scale * squared.add_(query.square().sum(1)[:, None]).clamp_min_(1e-12).sqrt_()
-
-
-def candidate_scores(model: Backbone, query: Tensor, table: Tensor, ids: Tensor) -> Tensor:
-    """Scores [B, K] of each query's own candidates: ``ids`` int [B, K] are rows of ``table`` [E, d]."""
-    candidates = nn.functional.embedding(ids, table)
-    if model.kernel == "dot":
-        return model.scale() * torch.einsum("bd,bkd->bk", query, candidates)
-    difference = query[:, None, :] - candidates
-    if model.kernel == "l1":
-        return -model.scale() * difference.abs().sum(-1)
-    return -model.scale() * difference.square().sum(-1).clamp_min(1e-12).sqrt()

@@ -1,0 +1,66 @@
+"""Scores of each query's own candidates: stored targets of a teacher, the true answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.models.base import Backbone
+
+#: candidates of a step from which on compiled loops are used: below, compiling them would not pay
+COMPILED_FROM = 2**14
+
+
+def candidate_scores(model: Backbone, query: Tensor, table: Tensor, ids: Tensor) -> Tensor:
+    """Scores [B, K] of each query's own candidates: ``ids`` int [B, K] are rows of ``table`` [E, d]."""
+    if query.device.type == "cpu" and query.dtype == torch.float32 and ids.numel() >= COMPILED_FROM:
+        # torch does not annotate apply, and it is our class's method: the exclusion of torch's own does not reach it
+        found: Tensor = _Candidates.apply(query, table, model.scale(), ids, model.kernel)  # type: ignore[no-untyped-call]
+        return found
+    vectors = nn.functional.embedding(ids, table)
+    if model.kernel == "dot":
+        return model.scale() * torch.einsum("bd,bkd->bk", query, vectors)
+    difference = query[:, None, :] - vectors
+    if model.kernel == "l1":
+        return -model.scale() * difference.abs().sum(-1)
+    return -model.scale() * difference.square().sum(-1).clamp_min(1e-12).sqrt()
+
+
+class _Candidates(torch.autograd.Function):
+    """With compiled loops, which neither store the gathered vectors [B, K, d] nor scatter a gradient of that size."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, table: Tensor, scale: Tensor, ids: Tensor, kernel: str) -> Tensor:
+        from harness.models import compiled  # here, since loading a compiler takes a moment
+
+        out = torch.empty(ids.shape, dtype=query.dtype)
+        query, table, ids = (x.detach().contiguous() for x in (query, table, ids))
+        if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < len(table):
+            raise IndexError("a candidate is not an entity")  # compiled code does not look
+        ctx.kind = compiled.KINDS[kernel]  # type: ignore[index]
+        factor = np.float32(scale.item())
+        compiled.candidates(query.numpy(), table.numpy(), ids.numpy(), ctx.kind, factor, out.numpy())
+        ctx.save_for_backward(query, table, ids, scale, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        from harness.models import compiled
+
+        query, table, ids, scale, z = ctx.saved_tensors
+        grad_query, grad_table = torch.zeros_like(query), torch.zeros_like(table)
+        of_scale = compiled.pull_back_candidates(
+            query.numpy(),
+            table.numpy(),
+            ids.numpy(),
+            ctx.kind,
+            np.float32(scale.item()),
+            z.numpy(),
+            grad.contiguous().numpy(),
+            grad_query.numpy(),
+            grad_table.numpy(),
+        )
+        return grad_query, grad_table, torch.tensor(of_scale, dtype=query.dtype), None, None

@@ -1,0 +1,258 @@
+"""Compiled loops over single-precision arrays, for a CPU.
+
+Tensor operations read and write their arrays once an operation, some thirty times a training step, which costs more
+than the arithmetic. Here a row of scores is made, reduced and exponentiated, and a candidate's vector read and
+compared, while it lies in the first-level cache. Matrix products stay with the tensor library.
+
+NaN goes in and comes out: none of these functions may assume that there is none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from harness.models.base import Kernel
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.signedinteger[Any]]
+
+#: how an entity is compared with a query, as a number for compiled code
+KINDS: dict[Kernel, int] = {"dot": 0, "l2": 1, "l1": 2}
+DOT, L2, L1 = KINDS["dot"], KINDS["l2"], KINDS["l1"]
+F = np.float32
+#: a squared distance below this is rounding
+SMALLEST = F(1e-12)
+#: running maxima of a row are kept in so many lanes, since a compiler may not reorder a maximum that can meet NaN
+LANES = 16
+LOG2_E, LN_2 = F(1.4426950408889634), F(0.6931471805599453)
+# reordering sums is allowed; pretending that NaN and infinity do not exist is not
+_jit = numba.njit(fastmath={"reassoc", "contract", "arcp", "nsz"}, nogil=True, error_model="numpy")
+_inline = numba.njit(fastmath={"reassoc", "contract", "arcp", "nsz"}, inline="always", error_model="numpy")
+
+
+@intrinsic
+def _bits_as_float(_context: Any, _bits: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+@_inline
+def _exp(x: Any) -> Any:
+    """e^x for x <= 88, with a relative error of 1e-7·|x|, which e^x makes small in a sum; 1e-38 for very small x.
+
+    2^n · e^f with n integer and |f| <= ln(2)/2, of which the first factor is n written into the exponent's bits, and
+    the second a polynomial. Unlike a call of the C library's, a loop over it becomes vector instructions.
+    """
+    y = x * LOG2_E
+    y = F(-126.0) if y < F(-126.0) else y  # in this order NaN stays NaN
+    n = np.floor(y + F(0.5))
+    f = (y - n) * LN_2
+    p = F(1 / 120) + f * (F(1 / 720) + f * F(1 / 5040))
+    p = F(1.0) + f * (F(1.0) + f * (F(0.5) + f * (F(1 / 6) + f * (F(1 / 24) + f * p))))
+    exponent = np.int32((np.int32(n) + np.int32(127)) << np.int32(23))
+    return p * _bits_as_float(exponent)  # type: ignore[call-arg]  # numba hands over the first argument itself
+
+
+@_inline
+def _to_scores(row: Any, kind: Any, scale: Any) -> None:
+    """Products, squared distances or distances [b] become scores, in place."""
+    if kind == DOT:
+        for j in range(len(row)):
+            row[j] = scale * row[j]
+    elif kind == L2:
+        for j in range(len(row)):
+            square = SMALLEST if row[j] < SMALLEST else row[j]
+            row[j] = -scale * np.sqrt(square)
+    else:
+        for j in range(len(row)):
+            row[j] = -scale * row[j]
+
+
+@_jit
+def add_block(block: Floats, kind: int, scale: F, rates: Floats, top: Floats, sums: Floats) -> None:
+    """Add a block of entities to Σ exp((z - top)·rate), and raise ``top`` to the largest score so far.
+
+    Args:
+        block: products (dot), squared distances (l2) or distances (l1) [B, b]; overwritten.
+        kind: of ``KINDS``.
+        scale: of the scores.
+        rates: 1/T of each temperature [K].
+        top: largest score so far [B]; changed.
+        sums: [B, K]; changed.
+    """
+    lanes = np.empty(LANES, np.float32)
+    for i in range(block.shape[0]):
+        z = block[i]
+        n = len(z)
+        _to_scores(z, kind, scale)
+        whole = n - n % LANES
+        lanes[:] = F(-np.inf)
+        for start in range(0, whole, LANES):
+            for lane in range(LANES):
+                value = z[start + lane]
+                lanes[lane] = value if value > lanes[lane] else lanes[lane]
+        largest = top[i]
+        for lane in range(LANES):
+            largest = max(largest, lanes[lane])
+        for j in range(whole, n):
+            largest = max(largest, z[j])
+        for k in range(len(rates)):
+            if largest > top[i] and sums[i, k] > 0:
+                sums[i, k] *= np.exp((top[i] - largest) * rates[k])
+            total = F(0.0)
+            for j in range(n):
+                total += _exp((z[j] - largest) * rates[k])
+            sums[i, k] += total
+        top[i] = largest
+
+
+@_jit
+def pull_back(block: Floats, kind: int, scale: F, rates: Floats, logs: Floats, grad: Floats, floor: F) -> float:
+    """Turn a block into the weights by which queries and entities enter each other's gradient.
+
+    Let g = ∂L/∂z = Σ_k grad_k · rate_k · exp(z·rate_k - logs_k). The block becomes scale·g for dot and l1, and
+    scale·g/distance for l2.
+
+    Args:
+        block, kind, scale, rates: as in ``add_block``.
+        logs: log Σ exp(z/T) [B, K].
+        grad: ∂L/∂logs [B, K].
+        floor: distances below are taken for it in the division: theirs is lost in rounding, and so would the gradient.
+
+    Returns:
+        Σ g·z/scale over the block: its part of ∂L/∂scale.
+    """
+    weight = np.empty(block.shape[1], np.float32)
+    of_scale: Any = 0.0
+    for i in range(block.shape[0]):
+        z = block[i]
+        _to_scores(z, kind, scale)
+        weight[:] = F(0.0)
+        for k in range(len(rates)):
+            rate, log, factor = rates[k], logs[i, k], grad[i, k] * rates[k]
+            for j in range(len(z)):
+                weight[j] += factor * _exp(z[j] * rate - log)
+        total = F(0.0)
+        for j in range(len(z)):
+            total += weight[j] * z[j]
+        of_scale += total / scale
+        if kind == L2:
+            nearest = -scale * floor
+            square = scale * scale
+            for j in range(len(z)):
+                z[j] = -square * weight[j] / (nearest if z[j] > nearest else z[j])
+        else:
+            for j in range(len(z)):
+                z[j] = scale * weight[j]
+    found: float = of_scale
+    return found
+
+
+@_jit
+def manhattan(query: Floats, columns: Floats, out: Floats) -> None:
+    """Σ_d |query[:, d] - columns[d, :]| into ``out`` [B, b], for query [B, d] and entities as columns [d, b]."""
+    for i in range(query.shape[0]):
+        row = out[i]
+        row[:] = F(0.0)
+        for d in range(query.shape[1]):
+            value, column = query[i, d], columns[d]
+            for j in range(len(row)):
+                row[j] += abs(value - column[j])
+
+
+@_jit
+def pull_back_manhattan(weight: Floats, query: Floats, columns: Floats, grad_query: Floats, grad: Floats) -> None:
+    """Add -Σ weight·sign(query - entity) to ``grad_query`` [d, B], and the opposite to ``grad`` [d, b]."""
+    for i in range(query.shape[0]):
+        row = weight[i]
+        for d in range(query.shape[1]):
+            value, column, grad_column = query[i, d], columns[d], grad[d]
+            total = F(0.0)
+            for j in range(len(row)):
+                difference = value - column[j]
+                signed = row[j] if difference > F(0.0) else (-row[j] if difference < F(0.0) else F(0.0))
+                total += signed
+                grad_column[j] += signed
+            grad_query[d, i] -= total
+
+
+@_jit
+def candidates(query: Floats, table: Floats, ids: Ids, kind: int, scale: F, out: Floats) -> None:
+    """Scores of rows ``ids`` [B, K] of ``table`` [E, d] for queries [B, d] into ``out`` [B, K]."""
+    for i in range(query.shape[0]):
+        q = query[i]
+        for k in range(ids.shape[1]):
+            e = table[ids[i, k]]
+            total = F(0.0)
+            if kind == DOT:
+                for d in range(len(q)):
+                    total += q[d] * e[d]
+                out[i, k] = scale * total
+            elif kind == L2:
+                for d in range(len(q)):
+                    total += (q[d] - e[d]) * (q[d] - e[d])
+                total = SMALLEST if total < SMALLEST else total
+                out[i, k] = -scale * np.sqrt(total)
+            else:
+                for d in range(len(q)):
+                    total += abs(q[d] - e[d])
+                out[i, k] = -scale * total
+
+
+@_jit
+def pull_back_candidates(
+    query: Floats,
+    table: Floats,
+    ids: Ids,
+    kind: int,
+    scale: F,
+    z: Floats,
+    grad: Floats,
+    grad_query: Floats,
+    grad_table: Floats,
+) -> float:
+    """Add to ``grad_query`` [B, d] and ``grad_table`` [E, d] what ``grad`` = ∂L/∂z [B, K] makes of them.
+
+    ``z`` are the scores that ``candidates`` found, and the other arguments as there. Where two points coincide the
+    derivative of their distance is taken for 0.
+
+    Returns:
+        ∂L/∂scale.
+    """
+    of_scale: Any = 0.0
+    for i in range(query.shape[0]):
+        q, grad_q = query[i], grad_query[i]
+        for k in range(ids.shape[1]):
+            g = grad[i, k]
+            e, grad_e = table[ids[i, k]], grad_table[ids[i, k]]
+            of_scale += g * z[i, k]
+            if kind == DOT:
+                w = scale * g
+                for d in range(len(q)):
+                    grad_q[d] += w * e[d]
+                    grad_e[d] += w * q[d]
+            elif kind == L2:  # z = -s·‖q - e‖, so ∂z/∂q = s²·(q - e)/z
+                coincide = z[i, k] * z[i, k] <= scale * scale * SMALLEST
+                w = F(0.0) if coincide else scale * scale * g / z[i, k]
+                for d in range(len(q)):
+                    step = w * (q[d] - e[d])
+                    grad_q[d] += step
+                    grad_e[d] -= step
+            else:
+                w = scale * g
+                for d in range(len(q)):
+                    difference = q[d] - e[d]
+                    step = -w if difference > F(0.0) else (w if difference < F(0.0) else F(0.0))
+                    grad_q[d] += step
+                    grad_e[d] -= step
+    found: float = of_scale / scale
+    return found
