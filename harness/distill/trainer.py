@@ -98,7 +98,7 @@ def train(
         auxiliary: more parameters of the objective.
         resume: a stage that this one goes on from: its last state, optimiser state, best state and updates carry
             over; its curve and the count of stale validations do not.
-        report: called after each epoch.
+        report: called after each epoch, and every second within one.
 
     Raises:
         DivergedError: if the loss of an epoch or the validation MRR is not finite.
@@ -117,6 +117,7 @@ def train(
         result.best, result.best_mrr, result.best_epoch = resume.best, resume.best_mrr, resume.best_epoch
         result.updates = resume.updates
     stale, started = 0, time.perf_counter()
+    reported, latest = started, None
     for epoch in range(schedule.first_epoch, schedule.first_epoch + schedule.epochs):
         sums: dict[str, Tensor] = {}
         for step, index in enumerate(batches(len(data), schedule.batch_size, schedule.seed, epoch)):
@@ -131,15 +132,17 @@ def train(
             optimizer.step()
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0) + term.detach() * len(index)
+            if report is not None and time.perf_counter() - reported > 1:
+                reported = time.perf_counter()
+                report((epoch - schedule.first_epoch + (step + 1) / steps) / schedule.epochs, latest)
         result.updates += steps
         row = {name: float(value) / len(data) for name, value in sums.items()}
         row |= {"epoch": epoch + 1, "updates": result.updates, "loss": sum(row.values())}
         if not math.isfinite(row["loss"]):
             raise DivergedError(f"the loss became {row['loss']} in epoch {epoch + 1}")
         last = epoch + 1 == schedule.first_epoch + schedule.epochs
-        mrr = None
         if last or (epoch + 1) % schedule.validate_every == 0:
-            mrr = row["valid_mrr"] = validate(model)
+            mrr = latest = row["valid_mrr"] = validate(model)
             if not math.isfinite(mrr):
                 raise DivergedError(f"the validation MRR became {mrr} in epoch {epoch + 1}")
             if mrr > result.best_mrr:
@@ -149,7 +152,8 @@ def train(
         row["seconds"] = time.perf_counter() - started
         result.curve.append(row)
         if report is not None:
-            report((epoch + 1 - schedule.first_epoch) / schedule.epochs, mrr)
+            reported = time.perf_counter()
+            report((epoch + 1 - schedule.first_epoch) / schedule.epochs, latest)
         if schedule.patience is not None and stale >= schedule.patience:
             break
     result.last, result.optimizer = snapshot(model), dump_optimizer(optimizer, len(parameters))

@@ -281,7 +281,21 @@ def test_validation_happens_when_asked_and_at_the_end(setup: Setup) -> None:
     schedule = replace(setup.schedule, epochs=5, validate_every=2)
     result, _ = setup.run(schedule=schedule, validate=script, report=lambda *args: seen.append(args))
     assert [row.get("valid_mrr") for row in result.curve] == [None, 0.1, None, 0.2, 0.3]
-    assert seen == [(0.2, None), (0.4, 0.1), (0.6, None), (0.8, 0.2), (1.0, 0.3)]
+    assert seen == [(0.2, None), (0.4, 0.1), (0.6, 0.1), (0.8, 0.2), (1.0, 0.3)]  # with the latest MRR
+
+
+def test_long_epochs_report_within(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10**6, 2))  # two seconds pass between any two looks
+    monkeypatch.setattr("harness.distill.trainer.time.perf_counter", lambda: float(next(clock)))
+    seen: list[tuple[float, float | None]] = []
+    schedule = replace(setup.schedule, epochs=2)
+    setup.run(schedule=schedule, validate=Script(0.1, 0.2), report=lambda *args: seen.append(args))
+    done = [fraction for fraction, _ in seen]
+    assert done == sorted(done)
+    assert 0 < done[0] < 0.5
+    assert done[-1] == 1
+    assert [mrr for fraction, mrr in seen if fraction < 0.5] == [None] * sum(fraction < 0.5 for fraction in done)
+    assert [mrr for fraction, mrr in seen if 0.5 < fraction < 1].count(0.1) == sum(0.5 < f < 1 for f in done) > 0
 
 
 def test_the_best_state_of_an_earlier_stage_is_kept(setup: Setup) -> None:
