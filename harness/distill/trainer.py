@@ -69,11 +69,18 @@ def batches(n: int, size: int, seed: int, epoch: int) -> Iterator[Tensor]:
     return iter(torch.randperm(n, generator=generator).split(size))
 
 
-def make_optimizer(parameters: list[nn.Parameter], name: str, learning_rate: float) -> torch.optim.Optimizer:
-    """Adam or Adagrad, fused: one pass over parameters and state."""
+def make_optimizer(model: Backbone, name: str, learning_rate: float) -> torch.optim.Optimizer:
+    """Adam or Adagrad, fused: one pass over parameters and state. A group has its factor of the rate as ``rate``."""
+    by_rate: dict[float, list[nn.Parameter]] = {}
+    for parameter_name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            rate = next((r for part, r in model.rates.items() if parameter_name.startswith(f"{part}.")), 1.0)
+            by_rate.setdefault(rate, []).append(parameter)
+    groups = [{"params": parameters, "rate": rate} for rate, parameters in by_rate.items()]
     if name == "adam":
-        return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
-    return torch.optim.Adagrad(parameters, lr=learning_rate, fused=parameters[0].device.type == "cpu")
+        return torch.optim.Adam(groups, lr=learning_rate, fused=True)
+    on_cpu = model.entity_table().device.type == "cpu"
+    return torch.optim.Adagrad(groups, lr=learning_rate, fused=on_cpu)
 
 
 def train(
@@ -103,13 +110,13 @@ def train(
     Raises:
         DivergedError: if the loss of an epoch or the validation MRR is not finite.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = make_optimizer(parameters, schedule.optimizer, schedule.learning_rate)
+    optimizer = make_optimizer(model, schedule.optimizer, schedule.learning_rate)
+    n_parameters = sum(len(group["params"]) for group in optimizer.param_groups)
     if resume is not None:
         model.load_state_dict(resume.last)
         load_optimizer(optimizer, resume.optimizer)
     if auxiliary is not None:
-        optimizer.add_param_group({"params": list(auxiliary.parameters())})
+        optimizer.add_param_group({"params": list(auxiliary.parameters()), "rate": 1.0})
     total = schedule.total_epochs or schedule.first_epoch + schedule.epochs
     steps = math.ceil(len(data) / schedule.batch_size)
     result = Trained(best=snapshot(model), last={}, optimizer={})
@@ -123,7 +130,7 @@ def train(
         for step, index in enumerate(batches(len(data), schedule.batch_size, schedule.seed, epoch)):
             done = (epoch + step / steps) / total
             for group in optimizer.param_groups:
-                group["lr"] = schedule.learning_rate * (1 - 0.9 * done)
+                group["lr"] = schedule.learning_rate * group["rate"] * (1 - 0.9 * done)
             index = index.to(data.subject.device)
             terms = objective(model, data[index], index)
             loss = torch.stack(list(terms.values())).sum()
@@ -156,7 +163,7 @@ def train(
             report((epoch + 1 - schedule.first_epoch) / schedule.epochs, latest)
         if schedule.patience is not None and stale >= schedule.patience:
             break
-    result.last, result.optimizer = snapshot(model), dump_optimizer(optimizer, len(parameters))
+    result.last, result.optimizer = snapshot(model), dump_optimizer(optimizer, n_parameters)
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -37,6 +38,8 @@ class Backbone(nn.Module):
     time_input: ClassVar[Literal["classes", "tokens"]]
     #: fields of the training spec that the constructor takes as keyword arguments
     options: ClassVar[tuple[str, ...]] = ()
+    #: factors of the learning rate for modules whose weights an adaptive optimiser would move too fast, by name
+    rates: ClassVar[Mapping[str, float]] = {}
     #: training settings by use: a small student and a large teacher want different ones
     student_recipe: ClassVar[Recipe]
     teacher_recipe: ClassVar[Recipe]

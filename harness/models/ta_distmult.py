@@ -6,6 +6,7 @@ f(h, r, t, τ) = ⟨h ∘ LSTM(r, τ), t⟩.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -23,6 +24,9 @@ class TADistMult(Backbone):
 
     kernel = "dot"
     time_input = "classes"
+    # Adagrad's first step moves every weight by the learning rate, several times what an LSTM's weights start with: it
+    # saturates, and what it then says of a time is little more than a hash
+    rates: ClassVar[Mapping[str, float]] = {"lstm": 0.03}
     student_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.4, regularization=0.05)
     teacher_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.1, regularization=0.02)
 

@@ -65,8 +65,8 @@ class StudentSpec(TrainingSpec):
     Validation selects among the epochs of stage 2 (of stage 1, if there is no stage 2).
     """
 
-    epochs: int = Field(default=12, ge=1, description="epochs of both stages together")
-    stage1_epochs: int = Field(default=6, ge=0, description="epochs of L1 alone before the other losses join")
+    epochs: int = Field(default=16, ge=1, description="epochs of both stages together")
+    stage1_epochs: int = Field(default=8, ge=0, description="epochs of L1 alone before the other losses join")
 
     @model_validator(mode="after")
     def _stages_fit(self) -> Self:

@@ -174,8 +174,8 @@ def test_the_learning_rate_falls_to_a_tenth_over_the_whole_run(
         resume, _ = setup.run(loss, schedule, resume=resume, auxiliary=adapter if done else None)
         done += epochs
     assert [rates[0] for rates in seen] == pytest.approx([0.05 * (1 - 0.9 * k / 18) for k in range(18)])
-    assert all(len(set(rates)) == 1 for rates in seen)  # the auxiliary parameters have it too
-    assert len(seen[-1]) == (1 if len(stages) == 1 else 2)
+    factors = [1.0, *setup.problem.student.rates.values(), *([] if len(stages) == 1 else [1.0])]  # the auxiliary last
+    assert [rate / seen[-1][0] for rate in seen[-1]] == pytest.approx(factors)
 
 
 def test_without_a_total_the_run_ends_with_the_stage(setup: Setup) -> None:
@@ -238,10 +238,18 @@ def test_parameters_that_are_frozen_stay(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adagrad", torch.optim.Adagrad)])
-def test_optimizers(name: str, kind: type[torch.optim.Optimizer]) -> None:
-    optimizer = make_optimizer([torch.nn.Parameter(torch.ones(2))], name, 0.1)
+def test_optimizers(setup: Setup, name: str, kind: type[torch.optim.Optimizer]) -> None:
+    optimizer = make_optimizer(setup.fresh(), name, 0.1)
     assert type(optimizer) is kind
-    assert optimizer.param_groups[0]["lr"] == 0.1
+    assert {group["lr"] for group in optimizer.param_groups} == {0.1}
+
+
+def test_each_parameter_is_in_the_group_of_its_rate(setup: Setup) -> None:
+    model = setup.fresh()
+    groups = make_optimizer(model, "adam", 0.1).param_groups
+    found = {id(p): group["rate"] for group in groups for p in group["params"]}
+    expected = {id(p): model.rates.get(name.split(".")[0], 1.0) for name, p in model.named_parameters()}
+    assert found == expected
 
 
 # ---- validation, stopping, the best state ----------------------------------------------------------------------------
