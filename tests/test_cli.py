@@ -77,13 +77,13 @@ def test_a_bug_keeps_its_traceback(end: End, error: Exception) -> None:
 
 def module(*arguments: str, **options: object) -> subprocess.Popen[str]:
     environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "PYTHONIOENCODING")}
-    environment |= options.pop("env", {})  # type: ignore[call-overload]
+    environment |= options.pop("env", {})
     return subprocess.Popen(
         [sys.executable, "-m", "harness.data", *arguments],
         text=True,
         stderr=subprocess.PIPE,
         env=environment,
-        **options,  # type: ignore[call-overload]
+        **options,
     )
 
 

@@ -61,7 +61,7 @@ def test_at_day_granularity_a_date_without_a_known_day_is_unknown(token: str) ->
 @pytest.mark.parametrize("granularity", ["year", "day"])
 def test_anything_else_is_not_a_date(token: str, granularity: str) -> None:
     with pytest.raises(ValueError, match="is not a date"):
-        parse(token, granularity)  # type: ignore[arg-type]
+        parse(token, granularity)
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_a_day_must_be_in_the_calendar(token: str, reason: str) -> None:
 @given(st.text(max_size=12) | st.text("0123456789#-", max_size=14), st.sampled_from(["year", "day"]))
 def test_reading_a_token_never_fails_otherwise(token: str, granularity: str) -> None:
     try:
-        time = parse(token, granularity)  # type: ignore[arg-type]
+        time = parse(token, granularity)
     except ValueError:
         return
-    assert time == UNKNOWN or parse(show(time, granularity), granularity) == time  # type: ignore[arg-type]
+    assert time == UNKNOWN or parse(show(time, granularity), granularity) == time
 
 
 def test_an_unknown_time_is_shown_as_such() -> None:

@@ -73,7 +73,7 @@ class Server:
 
         class Handler(http.server.SimpleHTTPRequestHandler):
             def __init__(self, *args: object) -> None:
-                super().__init__(*args, directory=str(folder))  # type: ignore[arg-type]
+                super().__init__(*args, directory=str(folder))
 
             def log_message(self, *_: object) -> None:
                 asked.append(self.path)

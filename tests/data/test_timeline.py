@@ -25,7 +25,7 @@ def graph_of(intervals: list[tuple[int, int]], granularity: str = "year") -> Tem
     zeros = np.zeros(len(pairs), np.int64)
     train = Facts(zeros, zeros, zeros, pairs[:, 0], pairs[:, 1])
     other = Facts(*[np.zeros(0, np.int64)] * 5)
-    return TemporalGraph("small", granularity, ONE, ONE, train, other, other, digest="")  # type: ignore[arg-type]
+    return TemporalGraph("small", granularity, ONE, ONE, train, other, other, digest="")
 
 
 @pytest.mark.parametrize("classes", ["frequency", "width"])
@@ -34,7 +34,7 @@ def graph_of(intervals: list[tuple[int, int]], granularity: str = "year") -> Tem
 def test_classes_are_in_range_monotone_and_0_for_unknown_times_alone(
     classes: str, intervals: list, size: int, probes: list[int]
 ) -> None:
-    timeline = Timeline.build(graph_of(intervals), classes, size)  # type: ignore[arg-type]
+    timeline = Timeline.build(graph_of(intervals), classes, size)
     times = np.array(sorted(probes), np.int64)
     found = timeline.classes(times)
     assert found.dtype == np.int64
@@ -74,7 +74,7 @@ def test_times_outside_training_fall_into_the_first_and_the_last_class() -> None
 def test_only_training_facts_decide(write: Callable[..., Path]) -> None:
     near, far = load(str(write("near"))), load(str(write("far", test=["ann\tlives in\tRome\t-900\t3000"])))
     for classes in ("frequency", "width"):
-        boundaries = [Timeline.build(graph, classes, 1).last.tolist() for graph in (near, far)]  # type: ignore[arg-type]
+        boundaries = [Timeline.build(graph, classes, 1).last.tolist() for graph in (near, far)]
         assert boundaries[0] == boundaries[1]
 
 
@@ -87,7 +87,7 @@ def test_without_any_known_time_there_is_the_unknown_class_alone() -> None:
 @pytest.mark.parametrize(("classes", "size"), [("frequency", 0), ("width", -1), ("decade", 10)])
 def test_a_wrong_cut_is_refused(classes: str, size: int) -> None:
     with pytest.raises(ValueError, match="cannot cut the time line"):
-        Timeline.build(graph_of([(1990, 1999)]), classes, size)  # type: ignore[arg-type]
+        Timeline.build(graph_of([(1990, 1999)]), classes, size)
 
 
 def test_the_treatment_of_missing_ends_unknown_dates_and_timeless_facts(write: Callable[..., Path]) -> None:
@@ -136,13 +136,13 @@ def test_tokens_spell_the_day(dates: list[dt.date]) -> None:
     timeline = Timeline("day", np.zeros(0, np.int64))
     tokens = timeline.tokens(np.array([date.toordinal() for date in dates], np.int64))
     assert tokens.shape == (len(dates), 7)
-    assert [dt.date(*decode(row)) for row in tokens.tolist()] == dates  # type: ignore[arg-type]
+    assert [dt.date(*decode(row)) for row in tokens.tolist()] == dates
     assert np.all((tokens > 0) & (tokens < timeline.n_tokens))
 
 
 @pytest.mark.parametrize(("granularity", "length"), [("year", 5), ("day", 7)])
 def test_an_unknown_time_has_the_unknown_token_throughout(granularity: str, length: int) -> None:
-    timeline = Timeline(granularity, np.zeros(0, np.int64))  # type: ignore[arg-type]
+    timeline = Timeline(granularity, np.zeros(0, np.int64))
     assert timeline.tokens(np.array([UNKNOWN])).tolist() == [[0] * length]
 
 

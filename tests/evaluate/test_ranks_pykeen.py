@@ -41,7 +41,7 @@ def pykeen_ranks(
     """
     n_entities, n_relations = len(graph.entities), len(graph.relations)
 
-    class Model(pykeen.fixed_model):  # type: ignore[misc]
+    class Model(pykeen.fixed_model):
         def score_t(self, hr_batch: Tensor, **_: Any) -> Tensor:
             return all_scores(hr_batch[:, 0], hr_batch[:, 1])
 

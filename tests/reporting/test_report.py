@@ -150,7 +150,7 @@ def test_the_command_prints_the_path_last(frames: Make, tmp_path: Path, monkeypa
     asked: list[tuple[str, str, str]] = []
 
     def load(*where: str) -> tuple[pd.DataFrame, pd.DataFrame, Callable[[Any], pd.DataFrame]]:
-        asked.append(where)  # type: ignore[arg-type]
+        asked.append(where)
         return study.trials, study.curves, study.load_ranks
 
     monkeypatch.setattr(report, "_load", load)

@@ -13,7 +13,7 @@ from harness.runs.spec import TrialSpec
 
 def plan(**changes: object) -> Run:
     options = {"dataset": "lahman", "data_digest": "d", "backbones": ["ttranse"], "preset": "quick", **changes}
-    return designs.plan(designs.load("ablation"), **options)  # type: ignore[arg-type]
+    return designs.plan(designs.load("ablation"), **options)
 
 
 @pytest.mark.parametrize("name", designs.names())

@@ -62,6 +62,6 @@ def test_every_option_says_what_it_is() -> None:
     for name in option_names(TrialSpec):
         part: object = TrialSpec
         for step in name.split("."):
-            field = part.model_fields[step]  # type: ignore[attr-defined]
+            field = part.model_fields[step]
             part = field.annotation
         assert name in ("dataset", "backbone", "arm", "seed") or field.description, name

@@ -36,7 +36,7 @@ def test_changes_win_over_tuned_settings() -> None:
 def test_one_backbone_and_all_backbones_are_one_study(dataset: str) -> None:
     design = designs.load("ablation")
     options = {"dataset": dataset, "data_digest": "d", "preset": "default"}
-    one = designs.plan(design, backbones=["ttranse"], **options)  # type: ignore[arg-type]
-    both = designs.plan(design, backbones=sorted(BACKBONES), **options)  # type: ignore[arg-type]
+    one = designs.plan(design, backbones=["ttranse"], **options)
+    both = designs.plan(design, backbones=sorted(BACKBONES), **options)
     assert one.study_name == both.study_name
     assert {s.key() for s in one.cells} < {s.key() for s in both.cells}
