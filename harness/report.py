@@ -91,8 +91,9 @@ def ablation(
 ) -> None:
     """Make the report of an ablation again from its store; the PDF's path is the last line."""
     trials, curves, load_ranks = _load(storage, "ablation", dataset)
-    meta = trials.attrs.get("meta", {})
+    every = trials.attrs.get("meta", {})
     trials, curves = one_design(trials, curves, design)
+    meta = every.get(trials["study_name"].iloc[0], {})
     print(ablation_report(trials, curves, load_ranks, output or Path("reports/output") / f"ablation-{dataset}", meta))
 
 
@@ -106,7 +107,11 @@ def one_design(trials: pd.DataFrame, curves: pd.DataFrame, design: str | None) -
     if design is not None and design not in names:
         raise UserError(f"design '{design}' is not in the store; {nearest(design, names)}")
     chosen = design or trials.sort_values("started")["study_name"].iloc[-1]
-    return trials[trials["study_name"] == chosen], curves[curves["study_name"] == chosen]
+    return trials[trials["study_name"] == chosen], _of(curves, chosen)
+
+
+def _of(curves: pd.DataFrame, design: str) -> pd.DataFrame:
+    return curves[curves["study_name"] == design] if len(curves) else curves  # without any there are no columns
 
 
 def report_of_cells(
@@ -121,12 +126,12 @@ def report_of_cells(
 ) -> Path:
     """Print the table of the given cells of a design and write their report; return the path of its PDF."""
     own = trials[(trials["study_name"] == design) & trials["cell"].isin(cells)]
-    numbers = own["trial"]
-    learnt = curves[(curves["study_name"] == design) & curves["trial"].isin(numbers)] if len(curves) else curves
+    learnt = _of(curves, design)
+    learnt = learnt[learnt["trial"].isin(own["trial"])] if len(learnt) else learnt
     console.print()
     console.print(table(own))
     console.print()
-    return REPORTS[study](own, learnt, load_ranks, output, trials.attrs.get("meta", {}))
+    return REPORTS[study](own, learnt, load_ranks, output, trials.attrs.get("meta", {}).get(design, {}))
 
 
 #: the report of each study

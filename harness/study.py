@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from collections.abc import Callable
@@ -26,6 +27,7 @@ app = typer.Typer(
 
 Dataset = Annotated[str, typer.Option(help="Name of a data set, or a folder with train, valid and test files.")]
 BackboneName = Annotated[str | None, typer.Option(help="ttranse, ta-distmult or all; default: the study's.")]
+TeacherBackbone = Annotated[str | None, typer.Option(help="The structural teacher's; default: the student's.")]
 PresetName = Annotated[str, typer.Option(help="Size of the study: quick, default or full.")]
 Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds; default: the preset's.")]
 Arms = Annotated[str | None, typer.Option(help="Only these arms, with commas between; default: all of the study.")]
@@ -74,6 +76,7 @@ def run_study(
     *,
     dataset: str,
     backbone: str | None,
+    teacher_backbone: str | None,
     preset: str,
     seeds: int | None,
     arms: str | None,
@@ -98,15 +101,18 @@ def run_study(
     backbones = sorted(BACKBONES, reverse=True) if backbone == "all" else [backbone or design.backbone]
     if unknown := [b for b in backbones if b not in BACKBONES]:
         raise UserError(f"unknown backbone {unknown[0]!r}: {nearest(unknown[0], [*BACKBONES, 'all'])}")
+    if teacher_backbone is not None:
+        if teacher_backbone not in BACKBONES:
+            raise UserError(f"unknown teacher backbone {teacher_backbone!r}: {nearest(teacher_backbone, BACKBONES)}")
+        settings = designs.parse_changes([f"teacher.backbone={teacher_backbone}", *changes])
     from harness.runs import frames
     from harness.runs.cache import default_root
-    from harness.runs.execute import default_jobs, execute
+    from harness.runs.execute import check, default_jobs, execute
     from harness.runs.inputs import graph_of
     from harness.runs.stages import Context
     from harness.runs.store import Store
 
     folder = output or Path("reports", "output", f"{name}-{Path(dataset).name}")
-    check_folder(folder)
     device = _device(device)
     graph = graph_of(dataset, data_dir)
     if not any(graph.entities.labels):
@@ -121,6 +127,8 @@ def run_study(
         arms=chosen_arms,
         changes=settings,
     )
+    check(run, graph, device)
+    check_folder(folder)
     store = Store(storage, artifacts)
     context = Context((cache_dir or default_root()).resolve(), data_dir and data_dir.resolve(), device)
     try:
@@ -141,15 +149,19 @@ def run_study(
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse an output folder that cannot be written before hours are spent.
+    """Refuse an output folder that cannot be written before hours are spent; leave no new one behind.
 
     Raises:
         UserError: it is not writable.
     """
     from harness.reporting.files import staging
 
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     with staging(folder):
         pass
+    with contextlib.suppress(OSError):
+        for path in made:
+            path.rmdir()
 
 
 def _device(name: str) -> str:
@@ -170,6 +182,7 @@ def _command_of(name: str, about: str) -> Callable[..., None]:
     def command(
         dataset: Dataset = "lahman",
         backbone: BackboneName = None,
+        teacher_backbone: TeacherBackbone = None,
         preset: PresetName = "default",
         seeds: Seeds = None,
         arms: Arms = None,

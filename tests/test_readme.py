@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from harness.reporting.labels import ARMS, BACKBONES
+from harness.reporting.results import LoadRanks
 from harness.runs import frames
 
 ROOT = Path(__file__).parent.parent
@@ -34,24 +35,30 @@ def markdown(dataset: str) -> str:
     return "\n".join(lines)
 
 
+def load(dataset: str, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, LoadRanks]:
+    shutil.copyfile(PUBLISHED / "harness.db", folder / "harness.db")  # opening a store may write to it
+    return frames.load(f"sqlite:///{folder}/harness.db", "ablation", dataset, PUBLISHED / "artifacts")
+
+
 @pytest.mark.parametrize("dataset", ["wiki", "yago"])
 def test_table_is_the_published_one(dataset: str) -> None:
     assert markdown(dataset) in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("dataset", ["wiki", "yago"])
-def test_published_report_names_its_commit_and_command(dataset: str) -> None:
+def test_published_report_names_its_commit_and_command(dataset: str, tmp_path: Path) -> None:
     about = (PUBLISHED / f"ablation-{dataset}" / "RUN.md").read_text(encoding="utf-8")
-    assert "commit" in about
+    trials, _, _ = load(dataset, tmp_path)
+    (commit,) = trials["git_commit"].unique()
+    assert f"- commit: {commit}\n" in about
+    assert not trials["git_dirty"].any()
     assert f"--dataset {dataset}" in about
     assert (PUBLISHED / f"ablation-{dataset}" / "ablation.pdf").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("dataset", ["wiki", "yago"])
 def test_published_store_holds_the_published_table(dataset: str, tmp_path: Path) -> None:
-    shutil.copyfile(PUBLISHED / "harness.db", tmp_path / "harness.db")  # opening a store may write to it
-    storage = f"sqlite:///{tmp_path}/harness.db"
-    trials, curves, load_ranks = frames.load(storage, "ablation", dataset, PUBLISHED / "artifacts")
+    trials, curves, load_ranks = load(dataset, tmp_path)
     assert trials["state"].tolist() == ["complete"] * 34
     assert len(curves) > 34
     table = pd.read_csv(PUBLISHED / f"ablation-{dataset}" / "ablation_table.csv").set_index(["backbone", "arm"])

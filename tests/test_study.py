@@ -16,7 +16,9 @@ import pytest
 from pypdf import PdfReader
 
 from harness import study
+from harness.errors import UserError
 from harness.runs import frames
+from harness.runs.design import Run
 from tests.runs.conftest import write_dataset
 
 SETTINGS = {
@@ -202,6 +204,7 @@ def test_diverging_arm_fails_alone(tmp_path: Path, tiny_encoder: Path) -> None:
         (["ablation", "--dataset", "wikki"], "did you mean 'wiki'"),
         (["ablation", "--dataset", "./nowhere"], "no such folder"),
         (["ablation", "--backbone", "transe"], "did you mean 'ttranse'"),
+        (["ablation", "--teacher-backbone", "ta-distmul"], "did you mean 'ta-distmult'"),
         (["ablation", "--preset", "quik"], "did you mean 'quick'"),
         (["ablation", "--arms", "L1,L1+L5"], "no arm 'L1+L5'"),
         (["ablation", "--set", "alfa=1"], "did you mean 'loss.alpha'"),
@@ -231,20 +234,32 @@ def test_mistakes_in_a_process_of_its_own(place: Place, arguments: list[str], me
     check_mistake(place, place(*arguments), message)
 
 
+def test_the_teacher_may_have_another_backbone(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned: list[Run] = []
+
+    def execute(run: Run, *_: object) -> None:
+        planned.append(run)
+        raise UserError("seen enough")
+
+    monkeypatch.setattr("harness.runs.execute.execute", execute)
+    done = here("ablation", "--dataset", "./toy", "--teacher-backbone", "ta-distmult", "--seeds", "1")
+    assert "seen enough" in done.stderr
+    assert {(spec.backbone, spec.teacher_backbone) for spec in planned[0].cells} == {("ttranse", "ta-distmult")}
+
+
 def check_mistake(place: Place, done: subprocess.CompletedProcess[str], message: str) -> None:
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
-    assert sorted(path.name for path in place.folder.iterdir()) in (["toy"], ["reports", "toy"], ["runs", "toy"])
+    assert [path.name for path in place.folder.iterdir()] == ["toy"]  # nothing is left behind
 
 
 def test_missing_weights(place: Place) -> None:
     done = place("ablation", "--preset", "quick", *place.options, "--set", "llm.model=./no-weights")
     assert done.returncode == 2
     assert re.match(r"error: language model './no-weights'", done.stderr)
-    states = [trial.state.name for s in optuna.get_all_study_names(url(place)) for trial in load(place, s)]
-    assert "RUNNING" not in states
+    assert [path.name for path in place.folder.iterdir()] == ["toy"]
 
 
 def url(place: Place) -> str:

@@ -108,6 +108,16 @@ def _note(outcome: Outcome) -> str:
     return f"MRR {metrics['valid_mrr']:.4f} on validation, {metrics['test_mrr']:.4f} on test"
 
 
+def check(run: Run, graph: TemporalGraph, device: str) -> None:
+    """Find what would stop a run before anything is written.
+
+    Raises:
+        UserError: a cell needs a language model whose weights are not there.
+    """
+    for spec in run.cells:
+        Plan.of(spec, graph.digest, device)
+
+
 def execute(
     run: Run, graph: TemporalGraph, store: Store, context: Context, jobs: int, command: str, console: Console
 ) -> Tally:

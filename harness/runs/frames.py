@@ -30,7 +30,7 @@ def load(
 
     Returns:
         trials: one row a trial: factors, metrics, state, seconds and provenance; ``attrs["meta"]`` has the command
-            and the size of the data.
+            and the size of the data by ``study_name``.
         curves: one row an epoch of a trial.
         load_ranks: takes the index label of a row of ``trials``; returns query, direction, relation and rank.
 
@@ -50,12 +50,13 @@ def load(
             f"run: python -m harness.study {study} --dataset {dataset}"
         )
     rows, curves, where = [], [], []
-    meta: dict[str, Any] = {}
+    meta: dict[str, dict[str, Any]] = {}
     for summary in own:
         if summary.user_attrs.get("schema", 0) > SCHEMA:
             raise UserError(f"storage {safe(storage)}: was written by a newer version of the harness; update it")
         opened = optuna.load_study(study_name=summary.study_name, storage=store.storage)
-        meta = {"command": summary.user_attrs["command"], "data": summary.user_attrs["data"]}
+        about = {"command": summary.user_attrs["command"], "data": summary.user_attrs["data"]}
+        meta[summary.study_name] = about
         for trial in opened.get_trials(deepcopy=False):
             if trial.state not in _STATES or "cell" not in trial.user_attrs:
                 continue
@@ -65,6 +66,11 @@ def load(
             where.append(found.get("ranks.parquet"))
             if trial.state == TrialState.COMPLETE and "curve.csv" in found:
                 curves.append(_curve(store.artifacts / found["curve.csv"], rows[-1]))
+    if not rows:
+        raise UserError(
+            f"storage {safe(storage)}: study {study!r} on {dataset!r} has no finished trial yet; "
+            f"run: python -m harness.study {study} --dataset {dataset}"
+        )
     trials = pd.DataFrame(rows)
     trials.attrs["meta"] = meta
 

@@ -106,7 +106,7 @@ class Plan:
             llm = spec.llm
             weights = weights_version(llm.model)
             if llm.finetune != "none":
-                code = code_version(*_LANGUAGE)
+                code = code_version(*_LANGUAGE, "distill.trainer")  # which derives the seeds
                 keys["finetune"] = digest("finetune", data_digest, llm.model_dump(), weights, code)
             wanted = [weights, llm.max_length, llm.batch_tokens, keys.get("finetune")]
             keys["encode"] = digest("encode", data_digest, wanted, code_version("teachers.encode", *_LANGUAGE))

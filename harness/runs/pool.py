@@ -9,12 +9,12 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor
 
 from harness.errors import UserError
 from harness.runs.cache import write_atomically
@@ -87,7 +87,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.open = {task.id for task in self.waiting}
-        self.executor: Executor = executor(self.jobs)
+        self.executor = executor(self.jobs)
 
     def loop(self) -> None:
         try:
@@ -98,7 +98,7 @@ class _Run:
                 for future in done:
                     self._collect(future)
         except BaseException:
-            get_reusable_executor().shutdown(wait=True, kill_workers=True)
+            self.executor.shutdown(wait=True, kill_workers=True)
             raise
 
     def _submit(self) -> None:
@@ -162,11 +162,11 @@ class _Run:
         return found
 
 
-def executor(jobs: int) -> Executor:
+def executor(jobs: int) -> ProcessPoolExecutor:
     """Worker processes that end with this one, ignore Ctrl-C (the coordinator ends them) and use one thread each."""
     environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     environment["TOKENIZERS_PARALLELISM"] = "false"
-    made: Executor = get_reusable_executor(
+    made: ProcessPoolExecutor = get_reusable_executor(
         max_workers=jobs, timeout=None, initializer=_initialise, initargs=(os.getpid(),), env=environment
     )
     return made

@@ -74,7 +74,8 @@ class StudyProgress:
         for key, (stage, done, metric) in reports.items():
             if key not in self.bars:
                 continue
-            partial += done * self.costs[key] * (0.9 if stage != "evaluate" else 1)
+            share = 0.9 + 0.1 * done if stage == "evaluate" else 0.9 * done
+            partial += share * self.costs[key]
             name = f"  {STAGES.get(stage, stage)} · {escape(label(self.running[key]))}"
             self.bar.update(self.bars[key], description=name, completed=done)
             if metric is not None:

@@ -21,7 +21,7 @@ def provenance() -> dict[str, Any]:
 
     An installed package has no commit, unless ``HARNESS_COMMIT`` names the one it was built from.
     """
-    packages = ("torch", "transformers", "peft", "optuna", "numpy")
+    packages = ("torch", "transformers", "peft", "optuna", "numpy", "numba")
     return {
         "harness": harness.__version__,
         "git_commit": os.environ.get("HARNESS_COMMIT") or _git("rev-parse", "HEAD"),

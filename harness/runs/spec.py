@@ -1,6 +1,7 @@
 """The specification of one trial: every option of the engine, typed, with its default and its unit.
 
-Everything that may change a number is a field here, and nothing else is. Unknown keys and wrong types are refused.
+Every choice that may change a number is a field here, and nothing else is; what leaves no choice is code. Unknown keys
+and wrong types are refused.
 A spec is frozen, hashable by content (``key``) and round-trips through JSON.
 """
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass, field
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,20 @@ def test_users_error_in_a_worker_ends_the_run(spec: TrialSpec, context: Context,
     (tmp_path / "file").write_text("where the cache should be")
     with pytest.raises(UserError, match="cannot be written"):
         run(todo, Context(cache_dir=tmp_path / "file"), 1, tmp_path, Record().listener())
+
+
+def test_interrupted_run_does_not_wait_for_its_workers(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
+    endless = change(spec, arm="none", student={**spec.student.model_dump(), "epochs": 10_000, "stage1_epochs": 0})
+    interrupted: list[float] = []
+
+    def progress(reports: Mapping[str, tuple[str, float, float | None]]) -> None:
+        if any(stage == "stage2" for stage, _, _ in reports.values()):  # the worker is training
+            interrupted.append(time.monotonic())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run([Task("long", endless)], context, 1, tmp_path, replace(Record().listener(), progress=progress))
+    assert time.monotonic() - interrupted[0] < 5
 
 
 class _Deadly(TrialSpec):

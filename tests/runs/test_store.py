@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,27 @@ def test_finished_cell_comes_back_as_frames(url: str, run: Run) -> None:
     names = {m.filename: m.artifact_id for m in get_all_artifact_meta(trial, storage=study.store.storage)}
     by_relation = pd.read_csv(study.store.artifacts / names["relations.csv"], index_col="relation")
     assert by_relation.loc["plays for", ["tail_mr", "head_mr"]].tolist() == [1.0, 2.5]
-    assert trials.attrs["meta"] == {"command": "python -m harness.study ablation", "data": COUNTS}
+    about = {"command": "python -m harness.study ablation", "data": COUNTS}
+    assert trials.attrs["meta"] == {run.study_name: about}
+
+
+def test_each_design_keeps_its_own_command(url: str, run: Run) -> None:
+    other = replace(run, study_name=f"{run.study_name}-other")
+    with Store(url).only_writer():
+        for each, command in ((run, "first"), (other, "second")):
+            study = Store(url).open(each, command, COUNTS)
+            study.finish(study.begin(each.cells[0], {}), result(), ["a", "b"])
+    trials, _, _ = frames.load(url, "ablation", "lahman")
+    assert {name: about["command"] for name, about in trials.attrs["meta"].items()} == {
+        run.study_name: "first",
+        other.study_name: "second",
+    }
+
+
+def test_a_study_without_any_finished_trial_is_a_users_error(url: str, run: Run) -> None:
+    opened(url, run)
+    with pytest.raises(UserError, match="has no finished trial yet; run: "):
+        frames.load(url, "ablation", "lahman")
 
 
 def test_value_of_a_trial_is_its_validation_mrr_and_factors_are_parameters(url: str, run: Run) -> None:

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from harness.distill import softmax
 from harness.evaluate import metrics
+from harness.models import BACKBONES, candidates
 from harness.runs.spec import LossSpec, TrialSpec
 from harness.runs.stages import Context, Stages
 from harness.runs.trial import TrialError, TrialResult, run_trial
@@ -102,6 +105,41 @@ def test_divergence_fails_the_trial_with_the_reason(spec: TrialSpec, context: Co
     training = {**spec.student.model_dump(), "learning_rate": 1e30}
     with pytest.raises(TrialError, match=r"loss became|not finite"):
         run_trial(change(spec, arm="none", student=training), context)
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiled step, which problems of this size do not use by themselves, and no other."""
+    monkeypatch.setattr(softmax, "FUSED_FROM", 0)
+    monkeypatch.setattr(candidates, "COMPILED_FROM", 0)
+    monkeypatch.setattr(softmax, "_LogPartition", None)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_the_compiled_step_trains_the_same_student(
+    spec: TrialSpec, tmp_path: Path, backbone: str, request: pytest.FixtureRequest
+) -> None:
+    whole = change(spec, arm="L1+L2+L3", backbone=backbone)
+    tensors = run_trial(whole, Context(cache_dir=tmp_path / "tensors"))
+    request.getfixturevalue("compiled")
+    once, again = (run_trial(whole, Context(cache_dir=tmp_path / name)) for name in ("once", "again"))
+    assert once.metrics == again.metrics  # to the bit
+    losses = [[row["loss"] for row in found.curve] for found in (once, tensors)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)  # but for rounding
+    assert once.metrics["valid_mrr"] == pytest.approx(tensors.metrics["valid_mrr"], abs=0.02)
+
+
+@pytest.mark.usefixtures("compiled")
+def test_divergence_in_the_compiled_step_fails_the_trial(spec: TrialSpec, context: Context) -> None:
+    training = {**spec.student.model_dump(), "learning_rate": 1e30}
+    with pytest.raises(TrialError, match=r"loss became|not finite"):
+        run_trial(change(spec, arm="L1+L2", student=training), context)
+
+
+def test_real_data_sets_train_with_the_compiled_step() -> None:
+    query, table = torch.zeros(TrialSpec().student.batch_size, 25), torch.zeros(10_000, 25)
+    assert softmax._is_fused(query, table)
+    assert query.shape[0] * LossSpec().targets >= candidates.COMPILED_FROM
 
 
 def test_damaged_stage_is_rebuilt_inside_a_trial(spec: TrialSpec, context: Context) -> None:
