@@ -93,6 +93,8 @@ def run_study(
     """Run what is missing of a study, print the table, write the report; return the path of its PDF."""
     design = designs.load(name)
     designs.preset_of(design, preset)
+    if teacher_backbone is not None:
+        changes = [*changes, f"teacher.backbone={teacher_backbone}"]
     settings = designs.parse_changes(changes)
     chosen_arms = [arm.strip() for arm in arms.split(",")] if arms else []
     console = Console()
@@ -101,10 +103,6 @@ def run_study(
     backbones = sorted(BACKBONES, reverse=True) if backbone == "all" else [backbone or design.backbone]
     if unknown := [b for b in backbones if b not in BACKBONES]:
         raise UserError(f"unknown backbone {unknown[0]!r}: {nearest(unknown[0], [*BACKBONES, 'all'])}")
-    if teacher_backbone is not None:
-        if teacher_backbone not in BACKBONES:
-            raise UserError(f"unknown teacher backbone {teacher_backbone!r}: {nearest(teacher_backbone, BACKBONES)}")
-        settings = designs.parse_changes([f"teacher.backbone={teacher_backbone}", *changes])
     from harness.runs import frames
     from harness.runs.cache import default_root
     from harness.runs.execute import check, default_jobs, execute

@@ -23,7 +23,7 @@ class Blocks:
         self, query: Tensor, table: Tensor, scale: Tensor, kernel: Kernel, temperatures: tuple[float, ...]
     ) -> None:
         self.kind, self.scale = KINDS[kernel], np.float32(scale.item())
-        self.rates = np.array([1 / t for t in temperatures], dtype=np.float32)
+        self.inverses = np.array([1 / t for t in temperatures], dtype=np.float32)
         self.query, self.table = query.detach().contiguous(), table.detach()
         d = query.shape[1]
         if kernel == "l2":
@@ -47,10 +47,10 @@ class Blocks:
     def log_partition(self, parts: Iterable[slice]) -> Tensor:
         """log Σ exp(z/T) [B, K] over the entities of all ``parts``."""
         top = np.full(len(self.query), -np.inf, dtype=np.float32)
-        sums = np.zeros((len(self.query), len(self.rates)), dtype=np.float32)
+        sums = np.zeros((len(self.query), len(self.inverses)), dtype=np.float32)
         for part in parts:
-            add_block(self._block(part).numpy(), self.kind, self.scale, self.rates, top, sums)
-        return torch.from_numpy(np.log(sums) + top[:, None] * self.rates)
+            add_block(self._block(part).numpy(), self.kind, self.scale, self.inverses, top, sums)
+        return torch.from_numpy(np.log(sums) + top[:, None] * self.inverses)
 
     def gradients(
         self, parts: Iterable[slice], logs: Tensor, grad: Tensor, nearest: float
@@ -68,7 +68,9 @@ class Blocks:
         of_queries, of_entities = torch.zeros_like(queries), torch.zeros_like(entities)
         for part in parts:
             weight = self._block(part)
-            of_scale += pull_back(weight.numpy(), self.kind, self.scale, self.rates, logs_, grad_, np.float32(nearest))
+            of_scale += pull_back(
+                weight.numpy(), self.kind, self.scale, self.inverses, logs_, grad_, np.float32(nearest)
+            )
             if self.kind == L1:
                 columns, found = entities[:, part].contiguous(), torch.zeros(size, weight.shape[1])
                 pull_back_manhattan(*(x.numpy() for x in (weight, self.query, columns, of_queries, found)))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.models.base import Backbone
+from harness.models.base import Backbone, Kernel
 
 #: candidates of a step from which on compiled loops are used: below, compiling them would not pay
 COMPILED_FROM = 2**14
@@ -17,9 +18,8 @@ COMPILED_FROM = 2**14
 def candidate_scores(model: Backbone, query: Tensor, table: Tensor, ids: Tensor) -> Tensor:
     """Scores [B, K] of each query's own candidates: ``ids`` int [B, K] are rows of ``table`` [E, d]."""
     if query.device.type == "cpu" and query.dtype == torch.float32 and ids.numel() >= COMPILED_FROM:
-        # torch does not annotate apply, and it is our class's method: the exclusion of torch's own does not reach it
-        found: Tensor = _Candidates.apply(query, table, model.scale(), ids, model.kernel)  # type: ignore[no-untyped-call]
-        return found
+        apply: Callable[..., Tensor] = _Candidates.apply  # which torch does not annotate
+        return apply(query, table, model.scale(), ids, model.kernel)
     vectors = nn.functional.embedding(ids, table)
     if model.kernel == "dot":
         return model.scale() * torch.einsum("bd,bkd->bk", query, vectors)
@@ -33,14 +33,14 @@ class _Candidates(torch.autograd.Function):
     """With compiled loops, which neither store the gathered vectors [B, K, d] nor scatter a gradient of that size."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, table: Tensor, scale: Tensor, ids: Tensor, kernel: str) -> Tensor:
+    def forward(ctx: Any, query: Tensor, table: Tensor, scale: Tensor, ids: Tensor, kernel: Kernel) -> Tensor:
         from harness.models import compiled  # here, since loading a compiler takes a moment
 
         out = torch.empty(ids.shape, dtype=query.dtype)
         query, table, ids = (x.detach().contiguous() for x in (query, table, ids))
         if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < len(table):
             raise IndexError("a candidate is not an entity")  # compiled code does not look
-        ctx.kind = compiled.KINDS[kernel]  # type: ignore[index]
+        ctx.kind = compiled.KINDS[kernel]
         factor = np.float32(scale.item())
         compiled.candidates(query.numpy(), table.numpy(), ids.numpy(), ctx.kind, factor, out.numpy())
         ctx.save_for_backward(query, table, ids, scale, out)

@@ -37,12 +37,15 @@ _jit = numba.njit(fastmath={"reassoc", "contract", "arcp", "nsz"}, nogil=True, e
 _inline = numba.njit(fastmath={"reassoc", "contract", "arcp", "nsz"}, inline="always", error_model="numpy")
 
 
-@intrinsic
-def _bits_as_float(_context: Any, _bits: Any) -> Any:
+def _bitcast(_context: Any, _bits: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], ir.FloatType())
 
     return types.float32(types.int32), generate
+
+
+#: the float32 with the bits of an int32; Any, since numba itself hands over the context that its type asks for
+_bits_as_float: Any = intrinsic(_bitcast)
 
 
 @_inline
@@ -59,7 +62,7 @@ def _exp(x: Any) -> Any:
     p = F(1 / 120) + f * (F(1 / 720) + f * F(1 / 5040))
     p = F(1.0) + f * (F(1.0) + f * (F(0.5) + f * (F(1 / 6) + f * (F(1 / 24) + f * p))))
     exponent = np.int32((np.int32(n) + np.int32(127)) << np.int32(23))
-    return p * _bits_as_float(exponent)  # type: ignore[call-arg]  # numba hands over the first argument itself
+    return p * _bits_as_float(exponent)
 
 
 @_inline
@@ -78,14 +81,14 @@ def _to_scores(row: Any, kind: Any, scale: Any) -> None:
 
 
 @_jit
-def add_block(block: Floats, kind: int, scale: F, rates: Floats, top: Floats, sums: Floats) -> None:
-    """Add a block of entities to Σ exp((z - top)·rate), and raise ``top`` to the largest score so far.
+def add_block(block: Floats, kind: int, scale: F, inverses: Floats, top: Floats, sums: Floats) -> None:
+    """Add a block of entities to Σ exp((z - top)/T), and raise ``top`` to the largest score so far.
 
     Args:
         block: products (dot), squared distances (l2) or distances (l1) [B, b]; overwritten.
         kind: of ``KINDS``.
         scale: of the scores.
-        rates: 1/T of each temperature [K].
+        inverses: 1/T of each temperature [K].
         top: largest score so far [B]; changed.
         sums: [B, K]; changed.
     """
@@ -105,25 +108,25 @@ def add_block(block: Floats, kind: int, scale: F, rates: Floats, top: Floats, su
             largest = max(largest, lanes[lane])
         for j in range(whole, n):
             largest = max(largest, z[j])
-        for k in range(len(rates)):
+        for k in range(len(inverses)):
             if largest > top[i] and sums[i, k] > 0:
-                sums[i, k] *= np.exp((top[i] - largest) * rates[k])
+                sums[i, k] *= np.exp((top[i] - largest) * inverses[k])
             total = F(0.0)
             for j in range(n):
-                total += _exp((z[j] - largest) * rates[k])
+                total += _exp((z[j] - largest) * inverses[k])
             sums[i, k] += total
         top[i] = largest
 
 
 @_jit
-def pull_back(block: Floats, kind: int, scale: F, rates: Floats, logs: Floats, grad: Floats, floor: F) -> float:
+def pull_back(block: Floats, kind: int, scale: F, inverses: Floats, logs: Floats, grad: Floats, floor: F) -> float:
     """Turn a block into the weights by which queries and entities enter each other's gradient.
 
     Let g = ∂L/∂z = Σ_k grad_k · rate_k · exp(z·rate_k - logs_k). The block becomes scale·g for dot and l1, and
     scale·g/distance for l2.
 
     Args:
-        block, kind, scale, rates: as in ``add_block``.
+        block, kind, scale, inverses: as in ``add_block``.
         logs: log Σ exp(z/T) [B, K].
         grad: ∂L/∂logs [B, K].
         floor: distances below are taken for it in the division: theirs is lost in rounding, and so would the gradient.
@@ -137,10 +140,10 @@ def pull_back(block: Floats, kind: int, scale: F, rates: Floats, logs: Floats, g
         z = block[i]
         _to_scores(z, kind, scale)
         weight[:] = F(0.0)
-        for k in range(len(rates)):
-            rate, log, factor = rates[k], logs[i, k], grad[i, k] * rates[k]
+        for k in range(len(inverses)):
+            inverse, log, factor = inverses[k], logs[i, k], grad[i, k] * inverses[k]
             for j in range(len(z)):
-                weight[j] += factor * _exp(z[j] * rate - log)
+                weight[j] += factor * _exp(z[j] * inverse - log)
         total = F(0.0)
         for j in range(len(z)):
             total += weight[j] * z[j]

@@ -106,3 +106,21 @@ def problem(request: pytest.FixtureRequest, small_blocks: None) -> Problem:
 @pytest.fixture
 def build_problem(small_blocks: None) -> Callable[..., Problem]:
     return build
+
+
+def dense(query: Tensor, table: Tensor, scale: Tensor, kernel: str, temperatures: tuple[float, ...]) -> Tensor:
+    """The textbook: all scores, then torch.logsumexp."""
+    difference = query[:, None, :] - table[None, :, :]
+    z = {
+        "dot": scale * (query[:, None, :] * table).sum(2),
+        "l2": -scale * difference.square().sum(2).sqrt(),
+        "l1": -scale * difference.abs().sum(2),
+    }[kernel]
+    return torch.stack([torch.logsumexp(z / t, dim=1) for t in temperatures], dim=1)
+
+
+def inputs(n_queries: int, n_entities: int, dim: int, dtype: torch.dtype = torch.double) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(n_entities)
+    query = torch.randn(n_queries, dim, dtype=dtype, generator=generator).requires_grad_()
+    table = torch.randn(n_entities, dim, dtype=dtype, generator=generator).requires_grad_()
+    return query, table, torch.tensor(1.7, dtype=dtype).requires_grad_()

@@ -8,11 +8,11 @@ import numba
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from harness.distill import softmax
 from harness.distill.softmax import CPU_BLOCK, log_partition
 from harness.models.compiled import LANES, _exp
+from tests.distill.conftest import dense, inputs
 
 KERNELS = ["dot", "l2", "l1"]
 
@@ -24,31 +24,13 @@ def compiled_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(softmax, "_LogPartition", None)
 
 
-def dense(query: Tensor, table: Tensor, scale: Tensor, kernel: str, temperatures: tuple[float, ...]) -> Tensor:
-    """The textbook: all scores, then torch.logsumexp."""
-    difference = query[:, None, :] - table[None, :, :]
-    z = {
-        "dot": scale * (query[:, None, :] * table).sum(2),
-        "l2": -scale * difference.square().sum(2).sqrt(),
-        "l1": -scale * difference.abs().sum(2),
-    }[kernel]
-    return torch.stack([torch.logsumexp(z / t, dim=1) for t in temperatures], dim=1)
-
-
-def inputs(n_queries: int, n_entities: int, dim: int) -> tuple[Tensor, ...]:
-    generator = torch.Generator().manual_seed(n_entities)
-    query = torch.randn(n_queries, dim, generator=generator).requires_grad_()
-    table = torch.randn(n_entities, dim, generator=generator).requires_grad_()
-    return query, table, torch.tensor(1.7).requires_grad_()
-
-
 @pytest.mark.parametrize("temperatures", [(1.0,), (7.0,), (1.0, 7.0), (0.5, 1.0, 20.0)])
 @pytest.mark.parametrize("n_entities", [1, LANES - 1, LANES + 3, CPU_BLOCK - 1, CPU_BLOCK, 2 * CPU_BLOCK + 5])
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_value_and_gradient_are_those_of_the_dense_matrix(
     kernel: Any, n_entities: int, temperatures: tuple[float, ...]
 ) -> None:
-    given = inputs(5, n_entities, 6)
+    given = inputs(5, n_entities, 6, torch.float32)
     exact = [part.detach().double().requires_grad_() for part in given]
     found, expected = log_partition(*given, kernel, temperatures), dense(*exact, kernel, temperatures)
     torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-5)
@@ -66,7 +48,7 @@ def test_value_and_gradient_are_those_of_the_dense_matrix(
 def test_extreme_scores_neither_overflow_nor_vanish(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """One block's scores lie thousands below the other's: exp alone would be 0 or infinite."""
     monkeypatch.setattr(softmax, "CPU_BLOCK", 4)
-    query, table, scale = (part.detach() for part in inputs(3, 8, 4))
+    query, table, scale = (part.detach() for part in inputs(3, 8, 4, torch.float32))
     for far in (slice(4, 8), slice(0, 4)):  # the largest comes first, then last
         spread = table.clone()
         spread[far] *= 1e4
@@ -81,7 +63,7 @@ def test_extreme_scores_neither_overflow_nor_vanish(kernel: Any, monkeypatch: py
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_a_diverged_model_is_not_hidden(kernel: Any, bad: float) -> None:
     """A compiler that takes NaN for impossible would make a number of it."""
-    query, table, scale = (part.detach() for part in inputs(3, 40, 4))
+    query, table, scale = (part.detach() for part in inputs(3, 40, 4, torch.float32))
     query[1, 2] = bad
     found = log_partition(query, table, scale, kernel, (1.0, 7.0))
     assert not found[1].isfinite().any()
@@ -92,7 +74,7 @@ def test_a_diverged_model_is_not_hidden(kernel: Any, bad: float) -> None:
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_a_query_that_hits_an_entity_has_a_finite_gradient(kernel: Any) -> None:
-    _, table, scale = inputs(1, 6, 4)
+    _, table, scale = inputs(1, 6, 4, torch.float32)
     query = table[:2].detach().clone().requires_grad_()
     for gradient in torch.autograd.grad(log_partition(query, table, scale, kernel).sum(), (query, table)):
         assert gradient.isfinite().all()
@@ -100,7 +82,7 @@ def test_a_query_that_hits_an_entity_has_a_finite_gradient(kernel: Any) -> None:
 
 
 def test_inputs_stay_as_they_are_and_need_not_be_contiguous() -> None:
-    query, table, scale = (part.detach() for part in inputs(5, 40, 6))
+    query, table, scale = (part.detach() for part in inputs(5, 40, 6, torch.float32))
     before = query.clone(), table.clone()
     expected = log_partition(query, table, scale, "l2")
     for strided in (query.T.contiguous().T, table.T.contiguous().T):

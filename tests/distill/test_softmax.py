@@ -6,29 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from harness.distill.softmax import CPU_BLOCK, log_partition
+from tests.distill.conftest import dense, inputs
 
 KERNELS = ["dot", "l2", "l1"]
-
-
-def dense(query: Tensor, table: Tensor, scale: Tensor, kernel: str, temperatures: tuple[float, ...]) -> Tensor:
-    """The textbook: all scores, then torch.logsumexp."""
-    difference = query[:, None, :] - table[None, :, :]
-    z = {
-        "dot": scale * (query[:, None, :] * table).sum(2),
-        "l2": -scale * difference.square().sum(2).sqrt(),
-        "l1": -scale * difference.abs().sum(2),
-    }[kernel]
-    return torch.stack([torch.logsumexp(z / t, dim=1) for t in temperatures], dim=1)
-
-
-def inputs(n_queries: int, n_entities: int, dim: int, dtype: torch.dtype = torch.double) -> tuple[Tensor, ...]:
-    generator = torch.Generator().manual_seed(n_entities)
-    query = torch.randn(n_queries, dim, dtype=dtype, generator=generator).requires_grad_()
-    table = torch.randn(n_entities, dim, dtype=dtype, generator=generator).requires_grad_()
-    return query, table, torch.tensor(1.7, dtype=dtype).requires_grad_()
 
 
 @pytest.mark.parametrize("temperatures", [(1.0,), (7.0,), (1.0, 7.0), (1.0, 1.0), (0.5, 1.0, 20.0)])
