@@ -122,7 +122,7 @@ def add_block(block: Floats, kind: int, scale: F, inverses: Floats, top: Floats,
 def pull_back(block: Floats, kind: int, scale: F, inverses: Floats, logs: Floats, grad: Floats, floor: F) -> float:
     """Turn a block into the weights by which queries and entities enter each other's gradient.
 
-    Let g = ∂L/∂z = Σ_k grad_k · rate_k · exp(z·rate_k - logs_k). The block becomes scale·g for dot and l1, and
+    Let g = ∂L/∂z = Σ_k grad_k · exp(z/T_k - logs_k)/T_k. The block becomes scale·g for dot and l1, and
     scale·g/distance for l2.
 
     Args:
