@@ -19,7 +19,7 @@ def test_step(tmp_path: Path) -> None:
     before = softmax.FUSED_FROM, candidates.COMPILED_FROM
     done = CliRunner().invoke(bench.app, ["step", "--dataset", str(folder), "--steps", "1", "--json", str(file)])
     assert done.exit_code == 0, done.output
-    assert (softmax.FUSED_FROM, candidates.COMPILED_FROM) == before
+    assert before == (softmax.FUSED_FROM, candidates.COMPILED_FROM)
     arms = json.loads(file.read_text("utf-8"))["arms"]
     assert list(arms) == ["none", "L1", "L1+L2+L3"]
     for figures in arms.values():
