@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
 from harness.distill.alignment import ScoreTargets, huber_alignment
 from harness.distill.response import SoftTargets, cross_entropy, lumped_divergence
+from harness.distill.sampled import Weighted, sampled_losses
 from harness.distill.semantic import SemanticAdapter, semantic_cross_entropy
 from harness.distill.softmax import log_partition
 from harness.models.base import Backbone
 from harness.models.batch import QueryTensors
 from harness.models.candidates import candidate_scores
 
-#: (model, batch, positions of the batch's queries in the training set) -> the terms of the loss, weighted, by name
-Objective = Callable[[Backbone, QueryTensors, Tensor], dict[str, Tensor]]
+#: (model, batch, positions of the batch's queries in the training set, entities that all of them are scored against or
+#: None for all) -> the terms of the loss, weighted, by name
+Objective = Callable[[Backbone, QueryTensors, Tensor, Tensor | None], dict[str, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +42,34 @@ class Distillation:
     #: share of a batch, a random sample since batches are, that L3 is taken over: it costs as much as L1 otherwise
     semantic_share: float = 1.0
 
-    def __call__(self, model: Backbone, batch: QueryTensors, index: Tensor) -> dict[str, Tensor]:
-        table, scale = model.entity_table(), model.scale()
+    def __call__(
+        self, model: Backbone, batch: QueryTensors, index: Tensor, shared: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        table = model.entity_table()
         subject = table[batch.subject]
         query = model.encode_vectors(subject, model.relation_table()[batch.relation], batch.time)
+        terms = self._exact(model, query, batch, index) if shared is None else {}
+        if shared is not None:
+            targets = self._weighted
+            found = sampled_losses(query, table, model.scale(), model.kernel, batch.answer, index, shared, targets)
+            names = ("loss_ce", targets), ("loss_l1", targets.soft), ("loss_l2", targets.aligned)
+            terms = dict(zip((name for name, part in names if part is not None), found, strict=True))
+        if self.adapter is not None:
+            part = batch[: math.ceil(self.semantic_share * len(batch))]
+            terms["loss_l3"] = self.beta * semantic_cross_entropy(model, self.adapter, part, table, shared)
+        if self.regularization:
+            terms["penalty"] = self.regularization * model.penalty(query, subject, table[batch.answer])
+        return terms
+
+    @cached_property
+    def _weighted(self) -> Weighted:
+        return Weighted(self.hard_weight, self.soft, self.soft_weight, self.aligned, self.alpha, self.delta)
+
+    def _exact(self, model: Backbone, query: Tensor, batch: QueryTensors, index: Tensor) -> dict[str, Tensor]:
+        """The terms over all entities."""
+        table = model.entity_table()
         temperatures = (1.0,) if self.soft is None else (1.0, self.soft.temperature)
-        partition = log_partition(query, table, scale, model.kernel, temperatures)
+        partition = log_partition(query, table, model.scale(), model.kernel, temperatures)
         gold = candidate_scores(model, query, table, batch.answer[:, None])[:, 0]
         terms = {"loss_ce": self.hard_weight * cross_entropy(gold, partition[:, 0])}
         if self.soft is not None:
@@ -55,9 +80,4 @@ class Distillation:
         if self.aligned is not None:
             z = candidate_scores(model, query, table, self.aligned.ids[index])
             terms["loss_l2"] = self.alpha * huber_alignment(z, self.aligned.scores[index], self.delta)
-        if self.adapter is not None:
-            part = batch[: math.ceil(self.semantic_share * len(batch))]
-            terms["loss_l3"] = self.beta * semantic_cross_entropy(model, self.adapter, part, table)
-        if self.regularization:
-            terms["penalty"] = self.regularization * model.penalty(query, subject, table[batch.answer])
         return terms

@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from harness.distill.response import cross_entropy
+from harness.distill.sampled import Weighted, sampled_losses
 from harness.distill.softmax import log_partition
 from harness.models.base import Backbone
 from harness.models.batch import QueryTensors
@@ -37,10 +38,17 @@ class SemanticAdapter(nn.Module):
         return self.entity_map(self.entities[subject]), self.relation_map(self.relations[relation])
 
 
-def semantic_cross_entropy(student: Backbone, adapter: SemanticAdapter, batch: QueryTensors, table: Tensor) -> Tensor:
-    """-log softmax(z')[answer], batch mean, where z' scores the LLM-encoded query against the student's ``table``."""
+def semantic_cross_entropy(
+    student: Backbone, adapter: SemanticAdapter, batch: QueryTensors, table: Tensor, shared: Tensor | None = None
+) -> Tensor:
+    """-log softmax(z')[answer], batch mean, where z' scores the LLM-encoded query against the student's ``table``.
+
+    ``shared`` int64 [M] are the entities that stand for all in the sum of the softmax (see ``sampled``); None: all do.
+    """
     subject, relation = adapter(batch.subject, batch.relation)
     query = student.encode_vectors(subject, relation, batch.time)
+    if shared is not None:
+        return sampled_losses(query, table, student.scale(), student.kernel, batch.answer, None, shared, Weighted())[0]
     partition = log_partition(query, table, student.scale(), student.kernel)
     gold = candidate_scores(student, query, table, batch.answer[:, None])[:, 0]
     return cross_entropy(gold, partition[:, 0])

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.distill.objective import Objective
+from harness.distill.sampled import shared_candidates
 from harness.models.base import Backbone
 from harness.models.batch import QueryTensors
 
@@ -30,6 +31,8 @@ class Schedule:
 
     ``first_epoch`` and ``total_epochs`` place the stage in the whole run: the learning rate falls linearly from
     ``learning_rate`` to a tenth over ``total_epochs`` (None: until this stage ends), whatever stages the run has.
+    A step scores ``candidates`` random entities besides the queries' own (0: all entities), but all entities in the
+    run's last ``exact_epochs``.
     ``patience`` None: no early end, so that compared arms get equal numbers of updates.
     """
 
@@ -40,6 +43,8 @@ class Schedule:
     seed: int
     first_epoch: int = 0
     total_epochs: int | None = None
+    candidates: int = 0
+    exact_epochs: int = 0
     validate_every: int = 1
     patience: int | None = None
 
@@ -127,12 +132,17 @@ def train(
     reported, latest = started, None
     for epoch in range(schedule.first_epoch, schedule.first_epoch + schedule.epochs):
         sums: dict[str, Tensor] = {}
+        drawn = None
+        if 0 < schedule.candidates < len(model.entity_table()) and epoch < total - schedule.exact_epochs:
+            seed = derive_seed("candidates", schedule.seed, epoch)
+            drawn = shared_candidates(len(model.entity_table()), schedule.candidates, seed)
         for step, index in enumerate(batches(len(data), schedule.batch_size, schedule.seed, epoch)):
             done = (epoch + step / steps) / total
             for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate * group["rate"] * (1 - 0.9 * done)
             index = index.to(data.subject.device)
-            terms = objective(model, data[index], index)
+            shared = None if drawn is None else next(drawn).to(index.device)
+            terms = objective(model, data[index], index, shared)
             loss = torch.stack(list(terms.values())).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -87,3 +87,13 @@ def scores(query: Tensor, table: Tensor, kernel: Kernel, scale: Tensor) -> Tenso
     # ‖q-e‖² = ‖q‖² + ‖e‖² - 2⟨q,e⟩ turns the distance into a matrix product
     squared = torch.addmm(table.square().sum(1)[None, :], query, table.T, alpha=-2.0)
     return -scale * squared.add_(query.square().sum(1)[:, None]).clamp_min_(1e-12).sqrt_()
+
+
+def gathered_scores(query: Tensor, vectors: Tensor, kernel: Kernel, scale: Tensor) -> Tensor:
+    """Scores [B, K] of each query's own entity vectors [B, K, d] for queries [B, d]."""
+    if kernel == "dot":
+        return scale * torch.einsum("bd,bkd->bk", query, vectors)
+    difference = query[:, None, :] - vectors
+    if kernel == "l1":
+        return -scale * difference.abs().sum(-1)
+    return -scale * difference.square().sum(-1).clamp_min(1e-12).sqrt()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.models.base import Backbone, Kernel
+from harness.models.base import Backbone, Kernel, gathered_scores
 
 #: candidates of a step from which on compiled loops are used: below, compiling them would not pay
 COMPILED_FROM = 2**14
@@ -20,13 +20,7 @@ def candidate_scores(model: Backbone, query: Tensor, table: Tensor, ids: Tensor)
     if query.device.type == "cpu" and query.dtype == torch.float32 and ids.numel() >= COMPILED_FROM:
         apply: Callable[..., Tensor] = _Candidates.apply  # which torch does not annotate
         return apply(query, table, model.scale(), ids, model.kernel)
-    vectors = nn.functional.embedding(ids, table)
-    if model.kernel == "dot":
-        return model.scale() * torch.einsum("bd,bkd->bk", query, vectors)
-    difference = query[:, None, :] - vectors
-    if model.kernel == "l1":
-        return -model.scale() * difference.abs().sum(-1)
-    return -model.scale() * difference.square().sum(-1).clamp_min(1e-12).sqrt()
+    return gathered_scores(query, nn.functional.embedding(ids, table), model.kernel, model.scale())
 
 
 class _Candidates(torch.autograd.Function):

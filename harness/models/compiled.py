@@ -33,8 +33,9 @@ SMALLEST = F(1e-12)
 LANES = 16
 LOG2_E, LN_2 = F(1.4426950408889634), F(0.6931471805599453)
 # reordering sums is allowed; pretending that NaN and infinity do not exist is not
-_jit = numba.njit(fastmath={"reassoc", "contract", "arcp", "nsz"}, nogil=True, error_model="numpy")
-_inline = numba.njit(fastmath={"reassoc", "contract", "arcp", "nsz"}, inline="always", error_model="numpy")
+FAST = {"reassoc", "contract", "arcp", "nsz"}
+_jit = numba.njit(fastmath=FAST, nogil=True, error_model="numpy")
+_inline = numba.njit(fastmath=FAST, inline="always", error_model="numpy")
 
 
 def _bitcast(_context: Any, _bits: Any) -> Any:
@@ -49,7 +50,7 @@ _bits_as_float: Any = intrinsic(_bitcast)
 
 
 @_inline
-def _exp(x: Any) -> Any:
+def exp(x: Any) -> Any:
     """e^x for x <= 88, with a relative error of 1e-7·|x|, which e^x makes small in a sum; 1e-38 for very small x.
 
     2^n · e^f with n integer and |f| <= ln(2)/2, of which the first factor is n written into the exponent's bits, and
@@ -113,7 +114,7 @@ def add_block(block: Floats, kind: int, scale: F, inverses: Floats, top: Floats,
                 sums[i, k] *= np.exp((top[i] - largest) * inverses[k])
             total = F(0.0)
             for j in range(n):
-                total += _exp((z[j] - largest) * inverses[k])
+                total += exp((z[j] - largest) * inverses[k])
             sums[i, k] += total
         top[i] = largest
 
@@ -143,7 +144,7 @@ def pull_back(block: Floats, kind: int, scale: F, inverses: Floats, logs: Floats
         for k in range(len(inverses)):
             inverse, log, factor = inverses[k], logs[i, k], grad[i, k] * inverses[k]
             for j in range(len(z)):
-                weight[j] += factor * _exp(z[j] * inverse - log)
+                weight[j] += factor * exp(z[j] * inverse - log)
         total = F(0.0)
         for j in range(len(z)):
             total += weight[j] * z[j]

@@ -28,7 +28,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
 _TRAINING = (
     *("data.dates", "data.graph", "data.known", "data.timeline", "models.base", "models.batch"),
     *("models.candidates", "models.compiled", "evaluate"),
-    *("distill.fused", "distill.objective", "distill.response", "distill.softmax", "distill.trainer"),
+    *("distill.compiled_step", "distill.fused", "distill.objective", "distill.response", "distill.sampled"),
+    *("distill.softmax", "distill.trainer"),
     *("runs.inputs", "runs.stages"),
 )
 _LANGUAGE = ("teachers.language_model", "teachers.lora", "teachers.texts", "data.dates")

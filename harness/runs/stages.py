@@ -106,6 +106,8 @@ class Stages:
             seed=derive_seed("order", self.graph.digest, seed),
             first_epoch=first,
             total_epochs=training.epochs,
+            candidates=training.candidates,
+            exact_epochs=training.exact_epochs,
             validate_every=training.validate_every,
             patience=training.patience if isinstance(training, TeacherSpec) else None,
         )

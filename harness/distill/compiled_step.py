@@ -1,0 +1,276 @@
+"""The losses of one training step and all their gradients in a single pass over the batch, for a CPU.
+
+Row by row: a query's stored candidates are gathered and scored, the step's shared candidates are scored, both are
+exponentiated, and the gradient goes to the query and the candidates while all of them still lie in the first-level
+cache. Nothing of size [B, K, d] or [B, M] exists. What is computed is said in ``sampled``; kinds of scores are those of
+``models.compiled``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.models.compiled import DOT, FAST, L2, SMALLEST, F, exp
+
+#: what a pass sums up: the cross-entropies, the divergences, the Huber losses, ∂L/∂scale
+CE, KL, HUBER, SCALE = range(4)
+
+
+class Stored(NamedTuple):
+    """The targets of all training queries as the pass reads them; lists of length 0 where there are none.
+
+    ``ids`` int32 [Q, K], ``log_p`` [Q, K] and ``log_rest`` [Q] are those of ``SoftTargets``, ``aligned_ids`` int32
+    [Q, K'] and ``aligned`` [Q, K'] those of ``ScoreTargets``.
+    """
+
+    ids: NDArray[np.int32]
+    log_p: NDArray[np.float32]
+    log_rest: NDArray[np.float32]
+    temperature: np.float32
+    aligned_ids: NDArray[np.int32]
+    aligned: NDArray[np.float32]
+    delta: np.float32
+
+
+@lru_cache(maxsize=32)
+def pass_of(kind: int, dim: int) -> Callable[..., None]:
+    """The pass for a kind of score and a dimension, both constants of the compiled code: its loops are unrolled."""
+    inline = numba.njit(fastmath=FAST, inline="always", error_model="numpy")
+
+    @inline
+    def score(q: Any, e: Any, scale: Any) -> Any:
+        total = F(0.0)
+        if kind == DOT:
+            for d in range(dim):
+                total += q[d] * e[d]
+            return scale * total
+        if kind == L2:
+            for d in range(dim):
+                total += (q[d] - e[d]) * (q[d] - e[d])
+            return -scale * np.sqrt(SMALLEST if total < SMALLEST else total)
+        for d in range(dim):
+            total += abs(q[d] - e[d])
+        return -scale * total
+
+    @inline
+    def factor(g: Any, z: Any, scale: Any) -> Any:
+        """What a candidate's vector enters the query's gradient with; 0 where two points coincide."""
+        if kind == L2:
+            coincide = z * z <= scale * scale * SMALLEST
+            return F(0.0) if coincide else -(scale * scale * g / z)
+        return scale * g
+
+    @inline
+    def pull(w: Any, q: Any, e: Any, grad_q: Any, grad_e: Any) -> None:
+        if kind == DOT:
+            for d in range(dim):
+                grad_q[d] += w * e[d]
+                grad_e[d] += w * q[d]
+        elif kind == L2:
+            for d in range(dim):
+                step = w * (e[d] - q[d])
+                grad_q[d] += step
+                grad_e[d] -= step
+        else:
+            for d in range(dim):
+                difference = e[d] - q[d]
+                step = w if difference > F(0.0) else (-w if difference < F(0.0) else F(0.0))
+                grad_q[d] += step
+                grad_e[d] -= step
+
+    @inline
+    def score_columns(q: Any, columns: Any, scale: Any, out: Any) -> None:
+        n = len(out)
+        out[:] = F(0.0)
+        for d in range(dim):
+            value, column = q[d], columns[d]
+            if kind == DOT:
+                for j in range(n):
+                    out[j] += value * column[j]
+            elif kind == L2:
+                for j in range(n):
+                    out[j] += (value - column[j]) * (value - column[j])
+            else:
+                for j in range(n):
+                    out[j] += abs(value - column[j])
+        if kind == DOT:
+            for j in range(n):
+                out[j] = scale * out[j]
+        elif kind == L2:
+            for j in range(n):
+                out[j] = -scale * np.sqrt(SMALLEST if out[j] < SMALLEST else out[j])
+        else:
+            for j in range(n):
+                out[j] = -scale * out[j]
+
+    @inline
+    def standardize(row: Any) -> Any:
+        """As in ``alignment``, in place; returns mean and standard deviation."""
+        mean, square, n = F(0.0), F(0.0), F(len(row))
+        for k in range(len(row)):
+            mean += row[k]
+        mean /= n
+        for k in range(len(row)):
+            row[k] -= mean
+            square += row[k] * row[k]
+        deviation = np.sqrt(square / n + F(1e-8))
+        for k in range(len(row)):
+            row[k] /= deviation
+        return mean, deviation
+
+    @numba.njit(fastmath=FAST, nogil=True, error_model="numpy")
+    def run(
+        query: Any,
+        table: Any,
+        scale: Any,
+        answer: Any,
+        index: Any,
+        shared: Any,
+        columns: Any,
+        position: Any,
+        ids: Any,
+        log_p: Any,
+        log_rest: Any,
+        temperature: Any,
+        aligned_ids: Any,
+        aligned: Any,
+        delta: Any,
+        hard: Any,
+        soft: Any,
+        alpha: Any,
+        grad_query: Any,
+        grad_table: Any,
+        grad_shared: Any,
+        sums: Any,
+    ) -> None:
+        n_entities, n_stored, n_shared, n_aligned = len(table), ids.shape[1], len(shared), aligned_ids.shape[1]
+        inverse = F(1.0) / temperature
+        own_ids = np.empty(n_stored + 1, np.int64)
+        work, work_s = np.empty((3, n_stored + 1), np.float32), np.empty((3, n_shared), np.float32)
+        z, once, warm = work[0], work[1], work[2]
+        zs, once_s, warm_s = work_s[0], work_s[1], work_s[2]
+        work_a = np.empty((2, n_aligned), np.float32)
+        za, ta = work_a[0], work_a[1]
+        for i in range(len(query)):
+            q, grad_q, row = query[i], grad_query[i], index[i]
+            # ---- scores
+            gold = answer[i]
+            at = n_stored
+            for k in range(n_stored):
+                own_ids[k] = ids[row, k]
+                z[k] = score(q, table[own_ids[k]], scale)
+                if own_ids[k] == gold:
+                    at = k
+            own = n_stored
+            if at == n_stored:
+                own_ids[at] = gold
+                z[at] = score(q, table[gold], scale)
+                own += 1
+            score_columns(q, columns, scale, zs)
+            # ---- exponentials at T = 1
+            top = z[at]
+            for k in range(own):
+                top = max(top, z[k])
+            for j in range(n_shared):
+                top = max(top, zs[j])
+            total, others = F(0.0), F(0.0)
+            for k in range(own):
+                once[k] = exp(z[k] - top)
+                total += once[k]
+            for j in range(n_shared):
+                once_s[j] = exp(zs[j] - top)
+            left = n_shared
+            for k in range(own):
+                if position[own_ids[k]] >= 0:
+                    once_s[position[own_ids[k]]] = F(0.0)
+                    left -= 1
+            for j in range(n_shared):
+                others += once_s[j]
+            weight = F(n_entities - own) / F(left) if left > 0 else F(0.0)
+            total += weight * others
+            sums[CE] += np.log(total) + top - z[at]
+            # ---- gradients by score, from here on in once and once_s
+            per = hard / total
+            for k in range(own):
+                once[k] *= per
+            once[at] -= hard
+            per *= weight
+            for j in range(n_shared):
+                once_s[j] *= per
+            # ---- the divergence at T
+            if n_stored > 0:
+                inside, rest, entropy = F(0.0), F(0.0), F(0.0)
+                for k in range(own):
+                    warm[k] = exp((z[k] - top) * inverse)
+                for k in range(n_stored):
+                    inside += warm[k]
+                for j in range(n_shared):
+                    warm_s[j] = exp((zs[j] - top) * inverse)
+                for k in range(own):
+                    if position[own_ids[k]] >= 0:
+                        warm_s[position[own_ids[k]]] = F(0.0)
+                for j in range(n_shared):
+                    rest += warm_s[j]
+                rest *= weight
+                if at == n_stored:
+                    rest += warm[at]
+                whole = inside + rest
+                log_whole = np.log(whole)
+                outside = np.exp(log_rest[row])
+                for k in range(n_stored):
+                    p = exp(log_p[row, k])
+                    entropy += p * (log_p[row, k] - (z[k] - top) * inverse + log_whole)
+                    once[k] += soft * temperature * (warm[k] / whole - p)
+                if rest > F(0.0):
+                    if outside > F(0.0):
+                        entropy += outside * (log_rest[row] - np.log(rest) + log_whole)
+                    per = soft * temperature * (F(1.0) / whole - outside / rest)
+                    if at == n_stored:
+                        once[at] += per * warm[at]
+                    per *= weight
+                    for j in range(n_shared):
+                        once_s[j] += per * warm_s[j]
+                sums[KL] += temperature * temperature * entropy
+            # ---- to the query and the candidates
+            of_scale = F(0.0)
+            for k in range(own):
+                of_scale += once[k] * z[k]
+                pull(factor(once[k], z[k], scale), q, table[own_ids[k]], grad_q, grad_table[own_ids[k]])
+            for j in range(n_shared):
+                of_scale += once_s[j] * zs[j]
+                once_s[j] = factor(once_s[j], zs[j], scale)
+            for j in range(n_shared):
+                pull(once_s[j], q, shared[j], grad_q, grad_shared[j])
+            # ---- the Huber loss between standardised scores
+            if n_aligned > 0:
+                for k in range(n_aligned):
+                    za[k] = score(q, table[aligned_ids[row, k]], scale)
+                    ta[k] = aligned[row, k]
+                standardize(ta)
+                mean, deviation = standardize(za)
+                huber, of_mean, of_deviation = F(0.0), F(0.0), F(0.0)
+                for k in range(n_aligned):
+                    away = za[k] - ta[k]
+                    ta[k] = min(max(away, -delta), delta)  # the derivative
+                    huber += ta[k] * (away - F(0.5) * ta[k])
+                    of_mean += ta[k]
+                    of_deviation += ta[k] * za[k]
+                per = F(1.0) / F(n_aligned)
+                sums[HUBER] += huber * per
+                of_mean, of_deviation = of_mean * per, of_deviation * per
+                per *= alpha / deviation
+                for k in range(n_aligned):
+                    g = per * (ta[k] - of_mean - za[k] * of_deviation)
+                    z_k, candidate = mean + deviation * za[k], aligned_ids[row, k]
+                    of_scale += g * z_k
+                    pull(factor(g, z_k, scale), q, table[candidate], grad_q, grad_table[candidate])
+            sums[SCALE] += of_scale / scale
+
+    compiled: Callable[..., None] = run
+    return compiled

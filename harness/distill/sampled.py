@@ -1,0 +1,229 @@
+"""The losses of a step over sampled candidates: each query's own, and some that all queries of the step share.
+
+A query's own candidates are its true answer and the entities that its teacher's targets list; they stand for
+themselves. The shared ones are drawn uniformly without replacement, and those of them that are not a query's own stand
+for all entities that are not:
+
+    Σ_e exp(z_e/T)  ≈  Σ_own exp(z_e/T) + (E - |own|)/|shared - own| · Σ_{shared - own} exp(z_e/T)
+
+The right side is unbiased for the left, with a variance that only the entities outside the list cause (stratified
+sampling with one stratum taken whole); its logarithm is low by half of the relative variance. With all entities
+shared, everything is exact.
+
+There are two ways: tensor operations, which run everywhere and in every precision, and one compiled pass over the batch
+that yields losses and gradients at once (``compiled_step``), for single precision on a CPU and work worth compiling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.distill.alignment import ScoreTargets, huber_alignment
+from harness.distill.response import SoftTargets
+from harness.models.base import Kernel, gathered_scores, scores
+
+if TYPE_CHECKING:
+    from harness.distill.compiled_step import Stored
+
+#: scores of a step from which on the compiled pass is used: below, compiling it, some seconds, would not pay
+COMPILED_FROM = 2**16
+#: the score of what does not count: finite, since the derivative of a sum of nothing would be NaN
+NEVER = -1e30
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """What a step is to learn from: w_hard·CE + w_soft·T²·KL + α·Huber; parts that are None are left out.
+
+    ``soft`` and ``aligned`` are of all training queries; ``delta`` is the Huber loss's threshold.
+    """
+
+    hard: float = 1.0
+    soft: SoftTargets | None = None
+    soft_weight: float = 1.0
+    aligned: ScoreTargets | None = None
+    alpha: float = 0.0
+    delta: float = 1.0
+
+    @cached_property
+    def stored(self) -> Stored:
+        """The targets as the compiled pass reads them."""
+        from harness.distill.compiled_step import Stored  # here, since loading a compiler takes a moment
+
+        none = np.empty((1, 0), np.int32), np.empty((1, 0), np.float32)
+        soft, aligned = self.soft, self.aligned
+        return Stored(
+            *(none if soft is None else (soft.ids.numpy(), soft.log_p.numpy())),
+            np.zeros(1, np.float32) if soft is None else soft.log_rest.numpy(),
+            np.float32(1.0 if soft is None else soft.temperature),
+            *(none if aligned is None else (aligned.ids.numpy(), aligned.scores.numpy())),
+            np.float32(self.delta),
+        )
+
+
+def shared_candidates(n_entities: int, size: int, seed: int) -> Iterator[Tensor]:
+    """Draws of ``size`` distinct entities, int64 [min(size, E)], without end; a function of ``seed`` alone.
+
+    Successive draws are windows of one random permutation after another, so that all entities come equally often.
+    """
+    size = min(size, n_entities)
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield from torch.randperm(n_entities, generator=generator)[: n_entities - n_entities % size].split(size)
+
+
+def sampled_losses(
+    query: Tensor,
+    table: Tensor,
+    scale: Tensor,
+    kernel: Kernel,
+    answer: Tensor,
+    index: Tensor | None,
+    shared: Tensor,
+    weighted: Weighted,
+) -> list[Tensor]:
+    """The weighted terms of a batch, each a scalar mean: of CE, and where they are asked for KL and Huber.
+
+    Args:
+        query: query vectors [B, d].
+        table: entity vectors [E, d].
+        scale: positive scalar factor of the scores.
+        kernel: how scores are made of both, see ``Backbone``.
+        answer: the true entities int64 [B].
+        index: positions of the batch's queries in the stored targets, int64 [B]; None where there are no targets.
+        shared: distinct entities that all queries are scored against, int64 [M], M >= 1.
+        weighted: targets and weights.
+
+    The compiled way yields the gradient of their sum, so they have to enter the loss with the same factor.
+    """
+    sizes = [len(shared), *(t.ids.shape[1] for t in (weighted.soft, weighted.aligned) if t is not None)]
+    fused = query.device.type == "cpu" and query.dtype == torch.float32 and len(query) * sum(sizes) >= COMPILED_FROM
+    if not fused:
+        return _composed(query, table, scale, kernel, answer, index, shared, weighted)
+    apply: Any = _Compiled.apply  # which torch does not annotate
+    terms: list[Tensor] = list(apply(query, table, scale, kernel, answer, index, shared, weighted))
+    return [terms[k] for k, part in enumerate((weighted, weighted.soft, weighted.aligned)) if part is not None]
+
+
+def _composed(
+    query: Tensor,
+    table: Tensor,
+    scale: Tensor,
+    kernel: Kernel,
+    answer: Tensor,
+    index: Tensor | None,
+    shared: Tensor,
+    weighted: Weighted,
+) -> list[Tensor]:
+    """With tensor operations."""
+    soft, aligned = weighted.soft, weighted.aligned
+    own = answer[:, None] if soft is None else torch.cat([answer[:, None], soft.ids[index].long()], 1)
+    position = torch.full((len(table),), -1, device=shared.device)
+    position[shared] = torch.arange(len(shared), device=shared.device)
+    at = position[own]
+    apart = torch.ones(len(query), len(shared) + 1, dtype=torch.bool, device=shared.device)
+    apart = apart.scatter(1, at.where(at >= 0, len(shared)), False)[:, :-1]  # shared and not own [B, M]
+    z_own = gathered_scores(query, table[own], kernel, scale)
+    z_shared = scores(query, table[shared], kernel, scale).masked_fill(~apart, NEVER)
+    doubled = (own[:, 1:] == answer[:, None]).any(1)  # the answer is in the teacher's list, too
+    others = len(table) - own.shape[1] + doubled
+    log_weight = (others / apart.sum(1).clamp(min=1)).log()[:, None]
+    gold, listed = z_own[:, :1], z_own[:, 1:]
+    once = gold.masked_fill(doubled[:, None], NEVER)
+    rest = torch.cat([once, z_shared + log_weight], 1)
+    terms = [weighted.hard * (torch.cat([listed, rest], 1).logsumexp(1) - gold[:, 0]).mean()]
+    if soft is not None:
+        t, log_p, log_rest = soft.temperature, soft.log_p[index], soft.log_rest[index]
+        outside = torch.cat([once / t, z_shared / t + log_weight], 1).logsumexp(1)
+        whole = torch.logaddexp((listed / t).logsumexp(1), outside)
+        kl = (log_p.exp() * (log_p - listed / t + whole[:, None])).sum(1)
+        mass = log_rest.exp() * (log_rest.clamp(min=-80) - outside + whole)
+        kl = kl + torch.where((log_rest > -torch.inf) & (outside > -1e20), mass, 0.0)
+        terms.append(weighted.soft_weight * t**2 * kl.mean())
+    if aligned is not None:
+        z = gathered_scores(query, table[aligned.ids[index].long()], kernel, scale)
+        terms.append(weighted.alpha * huber_alignment(z, aligned.scores[index], weighted.delta))
+    return terms
+
+
+class _Compiled(torch.autograd.Function):
+    """With the compiled pass, which finds the gradients on its way: nothing is left to do in the backward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        table: Tensor,
+        scale: Tensor,
+        kernel: Kernel,
+        answer: Tensor,
+        index: Tensor | None,
+        shared: Tensor,
+        weighted: Weighted,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        from harness.distill import compiled_step  # here, since loading a compiler takes a moment
+        from harness.models.compiled import KINDS
+
+        q, e = query.detach().contiguous().numpy(), table.detach().contiguous().numpy()
+        n, dim = q.shape
+        run = compiled_step.pass_of(KINDS[kernel], dim)
+        some = e[shared.numpy()]
+        position = np.full(len(e), -1, np.int32)
+        position[shared.numpy()] = np.arange(len(shared), dtype=np.int32)
+        weights = weighted.hard, weighted.soft_weight, weighted.alpha
+        parts = np.array_split(np.arange(n), min(torch.get_num_threads(), n))
+        positions = np.zeros(n, np.int64) if index is None else index.numpy()
+        grad_query = np.zeros_like(q)
+
+        def work(part: Any) -> tuple[Any, Any, Any]:
+            grad_table, grad_shared, sums = np.zeros_like(e), np.zeros_like(some), np.zeros(4)
+            rows = slice(part[0], part[-1] + 1)
+            run(
+                q[rows],
+                e,
+                np.float32(scale.item()),
+                answer.numpy()[rows],
+                positions[rows],
+                some,
+                np.ascontiguousarray(some.T),
+                position,
+                *weighted.stored,
+                *(np.float32(w / n) for w in weights),
+                grad_query[rows],
+                grad_table,
+                grad_shared,
+                sums,
+            )
+            return grad_table, grad_shared, sums
+
+        found = [work(parts[0])] if len(parts) == 1 else list(_threads(len(parts)).map(work, parts))
+        grad_table, grad_shared, sums = found[0]
+        for more in found[1:]:
+            for total, part in zip((grad_table, grad_shared, sums), more, strict=True):
+                total += part
+        grad_table[shared.numpy()] += grad_shared
+        of_scale = torch.tensor(sums[compiled_step.SCALE], dtype=torch.float32)
+        ctx.save_for_backward(torch.from_numpy(grad_query), torch.from_numpy(grad_table), of_scale)
+        ctx.asked = True, weighted.soft is not None, weighted.aligned is not None
+        ce, kl, huber = torch.from_numpy(sums[:3] / n * weights).float()
+        return ce, kl, huber
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        factor, *others = (grad for grad, is_asked in zip(grads, ctx.asked, strict=True) if is_asked)
+        if any(other != factor for other in others):
+            raise ValueError("the terms of a step must enter the loss with the same factor")
+        return (*(factor * found for found in ctx.saved_tensors), None, None, None, None, None)
+
+
+@cache
+def _threads(n: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n, "step")
