@@ -23,13 +23,12 @@ CE, KL, HUBER, SCALE = range(4)
 
 
 class Stored(NamedTuple):
-    """The targets of all training queries as the pass reads them; lists of length 0 where there are none.
+    """The targets of all training queries as the pass reads them; of length 0 where there are none.
 
-    ``ids`` int32 [Q, K], ``log_p`` [Q, K] and ``log_rest`` [Q] are those of ``SoftTargets``, ``aligned_ids`` int32
-    [Q, K'] and ``aligned`` [Q, K'] those of ``ScoreTargets``.
+    ``log_p`` [Q, K] and ``log_rest`` [Q] are those of ``SoftTargets``, whose ``ids`` the pass gets as the queries'
+    lists; ``aligned_ids`` int32 [Q, K'] and ``aligned`` [Q, K'] are those of ``ScoreTargets``.
     """
 
-    ids: NDArray[np.int32]
     log_p: NDArray[np.float32]
     log_rest: NDArray[np.float32]
     temperature: np.float32
@@ -39,22 +38,25 @@ class Stored(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def pass_of(kind: int, dim: int) -> Callable[..., None]:
-    """The pass for a kind of score and a dimension, both constants of the compiled code: its loops are unrolled."""
+def pass_of(kind: int) -> Callable[..., None]:
+    """The pass for a kind of score, which is a constant of the compiled code.
+
+    The dimension is none on purpose: loops of constant length are unrolled into single numbers, not vectors.
+    """
     inline = numba.njit(fastmath=FAST, inline="always", error_model="numpy")
 
     @inline
     def score(q: Any, e: Any, scale: Any) -> Any:
         total = F(0.0)
         if kind == DOT:
-            for d in range(dim):
+            for d in range(len(q)):
                 total += q[d] * e[d]
             return scale * total
         if kind == L2:
-            for d in range(dim):
+            for d in range(len(q)):
                 total += (q[d] - e[d]) * (q[d] - e[d])
             return -scale * np.sqrt(SMALLEST if total < SMALLEST else total)
-        for d in range(dim):
+        for d in range(len(q)):
             total += abs(q[d] - e[d])
         return -scale * total
 
@@ -69,16 +71,16 @@ def pass_of(kind: int, dim: int) -> Callable[..., None]:
     @inline
     def pull(w: Any, q: Any, e: Any, grad_q: Any, grad_e: Any) -> None:
         if kind == DOT:
-            for d in range(dim):
+            for d in range(len(q)):
                 grad_q[d] += w * e[d]
                 grad_e[d] += w * q[d]
         elif kind == L2:
-            for d in range(dim):
+            for d in range(len(q)):
                 step = w * (e[d] - q[d])
                 grad_q[d] += step
                 grad_e[d] -= step
         else:
-            for d in range(dim):
+            for d in range(len(q)):
                 difference = e[d] - q[d]
                 step = w if difference > F(0.0) else (-w if difference < F(0.0) else F(0.0))
                 grad_q[d] += step
@@ -88,7 +90,7 @@ def pass_of(kind: int, dim: int) -> Callable[..., None]:
     def score_columns(q: Any, columns: Any, scale: Any, out: Any) -> None:
         n = len(out)
         out[:] = F(0.0)
-        for d in range(dim):
+        for d in range(len(q)):
             value, column = q[d], columns[d]
             if kind == DOT:
                 for j in range(n):
@@ -149,10 +151,10 @@ def pass_of(kind: int, dim: int) -> Callable[..., None]:
         grad_shared: Any,
         sums: Any,
     ) -> None:
-        n_entities, n_stored, n_shared, n_aligned = len(table), ids.shape[1], len(shared), aligned_ids.shape[1]
+        n_entities, n_listed, n_shared, n_aligned = len(table), ids.shape[1], len(shared), aligned_ids.shape[1]
         inverse = F(1.0) / temperature
-        own_ids = np.empty(n_stored + 1, np.int64)
-        work, work_s = np.empty((3, n_stored + 1), np.float32), np.empty((3, n_shared), np.float32)
+        own_ids = np.empty(n_listed + 1, np.int64)
+        work, work_s = np.empty((3, n_listed + 1), np.float32), np.empty((3, n_shared), np.float32)
         z, once, warm = work[0], work[1], work[2]
         zs, once_s, warm_s = work_s[0], work_s[1], work_s[2]
         work_a = np.empty((2, n_aligned), np.float32)
@@ -161,14 +163,14 @@ def pass_of(kind: int, dim: int) -> Callable[..., None]:
             q, grad_q, row = query[i], grad_query[i], index[i]
             # ---- scores
             gold = answer[i]
-            at = n_stored
-            for k in range(n_stored):
+            at = n_listed
+            for k in range(n_listed):
                 own_ids[k] = ids[row, k]
                 z[k] = score(q, table[own_ids[k]], scale)
                 if own_ids[k] == gold:
                     at = k
-            own = n_stored
-            if at == n_stored:
+            own = n_listed
+            if at == n_listed:
                 own_ids[at] = gold
                 z[at] = score(q, table[gold], scale)
                 own += 1
@@ -204,11 +206,11 @@ def pass_of(kind: int, dim: int) -> Callable[..., None]:
             for j in range(n_shared):
                 once_s[j] *= per
             # ---- the divergence at T
-            if n_stored > 0:
+            if log_p.shape[1] > 0:
                 inside, rest, entropy = F(0.0), F(0.0), F(0.0)
                 for k in range(own):
                     warm[k] = exp((z[k] - top) * inverse)
-                for k in range(n_stored):
+                for k in range(n_listed):
                     inside += warm[k]
                 for j in range(n_shared):
                     warm_s[j] = exp((zs[j] - top) * inverse)
@@ -218,12 +220,12 @@ def pass_of(kind: int, dim: int) -> Callable[..., None]:
                 for j in range(n_shared):
                     rest += warm_s[j]
                 rest *= weight
-                if at == n_stored:
+                if at == n_listed:
                     rest += warm[at]
                 whole = inside + rest
                 log_whole = np.log(whole)
                 outside = np.exp(log_rest[row])
-                for k in range(n_stored):
+                for k in range(n_listed):
                     p = exp(log_p[row, k])
                     entropy += p * (log_p[row, k] - (z[k] - top) * inverse + log_whole)
                     once[k] += soft * temperature * (warm[k] / whole - p)
@@ -231,7 +233,7 @@ def pass_of(kind: int, dim: int) -> Callable[..., None]:
                     if outside > F(0.0):
                         entropy += outside * (log_rest[row] - np.log(rest) + log_whole)
                     per = soft * temperature * (F(1.0) / whole - outside / rest)
-                    if at == n_stored:
+                    if at == n_listed:
                         once[at] += per * warm[at]
                     per *= weight
                     for j in range(n_shared):

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from torch import Tensor
 
 from harness.distill.alignment import ScoreTargets, huber_alignment
 from harness.distill.response import SoftTargets, cross_entropy, lumped_divergence
-from harness.distill.sampled import Weighted, sampled_losses
+from harness.distill.sampled import Candidates, Weighted, sampled_losses
 from harness.distill.semantic import SemanticAdapter, semantic_cross_entropy
 from harness.distill.softmax import log_partition
 from harness.models.base import Backbone
 from harness.models.batch import QueryTensors
 from harness.models.candidates import candidate_scores
 
-#: (model, batch, positions of the batch's queries in the training set, entities that all of them are scored against or
-#: None for all) -> the terms of the loss, weighted, by name
-Objective = Callable[[Backbone, QueryTensors, Tensor, Tensor | None], dict[str, Tensor]]
+#: (model, batch, positions of the batch's queries in the training set, the entities to score or None for all) -> the
+#: terms of the loss, weighted, by name
+Objective = Callable[[Backbone, QueryTensors, Tensor, Candidates | None], dict[str, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,20 +43,25 @@ class Distillation:
     semantic_share: float = 1.0
 
     def __call__(
-        self, model: Backbone, batch: QueryTensors, index: Tensor, shared: Tensor | None = None
+        self, model: Backbone, batch: QueryTensors, index: Tensor, candidates: Candidates | None = None
     ) -> dict[str, Tensor]:
         table = model.entity_table()
         subject = table[batch.subject]
         query = model.encode_vectors(subject, model.relation_table()[batch.relation], batch.time)
-        terms = self._exact(model, query, batch, index) if shared is None else {}
-        if shared is not None:
-            targets = self._weighted
-            found = sampled_losses(query, table, model.scale(), model.kernel, batch.answer, index, shared, targets)
-            names = ("loss_ce", targets), ("loss_l1", targets.soft), ("loss_l2", targets.aligned)
+        if candidates is None:
+            terms = self._exact(model, query, batch, index)
+        else:
+            found = sampled_losses(
+                query, table, model.scale(), model.kernel, batch.answer, index, candidates, self._weighted
+            )
+            names = ("loss_ce", self), ("loss_l1", self.soft), ("loss_l2", self.aligned)
             terms = dict(zip((name for name, part in names if part is not None), found, strict=True))
         if self.adapter is not None:
-            part = batch[: math.ceil(self.semantic_share * len(batch))]
-            terms["loss_l3"] = self.beta * semantic_cross_entropy(model, self.adapter, part, table, shared)
+            part = slice(math.ceil(self.semantic_share * len(batch)))
+            if candidates is not None and self.soft is not None:
+                candidates = replace(candidates, lists=self.soft.ids)
+            l3 = semantic_cross_entropy(model, self.adapter, batch[part], table, index[part], candidates)
+            terms["loss_l3"] = self.beta * l3
         if self.regularization:
             terms["penalty"] = self.regularization * model.penalty(query, subject, table[batch.answer])
         return terms

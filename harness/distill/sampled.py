@@ -1,14 +1,14 @@
 """The losses of a step over sampled candidates: each query's own, and some that all queries of the step share.
 
-A query's own candidates are its true answer and the entities that its teacher's targets list; they stand for
-themselves. The shared ones are drawn uniformly without replacement, and those of them that are not a query's own stand
-for all entities that are not:
+A query's own candidates are its true answer and a list: of the entities that its teacher's targets name or, without a
+teacher, of those that the model itself scored highest some epochs ago. They stand for themselves. The shared ones are
+drawn uniformly without replacement, and those of them that are not a query's own stand for all entities that are not:
 
     Σ_e exp(z_e/T)  ≈  Σ_own exp(z_e/T) + (E - |own|)/|shared - own| · Σ_{shared - own} exp(z_e/T)
 
-The right side is unbiased for the left, with a variance that only the entities outside the list cause (stratified
-sampling with one stratum taken whole); its logarithm is low by half of the relative variance. With all entities
-shared, everything is exact.
+The right side is unbiased for the left whatever is on the list (stratified sampling with one stratum taken whole), with
+a variance that only the entities outside of it cause: little, if the list has those with large scores. Its logarithm is
+low by half of the relative variance. With all entities shared, everything is exact.
 
 There are two ways: tensor operations, which run everywhere and in every precision, and one compiled pass over the batch
 that yields losses and gradients at once (``compiled_step``), for single precision on a CPU and work worth compiling.
@@ -58,15 +58,25 @@ class Weighted:
         """The targets as the compiled pass reads them."""
         from harness.distill.compiled_step import Stored  # here, since loading a compiler takes a moment
 
-        none = np.empty((1, 0), np.int32), np.empty((1, 0), np.float32)
         soft, aligned = self.soft, self.aligned
+        no_ids, nothing = np.empty((1, 0), np.int32), np.empty((1, 0), np.float32)
         return Stored(
-            *(none if soft is None else (soft.ids.numpy(), soft.log_p.numpy())),
-            np.zeros(1, np.float32) if soft is None else soft.log_rest.numpy(),
-            np.float32(1.0 if soft is None else soft.temperature),
-            *(none if aligned is None else (aligned.ids.numpy(), aligned.scores.numpy())),
-            np.float32(self.delta),
+            log_p=nothing if soft is None else soft.log_p.numpy(),
+            log_rest=nothing[0] if soft is None else soft.log_rest.numpy(),
+            temperature=np.float32(1.0 if soft is None else soft.temperature),
+            aligned_ids=no_ids if aligned is None else aligned.ids.numpy(),
+            aligned=nothing if aligned is None else aligned.scores.numpy(),
+            delta=np.float32(self.delta),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What a step scores besides the true answers: ``shared`` int64 [M], M >= 1, distinct, by all queries of the batch;
+    ``lists`` int32 [Q, K] of all training queries, each without repetition, or None."""
+
+    shared: Tensor
+    lists: Tensor | None = None
 
 
 def shared_candidates(n_entities: int, size: int, seed: int) -> Iterator[Tensor]:
@@ -86,8 +96,8 @@ def sampled_losses(
     scale: Tensor,
     kernel: Kernel,
     answer: Tensor,
-    index: Tensor | None,
-    shared: Tensor,
+    index: Tensor,
+    candidates: Candidates,
     weighted: Weighted,
 ) -> list[Tensor]:
     """The weighted terms of a batch, each a scalar mean: of CE, and where they are asked for KL and Huber.
@@ -98,18 +108,19 @@ def sampled_losses(
         scale: positive scalar factor of the scores.
         kernel: how scores are made of both, see ``Backbone``.
         answer: the true entities int64 [B].
-        index: positions of the batch's queries in the stored targets, int64 [B]; None where there are no targets.
-        shared: distinct entities that all queries are scored against, int64 [M], M >= 1.
+        index: positions of the batch's queries among the training queries, int64 [B].
+        candidates: shared ones, and lists, in whose place those of ``weighted.soft`` are used if there are any.
         weighted: targets and weights.
 
     The compiled way yields the gradient of their sum, so they have to enter the loss with the same factor.
     """
-    sizes = [len(shared), *(t.ids.shape[1] for t in (weighted.soft, weighted.aligned) if t is not None)]
-    fused = query.device.type == "cpu" and query.dtype == torch.float32 and len(query) * sum(sizes) >= COMPILED_FROM
-    if not fused:
-        return _composed(query, table, scale, kernel, answer, index, shared, weighted)
+    shared = candidates.shared
+    lists = candidates.lists if weighted.soft is None else weighted.soft.ids
+    sizes = len(shared), 0 if lists is None else lists.shape[1]
+    if query.device.type != "cpu" or query.dtype != torch.float32 or len(query) * sum(sizes) < COMPILED_FROM:
+        return _composed(query, table, scale, kernel, answer, index, shared, lists, weighted)
     apply: Any = _Compiled.apply  # which torch does not annotate
-    terms: list[Tensor] = list(apply(query, table, scale, kernel, answer, index, shared, weighted))
+    terms: list[Tensor] = list(apply(query, table, scale, kernel, answer, index, shared, lists, weighted))
     return [terms[k] for k, part in enumerate((weighted, weighted.soft, weighted.aligned)) if part is not None]
 
 
@@ -119,13 +130,14 @@ def _composed(
     scale: Tensor,
     kernel: Kernel,
     answer: Tensor,
-    index: Tensor | None,
+    index: Tensor,
     shared: Tensor,
+    lists: Tensor | None,
     weighted: Weighted,
 ) -> list[Tensor]:
     """With tensor operations."""
     soft, aligned = weighted.soft, weighted.aligned
-    own = answer[:, None] if soft is None else torch.cat([answer[:, None], soft.ids[index].long()], 1)
+    own = answer[:, None] if lists is None else torch.cat([answer[:, None], lists[index].long()], 1)
     position = torch.full((len(table),), -1, device=shared.device)
     position[shared] = torch.arange(len(shared), device=shared.device)
     at = position[own]
@@ -133,7 +145,7 @@ def _composed(
     apart = apart.scatter(1, at.where(at >= 0, len(shared)), False)[:, :-1]  # shared and not own [B, M]
     z_own = gathered_scores(query, table[own], kernel, scale)
     z_shared = scores(query, table[shared], kernel, scale).masked_fill(~apart, NEVER)
-    doubled = (own[:, 1:] == answer[:, None]).any(1)  # the answer is in the teacher's list, too
+    doubled = (own[:, 1:] == answer[:, None]).any(1)  # the answer is on the list, too
     others = len(table) - own.shape[1] + doubled
     log_weight = (others / apart.sum(1).clamp(min=1)).log()[:, None]
     gold, listed = z_own[:, :1], z_own[:, 1:]
@@ -165,22 +177,23 @@ class _Compiled(torch.autograd.Function):
         scale: Tensor,
         kernel: Kernel,
         answer: Tensor,
-        index: Tensor | None,
+        index: Tensor,
         shared: Tensor,
+        lists: Tensor | None,
         weighted: Weighted,
     ) -> tuple[Tensor, Tensor, Tensor]:
         from harness.distill import compiled_step  # here, since loading a compiler takes a moment
         from harness.models.compiled import KINDS
 
         q, e = query.detach().contiguous().numpy(), table.detach().contiguous().numpy()
-        n, dim = q.shape
-        run = compiled_step.pass_of(KINDS[kernel], dim)
+        n = len(q)
+        run = compiled_step.pass_of(KINDS[kernel])
         some = e[shared.numpy()]
         position = np.full(len(e), -1, np.int32)
         position[shared.numpy()] = np.arange(len(shared), dtype=np.int32)
         weights = weighted.hard, weighted.soft_weight, weighted.alpha
         parts = np.array_split(np.arange(n), min(torch.get_num_threads(), n))
-        positions = np.zeros(n, np.int64) if index is None else index.numpy()
+        ids = np.empty((1, 0), np.int32) if lists is None else lists.numpy()
         grad_query = np.zeros_like(q)
 
         def work(part: Any) -> tuple[Any, Any, Any]:
@@ -191,10 +204,11 @@ class _Compiled(torch.autograd.Function):
                 e,
                 np.float32(scale.item()),
                 answer.numpy()[rows],
-                positions[rows],
+                index.numpy()[rows],
                 some,
                 np.ascontiguousarray(some.T),
                 position,
+                ids,
                 *weighted.stored,
                 *(np.float32(w / n) for w in weights),
                 grad_query[rows],
@@ -221,7 +235,7 @@ class _Compiled(torch.autograd.Function):
         factor, *others = (grad for grad, is_asked in zip(grads, ctx.asked, strict=True) if is_asked)
         if any(other != factor for other in others):
             raise ValueError("the terms of a step must enter the loss with the same factor")
-        return (*(factor * found for found in ctx.saved_tensors), None, None, None, None, None)
+        return (*(factor * found for found in ctx.saved_tensors), *(None,) * 6)
 
 
 @cache

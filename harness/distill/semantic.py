@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from harness.distill.response import cross_entropy
-from harness.distill.sampled import Weighted, sampled_losses
+from harness.distill.sampled import Candidates, Weighted, sampled_losses
 from harness.distill.softmax import log_partition
 from harness.models.base import Backbone
 from harness.models.batch import QueryTensors
@@ -39,16 +39,23 @@ class SemanticAdapter(nn.Module):
 
 
 def semantic_cross_entropy(
-    student: Backbone, adapter: SemanticAdapter, batch: QueryTensors, table: Tensor, shared: Tensor | None = None
+    student: Backbone,
+    adapter: SemanticAdapter,
+    batch: QueryTensors,
+    table: Tensor,
+    index: Tensor,
+    candidates: Candidates | None = None,
 ) -> Tensor:
     """-log softmax(z')[answer], batch mean, where z' scores the LLM-encoded query against the student's ``table``.
 
-    ``shared`` int64 [M] are the entities that stand for all in the sum of the softmax (see ``sampled``); None: all do.
+    ``candidates`` are those whose scores stand for all in the sum of the softmax (see ``sampled``), with ``index`` as
+    there; None: all entities do.
     """
     subject, relation = adapter(batch.subject, batch.relation)
     query = student.encode_vectors(subject, relation, batch.time)
-    if shared is not None:
-        return sampled_losses(query, table, student.scale(), student.kernel, batch.answer, None, shared, Weighted())[0]
-    partition = log_partition(query, table, student.scale(), student.kernel)
+    scale, kernel = student.scale(), student.kernel
+    if candidates is not None:
+        return sampled_losses(query, table, scale, kernel, batch.answer, index, candidates, Weighted())[0]
+    partition = log_partition(query, table, scale, kernel)
     gold = candidate_scores(student, query, table, batch.answer[:, None])[:, 0]
     return cross_entropy(gold, partition[:, 0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.distill.objective import Objective
-from harness.distill.sampled import shared_candidates
+from harness.distill.sampler import Sampler, Sampling
+from harness.distill.seeds import derive_seed
 from harness.models.base import Backbone
 from harness.models.batch import QueryTensors
 
@@ -31,8 +31,6 @@ class Schedule:
 
     ``first_epoch`` and ``total_epochs`` place the stage in the whole run: the learning rate falls linearly from
     ``learning_rate`` to a tenth over ``total_epochs`` (None: until this stage ends), whatever stages the run has.
-    A step scores ``candidates`` random entities besides the queries' own (0: all entities), but all entities in the
-    run's last ``exact_epochs``.
     ``patience`` None: no early end, so that compared arms get equal numbers of updates.
     """
 
@@ -43,8 +41,7 @@ class Schedule:
     seed: int
     first_epoch: int = 0
     total_epochs: int | None = None
-    candidates: int = 0
-    exact_epochs: int = 0
+    sampling: Sampling = field(default_factory=Sampling)
     validate_every: int = 1
     patience: int | None = None
 
@@ -60,12 +57,6 @@ class Trained:
     best_epoch: int = -1
     updates: int = 0
     curve: Curve = field(default_factory=list)
-
-
-def derive_seed(*parts: object) -> int:
-    """A seed from the axes that should matter, the same in every process and on every machine."""
-    text = "\x1f".join(map(str, parts))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
 def batches(n: int, size: int, seed: int, epoch: int) -> Iterator[Tensor]:
@@ -128,21 +119,18 @@ def train(
     if resume is not None:
         result.best, result.best_mrr, result.best_epoch = resume.best, resume.best_mrr, resume.best_epoch
         result.updates = resume.updates
+    sampler = Sampler(schedule.sampling, schedule.seed)
     stale, started = 0, time.perf_counter()
     reported, latest = started, None
     for epoch in range(schedule.first_epoch, schedule.first_epoch + schedule.epochs):
         sums: dict[str, Tensor] = {}
-        drawn = None
-        if 0 < schedule.candidates < len(model.entity_table()) and epoch < total - schedule.exact_epochs:
-            seed = derive_seed("candidates", schedule.seed, epoch)
-            drawn = shared_candidates(len(model.entity_table()), schedule.candidates, seed)
+        candidates = sampler.epoch(model, data, epoch, total)
         for step, index in enumerate(batches(len(data), schedule.batch_size, schedule.seed, epoch)):
             done = (epoch + step / steps) / total
             for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate * group["rate"] * (1 - 0.9 * done)
             index = index.to(data.subject.device)
-            shared = None if drawn is None else next(drawn).to(index.device)
-            terms = objective(model, data[index], index, shared)
+            terms = objective(model, data[index], index, next(candidates))
             loss = torch.stack(list(terms.values())).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

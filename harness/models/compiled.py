@@ -260,3 +260,26 @@ def pull_back_candidates(
                     grad_e[d] -= step
     found: float = of_scale / scale
     return found
+
+
+@_jit
+def champions(z: Floats, best: Ids) -> None:
+    """Column of the highest score of each of K interleaved groups of columns: of k, k + K, ...
+
+    Args:
+        z: scores [B, n·K].
+        best: int64 [B, K]; overwritten.
+    """
+    size = best.shape[1]
+    top, at = np.empty(size, np.float32), np.empty(size, np.int32)
+    for i in range(z.shape[0]):
+        top[:] = F(-np.inf)
+        at[:] = 0
+        for start in range(0, z.shape[1], size):
+            row = z[i, start : start + size]
+            for k in range(size):
+                is_better = row[k] > top[k]
+                top[k] = row[k] if is_better else top[k]
+                at[k] = np.int32(start) if is_better else at[k]
+        for k in range(size):
+            best[i, k] = at[k] + k

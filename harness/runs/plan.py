@@ -29,7 +29,7 @@ _TRAINING = (
     *("data.dates", "data.graph", "data.known", "data.timeline", "models.base", "models.batch"),
     *("models.candidates", "models.compiled", "evaluate"),
     *("distill.compiled_step", "distill.fused", "distill.objective", "distill.response", "distill.sampled"),
-    *("distill.softmax", "distill.trainer"),
+    *("distill.sampler", "distill.seeds", "distill.softmax", "distill.trainer"),
     *("runs.inputs", "runs.stages"),
 )
 _LANGUAGE = ("teachers.language_model", "teachers.lora", "teachers.texts", "data.dates")
@@ -107,7 +107,7 @@ class Plan:
             llm = spec.llm
             weights = weights_version(llm.model)
             if llm.finetune != "none":
-                code = code_version(*_LANGUAGE, "distill.trainer")  # which derives the seeds
+                code = code_version(*_LANGUAGE, "distill.seeds")
                 keys["finetune"] = digest("finetune", data_digest, llm.model_dump(), weights, code)
             wanted = [weights, llm.max_length, llm.batch_tokens, keys.get("finetune")]
             keys["encode"] = digest("encode", data_digest, wanted, code_version("teachers.encode", *_LANGUAGE))

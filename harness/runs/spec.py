@@ -58,6 +58,8 @@ class TrainingSpec(Frozen):
     learning_rate: float | None = Field(default=None, gt=0, description="at the start; falls linearly to a tenth")
     regularization: float | None = Field(default=None, ge=0, description="weight of the backbone's penalty")
     candidates: int = Field(default=0, ge=0, description="random entities that a step scores; 0: all entities")
+    hard_candidates: int = Field(default=64, ge=0, description="listed entities a query, without a teacher's list")
+    hard_every: int = Field(default=4, ge=1, description="epochs between new lists of hard candidates")
     exact_epochs: int = Field(default=0, ge=0, description="last epochs, in which a step scores all entities")
     validate_every: int = Field(default=1, ge=1, description="epochs between validations")
 
@@ -70,8 +72,7 @@ class StudentSpec(TrainingSpec):
 
     epochs: int = Field(default=16, ge=1, description="epochs of both stages together")
     stage1_epochs: int = Field(default=8, ge=0, description="epochs of L1 alone before the other losses join")
-    candidates: int = Field(default=512, ge=0, description="random entities that a step scores; 0: all entities")
-    exact_epochs: int = Field(default=4, ge=0, description="last epochs, in which a step scores all entities")
+    candidates: int = Field(default=256, ge=0, description="random entities that a step scores; 0: all entities")
 
     @model_validator(mode="after")
     def _stages_fit(self) -> Self:

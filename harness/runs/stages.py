@@ -11,8 +11,10 @@ import torch
 from harness.distill.alignment import ScoreTargets
 from harness.distill.objective import Distillation
 from harness.distill.response import SoftTargets
+from harness.distill.sampler import Sampling
+from harness.distill.seeds import derive_seed
 from harness.distill.semantic import SemanticAdapter
-from harness.distill.trainer import Report, Schedule, Trained, derive_seed, train
+from harness.distill.trainer import Report, Schedule, Trained, train
 from harness.models import BACKBONES, Backbone, Recipe
 from harness.runs.cache import Built, Cache, Entry
 from harness.runs.inputs import inputs
@@ -94,10 +96,17 @@ class Stages:
         return model.to(self.context.device)
 
     def schedule(
-        self, training: TrainingSpec, recipe: Recipe, seed: int, *, first: int = 0, last: int | None = None
+        self,
+        training: TrainingSpec,
+        recipe: Recipe,
+        seed: int,
+        *,
+        first: int = 0,
+        last: int | None = None,
+        listed: bool = False,
     ) -> Schedule:
         """Epochs ``first`` to ``last`` (excluded; None: all) of a training. Only teachers stop early: arms of a study
-        get equal numbers of updates."""
+        get equal numbers of updates. ``listed``: a teacher names each query's hard candidates."""
         return Schedule(
             epochs=(training.epochs if last is None else last) - first,
             batch_size=training.batch_size,
@@ -106,8 +115,12 @@ class Stages:
             seed=derive_seed("order", self.graph.digest, seed),
             first_epoch=first,
             total_epochs=training.epochs,
-            candidates=training.candidates,
-            exact_epochs=training.exact_epochs,
+            sampling=Sampling(
+                shared=training.candidates,
+                hard=0 if listed else training.hard_candidates,
+                hard_every=training.hard_every,
+                exact_epochs=training.exact_epochs,
+            ),
             validate_every=training.validate_every,
             patience=training.patience if isinstance(training, TeacherSpec) else None,
         )
@@ -268,7 +281,9 @@ class Stages:
                 model,
                 self.inputs.training(model.time_input),
                 self.distillation(model, arm="none" if arm == "none" else "L1"),
-                self.schedule(spec, model.student_recipe, self.spec.seed, last=spec.stage1_epochs),
+                self.schedule(
+                    spec, model.student_recipe, self.spec.seed, last=spec.stage1_epochs, listed=arm != "none"
+                ),
                 self.inputs.validator(model.time_input),
                 report=self._report("stage1"),
             )

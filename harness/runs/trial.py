@@ -143,7 +143,9 @@ def _student(stages: Stages, clock: _Clock) -> tuple[Backbone, dict[str, Any]]:
             model,
             stages.inputs.training(model.time_input),
             loss,
-            stages.schedule(student, model.student_recipe, spec.seed, first=first, last=last),
+            stages.schedule(
+                student, model.student_recipe, spec.seed, first=first, last=last, listed=spec.arm != "none"
+            ),
             stages.inputs.validator(model.time_input),
             auxiliary=loss.adapter,
             resume=resume,

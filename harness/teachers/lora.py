@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.data import TemporalGraph
-from harness.distill.trainer import derive_seed
+from harness.distill.seeds import derive_seed
 from harness.errors import UserError
 from harness.teachers.language_model import LanguageModel, LanguageModelConfig, batches, load, mean_pool
 from harness.teachers.texts import entity_texts, relation_texts, verbalise

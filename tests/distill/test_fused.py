@@ -11,7 +11,7 @@ import torch
 
 from harness.distill import softmax
 from harness.distill.softmax import CPU_BLOCK, log_partition
-from harness.models.compiled import LANES, _exp
+from harness.models.compiled import LANES, exp
 from tests.distill.conftest import dense, inputs
 
 KERNELS = ["dot", "l2", "l1"]
@@ -97,7 +97,7 @@ def test_the_exponential_is_good_to_single_precision_where_it_counts() -> None:
     @numba.njit
     def of(x: Any, out: Any) -> None:
         for j in range(len(x)):
-            out[j] = _exp(x[j])
+            out[j] = exp(x[j])
 
     x = np.linspace(-86, 80, 100_001).astype(np.float32)
     out = np.empty_like(x)

@@ -34,7 +34,7 @@ def test_every_term_is_its_weight_times_its_definition(problem: Any) -> None:
         "loss_ce": 0.7 * cross_entropy(z, batch.answer),
         "loss_l1": 1.3 * 2**2 * divergence,
         "loss_l2": 0.9 * huber_alignment(chosen, problem.aligned.scores[index], 0.6),
-        "loss_l3": 0.4 * semantic_cross_entropy(student, problem.adapter, batch, table),
+        "loss_l3": 0.4 * semantic_cross_entropy(student, problem.adapter, batch, table, index),
         "penalty": 0.3 * student.penalty(query, table[batch.subject], table[batch.answer]),
     }
     terms = problem.loss()(student, batch, index)

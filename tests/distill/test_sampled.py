@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from harness.distill import sampled
 from harness.distill.alignment import ScoreTargets, huber_alignment
 from harness.distill.response import SoftTargets
-from harness.distill.sampled import Weighted, sampled_losses, shared_candidates
+from harness.distill.sampled import Candidates, Weighted, sampled_losses, shared_candidates
 from harness.models.base import scores
 
 KERNELS = ["dot", "l2", "l1"]
@@ -49,7 +49,8 @@ def batch(weighted: Weighted, dtype: torch.dtype = torch.double) -> tuple[list[T
 def dense_terms(parts: list[Tensor], kernel: Any, answer: Tensor, index: Tensor, weighted: Weighted) -> list[Tensor]:
     """The textbook, over all entities: what is not in a teacher's list is one outcome."""
     soft, aligned = weighted.soft, weighted.aligned
-    assert soft is not None and aligned is not None
+    assert soft is not None
+    assert aligned is not None
     z = scores(parts[0], parts[1], kernel, parts[2])
     q, listed = torch.softmax(z / soft.temperature, 1), soft.ids[index].long()
     p, rest = soft.log_p[index].exp(), soft.log_rest[index].exp()
@@ -84,7 +85,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_with_all_entities_shared_everything_is_exact(kernel: Any, everything: bool) -> None:
     weighted = targets(everything=everything)
     parts, answer, index = batch(weighted)
-    found = sampled_losses(*parts, kernel, answer, index, torch.randperm(E), weighted)
+    found = sampled_losses(*parts, kernel, answer, index, Candidates(torch.randperm(E)), weighted)
     assert_equal(found, dense_terms(parts, kernel, answer, index, weighted), parts, parts)
 
 
@@ -103,7 +104,7 @@ def test_compiled_pass_equals_tensor_operations(
         "aligned": {"soft": None},
         "none": {"soft": None, "aligned": None},
     }
-    shared = torch.randperm(E)[:11]
+    shared = Candidates(torch.randperm(E)[:11])
     double = targets(everything=everything)
     parts, answer, index = batch(double)
     double = replace(double, **dropped[parts_asked])
@@ -127,7 +128,7 @@ def narrow(weighted: Weighted) -> Weighted:
 def test_gradient_equals_finite_differences(kernel: Any) -> None:
     weighted = targets()
     parts, answer, index = batch(weighted)
-    shared = torch.randperm(E)[:11]
+    shared = Candidates(torch.randperm(E)[:11])
 
     def total(*parts: Tensor) -> Tensor:
         return torch.stack(sampled_losses(*parts, kernel, answer, index, shared, weighted)).sum()
@@ -146,7 +147,9 @@ def partitions(kernel: Any, size: int, draws: int) -> tuple[Tensor, Tensor]:
     rows = [
         torch.stack(
             [
-                sampled_losses(query[b, None], table, scale, kernel, answer[b, None], index[b, None], shared, plain)[0]
+                sampled_losses(
+                    query[b, None], table, scale, kernel, answer[b, None], index[b, None], Candidates(shared), plain
+                )[0]
                 + z[b, answer[b]]
                 for b in range(B)
             ]
@@ -183,7 +186,7 @@ def test_nan_goes_in_and_comes_out(kernel: Any, part: int) -> None:
     parts, answer, index = batch(weighted, torch.float)
     with torch.no_grad():
         parts[part].view(-1)[-1 if part == 1 else 0] = torch.nan
-    shared = torch.arange(E - 11, E)
+    shared = Candidates(torch.arange(E - 11, E))
     assert torch.stack(sampled_losses(*parts, kernel, answer, index, shared, weighted)).sum().isnan()
 
 
@@ -191,7 +194,7 @@ def test_nan_goes_in_and_comes_out(kernel: Any, part: int) -> None:
 def test_terms_of_one_pass_have_one_factor() -> None:
     weighted = narrow(targets())
     parts, answer, index = batch(weighted, torch.float)
-    terms = sampled_losses(*parts, "dot", answer, index, torch.arange(11), weighted)
+    terms = sampled_losses(*parts, "dot", answer, index, Candidates(torch.arange(11)), weighted)
     with pytest.raises(ValueError, match="same factor"):
         terms[0].backward()
 
@@ -215,7 +218,7 @@ def test_objective_over_all_entities_as_candidates_is_the_exact_one(build_proble
     """Through every backbone's encoder and L3, in single precision as in training."""
     for name in ("ttranse", "ttranse-l1", "ta-distmult"):
         problem = build_problem(name, torch.float)
-        everyone = torch.arange(len(problem.student.entity_table()))
+        everyone = Candidates(torch.arange(len(problem.student.entity_table())))
         found, expected = (problem.loss()(problem.student, problem.batch, problem.index, s) for s in (everyone, None))
         assert list(found) == list(expected)
         for term in found:

@@ -18,7 +18,7 @@ def test_it_is_the_dense_cross_entropy_of_the_mapped_encodings(problem: Any) -> 
     r = adapter.relations[batch.relation] @ adapter.relation_map.weight.T + adapter.relation_map.bias
     z = scores(student.encode_vectors(h, r, batch.time), table, student.kernel, student.scale())
     expected = torch.nn.functional.cross_entropy(z, batch.answer)
-    torch.testing.assert_close(semantic_cross_entropy(student, adapter, batch, table), expected)
+    torch.testing.assert_close(semantic_cross_entropy(student, adapter, batch, table, problem.index), expected)
 
 
 def test_encodings_are_centred() -> None:
@@ -32,7 +32,8 @@ def test_encodings_are_centred() -> None:
 
 
 def test_gradient_reaches_all_that_it_should(problem: Any) -> None:
-    loss = semantic_cross_entropy(problem.student, problem.adapter, problem.batch, problem.student.entity_table())
+    table = problem.student.entity_table()
+    loss = semantic_cross_entropy(problem.student, problem.adapter, problem.batch, table, problem.index)
     gradients = problem.gradients(loss)
     assert (gradients.pop("student.relation.weight") == 0).all()  # the language model speaks in its place
     for name, gradient in gradients.items():

@@ -18,5 +18,5 @@ def test_l3_is_taken_over_a_share_of_the_batch(share: float, rows: int) -> None:
     batch = QueryTensors(index, index % 6, torch.randint(4, (10, 2)), index + 5)
     loss = Distillation(adapter=adapter, beta=2.0, semantic_share=share)
     found = loss(model, batch, index)["loss_l3"]
-    wanted = 2.0 * semantic_cross_entropy(model, adapter, batch[:rows], model.entity_table())
+    wanted = 2.0 * semantic_cross_entropy(model, adapter, batch[:rows], model.entity_table(), index[:rows])
     assert torch.equal(found, wanted)

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from harness.distill import trainer
 from harness.distill.objective import Distillation
+from harness.distill.seeds import derive_seed
 from harness.distill.trainer import (
     DivergedError,
     Schedule,
     Trained,
     batches,
-    derive_seed,
     make_optimizer,
     snapshot,
     train,
@@ -188,7 +188,7 @@ def test_the_curve_holds_means_over_queries(setup: Setup) -> None:
     """Twelve queries in batches of 5, 5 and 2: each query counts once, whatever its batch."""
     seen: list[Tensor] = []
 
-    def objective(model: Backbone, batch: QueryTensors, index: Tensor) -> dict[str, Tensor]:
+    def objective(model: Backbone, batch: QueryTensors, index: Tensor, candidates: Any) -> dict[str, Tensor]:
         assert torch.equal(batch.subject, setup.problem.data.subject[index])
         seen.append(index)
         anchor = 0 * model.entity.weight.sum()
@@ -325,7 +325,7 @@ def test_the_best_state_of_an_earlier_stage_is_kept(setup: Setup) -> None:
 def test_a_loss_that_is_not_finite_fails_with_the_epoch(setup: Setup, value: float) -> None:
     calls = itertools.count()
 
-    def objective(model: Backbone, batch: QueryTensors, index: Tensor) -> dict[str, Tensor]:
+    def objective(model: Backbone, batch: QueryTensors, index: Tensor, candidates: Any) -> dict[str, Tensor]:
         terms = setup.loss()(model, batch, index)
         return terms if next(calls) != 4 else {**terms, "loss_l1": terms["loss_l1"] * value}
 

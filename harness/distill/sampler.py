@@ -1,0 +1,80 @@
+"""Which entities a training scores in which step: shared draws, and each query's hardest ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import repeat
+
+import torch
+from torch import Tensor
+
+from harness.distill.sampled import COMPILED_FROM, Candidates, shared_candidates
+from harness.distill.seeds import derive_seed
+from harness.models.base import Backbone, scores
+from harness.models.batch import QueryTensors
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a training samples candidates; the default is not to: every step scores all entities.
+
+    ``shared`` random entities a step (0: all); a list of the ``hard`` ones of each query, found anew every
+    ``hard_every`` epochs (0: no lists); all entities in the last ``exact_epochs`` of the run.
+    """
+
+    shared: int = 0
+    hard: int = 0
+    hard_every: int = 4
+    exact_epochs: int = 0
+
+
+class Sampler:
+    """Draws a stage's candidates; they depend on seed and epoch, and the hard ones on the model."""
+
+    def __init__(self, sampling: Sampling, seed: int) -> None:
+        self.sampling, self.seed = sampling, seed
+        self._lists: Tensor | None = None
+
+    def epoch(self, model: Backbone, data: QueryTensors, epoch: int, total: int) -> Iterator[Candidates | None]:
+        """The candidates of each step of epoch ``epoch`` of ``total``, counted from 0; None: all entities."""
+        sampling, n_entities = self.sampling, len(model.entity_table())
+        if not 0 < sampling.shared < n_entities or epoch >= total - sampling.exact_epochs:
+            return repeat(None)
+        # in the first epoch a model knows nothing yet
+        if sampling.hard and epoch and (self._lists is None or epoch % sampling.hard_every == 0):
+            self._lists = hardest(model, data, sampling.hard, derive_seed("hard", self.seed, epoch))
+        drawn = shared_candidates(n_entities, sampling.shared, derive_seed("candidates", self.seed, epoch))
+        device, lists = data.subject.device, self._lists
+        return (Candidates(shared.to(device), lists) for shared in drawn)
+
+
+@torch.no_grad()
+def hardest(model: Backbone, data: QueryTensors, size: int, seed: int) -> Tensor:
+    """A list int32 [Q, min(size, E)] for each query of entities that the model scores highest.
+
+    Entities are put into ``size`` groups at random and the best of each makes the list: nearly the true top in one pass
+    without sorting (the partial reduction of Chern et al., "TPU-KNN", NeurIPS 2022). Of the k best it misses a share
+    of about (k - 1)/(2·size). The few entities that are left over when groups have equal size are not looked at.
+    """
+    table, scale = model.entity_table(), model.scale()
+    size = min(size, len(table))
+    width = len(table) // size
+    chosen = torch.randperm(len(table), generator=torch.Generator().manual_seed(seed))[: size * width].to(table.device)
+    rows, on_cpu = table[chosen], table.device.type == "cpu"
+    found = torch.empty(len(data), size, dtype=torch.int32, device=table.device)
+    compiled = on_cpu and table.dtype == torch.float32 and len(data) * len(table) >= COMPILED_FROM
+    step = 64 if on_cpu else 2048
+    for start in range(0, len(data), step):
+        batch = data[slice(start, start + step)]
+        z = scores(model.encode(batch.subject, batch.relation, batch.time), rows, model.kernel, scale)
+        if compiled:
+            from harness.models.compiled import champions  # here, since loading a compiler takes a moment
+
+            best = torch.empty(len(z), size, dtype=torch.int64)
+            champions(z.numpy(), best.numpy())
+        else:
+            groups = torch.arange(size, device=table.device)
+            best = z.view(len(z), width, size).argmax(1) * size + groups
+        found[start : start + step] = chosen[best]
+    return found
