@@ -1,34 +1,164 @@
-"""The benchmark of the training step runs, restores what it changes, and tells what it measured."""
+"""The benchmarks run, restore what they change, and tell what they measured."""
 
 from __future__ import annotations
 
 import json
+import math
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from typer.testing import CliRunner
 
-from harness import bench
+from harness import cli
+from harness.bench import app, common, train
+from harness.bench.step import ways
 from harness.distill import softmax
-from harness.models import candidates
+from harness.models import BACKBONES, candidates
 from tests.runs.conftest import write_dataset
 
 
-def test_step(tmp_path: Path) -> None:
-    folder, file = write_dataset(tmp_path / "toy"), tmp_path / "step.json"
-    before = softmax.FUSED_FROM, candidates.COMPILED_FROM
-    done = CliRunner().invoke(bench.app, ["step", "--dataset", str(folder), "--steps", "1", "--json", str(file)])
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("bench") / "toy")
+
+
+def figures(tmp_path: Path, *arguments: str) -> dict[str, Any]:
+    """What a command wrote as JSON."""
+    file = tmp_path / "figures.json"
+    done = CliRunner().invoke(app, [*arguments, "--json", str(file)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    assert found["command"] == arguments[0]
+    assert found["threads"] == 1
+    assert found["provenance"]["torch"] == torch.__version__
+    return found
+
+
+def assert_positive(row: dict[str, Any], *keys: str) -> None:
+    for key in keys:
+        assert math.isfinite(row[key]), key
+        assert row[key] > 0, key
+
+
+def test_step(tmp_path: Path, toy: Path) -> None:
+    before = softmax.FUSED_FROM, candidates.COMPILED_FROM
+    arms = figures(tmp_path, "step", "--dataset", str(toy), "--steps", "1")["arms"]
     assert before == (softmax.FUSED_FROM, candidates.COMPILED_FROM)
-    arms = json.loads(file.read_text("utf-8"))["arms"]
     assert list(arms) == ["none", "L1", "L1+L2+L3"]
-    for figures in arms.values():
-        assert figures["ratio"] == figures["tensors_ms"] / figures["compiled_ms"] > 0
+    for arm in arms.values():
+        assert arm["ratio"] == arm["tensors_ms"] / arm["compiled_ms"] > 0
 
 
 def test_the_compiled_way_is_compiled_and_the_other_is_not() -> None:
     query, table = torch.zeros(2, 3), torch.zeros(4, 3)
-    with bench._ways(True):
+    with ways(True):
         assert softmax._is_fused(query, table)
-    with bench._ways(False):
+    with ways(False):
         assert not softmax._is_fused(torch.zeros(512, 3), torch.zeros(20_000, 3))
+
+
+RANK = ("rank", "--facts", "8", "--rounds", "1")
+TRAIN = ("train", "--seconds", "0", "--rounds", "1")
+
+
+def test_rank_beside_pykeen_finds_the_same_ranks(tmp_path: Path, toy: Path) -> None:
+    rows = figures(tmp_path, *RANK, "--dataset", str(toy))["rows"]
+    assert [row["backbone"] for row in rows] == list(BACKBONES)
+    for row in rows:
+        assert row["queries"] == 16
+        assert row["equal_ranks"] == 1
+        assert row["ratio"] == row["queries_per_second"] / row["pykeen_per_second"]
+        assert_positive(row, "ratio", "ratio_same_scores", "ratio_anew", "filter_seconds")
+
+
+def test_train_beside_pykeen(tmp_path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "SUB_BATCHES", (128,))
+    found = figures(tmp_path, *TRAIN, "--dataset", str(toy), "--backbone", "ta-distmult")
+    assert [row["rival"] for row in found["rows"]] == ["DistMult, LCWA", "DistMult, sLCWA"]
+    assert found["batch_size"] == 512
+    for row in found["rows"]:
+        assert row["dim"] == 25
+        assert row["ratio"] == row["queries_per_second"] / row["pykeen_per_second"]
+        assert_positive(row, "ratio", "scored", "pykeen_scored")
+
+
+@pytest.mark.parametrize("command", [RANK, TRAIN], ids=["rank", "train"])
+def test_without_pykeen_ours_alone(
+    command: tuple[str, ...], tmp_path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pykeen", None)  # which makes its import fail
+    file = tmp_path / "figures.json"
+    done = CliRunner().invoke(app, [*command, "--dataset", str(toy), "--json", str(file)], catch_exceptions=False)
+    assert "PyKEEN is not installed" in done.output
+    for row in json.loads(file.read_text("utf-8"))["rows"]:
+        assert_positive(row, "queries_per_second")
+        assert not any("pykeen" in key or "ratio" in key for key in row)
+
+
+def test_teacher(tmp_path: Path) -> None:
+    arguments = ("--dim", "40", "--steps", "1", "--queries", "64", "--rounds", "1")
+    rows = figures(tmp_path, "teacher", *arguments)["rows"]
+    assert [row["what"] for row in rows] == ["student", "teacher", "targets", "llm-targets"]
+    assert rows[0]["ratio"] == 1
+    for row in rows:
+        assert_positive(row, "dim", "queries_per_second", "epoch_seconds", "ratio")
+
+
+@pytest.mark.parametrize("command", ["step", "rank", "train", "teacher"])
+def test_mistakes_are_one_line(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option, value, line in (
+        ("--backbone", "ttrans", "error: unknown backbone 'ttrans': did you mean 'ttranse'?"),
+        ("--json", str(tmp_path / "none" / "a.json"), f"error: --json {tmp_path / 'none' / 'a.json'}: no such folder"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["bench", command, option, value])
+        with pytest.raises(SystemExit) as caught:
+            cli.run(app)
+        assert caught.value.code == 2
+        assert capsys.readouterr().err.startswith(line)
+
+
+def test_help_needs_no_torch() -> None:
+    code = "import sys, harness.bench; sys.exit('torch' in sys.modules or 'numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ---- the timer ------------------------------------------------------------------------------------------------------
+
+
+def test_ways_take_turns_and_the_first_call_does_not_count() -> None:
+    calls: list[str] = []
+
+    def way(name: str, *values: float) -> Any:
+        left = iter(values)
+
+        def once() -> float:
+            calls.append(name)
+            return next(left)
+
+        return once
+
+    found = common.alternate({"a": way("a", 100, 1, 5, 3), "b": way("b", 0, 8, 7, 9)}, rounds=3)
+    assert "".join(calls) == "abababab"
+    assert {name: each.value for name, each in found.items()} == {"a": 3, "b": 8}
+
+
+def test_the_fastest_setting_counts() -> None:
+    speed = {8: iter([9.0, 1.0]), 32: iter([0.0, 3.0]), 256: iter([9.0, 2.0])}
+    assert common.fastest(speed, lambda size: lambda: next(speed[size]))[0] == 32
+
+
+def test_the_clock_counts_from_the_second_step_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 10.0, 11.0, 12.5])
+    monkeypatch.setattr(common.time, "perf_counter", lambda: next(times))
+    clock = common.Clock(seconds=2)
+    for queries in (512, 512, 512):
+        clock.tick(queries)
+    with pytest.raises(common.TimeIsUp):
+        clock.tick(88)
+    assert clock.rate == 600 / 2.5
