@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from harness import cli
-from harness.bench import app, common, train
+from harness.bench import app, common, scale, sizes, train
 from harness.bench.step import ways
+from harness.data import TemporalGraph, load
 from harness.distill import softmax
 from harness.models import BACKBONES, candidates
 from tests.runs.conftest import write_dataset
@@ -77,6 +79,7 @@ def test_rank_beside_pykeen_finds_the_same_ranks(tmp_path: Path, toy: Path) -> N
 
 def test_train_beside_pykeen(tmp_path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "SUB_BATCHES", (128,))
+    monkeypatch.setattr(train, "CANDIDATES", ((None, None), (None, 8)))
     found = figures(tmp_path, *TRAIN, "--dataset", str(toy), "--backbone", "ta-distmult")
     assert [row["rival"] for row in found["rows"]] == ["DistMult, LCWA", "DistMult, sLCWA"]
     assert found["batch_size"] == 512
@@ -108,7 +111,54 @@ def test_teacher(tmp_path: Path) -> None:
         assert_positive(row, "dim", "queries_per_second", "epoch_seconds", "ratio")
 
 
-@pytest.mark.parametrize("command", ["step", "rank", "train", "teacher"])
+def test_scale(tmp_path: Path, toy: Path) -> None:
+    found = figures(tmp_path, "scale", "--dataset", str(toy), "--queries", "16", "--rounds", "1")
+    assert [row["axis"] for row in found["exponents"]] == list(scale.AXES)
+    sizes_of = [(axis, size) for axis, each in scale.AXES.items() for size in each]
+    assert [(row["axis"], row["size"]) for row in found["rows"]] == sizes_of
+    for row in found["rows"]:
+        assert_positive(row, "facts", "entities", "dim", "step_ms", "epoch_seconds", "rank_us", "peak_mib")
+        if row["size"] == scale.AXES[row["axis"]][0]:
+            assert row["step_ms_ratio"] == row["epoch_seconds_ratio"] == row["rank_us_ratio"] == 1
+    for row in found["exponents"]:
+        assert all(math.isfinite(row[cost]) for cost in scale.COSTS)
+
+
+def test_exponents() -> None:
+    assert scale._slope([(size, 3 * size**1.5) for size in (1 / 8, 1, 2, 4)]) == pytest.approx(1.5)
+
+
+def test_a_cut_graph_has_the_first_facts_and_their_entities_only(toy: Path) -> None:
+    graph = load(str(toy))
+    part = sizes.cut(graph, 20)
+    assert len(part.train) == 20
+    assert set(np.concatenate([part.train.head, part.train.tail])) == set(range(len(part.entities)))
+    assert named(part) == named(graph)[:20]
+    assert len(part.test) == len(part.valid) == 0
+    assert len(sizes.cut(graph, 10_000).train) == len(graph.train)
+
+
+def test_copies_share_no_entity(toy: Path) -> None:
+    graph = load(str(toy))
+    thrice = sizes.repeat(graph, 3)
+    n, facts = len(graph.entities), len(graph.train)
+    assert len(thrice.entities) == len(thrice.entities.labels) == 3 * n
+    assert len(thrice.train) == 3 * facts
+    last = sizes.pick(thrice.train, np.arange(2 * facts, 3 * facts))
+    assert (last.head - 2 * n == graph.train.head).all()
+    assert (last.tail - 2 * n == graph.train.tail).all()
+    assert (last.start == graph.train.start).all()
+    assert thrice.entities.names[2 * n + 5] == f"{graph.entities.names[5]} (3)"
+
+
+def named(graph: TemporalGraph) -> list[tuple[str, int, str, int]]:
+    """The training facts with their entities' names."""
+    train, names = graph.train, graph.entities.names
+    columns = (train.head, train.relation, train.tail, train.start)
+    return [(names[h], int(r), names[t], int(start)) for h, r, t, start in zip(*columns, strict=True)]
+
+
+@pytest.mark.parametrize("command", ["step", "rank", "train", "scale", "teacher"])
 def test_mistakes_are_one_line(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

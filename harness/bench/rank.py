@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -135,11 +136,12 @@ def _ranked(
 
 
 def _timeless(facts: Facts, count: int) -> Facts:
-    """``count`` of the facts, evenly spaced, without their times: what PyKEEN knows of them."""
+    """``count`` of the facts without their times: what PyKEEN knows of them."""
     import numpy as np
 
-    from harness.data import UNKNOWN, Facts
+    from harness.bench.sizes import spread
+    from harness.data import UNKNOWN
 
-    at = np.linspace(0, len(facts) - 1, min(count, len(facts))).astype(np.int64)
-    unknown = np.full(len(at), UNKNOWN)
-    return Facts(facts.head[at], facts.relation[at], facts.tail[at], unknown, unknown)
+    asked = spread(facts, count)
+    unknown = np.full(len(asked), UNKNOWN)
+    return replace(asked, start=unknown, end=unknown)
