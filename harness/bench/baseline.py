@@ -135,11 +135,16 @@ class Ranking:
         self.factory = _factory(graph, inverse=False)
         self.facts = triples(facts)
         self.known = [triples(split) for split in graph.splits.values()]
+        # one a batch size, kept: PyKEEN remembers batch sizes by the address of the evaluator
+        self._evaluators: dict[int, RankBasedEvaluator] = {}
 
     def evaluate(self, model: Model, batch_size: int) -> NDArray[np.float64]:
         """Ranks [2N], tails then heads."""
-        # of the 40 metrics that PyKEEN makes unless told otherwise, one: they would be timed
-        evaluator = RankBasedEvaluator(metrics=["mrr"], add_defaults=False, clear_on_finalize=False)
+        if batch_size not in self._evaluators:
+            # of the 40 metrics that PyKEEN makes unless told otherwise, one: they would be timed
+            made = RankBasedEvaluator(metrics=["mrr"], add_defaults=False, clear_on_finalize=False)
+            self._evaluators[batch_size] = made
+        evaluator = self._evaluators[batch_size]
         evaluator.evaluate(
             model, self.facts, batch_size=batch_size, additional_filter_triples=self.known, use_tqdm=False
         )

@@ -107,11 +107,11 @@ def _measured(stages: Stages, backbone: str, axis: str, queries: int, rounds: in
         peaks.append(peak_memory())
         del alone
     points = [_point(stages, backbone, axis, size, queries) for size in AXES[axis]]
-    steps = alternate({str(point.size): point.step for point in points}, rounds)
-    ranks = alternate({str(point.size): point.rank for point in points}, rounds)
+    steps = alternate({point.size: point.step for point in points}, rounds)
+    ranks = alternate({point.size: point.rank for point in points}, rounds)
     rows: list[dict[str, Any]] = []
     for point, peak in zip(points, peaks[1:], strict=True):
-        step, rank = steps[str(point.size)].value, ranks[str(point.size)].value
+        step, rank = steps[point.size].value, ranks[point.size].value
         epoch = step * 2 * point.about["facts"] / point.about["batch_size"]
         row: dict[str, Any] = {"axis": axis, "size": point.size, **point.about}
         row |= {"step_ms": 1e3 * step, "epoch_seconds": epoch, "rank_us": 1e6 * rank, "peak_mib": peak}

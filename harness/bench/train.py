@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from harness.runs.stages import Stages
 
 #: queries of a batch that PyKEEN scores at a time; its fastest is what counts
-SUB_BATCHES = (8, 32, 128)
+LCWA_SUB_BATCHES, SLCWA_SUB_BATCHES = (8, 16, 64), (32, 128, 512)
 #: candidates that a query is scored against: of ours, and negatives of PyKEEN; None: all entities
 CANDIDATES: tuple[tuple[int | None, int | None], ...] = ((None, None), (None, 384))
 
@@ -123,7 +124,7 @@ def _trained(
     spec, entities = stages.spec.student, len(stages.graph.entities)
     model = stages.new_model(backbone, spec, 0)
     row: dict[str, Any] = {"backbone": backbone, "dim": spec.dim, "scored": candidates or entities}
-    ways = {"ours": lambda: ours(stages, model, candidates, seconds)}
+    ways = {"ours": partial(ours, stages, model, candidates, seconds)}
     if beside:
         from harness.bench import baseline
 
@@ -140,8 +141,9 @@ def _trained(
                 seconds=seconds,
             )
 
-        best, _ = fastest(SUB_BATCHES, lambda size: lambda: theirs(size, 0.0))
-        ways["PyKEEN"] = lambda: theirs(best, seconds)
+        sizes = LCWA_SUB_BATCHES if negatives is None else SLCWA_SUB_BATCHES
+        best = fastest({size: partial(theirs, size, 0.0) for size in sizes})
+        ways["PyKEEN"] = partial(theirs, best, seconds)
         row["rival"] = f"{baseline.NAMES[backbone]}, {'LCWA' if negatives is None else 'sLCWA'}"
         row |= {"pykeen_scored": negatives or entities, "pykeen_sub_batch_size": best}
     measured = alternate(ways, rounds)
