@@ -79,16 +79,16 @@ def test_rank_beside_pykeen_finds_the_same_ranks(tmp_path: Path, toy: Path) -> N
 
 
 def test_train_beside_pykeen(tmp_path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "LCWA_SUB_BATCHES", (64,))
-    monkeypatch.setattr(train, "SLCWA_SUB_BATCHES", (512,))
+    monkeypatch.setattr(train, "fastest", lambda ways: next(iter(ways)))
     monkeypatch.setattr(train, "CANDIDATES", ((None, None), (None, 8)))
     found = figures(tmp_path, *TRAIN, "--dataset", str(toy), "--backbone", "ta-distmult")
     assert [row["rival"] for row in found["rows"]] == ["DistMult, LCWA", "DistMult, sLCWA"]
+    assert [row["pykeen_scored"] for row in found["rows"]] == [40, 8]
     assert found["batch_size"] == 512
     for row in found["rows"]:
-        assert row["dim"] == 25
+        assert (row["dim"], row["scored"]) == (25, 40)
         assert row["ratio"] == row["queries_per_second"] / row["pykeen_per_second"]
-        assert_positive(row, "ratio", "scored", "pykeen_scored")
+        assert_positive(row, "ratio", "pykeen_sub_batch_size")
 
 
 @pytest.mark.parametrize("command", [RANK, TRAIN], ids=["rank", "train"])
@@ -113,15 +113,19 @@ def test_teacher(tmp_path: Path) -> None:
         assert_positive(row, "dim", "queries_per_second", "epoch_seconds", "ratio")
 
 
-def test_scale(tmp_path: Path, toy: Path) -> None:
+def test_scale(tmp_path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    axes = {"facts": (1 / 2, 1, 3), "entities": (1, 2), "dimension": (4, 8), "candidates": (2, 4)}
+    monkeypatch.setattr(scale, "AXES", axes)
     found = figures(tmp_path, "scale", "--dataset", str(toy), "--queries", "16", "--rounds", "1")
-    assert [row["axis"] for row in found["exponents"]] == list(scale.AXES)
-    sizes_of = [(axis, size) for axis, each in scale.AXES.items() for size in each]
+    assert [row["axis"] for row in found["exponents"]] == list(axes)
+    sizes_of = [(axis, size) for axis, each in axes.items() for size in each]
     assert [(row["axis"], row["size"]) for row in found["rows"]] == sizes_of
     for row in found["rows"]:
         assert_positive(row, "facts", "entities", "dim", "step_ms", "epoch_seconds", "rank_us", "peak_mib")
-        if row["size"] == scale.AXES[row["axis"]][0]:
+        if row["size"] == axes[row["axis"]][0]:
             assert row["step_ms_ratio"] == row["epoch_seconds_ratio"] == row["rank_us_ratio"] == 1
+    assert [row["facts"] for row in found["rows"]][:3] == [96, 192, 576]
+    assert [row["entities"] for row in found["rows"]][1:5] == [40, 120, 40, 80]
     for row in found["exponents"]:
         assert all(math.isfinite(row[cost]) for cost in scale.COSTS)
 

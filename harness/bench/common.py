@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(help="Measure the engine on this machine.", add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="Measure the engine on this machine.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # which fills the lines of a paragraph
+)
 
 
 def _writable(file: Path | None) -> Path | None:
