@@ -61,11 +61,11 @@ def step(
 
     found, notes = {}, []
     for arm, loss in arms.items():
-        ways = {
+        both = {
             way: _forced(compiled, workload.stepper(model, data, loss, spec.student.batch_size))
             for way, compiled in (("compiled", True), ("tensors", False))
         }
-        measured = alternate(ways, steps)
+        measured = alternate(both, steps)
         compiled_ms, tensors_ms = 1e3 * measured["compiled"].value, 1e3 * measured["tensors"].value
         found[arm] = {"tensors_ms": tensors_ms, "compiled_ms": compiled_ms, "ratio": tensors_ms / compiled_ms}
         notes += warm_up_notes({f"{way}, {arm}": each for way, each in measured.items()})
