@@ -19,7 +19,7 @@ from harness import cli
 from harness.bench import app, common, scale, sizes, train
 from harness.bench.step import ways
 from harness.data import TemporalGraph, load
-from harness.distill import softmax
+from harness.distill import sampled, softmax
 from harness.models import BACKBONES, candidates
 from tests.runs.conftest import write_dataset
 
@@ -48,12 +48,13 @@ def assert_positive(row: dict[str, Any], *keys: str) -> None:
 
 
 def test_step(tmp_path: Path, toy: Path) -> None:
-    before = softmax.FUSED_FROM, candidates.COMPILED_FROM
-    arms = figures(tmp_path, "step", "--dataset", str(toy), "--steps", "1")["arms"]
-    assert before == (softmax.FUSED_FROM, candidates.COMPILED_FROM)
-    assert list(arms) == ["none", "L1", "L1+L2+L3"]
-    for arm in arms.values():
-        assert arm["ratio"] == arm["tensors_ms"] / arm["compiled_ms"] > 0
+    before = softmax.FUSED_FROM, candidates.COMPILED_FROM, sampled.COMPILED_FROM
+    rows = figures(tmp_path, "step", "--dataset", str(toy), "--steps", "1")["rows"]
+    assert before == (softmax.FUSED_FROM, candidates.COMPILED_FROM, sampled.COMPILED_FROM)
+    assert [row["arm"] for row in rows[::2]] == ["none", "L1", "L1+L2+L3"]
+    assert [row["scored"] for row in rows] == ["all", "sampled"] * 3
+    for row in rows:
+        assert row["ratio"] == row["tensors_ms"] / row["compiled_ms"] > 0
 
 
 def test_the_compiled_way_is_compiled_and_the_other_is_not() -> None:
@@ -80,13 +81,14 @@ def test_rank_beside_pykeen_finds_the_same_ranks(tmp_path: Path, toy: Path) -> N
 
 def test_train_beside_pykeen(tmp_path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "fastest", lambda ways: next(iter(ways)))
-    monkeypatch.setattr(train, "CANDIDATES", ((None, None), (None, 8)))
+    monkeypatch.setattr(train, "CANDIDATES", ((None, None), (12, 8)))
+    monkeypatch.setattr(train, "LISTED", 4)
     found = figures(tmp_path, *TRAIN, "--dataset", str(toy), "--backbone", "ta-distmult")
     assert [row["rival"] for row in found["rows"]] == ["DistMult, LCWA", "DistMult, sLCWA"]
-    assert [row["pykeen_scored"] for row in found["rows"]] == [40, 8]
+    assert [(row["scored"], row["pykeen_scored"]) for row in found["rows"]] == [(40, 40), (12, 8)]
     assert found["batch_size"] == 512
     for row in found["rows"]:
-        assert (row["dim"], row["scored"]) == (25, 40)
+        assert row["dim"] == 25
         assert row["ratio"] == row["queries_per_second"] / row["pykeen_per_second"]
         assert_positive(row, "ratio", "pykeen_sub_batch_size")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,7 @@ from harness.bench.common import (
     fastest,
     has_pykeen,
     open_stages,
+    rate,
     save,
     show,
     warm_up_notes,
@@ -31,6 +33,7 @@ from harness.bench.common import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from harness.distill.sampled import Candidates
     from harness.models import Backbone
     from harness.models.batch import QueryTensors
     from harness.runs.stages import Stages
@@ -38,7 +41,9 @@ if TYPE_CHECKING:
 #: queries of a batch that PyKEEN scores at a time; its fastest is what counts
 LCWA_SUB_BATCHES, SLCWA_SUB_BATCHES = (8, 16, 64), (32, 128, 512)
 #: candidates that a query is scored against: of ours, and negatives of PyKEEN; None: all entities
-CANDIDATES: tuple[tuple[int | None, int | None], ...] = ((None, None), (None, 384))
+CANDIDATES: tuple[tuple[int | None, int | None], ...] = ((None, None), (320, 320))
+#: of ours, those that a query has for itself; the others are shared by the queries of a step
+LISTED = 64
 
 
 @app.command()
@@ -84,30 +89,41 @@ def train(
 
 
 def ours(stages: Stages, model: Backbone, candidates: int | None, seconds: float) -> float:
-    """Queries a second of the training loop of an undistilled student; ``candidates`` None: all entities are scored."""
+    """Queries a second of the training loop of an undistilled student; ``candidates`` None: all entities are scored.
+
+    Else whole epochs are trained, as many as share lists of hard candidates, and finding those is included.
+    """
     from harness.distill import trainer
     from harness.distill.objective import Distillation
+    from harness.distill.sampler import Sampling
 
     objective = Distillation(regularization=model.student_recipe.regularization)
     clock = Clock(seconds)
 
-    def ticking(model: Backbone, batch: QueryTensors, index: Tensor) -> dict[str, Tensor]:
-        terms = objective(model, batch, index)
+    def ticking(
+        model: Backbone, batch: QueryTensors, index: Tensor, candidates: Candidates | None
+    ) -> dict[str, Tensor]:
+        terms = objective(model, batch, index, candidates)
         clock.tick(len(batch))
         return terms
 
-    recipe, many = model.student_recipe, 1_000_000
+    recipe, data, endless = model.student_recipe, stages.inputs.training(model.time_input), 1_000_000
     schedule = trainer.Schedule(
-        epochs=many,
-        validate_every=many,
+        epochs=endless,
+        total_epochs=endless,
+        validate_every=endless,
         batch_size=stages.spec.student.batch_size,
         optimizer=recipe.optimizer,
         learning_rate=recipe.learning_rate,
         seed=0,
     )
-    with suppress(TimeIsUp):
-        trainer.train(model, stages.inputs.training(model.time_input), ticking, schedule, lambda model: 0.0)
-    return clock.rate
+    if candidates is None:
+        with suppress(TimeIsUp):
+            trainer.train(model, data, ticking, schedule, lambda model: 0.0)
+        return clock.rate
+    sampling = Sampling(shared=candidates - LISTED, hard=LISTED)
+    cycle = replace(schedule, first_epoch=sampling.hard_every, epochs=sampling.hard_every, sampling=sampling)
+    return rate(cycle.epochs * len(data), lambda: trainer.train(model, data, objective, cycle, lambda model: 0.0))()
 
 
 def _trained(

@@ -19,14 +19,18 @@ from harness.models.batch import QueryTensors
 class Sampling:
     """How a training samples candidates; the default is not to: every step scores all entities.
 
-    ``shared`` random entities a step (0: all); a list of the ``hard`` ones of each query, found anew every
-    ``hard_every`` epochs (0: no lists); all entities in the last ``exact_epochs`` of the run.
+    ``shared`` random entities a step (0: all), but all entities in the run's first ``exact_epochs``; after them a list
+    of the ``hard`` ones of each query, found anew every ``hard_every`` epochs (0: no lists).
+
+    A model that has learnt nothing has no hard candidates. And an optimiser that divides by the gradients so far, as
+    Adagrad does, moves an entity much less by one large gradient than by many small ones: without a first epoch in
+    which all entities are pushed off all queries, rare ones never get far enough.
     """
 
     shared: int = 0
     hard: int = 0
     hard_every: int = 4
-    exact_epochs: int = 0
+    exact_epochs: int = 1
 
 
 class Sampler:
@@ -36,13 +40,12 @@ class Sampler:
         self.sampling, self.seed = sampling, seed
         self._lists: Tensor | None = None
 
-    def epoch(self, model: Backbone, data: QueryTensors, epoch: int, total: int) -> Iterator[Candidates | None]:
-        """The candidates of each step of epoch ``epoch`` of ``total``, counted from 0; None: all entities."""
+    def epoch(self, model: Backbone, data: QueryTensors, epoch: int) -> Iterator[Candidates | None]:
+        """The candidates of each step of an epoch of the run, counted from 0; None: all entities."""
         sampling, n_entities = self.sampling, len(model.entity_table())
-        if not 0 < sampling.shared < n_entities or epoch >= total - sampling.exact_epochs:
+        if not 0 < sampling.shared < n_entities or epoch < sampling.exact_epochs:
             return repeat(None)
-        # in the first epoch a model knows nothing yet
-        if sampling.hard and epoch and (self._lists is None or epoch % sampling.hard_every == 0):
+        if sampling.hard and (self._lists is None or epoch % sampling.hard_every == 0):
             self._lists = hardest(model, data, sampling.hard, derive_seed("hard", self.seed, epoch))
         drawn = shared_candidates(n_entities, sampling.shared, derive_seed("candidates", self.seed, epoch))
         device, lists = data.subject.device, self._lists

@@ -124,7 +124,7 @@ def train(
     reported, latest = started, None
     for epoch in range(schedule.first_epoch, schedule.first_epoch + schedule.epochs):
         sums: dict[str, Tensor] = {}
-        candidates = sampler.epoch(model, data, epoch, total)
+        candidates = sampler.epoch(model, data, epoch)
         for step, index in enumerate(batches(len(data), schedule.batch_size, schedule.seed, epoch)):
             done = (epoch + step / steps) / total
             for group in optimizer.param_groups:

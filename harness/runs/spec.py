@@ -60,7 +60,7 @@ class TrainingSpec(Frozen):
     candidates: int = Field(default=0, ge=0, description="random entities that a step scores; 0: all entities")
     hard_candidates: int = Field(default=64, ge=0, description="listed entities a query, without a teacher's list")
     hard_every: int = Field(default=4, ge=1, description="epochs between new lists of hard candidates")
-    exact_epochs: int = Field(default=0, ge=0, description="last epochs, in which a step scores all entities")
+    exact_epochs: int = Field(default=1, ge=0, description="first epochs, in which a step scores all entities")
     validate_every: int = Field(default=1, ge=1, description="epochs between validations")
 
 

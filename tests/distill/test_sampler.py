@@ -61,7 +61,7 @@ def epochs(sampling: Sampling, n: int = 10, first: int = 0) -> list[Any]:
     """The candidates of the first step of each epoch."""
     model, data = problem()
     drawing = Sampler(sampling, 5)
-    return [next(drawing.epoch(model, data, epoch, n)) for epoch in range(first, n)]
+    return [next(drawing.epoch(model, data, epoch)) for epoch in range(first, n)]
 
 
 def test_the_default_scores_all_entities() -> None:
@@ -69,16 +69,19 @@ def test_the_default_scores_all_entities() -> None:
     assert epochs(Sampling(shared=ENTITIES, hard=9)) == [None] * 10
 
 
-def test_the_last_epochs_are_exact() -> None:
-    assert [c is None for c in epochs(Sampling(shared=20, exact_epochs=3))] == [False] * 7 + [True] * 3
-    assert all(c is None or c.lists is None for c in epochs(Sampling(shared=20)))
+@pytest.mark.parametrize("exact", [0, 1, 3])
+def test_the_first_epochs_are_exact(exact: int) -> None:
+    assert [c is None for c in epochs(Sampling(shared=20, exact_epochs=exact))] == [True] * exact + [False] * (
+        10 - exact
+    )
+    assert all(c is None or c.lists is None for c in epochs(Sampling(shared=20, exact_epochs=exact)))
 
 
-def test_lists_are_made_after_the_first_epoch_and_then_now_and_again() -> None:
-    made = [c.lists for c in epochs(Sampling(shared=20, hard=8, hard_every=4))]
-    assert made[0] is None
-    assert made[1].shape == (QUERIES, 8)
-    same = [a is b for a, b in pairwise(made[1:])]
+def test_lists_are_made_after_the_exact_epochs_and_then_now_and_again() -> None:
+    first, *made = epochs(Sampling(shared=20, hard=8, hard_every=4))
+    assert first is None
+    assert made[0].lists.shape == (QUERIES, 8)
+    same = [a.lists is b.lists for a, b in pairwise(made)]
     assert [k for k, kept in enumerate(same, 2) if not kept] == [4, 8]
 
 
@@ -94,7 +97,7 @@ def test_draws_are_a_function_of_seed_and_epoch() -> None:
     sampling = Sampling(shared=20, hard=8)
 
     def draws(seed: int, epoch: int) -> list[Any]:
-        return list(islice(Sampler(sampling, seed).epoch(model, data, epoch, 9), 3))
+        return list(islice(Sampler(sampling, seed).epoch(model, data, epoch), 3))
 
     for a, b in zip(draws(5, 2), draws(5, 2), strict=True):
         assert torch.equal(a.shared, b.shared)
