@@ -115,7 +115,7 @@ class Store:
         study = optuna.create_study(
             study_name=run.study_name, storage=self.storage, direction="maximize", load_if_exists=True
         )
-        design, note = run.design, _note(run)
+        design = run.design
         attributes = {
             "study": design.name,
             "dataset": run.dataset,
@@ -124,12 +124,9 @@ class Store:
             "command": command,
             "data": counts,
             "schema": SCHEMA,
-            "note": digest(note),
         }
         known = study.user_attrs
         with self.transaction():
-            if known.get("note") != attributes["note"]:
-                _describe(study, note)
             for key, value in attributes.items():
                 if known.get(key) != value:
                     study.set_user_attr(key, value)
@@ -152,6 +149,19 @@ class StudyStore:
             # earlier versions let a cell wait before it ran
             while self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
                 self.study.tell(self.study.ask(), state=TrialState.FAIL)
+
+    def describe(self, run: Run) -> None:
+        """Tell optuna-dashboard what the study is, unless it was told. Takes a second: the package imports much."""
+        note = _note(run)
+        if self.study.user_attrs.get("note") == digest(note):
+            return
+        from optuna_dashboard import save_note
+
+        with self.store.transaction(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self.study.set_metric_names(["validation MRR"])
+            save_note(self.study, note)
+            self.study.set_user_attr("note", digest(note))
 
     def complete(self) -> set[str]:
         """Keys of the cells that have a result."""
@@ -293,13 +303,3 @@ def _note(run: Run) -> str:
         f"- preset `{run.preset}`: {design.presets[run.preset].about}\n- claims tested: {', '.join(design.claims)}\n"
         "- the value of a trial is its validation MRR; test metrics are user attributes, and are scored once a cell\n"
     )
-
-
-def _describe(study: optuna.Study, note: str) -> None:
-    """Tell optuna-dashboard what the study is and what its values are."""
-    from optuna_dashboard import save_note  # here: it imports scikit-learn, and only a new study needs it
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names(["validation MRR"])
-    save_note(study, note)

@@ -204,6 +204,7 @@ def test_lost_artifact_is_named(url: str, run: Run) -> None:
 
 
 def test_study_tells_the_dashboard_what_it_is(url: str, run: Run) -> None:
+    opened(url, run).describe(run)
     study = opened(url, run).study
     attributes = study._storage.get_study_system_attrs(study._study_id)
     assert any("What each distillation loss adds" in str(v) for k, v in attributes.items() if k.startswith("dashboard"))
@@ -218,6 +219,8 @@ def test_full_disk_ends_with_one_line(url: str, run: Run, monkeypatch: pytest.Mo
     def full(*_: object) -> None:
         raise optuna.exceptions.StorageInternalError("x") from OSError("database or disk is full")
 
+    monkeypatch.setattr(execute.pool, "start", lambda _: None)
     monkeypatch.setattr(execute.pool, "run", full)
+    plans = execute.plans(run.cells, graph.digest, "cpu")
     with pytest.raises(UserError, match=r"cannot be written .*disk is full"):
-        execute.execute(run, graph, store, Context(Path("cache")), 1, "command", Console(quiet=True))
+        execute.execute(run, plans, graph, store, Context(Path("cache")), 1, "command", Console(quiet=True))
