@@ -148,7 +148,7 @@ def run_study(
 
     from harness.report import report_of_cells
 
-    trials, curves, load_ranks = frames.load(storage, name, dataset, artifacts)
+    trials, curves, load_ranks = frames.load(storage, name, dataset, artifacts, run.study_name)
     keys = {spec.key() for spec in run.cells}
     return report_of_cells(name, trials, curves, load_ranks, folder, run.study_name, keys, console)
 

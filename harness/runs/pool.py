@@ -102,7 +102,7 @@ class _Run:
             while self.waiting or self.running or self.news:
                 self._submit()
                 self._tell()
-                done, _ = wait(self.running, timeout=0.2, return_when=FIRST_COMPLETED)
+                done, _ = wait(self.running, timeout=0.5, return_when=FIRST_COMPLETED)
                 self.listener.progress(self._progress())
                 for future in done:
                     self._collect(future)

@@ -53,6 +53,7 @@ class StudyProgress:
             TimeElapsedColumn(),
             console=console,
             transient=True,
+            refresh_per_second=2,  # drawing it takes a core's time from the workers
             disable=not console.is_terminal,
         )
         self.whole = self.bar.add_task(f"[bold]{escape(title)}", total=max(sum(self.costs.values()), 1e-9), note="")

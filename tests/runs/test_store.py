@@ -95,6 +95,9 @@ def test_each_design_keeps_its_own_command(url: str, run: Run) -> None:
         run.study_name: "first",
         other.study_name: "second",
     }
+    one, _, _ = frames.load(url, "ablation", "lahman", design=other.study_name)
+    assert one["study_name"].tolist() == [other.study_name]
+    assert one.attrs["meta"].keys() == {other.study_name}
 
 
 def test_a_study_without_any_finished_trial_is_a_users_error(url: str, run: Run) -> None:

@@ -24,8 +24,10 @@ from harness.runs.provenance import provenance
 from harness.runs.spec import TrialSpec
 from harness.runs.store import Store, StudyStore, parameters
 from harness.runs.trial import TrialResult
+from tests import test_docker
 from tests.runs.test_store import COUNTS, result
 
+server = test_docker.server
 ABOUT = {**provenance(), "preset": "quick", "threads": 1, "protocol": "time-aware", "started": "2026-01-01T00:00:00"}
 
 
@@ -89,6 +91,23 @@ def commits(store: Store) -> Iterator[list[str]]:
         event.remove(store.storage.engine, "commit", commit)
 
 
+@pytest.mark.slow
+def test_transactions_of_a_cell_on_postgresql(
+    server: tuple[int, dict[str, str]], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, environment = server
+    monkeypatch.setenv("PGPASSWORD", environment["PGPASSWORD"])
+    store = Store(f"postgresql+psycopg://harness@127.0.0.1:{port}/harness", tmp_path / "artifacts")
+    try:
+        test_transactions_of_a_cell(store, run)
+        again = opened(store, run)
+        again.begin(run.cells[0], ABOUT)
+        assert opened(store, run).complete() == {run.cells[k].key() for k in (3, 4)}
+        assert [trial.state.name for trial in again.study.trials] == ["COMPLETE", "COMPLETE", "FAIL", "FAIL"]
+    finally:
+        store.storage.engine.dispose()
+
+
 def test_transactions_of_a_cell(store: Store, run: Run) -> None:
     study = opened(store, run)
     with commits(store) as before:
@@ -106,7 +125,7 @@ def test_transactions_of_a_cell(store: Store, run: Run) -> None:
     assert 2 <= len(failed) <= 6
     # and all of it was written
     old, new, lost = store.storage.get_all_trials(store.storage.get_study_id_from_name(run.study_name))
-    assert old.user_attrs.keys() <= new.user_attrs.keys() | {"alpha"}
+    assert old.user_attrs.keys() <= new.user_attrs.keys()
     assert new.user_attrs["test_tail_mrr"] == real_result().metrics["test_tail_mrr"]
     assert len(new.intermediate_values) == 16
     assert (new.params["arm"], new.state.name, lost.state.name) == ("L1+L3", "COMPLETE", "FAIL")
