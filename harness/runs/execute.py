@@ -78,7 +78,7 @@ class _Coordinator:
 
     def started(self, task: Task) -> None:
         self.progress.start(task)
-        if task.stage is None:
+        if task.stage is None and task.id not in self.trials:  # else its worker died, and it is tried again
             self.trials[task.id] = self._begin(task)
 
     def finished(self, task: Task, outcome: Outcome) -> None:

@@ -65,6 +65,9 @@ class StudyProgress:
             yield self
 
     def start(self, task: Task) -> None:
+        """A task runs, or runs again."""
+        if task.id in self.bars:
+            return
         self.running[task.id] = task
         name = STAGES[task.stage] if task.stage else "cell"
         self.bars[task.id] = self.bar.add_task(f"  {name} · {escape(label(task))}", total=1.0, note="")

@@ -15,6 +15,7 @@ from harness.errors import UserError
 from harness.runs import design as designs
 from harness.runs import execute, frames
 from harness.runs.design import Run
+from harness.runs.pool import Listener, Outcome, Task
 from harness.runs.provenance import provenance
 from harness.runs.stages import Context
 from harness.runs.store import Store, StudyStore, parameters, safe, sqlite_file
@@ -227,3 +228,24 @@ def test_full_disk_ends_with_one_line(url: str, run: Run, monkeypatch: pytest.Mo
     plans = execute.plans(run.cells, graph.digest, "cpu")
     with pytest.raises(UserError, match=r"cannot be written .*disk is full"):
         execute.execute(run, plans, graph, store, Context(Path("cache")), 1, "command", Console(quiet=True))
+
+
+def test_cell_whose_worker_died_stays_one_trial(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = load("lahman")
+    seen: list[str] = []
+
+    def twice(tasks: list[Task], _: Context, __: int, ___: Path, listener: Listener) -> None:
+        task = next(task for task in tasks if task.stage is None)
+        listener.started(task)
+        listener.started(task)
+        seen.append(task.spec.arm)
+        listener.finished(task, Outcome(failure="its worker was killed twice (out of memory?)"))
+
+    monkeypatch.setattr(execute.pool, "start", lambda _: None)
+    monkeypatch.setattr(execute.pool, "run", twice)
+    plans = execute.plans(run.cells, graph.digest, "cpu")
+    context = Context(Path("cache"))
+    tally = execute.execute(run, plans, graph, Store(url), context, 1, "command", Console(quiet=True))
+    assert (tally.failed, len(seen)) == (1, 1)
+    (trial,) = optuna.load_study(study_name=run.study_name, storage=url).trials
+    assert (trial.state.name, trial.user_attrs["reason"].split(" (")[0]) == ("FAIL", "its worker was killed twice")
