@@ -257,11 +257,11 @@ def test_the_plan_is_made_once(here: Here, monkeypatch: pytest.MonkeyPatch) -> N
         made.append(spec.key())
         return of(spec, data_digest, device)
 
-    def started(_: int) -> None:
+    def started(*_: object) -> None:
         raise UserError("seen enough")
 
     monkeypatch.setattr(Plan, "of", counted)
-    monkeypatch.setattr("harness.runs.pool.start", started)
+    monkeypatch.setattr("harness.runs.pool.run", started)
     done = here("ablation", "--preset", "quick", *here.options)
     assert "seen enough" in done.stderr
     assert len(set(made)) == len(made) == 7

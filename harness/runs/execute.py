@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -151,11 +152,10 @@ def execute(
         progress = StudyProgress(title, todo, len(run.cells), tally.before, console)
         labels = [label or name for name, label in zip(graph.relations.names, graph.relations.labels, strict=True)]
         coordinator = _Coordinator(study, progress, run, distinct(labels), 1, tally)
-        listener = pool.Listener(coordinator.started, coordinator.finished, progress.update)
+        listener = pool.Listener(
+            coordinator.started, coordinator.finished, progress.update, partial(study.describe, run)
+        )
         try:
-            if todo:
-                pool.start(jobs)
-                study.describe(run)
             with progress.shown():
                 pool.run(todo, context, jobs, Path(scratch), listener)
         except BaseException as error:

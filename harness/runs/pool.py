@@ -49,16 +49,15 @@ class Outcome:
 
 @dataclass
 class Listener:
-    """What a run tells of itself while it goes on; called in the coordinator."""
+    """What a run tells of itself while it goes on; called in the coordinator.
+
+    ``working`` comes first, when the workers have their first tasks: the time for what they need not wait for.
+    """
 
     started: Callable[[Task], None]
     finished: Callable[[Task, Outcome], None]
     progress: Callable[[dict[str, tuple[str, float, float | None]]], None]
-
-
-def start(jobs: int) -> None:
-    """Let worker processes start and import what they need while the caller goes on; ``run`` will find them."""
-    executor(jobs).submit(os.getpid)
+    working: Callable[[], None] = lambda: None
 
 
 def run(tasks: Iterable[Task], context: Context, jobs: int, scratch: Path, listener: Listener) -> None:
@@ -96,6 +95,8 @@ class _Run:
     def __post_init__(self) -> None:
         self.open = {task.id for task in self.waiting}
         self.executor = executor(self.jobs)
+        if self.waiting:
+            self.news.append(self.listener.working)
 
     def loop(self) -> None:
         try:

@@ -17,7 +17,7 @@ from harness.errors import UserError
 from harness.runs import execute, pool
 from harness.runs.cache import Cache
 from harness.runs.inputs import graph_of
-from harness.runs.pool import Listener, Outcome, Task, executor, run, start
+from harness.runs.pool import Listener, Outcome, Task, run
 from harness.runs.spec import TrialSpec
 from harness.runs.stages import Context
 
@@ -70,17 +70,10 @@ def test_workers_go_on_while_the_listener_is_told(spec: TrialSpec, context: Cont
             overlapped.append(time.monotonic() < deadline)
 
     events: list[str] = []
-    listener = Listener(lambda task: events.append(task.id), finished, lambda _: None)
+    listener = Listener(lambda task: events.append(task.id), finished, lambda _: None, lambda: events.append("working"))
     run([first, second], context, 1, tmp_path, listener)
     assert overlapped == [True]
-    assert events == [first.id, second.id]
-
-
-def test_workers_that_were_started_early_are_used(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
-    start(1)
-    worker = executor(1).submit(os.getpid).result()
-    run([Task("cell", change(spec, arm="none"))], context, 1, tmp_path, Record().listener())
-    assert executor(1).submit(os.getpid).result() == worker != os.getpid()
+    assert events == ["working", first.id, second.id]
 
 
 def test_what_ended_well_is_told_before_a_users_error_ends_the_run(

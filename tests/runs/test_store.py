@@ -223,7 +223,6 @@ def test_full_disk_ends_with_one_line(url: str, run: Run, monkeypatch: pytest.Mo
     def full(*_: object) -> None:
         raise optuna.exceptions.StorageInternalError("x") from OSError("database or disk is full")
 
-    monkeypatch.setattr(execute.pool, "start", lambda _: None)
     monkeypatch.setattr(execute.pool, "run", full)
     plans = execute.plans(run.cells, graph.digest, "cpu")
     with pytest.raises(UserError, match=r"cannot be written .*disk is full"):
@@ -241,7 +240,6 @@ def test_cell_whose_worker_died_stays_one_trial(url: str, run: Run, monkeypatch:
         seen.append(task.spec.arm)
         listener.finished(task, Outcome(failure="its worker was killed twice (out of memory?)"))
 
-    monkeypatch.setattr(execute.pool, "start", lambda _: None)
     monkeypatch.setattr(execute.pool, "run", twice)
     plans = execute.plans(run.cells, graph.digest, "cpu")
     context = Context(Path("cache"))
