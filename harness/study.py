@@ -1,4 +1,7 @@
-"""Studies: ``python -m harness.study list | describe NAME | NAME --dataset D ...``."""
+"""Studies: ``python -m harness.study list | describe NAME | NAME --dataset D ...``.
+
+Lists and help texts import no engine; a command imports what it needs.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from rich.table import Table
 
 from harness import cli
 from harness.errors import UserError, nearest
-from harness.runs import design as designs
+from harness.runs import catalogue
 
 app = typer.Typer(
     help="Run studies: all cells of a design, on all cores, resumable, with a report at the end.",
@@ -45,15 +48,17 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there 
 def list_() -> None:
     """List the studies."""
     table = Table("study", "what", "claims", "presets")
-    for name in designs.names():
-        design = designs.load(name)
-        table.add_row(name, design.title, ", ".join(design.claims), ", ".join(design.presets))
+    for path in catalogue.files():
+        study = catalogue.heading(path)
+        table.add_row(study.name, study.title, ", ".join(study.claims), ", ".join(study.presets))
     cli.console().print(table)
 
 
 @app.command()
 def describe(name: Annotated[str, typer.Argument(help="Name of a study.")], preset: PresetName = "default") -> None:
     """Show a study's design and every setting with its value."""
+    from harness.runs import design as designs
+
     design = designs.load(name)
     chosen = designs.preset_of(design, preset)
     console = cli.console()
@@ -91,6 +96,8 @@ def run_study(
     command: str,
 ) -> Path:
     """Run what is missing of a study, print the table, write the report; return the path of its PDF."""
+    from harness.runs import design as designs
+
     design = designs.load(name)
     designs.preset_of(design, preset)
     if teacher_backbone is not None:
@@ -105,7 +112,7 @@ def run_study(
         raise UserError(f"unknown backbone {unknown[0]!r}: {nearest(unknown[0], [*BACKBONES, 'all'])}")
     from harness.runs import frames
     from harness.runs.cache import default_root
-    from harness.runs.execute import check, default_jobs, execute
+    from harness.runs.execute import default_jobs, execute, plans
     from harness.runs.inputs import graph_of
     from harness.runs.stages import Context
     from harness.runs.store import Store
@@ -125,12 +132,12 @@ def run_study(
         arms=chosen_arms,
         changes=settings,
     )
-    check(run, graph, device)
+    planned = plans(run.cells, graph.digest, device)  # before anything is written: weights may be missing
     check_folder(folder)
     store = Store(storage, artifacts)
     context = Context((cache_dir or default_root()).resolve(), data_dir and data_dir.resolve(), device)
     try:
-        tally = execute(run, graph, store, context, jobs or default_jobs(device), command, console)
+        tally = execute(run, planned, graph, store, context, jobs or default_jobs(device), command, console)
     except KeyboardInterrupt:
         console.print("interrupted; what is complete is kept, and the same command goes on from there")
         raise
@@ -141,7 +148,7 @@ def run_study(
 
     from harness.report import report_of_cells
 
-    trials, curves, load_ranks = frames.load(storage, name, dataset, artifacts)
+    trials, curves, load_ranks = frames.load(storage, name, dataset, artifacts, run.study_name)
     keys = {spec.key() for spec in run.cells}
     return report_of_cells(name, trials, curves, load_ranks, folder, run.study_name, keys, console)
 
@@ -208,14 +215,14 @@ def _command_of(name: str, about: str) -> Callable[..., None]:
 
 def main() -> None:
     """The command line, with a command for every study file."""
-    for name in designs.names():
+    for path in catalogue.files():
         try:
-            design = designs.load(name)
+            study = catalogue.heading(path)
         except UserError as error:  # the command itself will end with it
-            app.command(name)(_command_of(name, str(error)))
+            app.command(path.stem)(_command_of(path.stem, str(error)))
             continue
-        claims = f" Tests the claims {', '.join(design.claims)}." if design.claims else ""
-        app.command(name)(_command_of(name, f"{design.title}.{claims}\n\n{design.about}"))
+        claims = f" Tests the claims {', '.join(study.claims)}." if study.claims else ""
+        app.command(study.name)(_command_of(study.name, f"{study.title}.{claims}\n\n{study.about}"))
     cli.run(app)
 
 

@@ -19,6 +19,8 @@ from harness import study
 from harness.errors import UserError
 from harness.runs import frames
 from harness.runs.design import Run
+from harness.runs.plan import Plan
+from harness.runs.spec import TrialSpec
 from tests.runs.conftest import write_dataset
 
 SETTINGS = {
@@ -247,6 +249,24 @@ def test_the_teacher_may_have_another_backbone(here: Here, monkeypatch: pytest.M
     assert {(spec.backbone, spec.teacher_backbone) for spec in planned[0].cells} == {("ttranse", "ta-distmult")}
 
 
+def test_the_plan_is_made_once(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    of = Plan.of
+
+    def counted(spec: TrialSpec, data_digest: str, device: str) -> Plan:
+        made.append(spec.key())
+        return of(spec, data_digest, device)
+
+    def started(*_: object) -> None:
+        raise UserError("seen enough")
+
+    monkeypatch.setattr(Plan, "of", counted)
+    monkeypatch.setattr("harness.runs.pool.run", started)
+    done = here("ablation", "--preset", "quick", *here.options)
+    assert "seen enough" in done.stderr
+    assert len(set(made)) == len(made) == 7
+
+
 def check_mistake(place: Place, done: subprocess.CompletedProcess[str], message: str) -> None:
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
@@ -278,3 +298,27 @@ def test_list_and_describe(place: Place) -> None:
     assert told.returncode == 0
     assert "loss.temperature" in told.stdout
     assert "C2, C6" in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "imported"),
+    [
+        (["list"], []),
+        (["--help"], []),
+        (["ablation", "--help"], []),
+        (["ablation", "--frobnicate"], []),
+        (["describe", "ablation"], ["numpy", "torch"]),  # the probe sees what is imported
+    ],
+)
+def test_lists_and_help_import_no_engine(arguments: list[str], imported: list[str]) -> None:
+    probe = (
+        "import atexit, sys\n"
+        "heavy = {'torch', 'optuna', 'pandas', 'numpy', 'matplotlib', 'scipy'}\n"
+        "atexit.register(lambda: print('imported:', *sorted(heavy & sys.modules.keys())))\n"
+        "from harness import study\n"
+        "study.main()\n"
+    )
+    command = [sys.executable, "-c", probe, *arguments]
+    done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=120)
+    assert done.returncode == (2 if "--frobnicate" in arguments else 0), done.stderr
+    assert done.stdout.splitlines()[-1].split() == ["imported:", *imported]

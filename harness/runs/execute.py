@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -27,6 +28,9 @@ from harness.runs.spec import TrialSpec
 from harness.runs.stages import Context
 from harness.runs.store import Store, StudyStore, safe
 
+#: the plan of each cell, by the cell's key
+Plans = dict[str, Plan]
+
 
 @dataclass
 class Tally:
@@ -38,11 +42,20 @@ class Tally:
     reason: str = ""
 
 
-def tasks(cells: Sequence[TrialSpec], data_digest: str, device: str, cache: Cache) -> list[Task]:
+def plans(cells: Sequence[TrialSpec], data_digest: str, device: str) -> Plans:
+    """What each cell stands on, by the cell's key; nothing is written.
+
+    Raises:
+        UserError: a cell needs a language model whose weights are not there.
+    """
+    return {spec.key(): Plan.of(spec, data_digest, device) for spec in cells}
+
+
+def tasks(cells: Sequence[TrialSpec], plans: Plans, cache: Cache) -> list[Task]:
     """The cells and the shared stages that they lack, each stage once."""
     found: dict[str, Task] = {}
     for spec in cells:
-        plan = Plan.of(spec, data_digest, device)
+        plan = plans[spec.key()]
         for name, key in plan.keys.items():
             if key not in found and not cache.has(name, key):
                 # what others wait for starts first: teachers before students
@@ -66,7 +79,7 @@ class _Coordinator:
 
     def started(self, task: Task) -> None:
         self.progress.start(task)
-        if task.stage is None:
+        if task.stage is None and task.id not in self.trials:  # else its worker died, and it is tried again
             self.trials[task.id] = self._begin(task)
 
     def finished(self, task: Task, outcome: Outcome) -> None:
@@ -108,20 +121,19 @@ def _note(outcome: Outcome) -> str:
     return f"MRR {metrics['valid_mrr']:.4f} on validation, {metrics['test_mrr']:.4f} on test"
 
 
-def check(run: Run, graph: TemporalGraph, device: str) -> None:
-    """Find what would stop a run before anything is written.
-
-    Raises:
-        UserError: a cell needs a language model whose weights are not there.
-    """
-    for spec in run.cells:
-        Plan.of(spec, graph.digest, device)
-
-
 def execute(
-    run: Run, graph: TemporalGraph, store: Store, context: Context, jobs: int, command: str, console: Console
+    run: Run,
+    plans: Plans,
+    graph: TemporalGraph,
+    store: Store,
+    context: Context,
+    jobs: int,
+    command: str,
+    console: Console,
 ) -> Tally:
     """Bring all wanted cells of a run into the store; return how it went.
+
+    ``plans`` are those of the run's cells.
 
     Interrupted by Ctrl-C or a user's error, the trials that were running are marked as failed, and what is complete
     stays; a second call goes on with what is missing.
@@ -135,12 +147,14 @@ def execute(
         complete = study.complete()
         wanted = [spec for spec in run.cells if spec.key() not in complete]
         tally = Tally(before=len(run.cells) - len(wanted))
-        todo = tasks(wanted, graph.digest, context.device, Cache(context.cache_dir))
+        todo = tasks(wanted, plans, Cache(context.cache_dir))
         title = f"{run.design.name} · {Path(run.dataset).name}"
         progress = StudyProgress(title, todo, len(run.cells), tally.before, console)
         labels = [label or name for name, label in zip(graph.relations.names, graph.relations.labels, strict=True)]
         coordinator = _Coordinator(study, progress, run, distinct(labels), 1, tally)
-        listener = pool.Listener(coordinator.started, coordinator.finished, progress.update)
+        listener = pool.Listener(
+            coordinator.started, coordinator.finished, progress.update, partial(study.describe, run)
+        )
         try:
             with progress.shown():
                 pool.run(todo, context, jobs, Path(scratch), listener)

@@ -18,7 +18,7 @@ _STATES = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialStat
 
 
 def load(
-    storage: str, study: str, dataset: str, artifacts: Path | None = None
+    storage: str, study: str, dataset: str, artifacts: Path | None = None, design: str | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame, Callable[[Hashable], pd.DataFrame]]:
     """All trials of a study on a data set.
 
@@ -27,6 +27,7 @@ def load(
         study: name of the study file, such as ``ablation``.
         dataset: the data set's name.
         artifacts: folder of the artifacts, if it is not where the store keeps it.
+        design: name of the one Optuna study that is wanted; None: all designs of the study.
 
     Returns:
         trials: one row a trial: factors, metrics, state, seconds and provenance; ``attrs["meta"]`` has the command
@@ -38,7 +39,7 @@ def load(
         UserError: the store cannot be opened, is newer than this version, or has no such study.
     """
     store = Store(storage, artifacts, create=False)
-    every = optuna.get_all_study_summaries(store.storage)
+    every = store.storage.get_all_studies()  # summaries of them would read all their trials
     own = [s for s in every if s.user_attrs.get("study") == study and s.user_attrs.get("dataset") == dataset]
     if not own:
         pairs = sorted(
@@ -51,17 +52,19 @@ def load(
         )
     rows, curves, where = [], [], []
     meta: dict[str, dict[str, Any]] = {}
-    for summary in own:
-        if summary.user_attrs.get("schema", 0) > SCHEMA:
+    for known in own:
+        if design not in (None, known.study_name):
+            continue
+        if known.user_attrs.get("schema", 0) > SCHEMA:
             raise UserError(f"storage {safe(storage)}: was written by a newer version of the harness; update it")
-        opened = optuna.load_study(study_name=summary.study_name, storage=store.storage)
-        about = {"command": summary.user_attrs["command"], "data": summary.user_attrs["data"]}
-        meta[summary.study_name] = about
+        opened = optuna.load_study(study_name=known.study_name, storage=store.storage)
+        about = {"command": known.user_attrs["command"], "data": known.user_attrs["data"]}
+        meta[known.study_name] = about
         for trial in opened.get_trials(deepcopy=False):
             if trial.state not in _STATES or "cell" not in trial.user_attrs:
                 continue
             found = {m.filename: m.artifact_id for m in get_all_artifact_meta(trial, storage=store.storage)}
-            key = {"study_name": summary.study_name, "dataset": dataset, "trial": trial.number}
+            key = {"study_name": known.study_name, "dataset": dataset, "trial": trial.number}
             rows.append({**key, **_row(trial)})
             where.append(found.get("ranks.parquet"))
             if trial.state == TrialState.COMPLETE and "curve.csv" in found:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor
@@ -48,11 +49,15 @@ class Outcome:
 
 @dataclass
 class Listener:
-    """What a run tells of itself while it goes on; called in the coordinator."""
+    """What a run tells of itself while it goes on; called in the coordinator.
+
+    ``working`` comes first, when the workers have their first tasks: the time for what they need not wait for.
+    """
 
     started: Callable[[Task], None]
     finished: Callable[[Task, Outcome], None]
     progress: Callable[[dict[str, tuple[str, float, float | None]]], None]
+    working: Callable[[], None] = lambda: None
 
 
 def run(tasks: Iterable[Task], context: Context, jobs: int, scratch: Path, listener: Listener) -> None:
@@ -84,22 +89,32 @@ class _Run:
     failed: dict[str, str] = field(default_factory=dict)
     suspects: dict[str, int] = field(default_factory=dict)
     running: dict[Future[Outcome], Task] = field(default_factory=dict)
+    #: what the listener has still to be told, in the order in which it happened
+    news: list[Callable[[], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.open = {task.id for task in self.waiting}
         self.executor = executor(self.jobs)
+        if self.waiting:
+            self.news.append(self.listener.working)
 
     def loop(self) -> None:
         try:
-            while self.waiting or self.running:
+            while self.waiting or self.running or self.news:
                 self._submit()
-                done, _ = wait(self.running, timeout=0.2, return_when=FIRST_COMPLETED)
+                self._tell()
+                done, _ = wait(self.running, timeout=0.5, return_when=FIRST_COMPLETED)
                 self.listener.progress(self._progress())
                 for future in done:
                     self._collect(future)
         except BaseException:
             self.executor.shutdown(wait=True, kill_workers=True)
             raise
+
+    def _tell(self) -> None:
+        """Tell the listener, who takes his time (he writes to a disk), when the workers have got what comes next."""
+        while self.news:
+            self.news.pop(0)()
 
     def _submit(self) -> None:
         for task in [task for task in self.waiting if task.needs & self.failed.keys()]:
@@ -113,7 +128,7 @@ class _Run:
         room = 0 if alone else 1 - len(self.running) if suspicious else self.jobs - len(self.running)
         for task in (suspicious or ready)[: max(room, 0)]:
             self.waiting.remove(task)
-            self.listener.started(task)
+            self.news.append(partial(self.listener.started, task))
             report = self.scratch / f"{task.id}.progress"
             self.running[self.executor.submit(work, task, self.context, report)] = task
 
@@ -124,6 +139,7 @@ class _Run:
         if isinstance(error, BrokenProcessPool):
             self._recover()
         elif error is not None:
+            self._tell()  # of what ended well
             raise error
         else:
             self._finish(self.running.pop(future), future.result())
@@ -149,7 +165,7 @@ class _Run:
                 reason = f"shared stage {task.stage}: {reason}"
             self.failed[task.id] = reason
             outcome = replace(outcome, failure=reason)
-        self.listener.finished(task, outcome)
+        self.news.append(partial(self.listener.finished, task, outcome))
 
     def _progress(self) -> dict[str, tuple[str, float, float | None]]:
         found = {}

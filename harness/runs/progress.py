@@ -53,6 +53,7 @@ class StudyProgress:
             TimeElapsedColumn(),
             console=console,
             transient=True,
+            refresh_per_second=2,  # drawing it takes a core's time from the workers
             disable=not console.is_terminal,
         )
         self.whole = self.bar.add_task(f"[bold]{escape(title)}", total=max(sum(self.costs.values()), 1e-9), note="")
@@ -64,6 +65,9 @@ class StudyProgress:
             yield self
 
     def start(self, task: Task) -> None:
+        """A task runs, or runs again."""
+        if task.id in self.bars:
+            return
         self.running[task.id] = task
         name = STAGES[task.stage] if task.stage else "cell"
         self.bars[task.id] = self.bar.add_task(f"  {name} · {escape(label(task))}", total=1.0, note="")

@@ -18,13 +18,15 @@ import optuna
 import pandas as pd
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import Trial, TrialState
+from optuna.exceptions import StorageInternalError
+from optuna.trial import Trial, TrialState, create_trial
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness.errors import UserError
 from harness.evaluate import metrics_by_relation
 from harness.models import BACKBONES
+from harness.runs.cache import digest
 from harness.runs.design import Run
 from harness.runs.spec import Arm, TrialSpec
 from harness.runs.trial import TrialResult
@@ -88,6 +90,26 @@ class Store:
         finally:
             lock.release()
 
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make one transaction of all that is written to the storage inside: it is there as a whole or not at all.
+
+        Optuna commits each attribute for itself, which costs a write to the disk each. Here its session joins a
+        transaction from outside, as SQLAlchemy documents it, so that its commits wait for the one at the end.
+
+        Raises:
+            StorageInternalError: as Optuna's methods do, if it cannot be written.
+        """
+        session = self.storage.scoped_session()
+        try:
+            with self.storage.engine.begin() as connection:
+                session.bind = connection
+                yield
+        except SQLAlchemyError as error:
+            raise StorageInternalError("the transaction cannot be completed") from error
+        finally:
+            session.bind = self.storage.engine
+
     def open(self, run: Run, command: str, counts: dict[str, int]) -> StudyStore:
         """The Optuna study of a run, made if it is not there; trials that a dead coordinator left become failed."""
         study = optuna.create_study(
@@ -103,13 +125,11 @@ class Store:
             "data": counts,
             "schema": SCHEMA,
         }
-        for key, value in attributes.items():
-            if study.user_attrs.get(key) != value:
-                study.set_user_attr(key, value)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(["validation MRR"])
-        _note(study, run)
+        known = study.user_attrs
+        with self.transaction():
+            for key, value in attributes.items():
+                if known.get(key) != value:
+                    study.set_user_attr(key, value)
         opened = StudyStore(study, self)
         opened.close_stale()
         return opened
@@ -123,14 +143,25 @@ class StudyStore:
 
     def close_stale(self) -> None:
         """Mark as failed what no coordinator works on any more."""
-        states = (TrialState.RUNNING, TrialState.WAITING)
-        for trial in self.study.get_trials(deepcopy=False, states=states):
-            if trial.state == TrialState.WAITING:
-                continue
-            Trial(self.study, trial._trial_id).set_user_attr("reason", "interrupted: its coordinator ended before it")
-            self.study.tell(trial.number, state=TrialState.FAIL)
-        while self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            self.study.tell(self.study.ask(), state=TrialState.FAIL)
+        with self.store.transaction():
+            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                self._fail(Trial(self.study, trial._trial_id), "interrupted: its coordinator ended before it")
+            # earlier versions let a cell wait before it ran
+            while self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+                self.study.tell(self.study.ask(), state=TrialState.FAIL)
+
+    def describe(self, run: Run) -> None:
+        """Tell optuna-dashboard what the study is, unless it was told. Takes a second: the package imports much."""
+        note = _note(run)
+        if self.study.user_attrs.get("note") == digest(note):
+            return
+        from optuna_dashboard import save_note
+
+        with self.store.transaction(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self.study.set_metric_names(["validation MRR"])
+            save_note(self.study, note)
+            self.study.set_user_attr("note", digest(note))
 
     def complete(self) -> set[str]:
         """Keys of the cells that have a result."""
@@ -140,16 +171,19 @@ class StudyStore:
     def begin(self, spec: TrialSpec, attributes: dict[str, Any]) -> Trial:
         """A running trial for a cell."""
         factors, distributions = parameters(spec)
-        known = {"cell": spec.key(), "spec": spec.model_dump_json(), **attributes}
-        self.study.enqueue_trial(factors, user_attrs=known)
-        return self.study.ask(fixed_distributions=distributions)
+        running = create_trial(
+            state=TrialState.RUNNING,
+            params=factors,
+            distributions=distributions,
+            user_attrs={"cell": spec.key(), "spec": spec.model_dump_json(), **attributes},
+        )
+        with self.store.transaction():
+            storage = self.store.storage
+            study = storage.get_study_id_from_name(self.study.study_name)
+            return Trial(self.study, storage.create_new_trial(study, running))
 
     def finish(self, trial: Trial, result: TrialResult, relations: Sequence[str]) -> None:
-        """Store a result: artifacts and attributes first, completion last."""
-        self._upload(trial, result, relations)
-        curve = {row["epoch"]: row["valid_mrr"] for row in result.curve if "valid_mrr" in row}
-        for epoch, mrr in curve.items():
-            trial.report(mrr, int(epoch))
+        """Store a result: its files first, then all attributes and that it is complete, at once."""
         times = {
             **{f"seconds_{stage}": value for stage, value in result.seconds.items()},
             **{f"built_seconds_{stage}": value for stage, value in result.built_seconds.items()},
@@ -162,36 +196,51 @@ class StudyStore:
             "updates": result.updates,
             "best_epoch": result.best_epoch,
         }
-        for key, value in attributes.items():
-            trial.set_user_attr(key, value)
-        self.study.tell(trial, result.metrics["valid_mrr"])
+        curve = {row["epoch"]: row["valid_mrr"] for row in result.curve if "valid_mrr" in row}
+        with tempfile.TemporaryDirectory() as folder:
+            files = _files(Path(folder), result, relations)
+            with self.store.transaction():
+                self._upload(trial, files)
+                for epoch, mrr in curve.items():
+                    trial.report(mrr, int(epoch))
+                for key, value in attributes.items():
+                    trial.set_user_attr(key, value)
+                self.study.tell(trial, result.metrics["valid_mrr"])
 
     def fail(self, trial: Trial, reason: str, details: str = "") -> None:
         """Mark a trial as failed, with the reason."""
+        with self.store.transaction():
+            self._fail(trial, reason, details)
+
+    def _fail(self, trial: Trial, reason: str, details: str = "") -> None:
         trial.set_user_attr("reason", reason)
         if details:
             trial.set_user_attr("traceback", details)
         self.study.tell(trial, state=TrialState.FAIL)
 
-    def _upload(self, trial: Trial, result: TrialResult, relations: Sequence[str]) -> None:
-        ranks = pd.DataFrame(
-            {
-                "query": result.ranks["query"].astype("int32"),
-                "direction": np.array(["tail", "head"])[result.ranks["direction"]],
-                "relation": np.array(relations)[result.ranks["relation"]],
-                "rank": result.ranks["rank"],
-            }
-        )
+    def _upload(self, trial: Trial, files: Sequence[Path]) -> None:
         self.store.artifacts.mkdir(parents=True, exist_ok=True)
-        files = FileSystemArtifactStore(self.store.artifacts)
-        with tempfile.TemporaryDirectory() as folder:
-            paths = [Path(folder, name) for name in ("ranks.parquet", "curve.csv", "relations.csv")]
-            ranks.to_parquet(paths[0], compression="zstd", index=False)
-            pd.DataFrame(result.curve).to_csv(paths[1], index=False)
-            by_relation = metrics_by_relation(result.ranks["rank"], result.ranks["relation"], relations)
-            pd.DataFrame.from_dict(by_relation, orient="index").rename_axis("relation").to_csv(paths[2])
-            for path in paths:
-                upload_artifact(artifact_store=files, file_path=str(path), study_or_trial=trial)
+        artifacts = FileSystemArtifactStore(self.store.artifacts)
+        for path in files:
+            upload_artifact(artifact_store=artifacts, file_path=str(path), study_or_trial=trial)
+
+
+def _files(folder: Path, result: TrialResult, relations: Sequence[str]) -> list[Path]:
+    """The artifacts of a result, written into a folder: ranks of each query, learning curve, metrics by relation."""
+    ranks = pd.DataFrame(
+        {
+            "query": result.ranks["query"].astype("int32"),
+            "direction": np.array(["tail", "head"])[result.ranks["direction"]],
+            "relation": np.array(relations)[result.ranks["relation"]],
+            "rank": result.ranks["rank"],
+        }
+    )
+    paths = [folder / name for name in ("ranks.parquet", "curve.csv", "relations.csv")]
+    ranks.to_parquet(paths[0], compression="zstd", index=False)
+    pd.DataFrame(result.curve).to_csv(paths[1], index=False)
+    by_relation = metrics_by_relation(result.ranks["rank"], result.ranks["relation"], relations)
+    pd.DataFrame.from_dict(by_relation, orient="index").rename_axis("relation").to_csv(paths[2])
+    return paths
 
 
 def parameters(spec: TrialSpec) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
@@ -200,12 +249,12 @@ def parameters(spec: TrialSpec) -> tuple[dict[str, Any], dict[str, BaseDistribut
     Factors that do not act in an arm are left out: α belongs to L2, β to L3, and so on.
     """
     arm, loss = spec.arm, spec.loss
-    dims = {"teacher": spec.teacher.dim, "llm-teacher": spec.semantic.dim}
+    dim = {"teacher": spec.teacher.dim, "llm-teacher": spec.semantic.dim}.get(arm, spec.student.dim)
     factors: dict[str, tuple[Any, BaseDistribution]] = {
         "arm": (arm, CategoricalDistribution(_ARMS)),
         "backbone": (spec.backbone, CategoricalDistribution(tuple(sorted(BACKBONES)))),
-        "seed": (spec.seed, IntDistribution(0, 1_000_000)),
-        "dim": (dims.get(arm, spec.student.dim), IntDistribution(1, 10_000)),
+        "seed": (spec.seed, IntDistribution(0, max(1_000_000, spec.seed))),
+        "dim": (dim, IntDistribution(1, max(10_000, dim))),
     }
     if arm.startswith("L1"):
         factors["temperature"] = loss.temperature, FloatDistribution(0.01, 1000.0)
@@ -244,16 +293,13 @@ def safe(url: str) -> str:
         return re.sub(r"(?<=:)[^:@/]*(?=@)", "***", url)
 
 
-def _note(study: optuna.Study, run: Run) -> None:
-    """The study in its own words, where optuna-dashboard shows it."""
-    from optuna_dashboard import save_note
-
+def _note(run: Run) -> str:
+    """The study in its own words, in Markdown."""
     design = run.design
     arms = json.dumps(list(design.arms), ensure_ascii=False).strip("[]").replace('"', "`")
     references = ", ".join(f"`{arm}`" for arm in design.references)
-    save_note(
-        study,
+    return (
         f"# {design.title}\n\n{design.about}\n\n- data: `{run.dataset}`\n- arms: {arms}; reference rows: {references}\n"
         f"- preset `{run.preset}`: {design.presets[run.preset].about}\n- claims tested: {', '.join(design.claims)}\n"
-        "- the value of a trial is its validation MRR; test metrics are user attributes, and are scored once a cell\n",
+        "- the value of a trial is its validation MRR; test metrics are user attributes, and are scored once a cell\n"
     )

@@ -6,13 +6,15 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky import ProcessPoolExecutor
 
 from harness.errors import UserError
-from harness.runs import execute
+from harness.runs import execute, pool
 from harness.runs.cache import Cache
 from harness.runs.inputs import graph_of
 from harness.runs.pool import Listener, Outcome, Task, run
@@ -39,7 +41,8 @@ def change(spec: TrialSpec, **values: object) -> TrialSpec:
 
 def tasks_of(spec: TrialSpec, context: Context, *arms: str) -> list[Task]:
     digest = graph_of(spec.dataset, None).digest
-    return execute.tasks([change(spec, arm=arm) for arm in arms], digest, "cpu", Cache(context.cache_dir))
+    cells = [change(spec, arm=arm) for arm in arms]
+    return execute.tasks(cells, execute.plans(cells, digest, "cpu"), Cache(context.cache_dir))
 
 
 def test_shared_stages_once_and_before_the_cells(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
@@ -52,6 +55,50 @@ def test_shared_stages_once_and_before_the_cells(spec: TrialSpec, context: Conte
     assert all(outcome.failure is None for outcome in record.finished.values())
     assert not list(tmp_path.glob("*.progress"))
     assert {task.stage for task in tasks_of(spec, context, "none", "L1", "teacher")} == {None}
+
+
+def test_workers_go_on_while_the_listener_is_told(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
+    """Storing a result takes its time; the worker that brought it has the next task by then."""
+    first, second = (Task(f"cell{seed}", change(spec, arm="none", seed=seed)) for seed in range(2))
+    overlapped: list[bool] = []
+
+    def finished(task: Task, _: Outcome) -> None:
+        if task is first:
+            deadline = time.monotonic() + 60
+            while not (tmp_path / f"{second.id}.progress").exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            overlapped.append(time.monotonic() < deadline)
+
+    events: list[str] = []
+    listener = Listener(lambda task: events.append(task.id), finished, lambda _: None, lambda: events.append("working"))
+    run([first, second], context, 1, tmp_path, listener)
+    assert overlapped == [True]
+    assert events == ["working", first.id, second.id]
+
+
+def test_what_ended_well_is_told_before_a_users_error_ends_the_run(
+    spec: TrialSpec, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = Task("good", change(spec, arm="none")), Task("bad", change(spec, arm="none", seed=1))
+    ended: list[str] = []
+
+    class Both(ProcessPoolExecutor):
+        """Both tasks end at once."""
+
+        def submit(self, _: object, task: Task, *__: object) -> Future[Outcome]:
+            future: Future[Outcome] = Future()
+            if task is good:
+                future.set_result(Outcome(seconds=1.0))
+            else:
+                future.set_exception(UserError("weights are missing"))
+            return future
+
+    monkeypatch.setattr(pool, "wait", lambda running, **_: (list(running), []))
+    monkeypatch.setattr(pool, "executor", Both)
+    listener = Listener(lambda _: None, lambda task, _: ended.append(task.id), lambda _: None)
+    with pytest.raises(UserError, match="weights are missing"):
+        run([good, bad], context, 2, tmp_path, listener)
+    assert ended == ["good"]
 
 
 def test_same_numbers_with_one_and_two_jobs(spec: TrialSpec, context: Context, tmp_path: Path) -> None:

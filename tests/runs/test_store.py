@@ -15,6 +15,7 @@ from harness.errors import UserError
 from harness.runs import design as designs
 from harness.runs import execute, frames
 from harness.runs.design import Run
+from harness.runs.pool import Listener, Outcome, Task
 from harness.runs.provenance import provenance
 from harness.runs.stages import Context
 from harness.runs.store import Store, StudyStore, parameters, safe, sqlite_file
@@ -95,6 +96,9 @@ def test_each_design_keeps_its_own_command(url: str, run: Run) -> None:
         run.study_name: "first",
         other.study_name: "second",
     }
+    one, _, _ = frames.load(url, "ablation", "lahman", design=other.study_name)
+    assert one["study_name"].tolist() == [other.study_name]
+    assert one.attrs["meta"].keys() == {other.study_name}
 
 
 def test_a_study_without_any_finished_trial_is_a_users_error(url: str, run: Run) -> None:
@@ -204,6 +208,7 @@ def test_lost_artifact_is_named(url: str, run: Run) -> None:
 
 
 def test_study_tells_the_dashboard_what_it_is(url: str, run: Run) -> None:
+    opened(url, run).describe(run)
     study = opened(url, run).study
     attributes = study._storage.get_study_system_attrs(study._study_id)
     assert any("What each distillation loss adds" in str(v) for k, v in attributes.items() if k.startswith("dashboard"))
@@ -219,5 +224,26 @@ def test_full_disk_ends_with_one_line(url: str, run: Run, monkeypatch: pytest.Mo
         raise optuna.exceptions.StorageInternalError("x") from OSError("database or disk is full")
 
     monkeypatch.setattr(execute.pool, "run", full)
+    plans = execute.plans(run.cells, graph.digest, "cpu")
     with pytest.raises(UserError, match=r"cannot be written .*disk is full"):
-        execute.execute(run, graph, store, Context(Path("cache")), 1, "command", Console(quiet=True))
+        execute.execute(run, plans, graph, store, Context(Path("cache")), 1, "command", Console(quiet=True))
+
+
+def test_cell_whose_worker_died_stays_one_trial(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = load("lahman")
+    seen: list[str] = []
+
+    def twice(tasks: list[Task], _: Context, __: int, ___: Path, listener: Listener) -> None:
+        task = next(task for task in tasks if task.stage is None)
+        listener.started(task)
+        listener.started(task)
+        seen.append(task.spec.arm)
+        listener.finished(task, Outcome(failure="its worker was killed twice (out of memory?)"))
+
+    monkeypatch.setattr(execute.pool, "run", twice)
+    plans = execute.plans(run.cells, graph.digest, "cpu")
+    context = Context(Path("cache"))
+    tally = execute.execute(run, plans, graph, Store(url), context, 1, "command", Console(quiet=True))
+    assert (tally.failed, len(seen)) == (1, 1)
+    (trial,) = optuna.load_study(study_name=run.study_name, storage=url).trials
+    assert (trial.state.name, trial.user_attrs["reason"].split(" (")[0]) == ("FAIL", "its worker was killed twice")

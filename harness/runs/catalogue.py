@@ -1,0 +1,52 @@
+"""What studies there are, from the head of their files alone: for lists and help texts, which need no engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+import harness
+from harness.errors import UserError
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What a study is about."""
+
+    name: str
+    title: str
+    about: str
+    claims: tuple[str, ...]
+    presets: tuple[str, ...]
+
+
+def files() -> list[Path]:
+    """The study files, inside an installed package or in ``studies/`` of a checkout, by name.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    package = Path(harness.__file__).parent
+    for folder in (package / "_studies", package.parent / "studies"):
+        if folder.is_dir():
+            return sorted(folder.glob("*.yaml"))
+    raise UserError(f"the study files are missing from {package}; reinstall the package")
+
+
+def heading(path: Path) -> Heading:
+    """The heading of a study file; its settings are not looked at.
+
+    Raises:
+        UserError: the file cannot be read, or is no study; names the file and the key.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        presets, claims = tuple(content["presets"]), tuple(content.get("claims", ()))
+        return Heading(path.stem, content["title"], content["about"], claims, presets)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+        from harness.runs.design import read  # which says what is wrong, and brings PyTorch with it
+
+        design = read(path)
+        return Heading(path.stem, design.title, design.about, design.claims, tuple(design.presets))
