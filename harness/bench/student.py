@@ -298,6 +298,8 @@ def _figures(spec: TrialSpec, context: Context, steps: int, full: bool) -> dict[
     }
     extrapolated = in_steps["exact"] + fast.validation_seconds
     seconds_exact = extrapolated if exact is None else exact.seconds
+    ran = f"{spec.backbone}, {spec.arm}, seed {spec.seed}: fast {fast.seconds:.1f} s, exact {seconds_exact:.1f} s"
+    typer.echo(ran, err=True)  # rows take minutes
     return {
         "seed": spec.seed,
         "speedup": seconds_exact / fast.seconds,
