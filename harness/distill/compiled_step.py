@@ -112,6 +112,27 @@ def pass_of(kind: int) -> Callable[..., None]:
                 out[j] = -scale * out[j]
 
     @inline
+    def pull_columns(w: Any, q: Any, columns: Any, grad_q: Any, grad_columns: Any) -> None:
+        for d in range(len(q)):
+            value, column, grad, total = q[d], columns[d], grad_columns[d], F(0.0)
+            if kind == DOT:
+                for j in range(len(w)):
+                    total += w[j] * column[j]
+                    grad[j] += w[j] * value
+            elif kind == L2:
+                for j in range(len(w)):
+                    step = w[j] * (column[j] - value)
+                    total += step
+                    grad[j] -= step
+            else:
+                for j in range(len(w)):
+                    difference = column[j] - value
+                    step = w[j] if difference > F(0.0) else (-w[j] if difference < F(0.0) else F(0.0))
+                    total += step
+                    grad[j] -= step
+            grad_q[d] += total
+
+    @inline
     def standardize(row: Any) -> Any:
         """As in ``alignment``, in place; returns mean and standard deviation."""
         mean, square, n = F(0.0), F(0.0), F(len(row))
@@ -133,7 +154,6 @@ def pass_of(kind: int) -> Callable[..., None]:
         scale: Any,
         answer: Any,
         index: Any,
-        shared: Any,
         columns: Any,
         position: Any,
         ids: Any,
@@ -148,10 +168,10 @@ def pass_of(kind: int) -> Callable[..., None]:
         alpha: Any,
         grad_query: Any,
         grad_table: Any,
-        grad_shared: Any,
+        grad_columns: Any,
         sums: Any,
     ) -> None:
-        n_entities, n_listed, n_shared, n_aligned = len(table), ids.shape[1], len(shared), aligned_ids.shape[1]
+        n_entities, n_listed, n_shared, n_aligned = len(table), ids.shape[1], columns.shape[1], aligned_ids.shape[1]
         inverse = F(1.0) / temperature
         own_ids = np.empty(n_listed + 1, np.int64)
         work, work_s = np.empty((3, n_listed + 1), np.float32), np.empty((3, n_shared), np.float32)
@@ -247,8 +267,7 @@ def pass_of(kind: int) -> Callable[..., None]:
             for j in range(n_shared):
                 of_scale += once_s[j] * zs[j]
                 once_s[j] = factor(once_s[j], zs[j], scale)
-            for j in range(n_shared):
-                pull(once_s[j], q, shared[j], grad_q, grad_shared[j])
+            pull_columns(once_s, q, columns, grad_q, grad_columns)
             # ---- the Huber loss between standardised scores
             if n_aligned > 0:
                 for k in range(n_aligned):

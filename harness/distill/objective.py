@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from harness.distill.alignment import ScoreTargets, huber_alignment
@@ -46,8 +47,9 @@ class Distillation:
         self, model: Backbone, batch: QueryTensors, index: Tensor, candidates: Candidates | None = None
     ) -> dict[str, Tensor]:
         table = model.entity_table()
-        subject = table[batch.subject]
-        query = model.encode_vectors(subject, model.relation_table()[batch.relation], batch.time)
+        # read in one go: each reading has a gradient of the table's size
+        subject, answer = table[torch.cat([batch.subject, batch.answer])].tensor_split(2)
+        query = model.query(subject, batch.relation, batch.time)
         if candidates is None:
             terms = self._exact(model, query, batch, index)
         else:
@@ -63,7 +65,7 @@ class Distillation:
             l3 = semantic_cross_entropy(model, self.adapter, batch[part], table, index[part], candidates)
             terms["loss_l3"] = self.beta * l3
         if self.regularization:
-            terms["penalty"] = self.regularization * model.penalty(query, subject, table[batch.answer])
+            terms["penalty"] = self.regularization * model.penalty(query, subject, answer)
         return terms
 
     @cached_property

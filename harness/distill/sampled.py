@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from harness.distill.compiled_step import Stored
 
 #: scores of a step from which on the compiled pass is used: below, compiling it, some seconds, would not pay
-COMPILED_FROM = 2**16
+COMPILED_FROM = 2**14
 #: the score of what does not count: finite, since the derivative of a sum of nothing would be NaN
 NEVER = -1e30
 
@@ -188,7 +188,7 @@ class _Compiled(torch.autograd.Function):
         q, e = query.detach().contiguous().numpy(), table.detach().contiguous().numpy()
         n = len(q)
         run = compiled_step.pass_of(KINDS[kernel])
-        some = e[shared.numpy()]
+        columns = np.ascontiguousarray(e[shared.numpy()].T)
         position = np.full(len(e), -1, np.int32)
         position[shared.numpy()] = np.arange(len(shared), dtype=np.int32)
         weights = weighted.hard, weighted.soft_weight, weighted.alpha
@@ -197,7 +197,7 @@ class _Compiled(torch.autograd.Function):
         grad_query = np.zeros_like(q)
 
         def work(part: Any) -> tuple[Any, Any, Any]:
-            grad_table, grad_shared, sums = np.zeros_like(e), np.zeros_like(some), np.zeros(4)
+            grad_table, grad_columns, sums = np.zeros_like(e), np.zeros_like(columns), np.zeros(4)
             rows = slice(part[0], part[-1] + 1)
             run(
                 q[rows],
@@ -205,25 +205,25 @@ class _Compiled(torch.autograd.Function):
                 np.float32(scale.item()),
                 answer.numpy()[rows],
                 index.numpy()[rows],
-                some,
-                np.ascontiguousarray(some.T),
+                columns,
                 position,
                 ids,
                 *weighted.stored,
                 *(np.float32(w / n) for w in weights),
                 grad_query[rows],
                 grad_table,
-                grad_shared,
+                grad_columns,
                 sums,
             )
-            return grad_table, grad_shared, sums
+            return grad_table, grad_columns, sums
 
-        found = [work(parts[0])] if len(parts) == 1 else list(_threads(len(parts)).map(work, parts))
-        grad_table, grad_shared, sums = found[0]
-        for more in found[1:]:
-            for total, part in zip((grad_table, grad_shared, sums), more, strict=True):
+        first, *others = parts
+        waiting = [_threads().submit(work, part) for part in others]
+        grad_table, grad_columns, sums = work(first)
+        for more in waiting:
+            for total, part in zip((grad_table, grad_columns, sums), more.result(), strict=True):
                 total += part
-        grad_table[shared.numpy()] += grad_shared
+        grad_table[shared.numpy()] += grad_columns.T
         of_scale = torch.tensor(sums[compiled_step.SCALE], dtype=torch.float32)
         ctx.save_for_backward(torch.from_numpy(grad_query), torch.from_numpy(grad_table), of_scale)
         ctx.asked = True, weighted.soft is not None, weighted.aligned is not None
@@ -235,9 +235,10 @@ class _Compiled(torch.autograd.Function):
         factor, *others = (grad for grad, is_asked in zip(grads, ctx.asked, strict=True) if is_asked)
         if any(other != factor for other in others):
             raise ValueError("the terms of a step must enter the loss with the same factor")
-        return (*(factor * found for found in ctx.saved_tensors), *(None,) * 6)
+        found = ctx.saved_tensors if factor == 1 else [factor * each for each in ctx.saved_tensors]
+        return (*found, *(None,) * 6)
 
 
 @cache
-def _threads(n: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(n, "step")
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="step")

@@ -49,7 +49,11 @@ class Backbone(nn.Module):
 
     def encode(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         """Query vectors [B, d] for int64 subject [B], relation [B] and time [B, L]."""
-        return self.encode_vectors(self.entity_table()[subject], self.relation_table()[relation], time)
+        return self.query(self.entity_table()[subject], relation, time)
+
+    def query(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
+        """Query vectors [B, d] for subjects as vectors [B, d], int64 relation [B] and time [B, L]."""
+        return self.encode_vectors(subject, self.relation_table()[relation], time)
 
     def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         """Query vectors [B, d] for subject and relation given as *vectors* [B, d], and int64 time [B, L].

@@ -50,9 +50,25 @@ class TADistMult(Backbone):
         state: Tensor = last[0]
         return state
 
+    def query(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
+        # many queries of a batch share relation and time: the LSTM reads each pair once
+        key = relation
+        for column in time.unbind(1):
+            key = key * self.n_times + column
+        pair, first = _distinct(key)
+        return subject * self.read(self.relation_table()[relation[first]], time[first])[pair]
+
     def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         return subject * self.read(relation, time)
 
     def penalty(self, query: Tensor, subject: Tensor, answer: Tensor) -> Tensor:
         """N3: Σ|h|³ + Σ|h ∘ LSTM(r, τ)|³ + Σ|t|³, batch mean."""
         return (subject.abs().pow(3).sum() + query.abs().pow(3).sum() + answer.abs().pow(3).sum()) / len(query)
+
+
+def _distinct(key: Tensor) -> tuple[Tensor, Tensor]:
+    """Of int64 keys [B]: the number of its distinct key for each [B], and a position for each distinct key [U]."""
+    values, number = torch.unique(key, return_inverse=True)
+    position = torch.empty_like(values)
+    position[number] = torch.arange(len(key), device=key.device)
+    return number, position
