@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,23 @@ def named(graph: TemporalGraph) -> list[tuple[str, int, str, int]]:
     return [(names[h], int(r), names[t], int(start)) for h, r, t, start in zip(*columns, strict=True)]
 
 
-@pytest.mark.parametrize("command", ["step", "rank", "train", "scale", "teacher"])
+def test_estimator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    settings = ("--set", "teacher.dim=8", "--set", "teacher.epochs=1", "--epochs", "1", "--draws", "8")
+    found = figures(tmp_path, "estimator", *settings)
+    for row in found["softmax"]:
+        assert row["bias"] < 4 * row["bias_se"]  # low, if anything
+        assert 0 < row["error_of_mean"] < row["error_of_one"]
+    best, worst = found["softmax"][-1], found["softmax"][0]
+    assert best["error_of_one"] < worst["error_of_one"]
+    *short, whole = [row for row in found["divergence"] if row["shared"] > 256]
+    assert whole["share"] == 1
+    assert whole["error_of_one"] == 0
+    assert all(a["value"] < b["value"] for a, b in pairwise(short))
+    assert all(0 < row["share"] < 1 for row in short)
+
+
+@pytest.mark.parametrize("command", ["step", "rank", "train", "scale", "teacher", "estimator"])
 def test_mistakes_are_one_line(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,7 +3,7 @@
 A new one is a module with an ``@app.command()`` and its name in the line below.
 """
 
-from harness.bench import rank, scale, step, student, teacher, train  # noqa: F401  each registers its command
+from harness.bench import estimator, rank, scale, step, student, teacher, train  # noqa: F401  each registers its command
 from harness.bench.common import app
 
 __all__ = ["app"]

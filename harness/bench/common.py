@@ -22,6 +22,7 @@ from harness import cli
 from harness.errors import UserError, nearest
 
 if TYPE_CHECKING:
+    from harness.runs.spec import TrialSpec
     from harness.runs.stages import Stages
 
 T = TypeVar("T")
@@ -47,6 +48,7 @@ OneBackbone = Annotated[str, typer.Option(help="ttranse or ta-distmult.")]
 AnyBackbone = Annotated[str, typer.Option(help="ttranse, ta-distmult or all.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of both ways.")]
 Rounds = Annotated[int, typer.Option(min=1, help="Measurements of each way, in turns; their median counts.")]
+Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures here, too.", callback=_writable)]
 
 
@@ -76,6 +78,24 @@ def open_stages(dataset: str, backbone: str, data_dir: Path | None, threads: int
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     return Stages(TrialSpec(dataset=dataset, backbone=backbone), Context(default_root(), data_dir))
+
+
+def settled(dataset: str, backbone: str, arm: str, changes: Sequence[str]) -> TrialSpec:
+    """A trial of study ablation with its default settings, whose teachers are therefore shared."""
+    from harness.runs import design
+
+    ablation = design.load("ablation")
+    preset, wanted = design.preset_of(ablation, "default"), design.parse_changes(changes)
+    spec = design.settle(ablation, preset, wanted, dataset=dataset, backbone=backbone)
+    return spec.model_copy(update={"dataset": dataset, "backbone": backbone, "arm": arm})
+
+
+def build_missing(stages: Stages) -> None:
+    """Make the shared stages that the cache lacks, but for stage 1, and say so."""
+    for name in stages.plan.keys:
+        if name != "stage1" and not stages.is_cached(name):
+            typer.echo(f"building {name} for {stages.spec.backbone}, which the cache lacks: up to minutes", err=True)
+            stages.build(name)
 
 
 def has_pykeen() -> bool:

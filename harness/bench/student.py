@@ -15,6 +15,7 @@ import typer
 
 from harness.bench.common import (
     AnyBackbone,
+    Changes,
     Clock,
     DataDir,
     Dataset,
@@ -23,7 +24,9 @@ from harness.bench.common import (
     alternate,
     app,
     backbones,
+    build_missing,
     save,
+    settled,
     show,
 )
 from harness.errors import UserError, nearest
@@ -60,7 +63,7 @@ def student(
     full: Annotated[bool, typer.Option("--full", help="Train the exact way to its end, too.")] = False,
     steps: Annotated[int, typer.Option(min=1, help="Steps of each stage to measure, of each way.")] = 30,
     threads: Annotated[int, typer.Option(min=1, help="Threads of both ways.")] = 2,
-    changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")] = None,
+    changes: Changes = None,
     file: JsonFile = None,
 ) -> None:
     """Training a student: as trials do, against the exact way with the teachers in the loop.
@@ -81,11 +84,11 @@ def student(
 
     context = Context(default_root(), data_dir)
     specs = [
-        _spec(dataset, name, each, changes or []) for name in backbones(backbone, several=True) for each in _arms(arm)
+        settled(dataset, name, each, changes or []) for name in backbones(backbone, several=True) for each in _arms(arm)
     ]
     torch.set_num_threads(1)  # as the workers of a study: what is cached must not depend on who made it
     for spec in specs:
-        _build_missing(Stages(spec, context))
+        build_missing(Stages(spec, context))
     torch.set_num_threads(threads)
     rows = [_row(spec, context, seeds, steps, full) for spec in specs]
     exact = "exact" if full else "exact (extrapolated)"
@@ -120,23 +123,6 @@ def _arms(names: str) -> list[str]:
         if arm not in valid:
             raise UserError(f"unknown arm {arm!r}: {nearest(arm, valid)}")
     return names.split(",")
-
-
-def _spec(dataset: str, backbone: str, arm: str, changes: Sequence[str]) -> TrialSpec:
-    """The trial of study ablation, whose teachers are therefore shared."""
-    from harness.runs import design
-
-    ablation = design.load("ablation")
-    preset, wanted = design.preset_of(ablation, "default"), design.parse_changes(changes)
-    spec = design.settle(ablation, preset, wanted, dataset=dataset, backbone=backbone)
-    return spec.model_copy(update={"dataset": dataset, "backbone": backbone, "arm": arm})
-
-
-def _build_missing(stages: Stages) -> None:
-    for name in stages.plan.keys:
-        if name != "stage1" and not stages.is_cached(name):
-            typer.echo(f"building {name} for {stages.spec.backbone}, which the cache lacks: up to minutes", err=True)
-            stages.build(name)
 
 
 # ---- both ways -----------------------------------------------------------------------------------------------------

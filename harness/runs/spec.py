@@ -12,6 +12,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from harness.distill.sampler import Sampling
 from harness.teachers.language_model import LanguageModelConfig
 
 Arm = Literal["none", "L1", "L1+L2", "L1+L3", "L1+L2+L3", "teacher", "llm-teacher"]
@@ -47,7 +48,21 @@ class TimeSpec(Frozen):
     size: int = Field(default=600, ge=1, description="frequency: train starts and ends a class; width: years or days")
 
 
-class TrainingSpec(Frozen):
+class SampledSpec(Frozen):
+    """Which entities a training step scores; see ``harness.distill.sampler``."""
+
+    candidates: int = Field(default=256, ge=0, description="random entities that a step scores; 0: all entities")
+    hard_candidates: int = Field(default=64, ge=0, description="listed entities a query, without a teacher's list")
+    hard_every: int = Field(default=4, ge=1, description="epochs between new lists of hard candidates")
+    exact_epochs: int = Field(default=1, ge=0, description="first epochs, in which a step scores all entities")
+
+    def sampling(self, *, listed: bool = False) -> Sampling:
+        """The same for the training loop; ``listed``: a teacher names each query's hard candidates."""
+        hard = 0 if listed else self.hard_candidates
+        return Sampling(self.candidates, hard, self.hard_every, self.exact_epochs)
+
+
+class TrainingSpec(SampledSpec):
     """How a structural model is trained. None means: the backbone's own recipe decides."""
 
     dim: int = Field(default=25, ge=1, le=10_000, description="dimension of entities and relations")
@@ -57,10 +72,6 @@ class TrainingSpec(Frozen):
     optimizer: Literal["adam", "adagrad"] | None = Field(default=None, description="adam or adagrad")
     learning_rate: float | None = Field(default=None, gt=0, description="at the start; falls linearly to a tenth")
     regularization: float | None = Field(default=None, ge=0, description="weight of the backbone's penalty")
-    candidates: int = Field(default=0, ge=0, description="random entities that a step scores; 0: all entities")
-    hard_candidates: int = Field(default=64, ge=0, description="listed entities a query, without a teacher's list")
-    hard_every: int = Field(default=4, ge=1, description="epochs between new lists of hard candidates")
-    exact_epochs: int = Field(default=1, ge=0, description="first epochs, in which a step scores all entities")
     validate_every: int = Field(default=1, ge=1, description="epochs between validations")
 
 
@@ -72,7 +83,6 @@ class StudentSpec(TrainingSpec):
 
     epochs: int = Field(default=16, ge=1, description="epochs of both stages together")
     stage1_epochs: int = Field(default=8, ge=0, description="epochs of L1 alone before the other losses join")
-    candidates: int = Field(default=256, ge=0, description="random entities that a step scores; 0: all entities")
 
     @model_validator(mode="after")
     def _stages_fit(self) -> Self:
@@ -91,7 +101,7 @@ class TeacherSpec(TrainingSpec):
     seed: int = Field(default=0, ge=0, description="of initial values and batches")
 
 
-class SemanticSpec(Frozen):
+class SemanticSpec(SampledSpec):
     """The LLM teacher's head: E(p) = σ(w·LLM(p) + b) and f_LLM, trained on the graph."""
 
     dim: int = Field(default=128, ge=1, description="dimension of E(p)")

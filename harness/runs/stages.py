@@ -11,7 +11,6 @@ import torch
 from harness.distill.alignment import ScoreTargets
 from harness.distill.objective import Distillation
 from harness.distill.response import SoftTargets
-from harness.distill.sampler import Sampling
 from harness.distill.seeds import derive_seed
 from harness.distill.semantic import SemanticAdapter
 from harness.distill.trainer import Report, Schedule, Trained, train
@@ -115,12 +114,7 @@ class Stages:
             seed=derive_seed("order", self.graph.digest, seed),
             first_epoch=first,
             total_epochs=training.epochs,
-            sampling=Sampling(
-                shared=training.candidates,
-                hard=0 if listed else training.hard_candidates,
-                hard_every=training.hard_every,
-                exact_epochs=training.exact_epochs,
-            ),
+            sampling=training.sampling(listed=listed),
             validate_every=training.validate_every,
             patience=training.patience if isinstance(training, TeacherSpec) else None,
         )
@@ -207,6 +201,7 @@ class Stages:
                     optimizer="adam",
                     learning_rate=spec.learning_rate,
                     seed=derive_seed("order", self.graph.digest, spec.seed),
+                    sampling=spec.sampling(),
                     patience=spec.patience,
                 ),
                 self.inputs.validator("classes"),
