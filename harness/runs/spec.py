@@ -104,6 +104,7 @@ class TeacherSpec(TrainingSpec):
 class SemanticSpec(SampledSpec):
     """The LLM teacher's head: E(p) = σ(w·LLM(p) + b) and f_LLM, trained on the graph."""
 
+    candidates: int = Field(default=0, ge=0, description="random entities that a step scores; 0: all entities")
     dim: int = Field(default=128, ge=1, description="dimension of E(p)")
     components: int = Field(default=256, ge=1, description="principal components of LLM(p) that E(p) reads")
     epochs: int = Field(default=8, ge=1, description="passes over both directions of the training facts, at most")
