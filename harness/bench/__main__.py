@@ -1,0 +1,7 @@
+"""``python -m harness.bench``."""
+
+from harness import cli
+from harness.bench import app
+
+if __name__ == "__main__":
+    cli.run(app)

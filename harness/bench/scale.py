@@ -1,0 +1,171 @@
+"""``scale``: what a training step and a ranked query cost, against the size of the problem."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.bench.common import (
+    DataDir,
+    Dataset,
+    JsonFile,
+    OneBackbone,
+    Rounds,
+    Threads,
+    alternate,
+    app,
+    backbones,
+    open_stages,
+    rate,
+    save,
+    show,
+)
+from harness.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from harness.data import TemporalGraph
+    from harness.runs.stages import Stages
+
+#: sizes by axis: of facts, shares of the training split (above 1: copies of it); of entities, multiples of their number
+AXES: dict[str, tuple[float, ...]] = {
+    "facts": (1 / 8, 1 / 4, 1 / 2, 1, 2, 4),
+    "entities": (1, 2, 4, 8),
+    "dimension": (25, 50, 100, 200, 400),
+    "candidates": (32, 64, 128, 256, 512),
+}
+#: what has a ratio and an exponent, and its heading
+COSTS = {"step_ms": "ms a step", "epoch_seconds": "s an epoch", "rank_us": "µs a ranked query"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A size of the problem, what it is, and the functions that measure it: seconds of a step and of a ranked query."""
+
+    size: float
+    about: dict[str, int]
+    step: Callable[[], float]
+    rank: Callable[[], float]
+
+
+@app.command()
+def scale(
+    dataset: Dataset = "lahman",
+    backbone: OneBackbone = "ttranse",
+    data_dir: DataDir = None,
+    axis: Annotated[str, typer.Option(help=f"{', '.join(AXES)} or all.")] = "all",
+    queries: Annotated[int, typer.Option(min=2, help="Training queries ranked, a measurement.")] = 512,
+    threads: Threads = 1,
+    rounds: Rounds = 5,
+    file: JsonFile = None,
+) -> None:
+    """What a student's training step and ranking a query cost, against facts, entities, dimension and candidates.
+
+    facts: the first facts of the training split, entities renumbered, and copies of all of it with entities of their
+    own. entities: the same facts with more entities that no fact names. candidates: stored ones a query, with the loss
+    L1; elsewhere there is no distillation. Sizes of an axis are measured in turns. Memory is the peak of the process
+    with a size alone. An exponent is the slope of log cost against log size.
+    """
+    (name,) = backbones(backbone)
+    if axis not in (*AXES, "all"):
+        raise UserError(f"unknown axis {axis!r}: {nearest(axis, [*AXES, 'all'])}")
+    stages = open_stages(dataset, name, data_dir, threads)
+    rows: list[dict[str, Any]] = []
+    exponents: list[dict[str, Any]] = []
+    for each in AXES if axis == "all" else (axis,):
+        found = _measured(stages, name, each, queries, rounds)
+        rows += found
+        exponents.append({"axis": each} | {cost: _slope([(row["size"], row[cost]) for row in found]) for cost in COSTS})
+    columns = {"axis": "axis", "facts": "facts", "entities": "entities", "dim": "dimension", "candidates": "candidates"}
+    for cost, heading in {
+        "step_ms": "ms a step",
+        "epoch_seconds": "s an epoch",
+        "rank_us": "µs a ranked query",
+    }.items():
+        columns |= {cost: heading, f"{cost}_ratio": "ratio"}
+    columns["peak_mib"] = "peak, MiB"
+    show(f"{name} on {dataset}, {threads} thread(s); ratios to the smallest", columns, rows)
+    show("exponents: cost grows as size to this power", {"axis": "axis", **COSTS}, exponents)
+    save(file, "scale", stages, threads, backbone=name, rows=rows, exponents=exponents)
+
+
+def _measured(stages: Stages, backbone: str, axis: str, queries: int, rounds: int) -> list[dict[str, Any]]:
+    """The rows of an axis, smallest size first."""
+    from harness.runs.trial import peak_memory
+
+    peaks = []
+    for size in (AXES[axis][0], *AXES[axis]):  # the first compiles, which would count
+        _forget_peak()
+        alone = _point(stages, backbone, axis, size, queries)
+        alone.step()
+        alone.rank()
+        peaks.append(peak_memory())
+        del alone
+    points = [_point(stages, backbone, axis, size, queries) for size in AXES[axis]]
+    steps = alternate({point.size: point.step for point in points}, rounds)
+    ranks = alternate({point.size: point.rank for point in points}, rounds)
+    rows: list[dict[str, Any]] = []
+    for point, peak in zip(points, peaks[1:], strict=True):
+        step, rank = steps[point.size].value, ranks[point.size].value
+        epoch = step * 2 * point.about["facts"] / point.about["batch_size"]
+        row: dict[str, Any] = {"axis": axis, "size": point.size, **point.about}
+        row |= {"step_ms": 1e3 * step, "epoch_seconds": epoch, "rank_us": 1e6 * rank, "peak_mib": peak}
+        smallest = rows[0] if rows else row
+        rows.append(row | {f"{cost}_ratio": row[cost] / smallest[cost] for cost in COSTS})
+    return rows
+
+
+def _point(stages: Stages, backbone: str, axis: str, size: float, queries: int) -> Point:
+    from harness.bench import sizes, workload
+    from harness.data import KnownAnswers, both_directions
+    from harness.distill.objective import Distillation
+    from harness.evaluate import RankTask, ranks
+    from harness.models import BACKBONES
+    from harness.runs.inputs import Inputs
+
+    spec, kind = stages.spec, BACKBONES[backbone]
+    graph = _graph(stages.graph, size if axis == "facts" else 1)
+    entities = len(graph.entities) * (int(size) if axis == "entities" else 1)
+    dim = int(size) if axis == "dimension" else spec.student.dim
+    inputs = Inputs(graph, spec.time, spec.protocol, "cpu")
+    model = kind(entities, len(graph.relations), inputs.n_times(kind.time_input), dim)
+    data = inputs.training(kind.time_input)
+    batch_size = min(spec.student.batch_size, len(data))
+    about = {"facts": len(graph.train), "entities": entities, "dim": dim, "batch_size": batch_size}
+    loss = Distillation(regularization=model.student_recipe.regularization)
+    if axis == "candidates":
+        about["candidates"] = int(size)
+        ids = workload.random_ids(len(data), entities, int(size))
+        loss = replace(loss, soft=workload.soft_targets(ids, spec.loss.temperature))
+    asked = both_directions(sizes.spread(graph.train, queries // 2), len(graph.relations))
+    task = RankTask.build(asked, KnownAnswers(graph), inputs.timeline, kind.time_input, spec.protocol)
+    ranked = rate(len(asked), lambda: ranks(model, task))
+    return Point(size, about, workload.stepper(model, data, loss, batch_size), lambda: 1 / ranked())
+
+
+def _graph(graph: TemporalGraph, share: float) -> TemporalGraph:
+    """The training split, ``share`` times its size."""
+    from harness.bench import sizes
+
+    whole = sizes.cut(graph, max(2, round(min(share, 1) * len(graph.train))))
+    return whole if share <= 1 else sizes.repeat(whole, int(share))
+
+
+def _forget_peak() -> None:
+    """Have the process's peak of memory start anew, where the system can (Linux); elsewhere it is that of the run."""
+    gc.collect()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", "ascii")
+
+
+def _slope(points: Sequence[tuple[float, float]]) -> float:
+    """Of log cost against log size, by least squares."""
+    import numpy as np
+
+    x, y = np.log(np.array(points)).T
+    return float(np.polyfit(x, y, 1)[0])

@@ -1,0 +1,155 @@
+"""``train``: queries a second of a student's training loop, beside PyKEEN's."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.bench.common import (
+    AnyBackbone,
+    Clock,
+    DataDir,
+    Dataset,
+    JsonFile,
+    Rounds,
+    Threads,
+    TimeIsUp,
+    alternate,
+    app,
+    backbones,
+    fastest,
+    has_pykeen,
+    open_stages,
+    save,
+    show,
+    warm_up_notes,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from harness.models import Backbone
+    from harness.models.batch import QueryTensors
+    from harness.runs.stages import Stages
+
+#: queries of a batch that PyKEEN scores at a time; its fastest is what counts
+LCWA_SUB_BATCHES, SLCWA_SUB_BATCHES = (8, 16, 64), (32, 128, 512)
+#: candidates that a query is scored against: of ours, and negatives of PyKEEN; None: all entities
+CANDIDATES: tuple[tuple[int | None, int | None], ...] = ((None, None), (None, 384))
+
+
+@app.command()
+def train(
+    dataset: Dataset = "lahman",
+    backbone: AnyBackbone = "all",
+    data_dir: DataDir = None,
+    seconds: Annotated[float, typer.Option(min=0, help="Seconds of each measurement, and at least a step.")] = 2.0,
+    threads: Threads = 1,
+    rounds: Rounds = 5,
+    file: JsonFile = None,
+) -> None:
+    """Queries a second of an undistilled student's training loop, beside PyKEEN's if PyKEEN is installed.
+
+    Same facts in both directions, dimension, batch size and kind of optimiser (fused); softmax cross-entropy. PyKEEN's
+    TransE (for ttranse) and DistMult (for ta-distmult) train with LCWA, which scores all entities, and with sLCWA,
+    which scores as many negatives as the column says; of three sizes of sub-batches the fastest counts. Loading
+    batches and updating weights are included, validation is not.
+    """
+    names = backbones(backbone, several=True)
+    stages = open_stages(dataset, names[0], data_dir, threads)
+    beside = has_pykeen()
+    rows, notes = [], []
+    for name in names:
+        for candidates, negatives in CANDIDATES if beside else CANDIDATES[:1]:
+            row, more = _trained(stages, name, candidates, negatives, seconds=seconds, rounds=rounds, beside=beside)
+            rows.append(row)
+            notes += more
+    columns = {
+        "backbone": "backbone",
+        "scored": "scored by ours",
+        "queries_per_second": "ours, queries/s",
+        "rival": "PyKEEN",
+        "pykeen_scored": "scored by PyKEEN",
+        "pykeen_per_second": "PyKEEN, queries/s",
+        "ratio": "ratio",
+    }
+    if not beside:
+        notes.append("PyKEEN is not installed: ours alone")
+    about = f"{stages.spec.student.dim}-d, batches of {stages.spec.student.batch_size}, {threads} thread(s)"
+    show(f"training on {dataset}, {about}", columns, rows, notes)
+    save(file, "train", stages, threads, batch_size=stages.spec.student.batch_size, rows=rows)
+
+
+def ours(stages: Stages, model: Backbone, candidates: int | None, seconds: float) -> float:
+    """Queries a second of the training loop of an undistilled student; ``candidates`` None: all entities are scored."""
+    from harness.distill import trainer
+    from harness.distill.objective import Distillation
+
+    objective = Distillation(regularization=model.student_recipe.regularization)
+    clock = Clock(seconds)
+
+    def ticking(model: Backbone, batch: QueryTensors, index: Tensor) -> dict[str, Tensor]:
+        terms = objective(model, batch, index)
+        clock.tick(len(batch))
+        return terms
+
+    recipe, many = model.student_recipe, 1_000_000
+    schedule = trainer.Schedule(
+        epochs=many,
+        validate_every=many,
+        batch_size=stages.spec.student.batch_size,
+        optimizer=recipe.optimizer,
+        learning_rate=recipe.learning_rate,
+        seed=0,
+    )
+    with suppress(TimeIsUp):
+        trainer.train(model, stages.inputs.training(model.time_input), ticking, schedule, lambda model: 0.0)
+    return clock.rate
+
+
+def _trained(
+    stages: Stages,
+    backbone: str,
+    candidates: int | None,
+    negatives: int | None,
+    *,
+    seconds: float,
+    rounds: int,
+    beside: bool,
+) -> tuple[dict[str, Any], list[str]]:
+    """A row, and lines on it."""
+    spec, entities = stages.spec.student, len(stages.graph.entities)
+    model = stages.new_model(backbone, spec, 0)
+    row: dict[str, Any] = {"backbone": backbone, "dim": spec.dim, "scored": candidates or entities}
+    ways = {"ours": partial(ours, stages, model, candidates, seconds)}
+    if beside:
+        from harness.bench import baseline
+
+        def theirs(sub_batch_size: int, seconds: float) -> float:
+            return baseline.training_rate(
+                stages.graph,
+                backbone,
+                dim=spec.dim,
+                negatives=negatives,
+                batch_size=spec.batch_size,
+                sub_batch_size=sub_batch_size,
+                optimizer=model.student_recipe.optimizer,
+                learning_rate=model.student_recipe.learning_rate,
+                seconds=seconds,
+            )
+
+        sizes = LCWA_SUB_BATCHES if negatives is None else SLCWA_SUB_BATCHES
+        best = fastest({size: partial(theirs, size, 0.0) for size in sizes})
+        ways["PyKEEN"] = partial(theirs, best, seconds)
+        row["rival"] = f"{baseline.NAMES[backbone]}, {'LCWA' if negatives is None else 'sLCWA'}"
+        row |= {"pykeen_scored": negatives or entities, "pykeen_sub_batch_size": best}
+    measured = alternate(ways, rounds)
+    row["queries_per_second"] = measured["ours"].value
+    if beside:
+        row["pykeen_per_second"] = measured["PyKEEN"].value
+        row["ratio"] = measured["ours"].value / measured["PyKEEN"].value
+    scored = "all" if candidates is None else f"{candidates:,}"
+    return row, warm_up_notes({f"{way}, {backbone}, {scored} entities": each for way, each in measured.items()})

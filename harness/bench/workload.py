@@ -1,0 +1,48 @@
+"""A training step as the benchmarks measure it. Targets are random: a step costs the same whatever they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import chain, count
+
+import torch
+
+from harness.distill.objective import Objective
+from harness.distill.response import SoftTargets
+from harness.distill.trainer import batches, make_optimizer
+from harness.models import Backbone, Recipe
+from harness.models.batch import QueryTensors
+
+
+def random_ids(n_queries: int, n_entities: int, size: int) -> torch.Tensor:
+    """Stored candidates int32 [Q, K] of queries."""
+    return torch.randint(n_entities, (n_queries, size), dtype=torch.int32)
+
+
+def soft_targets(ids: torch.Tensor, temperature: float) -> SoftTargets:
+    """Targets of L1 with half of the teacher's mass in the list ``ids`` [Q, K], spread evenly, and half outside."""
+    half = torch.full((len(ids),), 0.5).log()
+    log_p = half[:, None] - torch.tensor(ids.shape[1]).log()
+    return SoftTargets(ids, log_p.expand(ids.shape), half, temperature)
+
+
+def stepper(
+    model: Backbone, data: QueryTensors, objective: Objective, batch_size: int, recipe: Recipe | None = None
+) -> Callable[[], float]:
+    """A function that makes one training step of a full batch and returns its seconds."""
+    recipe = recipe or model.student_recipe
+    optimizer = make_optimizer(model, recipe.optimizer, recipe.learning_rate)
+    size = min(batch_size, len(data))
+    endless = chain.from_iterable(batches(len(data), size, 0, epoch) for epoch in count())
+    full = (index for index in endless if len(index) == size)
+
+    def step() -> float:
+        index = next(full)
+        started = time.perf_counter()
+        torch.stack(list(objective(model, data[index], index).values())).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return time.perf_counter() - started
+
+    return step
