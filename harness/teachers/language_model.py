@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import importlib.util
 import os
@@ -162,6 +163,15 @@ def _quiet() -> Iterator[None]:
         hub.set_verbosity(before_hub)
 
 
+def release() -> None:
+    """Give freed memory back to the system, of which glibc keeps hundreds of MiB after loading or training a model.
+
+    Other C libraries do it by themselves, or not at all.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 @contextlib.contextmanager
 def _read_once() -> Iterator[None]:
     """Parse a GGUF file once, and name its tensors once.
@@ -189,6 +199,7 @@ def load(model: str, dtype: torch.dtype = torch.bfloat16) -> LanguageModel:
     """
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
+    release()  # an earlier stage's model
     where, gguf = locate(model)
     options: dict[str, Any] = {"trust_remote_code": False} | ({"gguf_file": gguf} if gguf else {})
     try:
@@ -213,6 +224,7 @@ def load(model: str, dtype: torch.dtype = torch.bfloat16) -> LanguageModel:
         raise
     except Exception as error:  # the loaders of tokenizers, weights and hub raise whatever they like
         raise UserError(f"language model {model!r}: cannot be loaded ({_reason(error)}); {_advice(where)}") from None
+    release()  # what parsing and converting left
     network.eval().requires_grad_(False)
     network.config.use_cache = False
     if causal:

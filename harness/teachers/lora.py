@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from harness.data import TemporalGraph
 from harness.distill.trainer import derive_seed
 from harness.errors import UserError
-from harness.teachers.language_model import LanguageModel, LanguageModelConfig, batches, load, mean_pool
+from harness.teachers.language_model import LanguageModel, LanguageModelConfig, batches, load, mean_pool, release
 from harness.teachers.texts import entity_texts, relation_texts, verbalise
 
 #: temperature of the contrastive loss of encoders, as in SimCSE (Gao et al., 2021)
@@ -127,6 +127,7 @@ def cut(model: LanguageModel, first: int) -> None:
     replay = _Replay()
     for k in range(first):
         model.layers[k] = replay
+    release()
 
 
 def top_states(model: LanguageModel, batch: Activations) -> Tensor:
