@@ -1,8 +1,8 @@
 """LoRA fine-tuning (Hu et al., 2022) on verbalised training facts, affordable on two cores.
 
-Only the top layers are adapted. The frozen layers below them see each sentence once, in bfloat16; their output is
-kept, and training runs the top layers alone. Forward and backward through the whole model would cost several times
-that.
+Only the top layers are adapted. The frozen layers below them see each sentence once; their output is kept, and training
+runs the top layers alone. Forward and backward through the whole model would cost several times that. All that is
+frozen is in bfloat16, in the backward pass too; the LoRA weights and their optimiser are in float32.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from torch import Tensor, nn
 from harness.data import TemporalGraph
 from harness.distill.seeds import derive_seed
 from harness.errors import UserError
-from harness.teachers.language_model import LanguageModel, LanguageModelConfig, batches, load, mean_pool
+from harness.teachers.language_model import LanguageModel, LanguageModelConfig, batches, load, mean_pool, release
 from harness.teachers.texts import entity_texts, relation_texts, verbalise
 
 #: temperature of the contrastive loss of encoders, as in SimCSE (Gao et al., 2021)
 _CONTRAST = 0.05
+#: positions whose logits are in memory at a time
+_POSITIONS = 128
 
 
 class _ReachedError(Exception):
@@ -118,17 +120,14 @@ def activations(model: LanguageModel, rows: list[list[int]], first: int) -> Acti
 
 
 def cut(model: LanguageModel, first: int) -> None:
-    """Drop the layers below ``first`` from memory, in place; ``top_states`` runs those that are left, in float32.
+    """Drop the layers below ``first`` from memory, in place; ``top_states`` runs those that are left.
 
-    The backward pass is slow, and coarse, in bfloat16 on a CPU. Embeddings stay, since models make masks, positions
-    and (in the output layer) predictions of them.
+    Embeddings stay, since models make masks, positions and (in the output layer) predictions of them.
     """
     replay = _Replay()
     for k in range(first):
         model.layers[k] = replay
-    model.base.float()
-    if model.head is not None:
-        model.head.float()
+    release()
 
 
 def top_states(model: LanguageModel, batch: Activations) -> Tensor:
@@ -136,23 +135,53 @@ def top_states(model: LanguageModel, batch: Activations) -> Tensor:
     if batch.output is not None:
         replay = model.layers[0]
         assert isinstance(replay, _Replay)
-        replay.output = _as_float(batch.output)
+        replay.output = batch.output
     return model.hidden(batch.ids, batch.mask)
 
 
-def _as_float(output: Any) -> Any:
-    """Layers return their states, some in a tuple with other things."""
-    if isinstance(output, tuple):
-        return tuple(_as_float(part) for part in output)
-    return output.float() if isinstance(output, Tensor) and output.is_floating_point() else output
+class _CrossEntropy(torch.autograd.Function):
+    """Mean cross-entropy of a frozen output layer, some positions at a time.
+
+    The logits are the largest tensor of all, and log-probabilities and gradients are as large again. As nothing of the
+    layer is trained, the gradient with respect to the states is taken at once. Two buffers serve all blocks: allocated
+    anew, tensors of their size fragment the heap, by hundreds of MiB within some batches.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, targets: Tensor, head: nn.Linear) -> Tensor:
+        count, weight = len(targets), head.weight
+        logits = states.new_empty(min(_POSITIONS, count), len(weight))
+        p = torch.empty(logits.shape)
+        gradient, loss = torch.empty_like(states), torch.zeros(())
+        for k in range(0, count, _POSITIONS):
+            part, wanted = states[k : k + _POSITIONS], targets[k : k + _POSITIONS, None]
+            z, p = logits[: len(part)], p[: len(part)]
+            torch.mm(part, weight.T, out=z)
+            if head.bias is not None:
+                z += head.bias
+            p.copy_(z)
+            p -= p.amax(1, keepdim=True)
+            asked = p.gather(1, wanted)
+            total = p.exp_().sum(1, keepdim=True)
+            loss += (total.log() - asked).sum()
+            p /= total
+            p.scatter_add_(1, wanted, -torch.ones_like(asked))
+            torch.mm(z.copy_(p), weight, out=gradient[k : k + _POSITIONS])
+        ctx.save_for_backward(gradient / count)
+        return loss / count
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grads[0], None, None
 
 
 def next_token_loss(model: LanguageModel, batch: Activations) -> Tensor:
     """Mean cross-entropy of each real token given those before it."""
     assert model.head is not None
     real = batch.mask[:, 1:].bool()
-    logits: Tensor = model.head(top_states(model, batch)[:, :-1][real])
-    return nn.functional.cross_entropy(logits.float(), batch.ids[:, 1:][real])
+    apply: Callable[..., Tensor] = _CrossEntropy.apply  # which torch does not annotate
+    return apply(top_states(model, batch)[:, :-1][real], batch.ids[:, 1:][real], model.head)
 
 
 def contrastive_loss(model: LanguageModel, asked: Activations, answer: Activations) -> Tensor:

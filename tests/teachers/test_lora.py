@@ -88,6 +88,39 @@ def test_the_same_loss_and_gradients_as_the_whole_model(folder: Path, lora_layer
         torch.testing.assert_close(found[name], grad, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("positions", [1, 3, 7, 100])
+@pytest.mark.parametrize("bias", [False, True])
+def test_cross_entropy_in_blocks(positions: int, bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lora, "_POSITIONS", positions)
+    torch.manual_seed(0)
+    head, targets = nn.Linear(5, 11, bias).requires_grad_(False), torch.randint(11, (7,))
+    states = (30 * torch.randn(7, 5)).requires_grad_()  # logits far apart: probabilities that are 0 and 1
+    expected = nn.functional.cross_entropy(head(states), targets)
+    (wanted,) = torch.autograd.grad(3 * expected, states)
+    loss = lora._CrossEntropy.apply(states, targets, head)
+    (found,) = torch.autograd.grad(3 * loss, states)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_gradients_in_bfloat16_up_to_its_rounding(folder: Path) -> None:
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        model = load(str(folder), dtype)
+        rows = [model.tokens(texts, 48) for texts in (TEXTS, ANSWERS)]
+        parts = [lora.activations(model, part, 2) for part in rows]
+        lora.cut(model, 2)
+        wrapper = lora.attach(model, config(folder))
+        perturb(wrapper)
+        loss = lora.next_token_loss(model, parts[0]) if model.head is not None else lora.contrastive_loss(model, *parts)
+        loss.backward()
+        assert all(p.dtype == torch.float32 for p in wrapper.parameters() if p.requires_grad)
+        found.append(torch.cat([grad.flatten() for grad in gradients(wrapper).values()]))
+    exact, rounded = found
+    assert (rounded - exact).norm() < 0.1 * exact.norm()
+    assert not torch.equal(rounded, exact)
+
+
 def test_fresh_weights_change_nothing(model: LanguageModel, folder: Path) -> None:
     ids, mask = model.pad(model.tokens(TEXTS, 48))
     before = model.hidden(ids, mask)
