@@ -248,7 +248,7 @@ def test_without_full_the_exact_way_is_extrapolated(
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     found, output = figures(tmp_path, trial, "--arm", "none")
     assert "building" not in output
-    assert "extrapolated" in output
+    assert "--full trains the exact way, too" in output
     (row,) = found["rows"]
     (seed,) = row["seeds"]
     for figure in (found, row, seed):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from harness import evaluate
 from harness.data import UNKNOWN, Facts, TemporalGraph, Vocabulary
 from harness.models import Backbone
 
@@ -32,6 +33,14 @@ class TableModel(Backbone):
 
     def encode(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         return self.table[subject, relation, time[:, 0], time[:, 1]]
+
+
+@pytest.fixture(scope="module", params=["tensors", "compiled"], autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every test of ranks twice: by tensor operations and, in single precision, by compiled code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "COMPILED_FROM", 0 if request.param == "compiled" else 1 << 62)
+        yield request.param
 
 
 @pytest.fixture(scope="session")

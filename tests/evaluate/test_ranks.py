@@ -12,6 +12,7 @@ import torch
 from harness.data import UNKNOWN, KnownAnswers, Queries, TemporalGraph, Timeline, both_directions
 from harness.evaluate import PROTOCOLS, NotFiniteError, RankTask, query_tensors, rank_of, ranks
 from harness.models import BACKBONES, Backbone
+from harness.models.batch import QueryTensors
 
 ENTITIES = 9
 
@@ -58,6 +59,26 @@ def test_a_model_that_scores_all_alike_gets_the_rank_of_chance(
     left_out = np.bincount(filtered.row, minlength=len(filtered.queries))
     assert left_out.max() == 2
     np.testing.assert_array_equal(ranks(model, filtered), (1 + ENTITIES - left_out) / 2)
+
+
+@pytest.mark.parametrize("dim", [1, 3, 25, 33])
+@pytest.mark.parametrize("copies", [2, 7])
+@pytest.mark.parametrize("name", ["ttranse", "ttranse-l1", "ta-distmult"])
+def test_equal_entities_tie_wherever_they_stand(name: str, copies: int, dim: int) -> None:
+    """All entities in ``copies``: whatever the answer is, it ties with its copies, and ranks lie half between them."""
+    torch.manual_seed(0)
+    n = 40
+    kind, options = (name.removesuffix("-l1"), {"norm": "l1"} if name.endswith("-l1") else {})
+    model = BACKBONES[kind](n * copies, 2, 3, dim, **options)
+    with torch.no_grad():
+        model.entity.weight.copy_(torch.randn(n, dim).repeat(copies, 1))
+    subject = torch.arange(n * copies)
+    queries = QueryTensors(subject, subject % 4, torch.zeros(n * copies, 2, dtype=torch.long), subject.flip(0))
+    nothing = torch.empty(0, dtype=torch.long)
+    found = ranks(model, RankTask(queries, nothing, nothing, None, n * copies))
+    better = (found - 1 - (copies - 1) / 2) / copies
+    assert (better == better.round()).all()
+    assert 0 <= better.min() <= better.max() < n
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
