@@ -251,6 +251,7 @@ def finetune(
             optimizer.zero_grad()
             loss.backward()
         optimizer.step()
+        release()  # batches differ in shape: freed memory is in pieces that the next one cannot use
         losses.append(float(loss.detach()))
         steps.one_more()
     tenth = max(len(losses) // 10, 1)
