@@ -283,3 +283,28 @@ def champions(z: Floats, best: Ids) -> None:
                 at[k] = np.int32(start) if is_better else at[k]
         for k in range(size):
             best[i, k] = at[k] + k
+
+
+@_jit
+def rank_rows(z: Floats, answer: Ids, first: Ids, entity: Ids, size: int, out: NDArray[np.float64]) -> None:
+    """Filtered ranks into ``out`` [B]: 1 + the number of better entities + half the number of equally good ones.
+
+    Args:
+        z: finite scores [>= B, >= size]; more rows and columns are not read.
+        answer: of each query [B], an entity.
+        first: where its known answers begin in ``entity`` [B + 1].
+        entity: known answers to leave out, which do not contain ``answer``.
+        size: number of entities.
+    """
+    for i in range(len(answer)):
+        row = z[i, :size]
+        own = row[answer[i]]
+        better, equal = np.int32(0), np.int32(-1)  # without itself
+        for j in range(len(row)):
+            better += np.int32(row[j] > own)
+            equal += np.int32(row[j] == own)
+        for k in range(first[i], first[i + 1]):
+            other = row[entity[k]]
+            better -= np.int32(other > own)
+            equal -= np.int32(other == own)
+        out[i] = 1 + better + equal / 2
