@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from harness import evaluate
 from harness.data import UNKNOWN, Facts, TemporalGraph, Vocabulary
 from harness.models import Backbone
 
@@ -37,6 +38,14 @@ class TableModel(Backbone):
 @pytest.fixture(scope="session")
 def table_model() -> type[TableModel]:
     return TableModel
+
+
+@pytest.fixture(scope="module", params=["tensors", "compiled"])
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Both ways of counting, whatever the size of a problem."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "COMPILED_FROM", 0 if request.param == "compiled" else 1 << 62)
+        yield request.param
 
 
 def _facts(facts: Iterable[Fact]) -> Facts:

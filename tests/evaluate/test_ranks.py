@@ -47,6 +47,7 @@ def test_ties_get_the_mean_of_the_best_and_the_worst_rank() -> None:
     assert rank_of(z, torch.tensor([2, 0]), row, entity).tolist() == [1.5, 1.5]
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_model_that_scores_all_alike_gets_the_rank_of_chance(
     name: str, graph: TemporalGraph, timeline: Timeline
@@ -60,6 +61,7 @@ def test_a_model_that_scores_all_alike_gets_the_rank_of_chance(
     np.testing.assert_array_equal(ranks(model, filtered), (1 + ENTITIES - left_out) / 2)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("entity", [3, 8], ids=["an answer", "in no fact"])
@@ -73,6 +75,7 @@ def test_one_score_that_is_not_finite_stops_ranking(
         ranks(model, wanted)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("name", BACKBONES)
 def test_batches_do_not_matter(name: str, protocol: str, graph: TemporalGraph, timeline: Timeline) -> None:
@@ -82,6 +85,7 @@ def test_batches_do_not_matter(name: str, protocol: str, graph: TemporalGraph, t
         np.testing.assert_array_equal(ranks(model, wanted, size), expected)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_an_empty_split_has_no_ranks(protocol: str, graph: TemporalGraph, timeline: Timeline) -> None:
     found = ranks(backbone("ttranse", timeline), task(graph, timeline, protocol, "valid"))
@@ -89,6 +93,7 @@ def test_an_empty_split_has_no_ranks(protocol: str, graph: TemporalGraph, timeli
     assert found.dtype == np.float64
 
 
+@pytest.mark.usefixtures("way")
 def test_ranking_leaves_the_model_as_it_was(graph: TemporalGraph, timeline: Timeline) -> None:
     model = backbone("ta-distmult", timeline)
     before = {name: value.clone() for name, value in model.state_dict().items()}
