@@ -19,12 +19,15 @@ from harness.models.batch import QueryTensors
 
 PROTOCOLS = ("time-aware", "static", "raw", "timeplex", "same-interval")
 HITS = (1, 3, 10)
-#: scores of a task from which on compiled code counts: below, compiling it, about a second a process, would not pay
+#: scores of a task from which on compiled code counts: below, compiling it, .3 to .8 s a process, would not pay
 COMPILED_FROM = 2**24
 #: queries whose scores compiled code makes and reads at a time: 32 × 12,000 about fit a second-level cache
 COUNTED = 32
 #: entities that compiled code adds up L1 distances of at a time: 32 dimensions × 1024 fit the cache as well
 L1_BLOCK = 1024
+#: Products get a multiple of so many columns. Matrix libraries add up the last few in another order than the others, so
+#: that equal entities would get unequal scores.
+COLUMNS = 64
 
 
 class NotFiniteError(ArithmeticError):
@@ -84,11 +87,13 @@ def ranks(model: Backbone, task: RankTask, batch_size: int | None = None) -> NDA
     was_training = model.training
     model.eval()
     table, scale = model.entity_table(), model.scale()
+    size = len(table)
+    table = torch.nn.functional.pad(table, (0, 0, 0, -size % COLUMNS))
     on_cpu = table.device.type == "cpu"
     counter = None
-    if on_cpu and table.dtype == torch.float32 and len(task.queries) * len(table) >= COMPILED_FROM:
-        counter = _Counter(table, model.kernel, float(scale))
-    # 64 × 12,000 scores fit a second-level cache; a GPU wants fewer, larger steps; a counter only has to encode a step
+    if on_cpu and table.dtype == torch.float32 and len(task.queries) * size >= COMPILED_FROM:
+        counter = _Counter(table, size, model.kernel, float(scale))
+    # 64 × 12,000 scores fit a second-level cache; a GPU wants fewer, larger steps; so does whatever encodes queries
     step = batch_size or (1024 if counter else 64 if on_cpu else 2048)
     starts = torch.arange(0, len(task.queries) + step, step, device=task.row.device)
     bounds = torch.searchsorted(task.row, starts).tolist()
@@ -102,7 +107,7 @@ def ranks(model: Backbone, task: RankTask, batch_size: int | None = None) -> NDA
         if counter and counter.is_finite(query):
             found.append(counter.ranks(query, *asked))
         else:
-            z = scores(query, table, model.kernel, scale)
+            z = scores(query, table, model.kernel, scale)[:, :size]
             found.append(rank_of(z, *asked))
             extremes.append(torch.stack(z.aminmax()))  # NaN wins both; checked once at the end: no wait for a GPU here
     model.train(was_training)
@@ -129,25 +134,23 @@ def rank_of(z: torch.Tensor, answer: torch.Tensor, row: torch.Tensor, entity: to
 
 
 class _Counter:
-    """Ranks by compiled code, which reads the scores of a few queries once, while they lie in the cache.
+    """Ranks among the first ``size`` rows of ``table`` by compiled code, which reads the scores of a few queries once.
 
     Only the order of scores matters here. So the positive scale is left out, and for ``l2`` a score is ⟨q, e⟩ - ‖e‖²/2,
     one product [q, 1] · [e, -‖e‖²/2], which falls when ‖q - e‖ rises. Single precision.
     """
 
-    def __init__(self, table: torch.Tensor, kernel: Kernel, scale: float) -> None:
-        self.kernel, self.scale = kernel, scale
-        self.size, self.dim = table.shape
+    def __init__(self, table: torch.Tensor, size: int, kernel: Kernel, scale: float) -> None:
+        self.size, self.kernel, self.scale = size, kernel, scale
+        self.dim = table.shape[1]
         squares = table.square().sum(1)
         self.longest = float(squares.max().sqrt())
-        # All products have one shape, whose columns fill whole vector registers: an edge would be added up in another
-        # order, and equal entities would get unequal scores.
+        # all products have this shape, the last one too: with few queries a library may add up in another order
         self.query = torch.ones(COUNTED, self.dim + (kernel == "l2"))
-        self.columns = torch.zeros(self.query.shape[1], -(-self.size // 64) * 64)
-        self.columns[: self.dim, : self.size] = table.T
+        self.z = torch.empty(COUNTED, len(table))
         if kernel == "l2":
-            self.columns[self.dim, : self.size] = squares * -0.5
-        self.z = torch.empty(COUNTED, self.columns.shape[1])
+            table = torch.cat([table, squares[:, None] * -0.5], 1)
+        self.columns = table.T.contiguous()
         self.blocks = [block.contiguous() for block in self.columns.split(L1_BLOCK, 1)] if kernel == "l1" else []
 
     def is_finite(self, query: torch.Tensor) -> bool:

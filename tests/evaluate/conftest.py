@@ -35,17 +35,17 @@ class TableModel(Backbone):
         return self.table[subject, relation, time[:, 0], time[:, 1]]
 
 
-@pytest.fixture(scope="module", params=["tensors", "compiled"], autouse=True)
-def way(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Every test of ranks twice: by tensor operations and, in single precision, by compiled code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate, "COMPILED_FROM", 0 if request.param == "compiled" else 1 << 62)
-        yield request.param
-
-
 @pytest.fixture(scope="session")
 def table_model() -> type[TableModel]:
     return TableModel
+
+
+@pytest.fixture(scope="module", params=["tensors", "compiled"])
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Both ways of counting, whatever the size of a problem."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "COMPILED_FROM", 0 if request.param == "compiled" else 1 << 62)
+        yield request.param
 
 
 def _facts(facts: Iterable[Fact]) -> Facts:

@@ -12,7 +12,6 @@ import torch
 from harness.data import UNKNOWN, KnownAnswers, Queries, TemporalGraph, Timeline, both_directions
 from harness.evaluate import PROTOCOLS, NotFiniteError, RankTask, query_tensors, rank_of, ranks
 from harness.models import BACKBONES, Backbone
-from harness.models.batch import QueryTensors
 
 ENTITIES = 9
 
@@ -48,6 +47,7 @@ def test_ties_get_the_mean_of_the_best_and_the_worst_rank() -> None:
     assert rank_of(z, torch.tensor([2, 0]), row, entity).tolist() == [1.5, 1.5]
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_model_that_scores_all_alike_gets_the_rank_of_chance(
     name: str, graph: TemporalGraph, timeline: Timeline
@@ -61,26 +61,7 @@ def test_a_model_that_scores_all_alike_gets_the_rank_of_chance(
     np.testing.assert_array_equal(ranks(model, filtered), (1 + ENTITIES - left_out) / 2)
 
 
-@pytest.mark.parametrize("dim", [1, 3, 25, 33])
-@pytest.mark.parametrize("copies", [2, 7])
-@pytest.mark.parametrize("name", ["ttranse", "ttranse-l1", "ta-distmult"])
-def test_equal_entities_tie_wherever_they_stand(name: str, copies: int, dim: int) -> None:
-    """All entities in ``copies``: whatever the answer is, it ties with its copies, and ranks lie half between them."""
-    torch.manual_seed(0)
-    n = 40
-    kind, options = (name.removesuffix("-l1"), {"norm": "l1"} if name.endswith("-l1") else {})
-    model = BACKBONES[kind](n * copies, 2, 3, dim, **options)
-    with torch.no_grad():
-        model.entity.weight.copy_(torch.randn(n, dim).repeat(copies, 1))
-    subject = torch.arange(n * copies)
-    queries = QueryTensors(subject, subject % 4, torch.zeros(n * copies, 2, dtype=torch.long), subject.flip(0))
-    nothing = torch.empty(0, dtype=torch.long)
-    found = ranks(model, RankTask(queries, nothing, nothing, None, n * copies))
-    better = (found - 1 - (copies - 1) / 2) / copies
-    assert (better == better.round()).all()
-    assert 0 <= better.min() <= better.max() < n
-
-
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("entity", [3, 8], ids=["an answer", "in no fact"])
@@ -94,6 +75,7 @@ def test_one_score_that_is_not_finite_stops_ranking(
         ranks(model, wanted)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("name", BACKBONES)
 def test_batches_do_not_matter(name: str, protocol: str, graph: TemporalGraph, timeline: Timeline) -> None:
@@ -103,6 +85,7 @@ def test_batches_do_not_matter(name: str, protocol: str, graph: TemporalGraph, t
         np.testing.assert_array_equal(ranks(model, wanted, size), expected)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_an_empty_split_has_no_ranks(protocol: str, graph: TemporalGraph, timeline: Timeline) -> None:
     found = ranks(backbone("ttranse", timeline), task(graph, timeline, protocol, "valid"))
@@ -110,6 +93,7 @@ def test_an_empty_split_has_no_ranks(protocol: str, graph: TemporalGraph, timeli
     assert found.dtype == np.float64
 
 
+@pytest.mark.usefixtures("way")
 def test_ranking_leaves_the_model_as_it_was(graph: TemporalGraph, timeline: Timeline) -> None:
     model = backbone("ta-distmult", timeline)
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -85,6 +85,7 @@ def facts(draw: st.DrawFn, least: int, most: int) -> list[Fact]:
     return [(h, r, t, *((b, a) if a is not None and b is not None and a > b else (a, b))) for h, r, t, a, b in rows]
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @settings(max_examples=60, deadline=None)
 @given(train=facts(1, 14), valid=facts(0, 4), test=facts(0, 6), seed=st.integers(0, 10**6), batch=st.integers(1, 20))
@@ -113,6 +114,7 @@ def test_ranks_equal_brute_force(
     np.testing.assert_array_equal(ranks(model, task, batch), ranks(model, task))
 
 
+@pytest.mark.usefixtures("way")
 def test_the_protocols_differ(table_model: Any, make_graph: Callable[..., TemporalGraph]) -> None:
     """The query (e0, r0, ?, 2000-2001) with answer e1; e2 to e5 score better and are known, each in another way."""
     test = [(0, 0, 1, 2000, 2001)]

@@ -95,6 +95,7 @@ def assert_equal(pykeen: SimpleNamespace, graph: TemporalGraph, model: Backbone,
     assert (found["raw"] != found["static"]).any()
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("seed", range(5))
 def test_small_graphs_with_ties(
     seed: int, pykeen: SimpleNamespace, table_model: Any, make_graph: Callable[..., TemporalGraph]
@@ -112,6 +113,7 @@ def test_small_graphs_with_ties(
     assert_equal(pykeen, graph, model, lambda subject, relation: table[subject, relation, 0, 0])
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("norm", ["l2", "l1"])
 def test_real_facts(norm: Any, pykeen: SimpleNamespace, real_data: Callable[[str], TemporalGraph]) -> None:
     """A part of Wikidata12k's test facts, all of its other facts as filter, and a TTransE without time."""
