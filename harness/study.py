@@ -48,7 +48,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there 
 def list_() -> None:
     """List the studies."""
     table = Table("study", "what", "claims", "presets")
-    for path in catalogue.files():
+    for path in catalogue.files().values():
         study = catalogue.heading(path)
         table.add_row(study.name, study.title, ", ".join(study.claims), ", ".join(study.presets))
     cli.console().print(table)
@@ -215,7 +215,7 @@ def _command_of(name: str, about: str) -> Callable[..., None]:
 
 def main() -> None:
     """The command line, with a command for every study file."""
-    for path in catalogue.files():
+    for path in catalogue.files().values():
         try:
             study = catalogue.heading(path)
         except UserError as error:  # the command itself will end with it

@@ -10,7 +10,7 @@ import torch
 
 from harness.distill.objective import Objective
 from harness.distill.response import SoftTargets
-from harness.distill.sampled import Candidates, shared_candidates
+from harness.distill.sampled import Candidates, shared_candidates, threads_for_the_pass
 from harness.distill.trainer import batches, make_optimizer
 from harness.models import Backbone, Recipe
 from harness.models.batch import QueryTensors
@@ -55,9 +55,10 @@ def stepper(
         index = next(full)
         started = time.perf_counter()
         candidates = None if drawn is None else Candidates(next(drawn), lists)
-        torch.stack(list(objective(model, data[index], index, candidates).values())).sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        with threads_for_the_pass(candidates is not None):
+            torch.stack(list(objective(model, data[index], index, candidates).values())).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
         return time.perf_counter() - started
 
     return step

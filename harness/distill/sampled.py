@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 COMPILED_FROM = 2**14
 #: the score of what does not count: finite, since the derivative of a sum of nothing would be NaN
 NEVER = -1e30
+#: threads of the compiled pass; None: as many as tensor operations have
+_pass_threads: ContextVar[int | None] = ContextVar("threads of the compiled pass", default=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +196,7 @@ class _Compiled(torch.autograd.Function):
         position = np.full(len(e), -1, np.int32)
         position[shared.numpy()] = np.arange(len(shared), dtype=np.int32)
         weights = weighted.hard, weighted.soft_weight, weighted.alpha
-        parts = np.array_split(np.arange(n), min(torch.get_num_threads(), n))
+        parts = np.array_split(np.arange(n), min(_pass_threads.get() or torch.get_num_threads(), n))
         ids = np.empty((1, 0), np.int32) if lists is None else lists.numpy()
         grad_query = np.zeros_like(q)
 
@@ -237,6 +241,26 @@ class _Compiled(torch.autograd.Function):
             raise ValueError("the terms of a step must enter the loss with the same factor")
         found = ctx.saved_tensors if factor == 1 else [factor * each for each in ctx.saved_tensors]
         return (*found, *(None,) * 6)
+
+
+@contextmanager
+def threads_for_the_pass(wanted: bool = True) -> Iterator[None]:
+    """Give the threads of tensor operations to the compiled pass, within a block of sampled steps on a CPU.
+
+    The other operations of such a step are too small for several threads; and threads of OpenMP, having done their
+    share of an operation, keep a core busy for milliseconds in waiting for the next, which the pass could use.
+    """
+    threads = torch.get_num_threads()
+    if not wanted or threads == 1:
+        yield
+        return
+    token = _pass_threads.set(threads)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _pass_threads.reset(token)
 
 
 @cache

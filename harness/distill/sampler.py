@@ -40,10 +40,14 @@ class Sampler:
         self.sampling, self.seed = sampling, seed
         self._lists: Tensor | None = None
 
+    def samples(self, model: Backbone, epoch: int) -> bool:
+        """Whether an epoch of the run, counted from 0, has candidates at all, and does not score all entities."""
+        return 0 < self.sampling.shared < len(model.entity_table()) and epoch >= self.sampling.exact_epochs
+
     def epoch(self, model: Backbone, data: QueryTensors, epoch: int) -> Iterator[Candidates | None]:
         """The candidates of each step of an epoch of the run, counted from 0; None: all entities."""
         sampling, n_entities = self.sampling, len(model.entity_table())
-        if not 0 < sampling.shared < n_entities or epoch < sampling.exact_epochs:
+        if not self.samples(model, epoch):
             return repeat(None)
         if sampling.hard and (self._lists is None or epoch % sampling.hard_every == 0):
             self._lists = hardest(model, data, sampling.hard, derive_seed("hard", self.seed, epoch))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.distill.objective import Objective
+from harness.distill.sampled import threads_for_the_pass
 from harness.distill.sampler import Sampler, Sampling
 from harness.distill.seeds import derive_seed
 from harness.models.base import Backbone
@@ -125,21 +126,22 @@ def train(
     for epoch in range(schedule.first_epoch, schedule.first_epoch + schedule.epochs):
         sums: dict[str, Tensor] = {}
         candidates = sampler.epoch(model, data, epoch)
-        for step, index in enumerate(batches(len(data), schedule.batch_size, schedule.seed, epoch)):
-            done = (epoch + step / steps) / total
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.learning_rate * group["rate"] * (1 - 0.9 * done)
-            index = index.to(data.subject.device)
-            terms = objective(model, data[index], index, next(candidates))
-            loss = torch.stack(list(terms.values())).sum()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            for name, term in terms.items():
-                sums[name] = sums.get(name, 0) + term.detach() * len(index)
-            if report is not None and time.perf_counter() - reported > 1:
-                reported = time.perf_counter()
-                report((epoch - schedule.first_epoch + (step + 1) / steps) / schedule.epochs, latest)
+        with threads_for_the_pass(sampler.samples(model, epoch)):
+            for step, index in enumerate(batches(len(data), schedule.batch_size, schedule.seed, epoch)):
+                done = (epoch + step / steps) / total
+                for group in optimizer.param_groups:
+                    group["lr"] = schedule.learning_rate * group["rate"] * (1 - 0.9 * done)
+                index = index.to(data.subject.device)
+                terms = objective(model, data[index], index, next(candidates))
+                loss = torch.stack(list(terms.values())).sum()
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                for name, term in terms.items():
+                    sums[name] = sums.get(name, 0) + term.detach() * len(index)
+                if report is not None and time.perf_counter() - reported > 1:
+                    reported = time.perf_counter()
+                    report((epoch - schedule.first_epoch + (step + 1) / steps) / schedule.epochs, latest)
         result.updates += steps
         row = {name: float(value) / len(data) for name, value in sums.items()}
         row |= {"epoch": epoch + 1, "updates": result.updates, "loss": sum(row.values())}

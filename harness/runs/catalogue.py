@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -22,8 +23,9 @@ class Heading:
     presets: tuple[str, ...]
 
 
-def files() -> list[Path]:
-    """The study files, inside an installed package or in ``studies/`` of a checkout, by name.
+@lru_cache
+def files() -> dict[str, Path]:
+    """The study files by name, inside an installed package or in ``studies/`` of a checkout.
 
     Raises:
         UserError: there is no such folder.
@@ -31,7 +33,7 @@ def files() -> list[Path]:
     package = Path(harness.__file__).parent
     for folder in (package / "_studies", package.parent / "studies"):
         if folder.is_dir():
-            return sorted(folder.glob("*.yaml"))
+            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
     raise UserError(f"the study files are missing from {package}; reinstall the package")
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError
 
-import harness
 from harness.errors import UserError, nearest
 from harness.models import BACKBONES
+from harness.runs import catalogue
 from harness.runs.cache import digest
 from harness.runs.plan import engine_version
 from harness.runs.spec import Arm, Frozen, TrialSpec, option_names
@@ -61,19 +61,10 @@ class Run:
     study_name: str
 
 
-def studies_folder() -> Path:
-    """The folder of the study files: inside an installed package, or ``studies/`` of a checkout."""
-    package = Path(harness.__file__).parent
-    for folder in (package / "_studies", package.parent / "studies"):
-        if folder.is_dir():
-            return folder
-    raise UserError(f"the study files are missing from {package}; reinstall the package")
-
-
 @lru_cache
 def names() -> tuple[str, ...]:
     """The names of all studies."""
-    return tuple(sorted(path.stem for path in studies_folder().glob("*.yaml")))
+    return tuple(catalogue.files())
 
 
 def load(name: str) -> Design:
@@ -84,7 +75,7 @@ def load(name: str) -> Design:
     """
     if name not in names():
         raise UserError(f"unknown study {name!r}: {nearest(name, names())}")
-    return read(studies_folder() / f"{name}.yaml")
+    return read(catalogue.files()[name])
 
 
 def read(path: Path) -> Design:

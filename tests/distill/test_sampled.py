@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from harness.distill import sampled
 from harness.distill.alignment import ScoreTargets, huber_alignment
 from harness.distill.response import SoftTargets
-from harness.distill.sampled import Candidates, Weighted, sampled_losses, shared_candidates
+from harness.distill.sampled import Candidates, Weighted, sampled_losses, shared_candidates, threads_for_the_pass
 from harness.models.base import scores
 
 KERNELS = ["dot", "l2", "l1"]
@@ -176,6 +176,21 @@ def test_more_candidates_err_less() -> None:
         found, exact = partitions("l2", size, 120)
         errors.append((found - exact).square().mean().item())
     assert errors[0] > errors[1] > errors[2] > 0
+
+
+def test_the_pass_gets_the_threads_of_tensor_operations() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with threads_for_the_pass():
+            assert (torch.get_num_threads(), sampled._pass_threads.get()) == (1, 3)
+        with threads_for_the_pass(False):
+            assert (torch.get_num_threads(), sampled._pass_threads.get()) == (3, None)
+        with pytest.raises(KeyError), threads_for_the_pass():
+            raise KeyError
+        assert (torch.get_num_threads(), sampled._pass_threads.get()) == (3, None)
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("part", range(3))

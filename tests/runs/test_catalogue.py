@@ -10,8 +10,8 @@ from harness.runs import design as designs
 
 
 def test_every_heading_is_what_the_whole_design_says() -> None:
-    assert [path.stem for path in catalogue.files()] == list(designs.names())
-    for path in catalogue.files():
+    assert tuple(catalogue.files()) == designs.names()
+    for path in catalogue.files().values():
         found, design = catalogue.heading(path), designs.read(path)
         assert (found.name, found.title, found.about) == (design.name, design.title, design.about)
         assert (found.claims, found.presets) == (design.claims, tuple(design.presets))
