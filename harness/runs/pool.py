@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor
+from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor, process_executor
 
 from harness.errors import UserError
 from harness.runs.cache import write_atomically
@@ -193,6 +194,8 @@ def _initialise(coordinator: int) -> None:
     import torch
 
     torch.set_num_threads(1)
+    # a worker keeps data and compiled code on purpose, which loky would take for a leak, and begin with a fresh one
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
 
     def end_with_coordinator() -> None:
         while os.getppid() == coordinator:

@@ -10,8 +10,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from joblib.externals.loky import ProcessPoolExecutor
+from numpy.typing import NDArray
 
 from harness.errors import UserError
 from harness.runs import execute, pool
@@ -173,3 +175,23 @@ def test_task_that_kills_its_worker_fails_alone(
     run([deadly, *healthy], context, 2, tmp_path, record.listener())
     assert "killed twice" in str(record.finished["deadly"].failure)
     assert all(record.finished[task.id].failure is None for task in healthy)
+
+
+_held: list[NDArray[np.float64]] = []
+
+
+def _hold(mib: int) -> int:
+    """Keep memory beyond the call, long enough for loky to look; the worker's process id."""
+    _held.append(np.ones(mib * 2**17))
+    time.sleep(1.1)
+    return os.getpid()
+
+
+def test_a_worker_that_grows_goes_on() -> None:
+    """loky replaces one that has grown by 300 MB since its first call, unless told otherwise."""
+    workers = pool.executor(1)
+    try:
+        first = workers.submit(os.getpid).result()
+        assert [workers.submit(_hold, mib).result() for mib in (400, 410, 400)] == [first] * 3
+    finally:
+        workers.shutdown(wait=True, kill_workers=True)
