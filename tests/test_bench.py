@@ -234,6 +234,6 @@ def test_the_clock_counts_from_the_second_step_on(monkeypatch: pytest.MonkeyPatc
     clock = common.Clock(seconds=2)
     for queries in (512, 512, 512):
         clock.tick(queries)
-    with pytest.raises(common.TimeIsUp):
+    with pytest.raises(common.TimeIsUpError):
         clock.tick(88)
     assert clock.rate == 600 / 2.5

@@ -1,9 +1,9 @@
 """Benchmarks: ``python -m harness.bench COMMAND``. Each compares two ways within one run: machines vary.
 
-A new one is a module with an ``@app.command()`` and its name in the line below.
+A new one is a module with an ``@app.command()``, which importing it registers, and its name in the lines below.
 """
 
-from harness.bench import estimator, rank, scale, step, student, teacher, train  # noqa: F401  each registers its command
+from harness.bench import estimator, rank, scale, step, student, teacher, train
 from harness.bench.common import app
 
-__all__ = ["app"]
+__all__ = ["app", "estimator", "rank", "scale", "step", "student", "teacher", "train"]

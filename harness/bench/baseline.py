@@ -22,7 +22,7 @@ from pykeen.training import LCWATrainingLoop, SLCWATrainingLoop, TrainingCallbac
 from pykeen.triples import CoreTriplesFactory
 from torch import Tensor
 
-from harness.bench.common import Clock, TimeIsUp
+from harness.bench.common import Clock, TimeIsUpError
 from harness.data import Facts, TemporalGraph
 
 __all__ = ["NAMES", "Borrowed", "Model", "Ranking", "new_model", "training_rate", "triples"]
@@ -99,7 +99,7 @@ def training_rate(
     else:
         loop = SLCWATrainingLoop(negative_sampler_kwargs={"num_negs_per_pos": negatives}, **common)
     clock = Clock(seconds)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), suppress(TimeIsUp):
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), suppress(TimeIsUpError):
         warnings.simplefilter("ignore", DeprecationWarning)  # PyKEEN warns of how it calls itself
         loop.train(
             factory,

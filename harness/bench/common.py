@@ -5,6 +5,7 @@ Nothing here or at the top of a command's module imports PyTorch, so that ``--he
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import statistics
@@ -104,8 +105,7 @@ def has_pykeen() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PYSTOW_HOME"] = folder
         try:
-            import pykeen
-            import pykeen.constants  # noqa: F401  it makes the folders
+            importlib.import_module("pykeen.constants")  # which makes the folders
         except ImportError:
             return False
         finally:
@@ -167,8 +167,8 @@ def fastest(ways: Mapping[T, Callable[[], float]]) -> T:
     return max(measured, key=lambda name: measured[name].value)
 
 
-class TimeIsUp(Exception):  # noqa: N818  no error: it leaves a loop
-    """Raised by ``Clock.tick``."""
+class TimeIsUpError(Exception):
+    """Raised by ``Clock.tick`` to leave a training loop."""
 
 
 class Clock:
@@ -186,12 +186,12 @@ class Clock:
         """To be called once a step, always at the same point of it.
 
         Raises:
-            TimeIsUp: once the time is over and at least one step is counted.
+            TimeIsUpError: once the time is over and at least one step is counted.
         """
         self._stamps.append(time.perf_counter())
         self._queries.append(queries)
         if len(self._stamps) > 2 and self._stamps[-1] - self._stamps[1] >= self.seconds:
-            raise TimeIsUp
+            raise TimeIsUpError
 
     @property
     def rate(self) -> float:

@@ -91,7 +91,8 @@ def _student(stages: Stages, backbone: str, epochs: int) -> tuple[Backbone, Quer
     spec = stages.spec.student
     model = stages.new_model(backbone, spec, 0)
     data, recipe = stages.inputs.training(model.time_input), model.student_recipe
-    schedule = replace(stages.schedule(spec, recipe, 0, last=epochs), validate_every=epochs + 1)
+    schedule = stages.schedule(spec, recipe, 0, last=epochs)
+    schedule = replace(schedule, sampling=spec.sampling(), validate_every=epochs + 1)  # undistilled
     train(model, data, Distillation(regularization=recipe.regularization), schedule, lambda model: 0.0)
     return model, data
 

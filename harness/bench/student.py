@@ -20,7 +20,7 @@ from harness.bench.common import (
     DataDir,
     Dataset,
     JsonFile,
-    TimeIsUp,
+    TimeIsUpError,
     alternate,
     app,
     backbones,
@@ -207,14 +207,14 @@ def step_rate(spec: TrialSpec, context: Context, way: Way, stage: Stage, steps: 
         clock.tick(len(batch))
         left -= 1
         if not left:
-            raise TimeIsUp
+            raise TimeIsUpError
         return terms
 
     # no validations, and not the first epoch, in which a model without a teacher has no hard candidates
     first, many = max(1, stage.first), 1_000_000
     endless = replace(schedule, first_epoch=first, epochs=many, total_epochs=None, validate_every=2 * many)
     data = stages.inputs.training(model.time_input)
-    with suppress(TimeIsUp):
+    with suppress(TimeIsUpError):
         train(model, data, ticking, endless, lambda model: 0.0, auxiliary=loss.adapter)
     return clock.rate
 
@@ -232,14 +232,7 @@ def _parts(stages: Stages, model: Backbone, way: Way, stage: Stage) -> tuple[Dis
     from harness.distill.sampler import Sampling
 
     spec = stages.spec
-    schedule = stages.schedule(
-        spec.student,
-        model.student_recipe,
-        spec.seed,
-        first=stage.first,
-        last=stage.last,
-        listed=spec.arm != "none",
-    )
+    schedule = stages.schedule(spec.student, model.student_recipe, spec.seed, first=stage.first, last=stage.last)
     if way == "fast":
         return stages.distillation(model, arm=stage.arm), schedule
     return in_the_loop(stages, model, arm=stage.arm), replace(schedule, sampling=Sampling())

@@ -17,7 +17,7 @@ from harness.bench.common import (
     JsonFile,
     Rounds,
     Threads,
-    TimeIsUp,
+    TimeIsUpError,
     alternate,
     app,
     backbones,
@@ -118,7 +118,7 @@ def ours(stages: Stages, model: Backbone, candidates: int | None, seconds: float
         seed=0,
     )
     if candidates is None:
-        with suppress(TimeIsUp):
+        with suppress(TimeIsUpError):
             trainer.train(model, data, ticking, schedule, lambda model: 0.0)
         return clock.rate
     sampling = Sampling(shared=candidates - LISTED, hard=LISTED)

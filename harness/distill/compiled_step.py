@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.models.compiled import DOT, FAST, L2, SMALLEST, F, exp
+from harness.models.compiled import DOT, FAST, L2, SMALLEST, F, exp, pair_of
 
 #: what a pass sums up: the cross-entropies, the divergences, the Huber losses, ∂L/∂scale
 CE, KL, HUBER, SCALE = range(4)
@@ -41,50 +41,10 @@ class Stored(NamedTuple):
 def pass_of(kind: int) -> Callable[..., None]:
     """The pass for a kind of score, which is a constant of the compiled code.
 
-    The dimension is none on purpose: loops of constant length are unrolled into single numbers, not vectors.
+    It raises an IndexError if a candidate is not an entity.
     """
     inline = numba.njit(fastmath=FAST, inline="always", error_model="numpy")
-
-    @inline
-    def score(q: Any, e: Any, scale: Any) -> Any:
-        total = F(0.0)
-        if kind == DOT:
-            for d in range(len(q)):
-                total += q[d] * e[d]
-            return scale * total
-        if kind == L2:
-            for d in range(len(q)):
-                total += (q[d] - e[d]) * (q[d] - e[d])
-            return -scale * np.sqrt(SMALLEST if total < SMALLEST else total)
-        for d in range(len(q)):
-            total += abs(q[d] - e[d])
-        return -scale * total
-
-    @inline
-    def factor(g: Any, z: Any, scale: Any) -> Any:
-        """What a candidate's vector enters the query's gradient with; 0 where two points coincide."""
-        if kind == L2:
-            coincide = z * z <= scale * scale * SMALLEST
-            return F(0.0) if coincide else -(scale * scale * g / z)
-        return scale * g
-
-    @inline
-    def pull(w: Any, q: Any, e: Any, grad_q: Any, grad_e: Any) -> None:
-        if kind == DOT:
-            for d in range(len(q)):
-                grad_q[d] += w * e[d]
-                grad_e[d] += w * q[d]
-        elif kind == L2:
-            for d in range(len(q)):
-                step = w * (e[d] - q[d])
-                grad_q[d] += step
-                grad_e[d] -= step
-        else:
-            for d in range(len(q)):
-                difference = e[d] - q[d]
-                step = w if difference > F(0.0) else (-w if difference < F(0.0) else F(0.0))
-                grad_q[d] += step
-                grad_e[d] -= step
+    score, factor, pull = pair_of(kind)
 
     @inline
     def score_columns(q: Any, columns: Any, scale: Any, out: Any) -> None:
@@ -183,6 +143,13 @@ def pass_of(kind: int) -> Callable[..., None]:
             q, grad_q, row = query[i], grad_query[i], index[i]
             # ---- scores
             gold = answer[i]
+            lowest = highest = gold
+            for k in range(n_listed):
+                lowest, highest = min(lowest, ids[row, k]), max(highest, ids[row, k])
+            for k in range(n_aligned):
+                lowest, highest = min(lowest, aligned_ids[row, k]), max(highest, aligned_ids[row, k])
+            if lowest < 0 or highest >= n_entities:
+                raise IndexError("a candidate is not an entity")
             at = n_listed
             for k in range(n_listed):
                 own_ids[k] = ids[row, k]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from harness.distill.alignment import ScoreTargets, huber_alignment
-from harness.distill.response import SoftTargets, cross_entropy, lumped_divergence
+from harness.distill.alignment import huber_alignment
+from harness.distill.response import cross_entropy, lumped_divergence
 from harness.distill.sampled import Candidates, Weighted, sampled_losses
 from harness.distill.semantic import SemanticAdapter, semantic_cross_entropy
 from harness.distill.softmax import log_partition
@@ -25,19 +24,13 @@ Objective = Callable[[Backbone, QueryTensors, Tensor, Candidates | None], dict[s
 
 
 @dataclass(frozen=True, eq=False)
-class Distillation:
+class Distillation(Weighted):
     """L = w_hard·CE + w_soft·T²·KL + α·L2 + β·L3 + λ·penalty; a part that is None is left out.
 
     The undistilled student is the one without any part: cross-entropy with weight 1.
     """
 
-    hard_weight: float = 1.0
     regularization: float = 0.0
-    soft: SoftTargets | None = None
-    soft_weight: float = 1.0
-    aligned: ScoreTargets | None = None
-    alpha: float = 0.0
-    delta: float = 1.0
     adapter: SemanticAdapter | None = None
     beta: float = 0.0
     #: share of a batch, a random sample since batches are, that L3 is taken over: it costs as much as L1 otherwise
@@ -53,9 +46,7 @@ class Distillation:
         if candidates is None:
             terms = self._exact(model, query, batch, index)
         else:
-            found = sampled_losses(
-                query, table, model.scale(), model.kernel, batch.answer, index, candidates, self._weighted
-            )
+            found = sampled_losses(query, table, model.scale(), model.kernel, batch.answer, index, candidates, self)
             names = ("loss_ce", self), ("loss_l1", self.soft), ("loss_l2", self.aligned)
             terms = dict(zip((name for name, part in names if part is not None), found, strict=True))
         if self.adapter is not None:
@@ -67,10 +58,6 @@ class Distillation:
         if self.regularization:
             terms["penalty"] = self.regularization * model.penalty(query, subject, answer)
         return terms
-
-    @cached_property
-    def _weighted(self) -> Weighted:
-        return Weighted(self.hard_weight, self.soft, self.soft_weight, self.aligned, self.alpha, self.delta)
 
     def _exact(self, model: Backbone, query: Tensor, batch: QueryTensors, index: Tensor) -> dict[str, Tensor]:
         """The terms over all entities."""

@@ -45,12 +45,12 @@ _pass_threads: ContextVar[int | None] = ContextVar("threads of the compiled pass
 
 @dataclass(frozen=True, eq=False)
 class Weighted:
-    """What a step is to learn from: w_hard·CE + w_soft·T²·KL + α·Huber; parts that are None are left out.
+    """w_hard·CE + w_soft·T²·KL + α·L2; a part that is None is left out.
 
-    ``soft`` and ``aligned`` are of all training queries; ``delta`` is the Huber loss's threshold.
+    ``soft`` and ``aligned`` are of all training queries; ``delta`` is the threshold of L2.
     """
 
-    hard: float = 1.0
+    hard_weight: float = 1.0
     soft: SoftTargets | None = None
     soft_weight: float = 1.0
     aligned: ScoreTargets | None = None
@@ -120,27 +120,31 @@ def sampled_losses(
     """
     shared = candidates.shared
     lists = candidates.lists if weighted.soft is None else weighted.soft.ids
+    asked = _Asked(kernel, answer, index, shared, lists, weighted)
     sizes = len(shared), 0 if lists is None else lists.shape[1]
     if query.device.type != "cpu" or query.dtype != torch.float32 or len(query) * sum(sizes) < COMPILED_FROM:
-        return _composed(query, table, scale, kernel, answer, index, shared, lists, weighted)
+        return _composed(query, table, scale, asked)
     apply: Any = _Compiled.apply  # which torch does not annotate
-    terms: list[Tensor] = list(apply(query, table, scale, kernel, answer, index, shared, lists, weighted))
+    terms: list[Tensor] = list(apply(query, table, scale, asked))
     return [terms[k] for k, part in enumerate((weighted, weighted.soft, weighted.aligned)) if part is not None]
 
 
-def _composed(
-    query: Tensor,
-    table: Tensor,
-    scale: Tensor,
-    kernel: Kernel,
-    answer: Tensor,
-    index: Tensor,
-    shared: Tensor,
-    lists: Tensor | None,
-    weighted: Weighted,
-) -> list[Tensor]:
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """All but what the gradient is taken with respect to, as in ``sampled_losses``."""
+
+    kernel: Kernel
+    answer: Tensor
+    index: Tensor
+    shared: Tensor
+    lists: Tensor | None
+    weighted: Weighted
+
+
+def _composed(query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> list[Tensor]:
     """With tensor operations."""
-    soft, aligned = weighted.soft, weighted.aligned
+    kernel, answer, index, shared, lists = asked.kernel, asked.answer, asked.index, asked.shared, asked.lists
+    weighted, soft, aligned = asked.weighted, asked.weighted.soft, asked.weighted.aligned
     own = answer[:, None] if lists is None else torch.cat([answer[:, None], lists[index].long()], 1)
     position = torch.full((len(table),), -1, device=shared.device)
     position[shared] = torch.arange(len(shared), device=shared.device)
@@ -155,7 +159,7 @@ def _composed(
     gold, listed = z_own[:, :1], z_own[:, 1:]
     once = gold.masked_fill(doubled[:, None], NEVER)
     rest = torch.cat([once, z_shared + log_weight], 1)
-    terms = [weighted.hard * (torch.cat([listed, rest], 1).logsumexp(1) - gold[:, 0]).mean()]
+    terms = [weighted.hard_weight * (torch.cat([listed, rest], 1).logsumexp(1) - gold[:, 0]).mean()]
     if soft is not None:
         t, log_p, log_rest = soft.temperature, soft.log_p[index], soft.log_rest[index]
         outside = torch.cat([once / t, z_shared / t + log_weight], 1).logsumexp(1)
@@ -174,65 +178,40 @@ class _Compiled(torch.autograd.Function):
     """With the compiled pass, which finds the gradients on its way: nothing is left to do in the backward pass."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        query: Tensor,
-        table: Tensor,
-        scale: Tensor,
-        kernel: Kernel,
-        answer: Tensor,
-        index: Tensor,
-        shared: Tensor,
-        lists: Tensor | None,
-        weighted: Weighted,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> tuple[Tensor, ...]:
         from harness.distill import compiled_step  # here, since loading a compiler takes a moment
         from harness.models.compiled import KINDS
 
+        weighted, run = asked.weighted, compiled_step.pass_of(KINDS[asked.kernel])
         q, e = query.detach().contiguous().numpy(), table.detach().contiguous().numpy()
-        n = len(q)
-        run = compiled_step.pass_of(KINDS[kernel])
-        columns = np.ascontiguousarray(e[shared.numpy()].T)
+        answer, index, shared = asked.answer.numpy(), asked.index.numpy(), asked.shared.numpy()
+        ids = np.empty((1, 0), np.int32) if asked.lists is None else asked.lists.numpy()
+        columns = np.ascontiguousarray(e[shared].T)
         position = np.full(len(e), -1, np.int32)
-        position[shared.numpy()] = np.arange(len(shared), dtype=np.int32)
-        weights = weighted.hard, weighted.soft_weight, weighted.alpha
-        parts = np.array_split(np.arange(n), min(_pass_threads.get() or torch.get_num_threads(), n))
-        ids = np.empty((1, 0), np.int32) if lists is None else lists.numpy()
+        position[shared] = np.arange(len(shared), dtype=np.int32)
+        weights = weighted.hard_weight, weighted.soft_weight, weighted.alpha
+        shares = [np.float32(weight / len(q)) for weight in weights]
         grad_query = np.zeros_like(q)
 
         def work(part: Any) -> tuple[Any, Any, Any]:
-            grad_table, grad_columns, sums = np.zeros_like(e), np.zeros_like(columns), np.zeros(4)
             rows = slice(part[0], part[-1] + 1)
-            run(
-                q[rows],
-                e,
-                np.float32(scale.item()),
-                answer.numpy()[rows],
-                index.numpy()[rows],
-                columns,
-                position,
-                ids,
-                *weighted.stored,
-                *(np.float32(w / n) for w in weights),
-                grad_query[rows],
-                grad_table,
-                grad_columns,
-                sums,
-            )
-            return grad_table, grad_columns, sums
+            found = np.zeros_like(e), np.zeros_like(columns), np.zeros(4)
+            given = q[rows], e, np.float32(scale.item()), answer[rows], index[rows], columns, position, ids
+            run(*given, *weighted.stored, *shares, grad_query[rows], *found)
+            return found
 
-        first, *others = parts
+        first, *others = np.array_split(np.arange(len(q)), min(_pass_threads.get() or torch.get_num_threads(), len(q)))
         waiting = [_threads().submit(work, part) for part in others]
-        grad_table, grad_columns, sums = work(first)
+        totals = work(first)
         for more in waiting:
-            for total, part in zip((grad_table, grad_columns, sums), more.result(), strict=True):
+            for total, part in zip(totals, more.result(), strict=True):
                 total += part
-        grad_table[shared.numpy()] += grad_columns.T
+        grad_table, grad_columns, sums = totals
+        grad_table[shared] += grad_columns.T
         of_scale = torch.tensor(sums[compiled_step.SCALE], dtype=torch.float32)
         ctx.save_for_backward(torch.from_numpy(grad_query), torch.from_numpy(grad_table), of_scale)
         ctx.asked = True, weighted.soft is not None, weighted.aligned is not None
-        ce, kl, huber = torch.from_numpy(sums[:3] / n * weights).float()
-        return ce, kl, huber
+        return tuple(torch.from_numpy(sums[:3] / len(q) * weights).float())
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -240,7 +219,7 @@ class _Compiled(torch.autograd.Function):
         if any(other != factor for other in others):
             raise ValueError("the terms of a step must enter the loss with the same factor")
         found = ctx.saved_tensors if factor == 1 else [factor * each for each in ctx.saved_tensors]
-        return (*found, *(None,) * 6)
+        return (*found, None)
 
 
 @contextmanager

@@ -34,27 +34,15 @@ class _Candidates(torch.autograd.Function):
         query, table, ids = (x.detach().contiguous() for x in (query, table, ids))
         if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < len(table):
             raise IndexError("a candidate is not an entity")  # compiled code does not look
-        ctx.kind = compiled.KINDS[kernel]
-        factor = np.float32(scale.item())
-        compiled.candidates(query.numpy(), table.numpy(), ids.numpy(), ctx.kind, factor, out.numpy())
+        forward, ctx.pull_back = compiled.candidates_of(compiled.KINDS[kernel])
+        forward(query.numpy(), table.numpy(), ids.numpy(), np.float32(scale.item()), out.numpy())
         ctx.save_for_backward(query, table, ids, scale, out)
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        from harness.models import compiled
-
         query, table, ids, scale, z = ctx.saved_tensors
         grad_query, grad_table = torch.zeros_like(query), torch.zeros_like(table)
-        of_scale = compiled.pull_back_candidates(
-            query.numpy(),
-            table.numpy(),
-            ids.numpy(),
-            ctx.kind,
-            np.float32(scale.item()),
-            z.numpy(),
-            grad.contiguous().numpy(),
-            grad_query.numpy(),
-            grad_table.numpy(),
-        )
+        given = (x.numpy() for x in (z, grad.contiguous(), grad_query, grad_table))
+        of_scale = ctx.pull_back(query.numpy(), table.numpy(), ids.numpy(), np.float32(scale.item()), *given)
         return grad_query, grad_table, torch.tensor(of_scale, dtype=query.dtype), None, None

@@ -9,6 +9,8 @@ NaN goes in and comes out: none of these functions may assume that there is none
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numba
@@ -189,77 +191,87 @@ def pull_back_manhattan(weight: Floats, query: Floats, columns: Floats, grad_que
             grad_query[d, i] -= total
 
 
-@_jit
-def candidates(query: Floats, table: Floats, ids: Ids, kind: int, scale: F, out: Floats) -> None:
-    """Scores of rows ``ids`` [B, K] of ``table`` [E, d] for queries [B, d] into ``out`` [B, K]."""
-    for i in range(query.shape[0]):
-        q = query[i]
-        for k in range(ids.shape[1]):
-            e = table[ids[i, k]]
-            total = F(0.0)
-            if kind == DOT:
-                for d in range(len(q)):
-                    total += q[d] * e[d]
-                out[i, k] = scale * total
-            elif kind == L2:
-                for d in range(len(q)):
-                    total += (q[d] - e[d]) * (q[d] - e[d])
-                total = SMALLEST if total < SMALLEST else total
-                out[i, k] = -scale * np.sqrt(total)
-            else:
-                for d in range(len(q)):
-                    total += abs(q[d] - e[d])
-                out[i, k] = -scale * total
+@lru_cache
+def pair_of(kind: int) -> tuple[Any, Any, Any]:
+    """How a query and one entity enter each other's loss and gradient, as three functions for compiled loops.
 
-
-@_jit
-def pull_back_candidates(
-    query: Floats,
-    table: Floats,
-    ids: Ids,
-    kind: int,
-    scale: F,
-    z: Floats,
-    grad: Floats,
-    grad_query: Floats,
-    grad_table: Floats,
-) -> float:
-    """Add to ``grad_query`` [B, d] and ``grad_table`` [E, d] what ``grad`` = ∂L/∂z [B, K] makes of them.
-
-    ``z`` are the scores that ``candidates`` found, and the other arguments as there. Where two points coincide the
-    derivative of their distance is taken for 0.
-
-    Returns:
-        ∂L/∂scale.
+    ``score(q, e, scale)``; ``weight(g, z, scale)``, with which a score z of derivative g enters the gradients, 0 where
+    two points coincide; ``pull(w, q, e, grad_q, grad_e)``, which adds to both with that weight. The kind is a constant
+    of the compiled code. The dimension is none on purpose: loops of constant length become single numbers, not vectors.
     """
-    of_scale: Any = 0.0
-    for i in range(query.shape[0]):
-        q, grad_q = query[i], grad_query[i]
-        for k in range(ids.shape[1]):
-            g = grad[i, k]
-            e, grad_e = table[ids[i, k]], grad_table[ids[i, k]]
-            of_scale += g * z[i, k]
-            if kind == DOT:
-                w = scale * g
-                for d in range(len(q)):
-                    grad_q[d] += w * e[d]
-                    grad_e[d] += w * q[d]
-            elif kind == L2:  # z = -s·‖q - e‖, so ∂z/∂q = s²·(q - e)/z
-                coincide = z[i, k] * z[i, k] <= scale * scale * SMALLEST
-                w = F(0.0) if coincide else scale * scale * g / z[i, k]
-                for d in range(len(q)):
-                    step = w * (q[d] - e[d])
-                    grad_q[d] += step
-                    grad_e[d] -= step
-            else:
-                w = scale * g
-                for d in range(len(q)):
-                    difference = q[d] - e[d]
-                    step = -w if difference > F(0.0) else (w if difference < F(0.0) else F(0.0))
-                    grad_q[d] += step
-                    grad_e[d] -= step
-    found: float = of_scale / scale
-    return found
+
+    @_inline
+    def score(q: Any, e: Any, scale: Any) -> Any:
+        total = F(0.0)
+        if kind == DOT:
+            for d in range(len(q)):
+                total += q[d] * e[d]
+            return scale * total
+        if kind == L2:
+            for d in range(len(q)):
+                total += (q[d] - e[d]) * (q[d] - e[d])
+            return -scale * np.sqrt(SMALLEST if total < SMALLEST else total)
+        for d in range(len(q)):
+            total += abs(q[d] - e[d])
+        return -scale * total
+
+    @_inline
+    def weight(g: Any, z: Any, scale: Any) -> Any:
+        if kind == L2:  # z = -s·‖q - e‖, so ∂z/∂q = s²·(q - e)/z
+            coincide = z * z <= scale * scale * SMALLEST
+            return F(0.0) if coincide else -(scale * scale * g / z)
+        return scale * g
+
+    @_inline
+    def pull(w: Any, q: Any, e: Any, grad_q: Any, grad_e: Any) -> None:
+        if kind == DOT:
+            for d in range(len(q)):
+                grad_q[d] += w * e[d]
+                grad_e[d] += w * q[d]
+        elif kind == L2:
+            for d in range(len(q)):
+                step = w * (e[d] - q[d])
+                grad_q[d] += step
+                grad_e[d] -= step
+        else:
+            for d in range(len(q)):
+                difference = e[d] - q[d]
+                step = w if difference > F(0.0) else (-w if difference < F(0.0) else F(0.0))
+                grad_q[d] += step
+                grad_e[d] -= step
+
+    return score, weight, pull
+
+
+@lru_cache
+def candidates_of(kind: int) -> tuple[Callable[..., None], Callable[..., float]]:
+    """Two loops over each query's own candidates, rows ``ids`` [B, K] of ``table`` [E, d].
+
+    ``forward(query, table, ids, scale, out)`` puts their scores for queries [B, d] into ``out`` [B, K].
+    ``backward(query, table, ids, scale, z, grad, grad_query, grad_table)`` adds to ``grad_query`` [B, d] and
+    ``grad_table`` [E, d] what ``grad`` = ∂L/∂z [B, K] makes of them, with ``z`` those scores, and returns ∂L/∂scale.
+    """
+    score, weight, pull = pair_of(kind)
+
+    @_jit
+    def forward(query: Any, table: Any, ids: Any, scale: Any, out: Any) -> None:
+        for i in range(query.shape[0]):
+            for k in range(ids.shape[1]):
+                out[i, k] = score(query[i], table[ids[i, k]], scale)
+
+    @_jit
+    def backward(
+        query: Any, table: Any, ids: Any, scale: Any, z: Any, grad: Any, grad_query: Any, grad_table: Any
+    ) -> Any:
+        of_scale: Any = 0.0
+        for i in range(query.shape[0]):
+            for k in range(ids.shape[1]):
+                g, e = grad[i, k], ids[i, k]
+                of_scale += g * z[i, k]
+                pull(weight(g, z[i, k], scale), query[i], table[e], grad_query[i], grad_table[e])
+        return of_scale / scale
+
+    return forward, backward
 
 
 @_jit

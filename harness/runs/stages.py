@@ -18,7 +18,7 @@ from harness.models import BACKBONES, Backbone, Recipe
 from harness.runs.cache import Built, Cache, Entry
 from harness.runs.inputs import inputs
 from harness.runs.plan import Plan
-from harness.runs.spec import TeacherSpec, TrainingSpec, TrialSpec
+from harness.runs.spec import StudentSpec, TeacherSpec, TrainingSpec, TrialSpec
 from harness.teachers import encode, lora, targets
 from harness.teachers.semantic import SemanticScorer, whiten
 
@@ -95,17 +95,10 @@ class Stages:
         return model.to(self.context.device)
 
     def schedule(
-        self,
-        training: TrainingSpec,
-        recipe: Recipe,
-        seed: int,
-        *,
-        first: int = 0,
-        last: int | None = None,
-        listed: bool = False,
+        self, training: TrainingSpec, recipe: Recipe, seed: int, *, first: int = 0, last: int | None = None
     ) -> Schedule:
         """Epochs ``first`` to ``last`` (excluded; None: all) of a training. Only teachers stop early: arms of a study
-        get equal numbers of updates. ``listed``: a teacher names each query's hard candidates."""
+        get equal numbers of updates. A distilled student's hard candidates are those that its teacher names."""
         return Schedule(
             epochs=(training.epochs if last is None else last) - first,
             batch_size=training.batch_size,
@@ -114,7 +107,7 @@ class Stages:
             seed=derive_seed("order", self.graph.digest, seed),
             first_epoch=first,
             total_epochs=training.epochs,
-            sampling=training.sampling(listed=listed),
+            sampling=training.sampling(listed=isinstance(training, StudentSpec) and self.spec.arm != "none"),
             validate_every=training.validate_every,
             patience=training.patience if isinstance(training, TeacherSpec) else None,
         )
@@ -276,9 +269,7 @@ class Stages:
                 model,
                 self.inputs.training(model.time_input),
                 self.distillation(model, arm="none" if arm == "none" else "L1"),
-                self.schedule(
-                    spec, model.student_recipe, self.spec.seed, last=spec.stage1_epochs, listed=arm != "none"
-                ),
+                self.schedule(spec, model.student_recipe, self.spec.seed, last=spec.stage1_epochs),
                 self.inputs.validator(model.time_input),
                 report=self._report("stage1"),
             )

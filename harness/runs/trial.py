@@ -143,9 +143,7 @@ def _student(stages: Stages, clock: _Clock) -> tuple[Backbone, dict[str, Any]]:
             model,
             stages.inputs.training(model.time_input),
             loss,
-            stages.schedule(
-                student, model.student_recipe, spec.seed, first=first, last=last, listed=spec.arm != "none"
-            ),
+            stages.schedule(student, model.student_recipe, spec.seed, first=first, last=last),
             stages.inputs.validator(model.time_input),
             auxiliary=loss.adapter,
             resume=resume,

@@ -59,7 +59,7 @@ def dense_terms(parts: list[Tensor], kernel: Any, answer: Tensor, index: Tensor,
     kl = kl + torch.where(rest > 0, rest * (rest.log() - others.clamp(min=1e-30).log()), 0.0)
     huber = huber_alignment(z.gather(1, aligned.ids[index].long()), aligned.scores[index], weighted.delta)
     return [
-        weighted.hard * cross_entropy(z, answer),
+        weighted.hard_weight * cross_entropy(z, answer),
         weighted.soft_weight * soft.temperature**2 * kl.mean(),
         weighted.alpha * huber,
     ]
@@ -142,7 +142,7 @@ def partitions(kernel: Any, size: int, draws: int) -> tuple[Tensor, Tensor]:
     parts, answer, index = batch(weighted)
     query, table, scale = (part.detach() for part in parts)
     z = scores(query, table, kernel, scale)
-    plain = replace(weighted, hard=1.0, soft_weight=0.0, aligned=None)
+    plain = replace(weighted, hard_weight=1.0, soft_weight=0.0, aligned=None)
     drawn = shared_candidates(E, size, 0)
     rows = [
         torch.stack(
@@ -203,6 +203,25 @@ def test_nan_goes_in_and_comes_out(kernel: Any, part: int) -> None:
         parts[part].view(-1)[-1 if part == 1 else 0] = torch.nan
     shared = Candidates(torch.arange(E - 11, E))
     assert torch.stack(sampled_losses(*parts, kernel, answer, index, shared, weighted)).sum().isnan()
+
+
+@pytest.mark.parametrize("what", ["answer", "list", "aligned"])
+@pytest.mark.parametrize("entity", [-1, E])
+@pytest.mark.usefixtures("compiled")
+def test_what_is_no_entity_is_refused(what: str, entity: int) -> None:
+    """Compiled code would read, and write, whatever lies there."""
+    weighted = narrow(targets())
+    parts, answer, index = batch(weighted, torch.float)
+    assert weighted.soft is not None
+    assert weighted.aligned is not None
+    wrong = {"answer": answer, "list": weighted.soft.ids[index], "aligned": weighted.aligned.ids[index]}[what]
+    wrong[-1, ...] = entity
+    if what == "list":
+        weighted.soft.ids[index] = wrong
+    elif what == "aligned":
+        weighted.aligned.ids[index] = wrong
+    with pytest.raises(IndexError, match="is not an entity"):
+        sampled_losses(*parts, "l2", answer, index, Candidates(torch.arange(11)), weighted)
 
 
 @pytest.mark.usefixtures("compiled")
