@@ -16,15 +16,12 @@ from numpy.typing import NDArray
 from harness.data import KnownAnswers, Queries, Timeline, expand_by_time
 from harness.models.base import Backbone, Kernel, scores
 from harness.models.batch import QueryTensors
+from harness.models.ordering import ROWS, Ordering
 
 PROTOCOLS = ("time-aware", "static", "raw", "timeplex", "same-interval")
 HITS = (1, 3, 10)
 #: scores of a task from which on compiled code counts: below, compiling it, .3 to .8 s a process, would not pay
 COMPILED_FROM = 2**24
-#: queries whose scores compiled code makes and reads at a time: 32 × 12,000 about fit a second-level cache
-COUNTED = 32
-#: entities that compiled code adds up L1 distances of at a time: 32 dimensions × 1024 fit the cache as well
-L1_BLOCK = 1024
 #: Products get a multiple of so many columns. Matrix libraries add up the last few in another order than the others, so
 #: that equal entities would get unequal scores.
 COLUMNS = 64
@@ -134,24 +131,12 @@ def rank_of(z: torch.Tensor, answer: torch.Tensor, row: torch.Tensor, entity: to
 
 
 class _Counter:
-    """Ranks among the first ``size`` rows of ``table`` by compiled code, which reads the scores of a few queries once.
-
-    Only the order of scores matters here. So the positive scale is left out, and for ``l2`` a score is ⟨q, e⟩ - ‖e‖²/2,
-    one product [q, 1] · [e, -‖e‖²/2], which falls when ‖q - e‖ rises. Single precision.
-    """
+    """Ranks among the first ``size`` rows of ``table`` by compiled code, which reads the scores of a few queries once."""
 
     def __init__(self, table: torch.Tensor, size: int, kernel: Kernel, scale: float) -> None:
-        self.size, self.kernel, self.scale = size, kernel, scale
-        self.dim = table.shape[1]
-        squares = table.square().sum(1)
-        self.longest = float(squares.max().sqrt())
-        # all products have this shape, the last one too: with few queries a library may add up in another order
-        self.query = torch.ones(COUNTED, self.dim + (kernel == "l2"))
-        self.z = torch.empty(COUNTED, len(table))
-        if kernel == "l2":
-            table = torch.cat([table, squares[:, None] * -0.5], 1)
-        self.columns = table.T.contiguous()
-        self.blocks = [block.contiguous() for block in self.columns.split(L1_BLOCK, 1)] if kernel == "l1" else []
+        self.size, self.scale = size, scale
+        self.order = Ordering(table, kernel)
+        self.longest = float(table.square().sum(1).max().sqrt())
 
     def is_finite(self, query: torch.Tensor) -> bool:
         """Whether norms alone promise that all scores, and what they are made of, are finite and not all rounded to 0.
@@ -170,25 +155,12 @@ class _Counter:
             raise IndexError("an answer is not an entity")  # compiled code does not look
         first = torch.searchsorted(row, torch.arange(len(query) + 1)).numpy()
         found = np.empty(len(query))
-        for start in range(0, len(query), COUNTED):
-            part = slice(start, start + COUNTED)
-            self._score(query[part])
-            own = first[start : start + COUNTED + 1]
-            rank_rows(self.z.numpy(), answer[part].numpy(), own, entity.numpy(), self.size, found[part])
+        for start in range(0, len(query), ROWS):
+            part = slice(start, start + ROWS)
+            z = self.order.of(query[part])
+            own = first[start : start + ROWS + 1]
+            rank_rows(z.numpy(), answer[part].numpy(), own, entity.numpy(), self.size, found[part])
         return torch.from_numpy(found)
-
-    def _score(self, query: torch.Tensor) -> None:
-        """What orders the entities as their scores do, into ``z``; rows beyond those of ``query`` mean nothing."""
-        self.query[: len(query), : self.dim] = query
-        if self.kernel != "l1":
-            torch.mm(self.query, self.columns, out=self.z)
-            return
-        from harness.models.compiled import manhattan
-
-        for block, out in zip(self.blocks, self.z.split(L1_BLOCK, 1), strict=True):
-            distance = torch.empty_like(out, memory_format=torch.contiguous_format)
-            manhattan(self.query.numpy(), block.numpy(), distance.numpy())
-            torch.neg(distance, out=out)
 
 
 def metrics(each: NDArray[np.float64]) -> dict[str, float]:

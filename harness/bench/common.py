@@ -105,7 +105,8 @@ def has_pykeen() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PYSTOW_HOME"] = folder
         try:
-            importlib.import_module("pykeen.constants")  # which makes the folders
+            for name in ("pykeen", "pykeen.constants"):  # the latter makes the folders
+                importlib.import_module(name)
         except ImportError:
             return False
         finally:

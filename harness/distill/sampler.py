@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -11,8 +11,12 @@ from torch import Tensor
 
 from harness.distill.sampled import COMPILED_FROM, Candidates, shared_candidates
 from harness.distill.seeds import derive_seed
-from harness.models.base import Backbone, scores
+from harness.models.base import Backbone, Kernel, scores
 from harness.models.batch import QueryTensors
+from harness.models.ordering import ROWS, Ordering
+
+#: queries that are encoded at a time
+ENCODED = 1024
 
 
 @dataclass(frozen=True)
@@ -68,20 +72,34 @@ def hardest(model: Backbone, data: QueryTensors, size: int, seed: int) -> Tensor
     size = min(size, len(table))
     width = len(table) // size
     chosen = torch.randperm(len(table), generator=torch.Generator().manual_seed(seed))[: size * width].to(table.device)
-    rows, on_cpu = table[chosen], table.device.type == "cpu"
+    rows = table[chosen]
     found = torch.empty(len(data), size, dtype=torch.int32, device=table.device)
-    compiled = on_cpu and table.dtype == torch.float32 and len(data) * len(table) >= COMPILED_FROM
-    step = 64 if on_cpu else 2048
-    for start in range(0, len(data), step):
-        batch = data[slice(start, start + step)]
-        z = scores(model.encode(batch.subject, batch.relation, batch.time), rows, model.kernel, scale)
-        if compiled:
-            from harness.models.compiled import champions  # here, since loading a compiler takes a moment
-
-            best = torch.empty(len(z), size, dtype=torch.int64)
-            champions(z.numpy(), best.numpy())
+    compiled = table.device.type == "cpu" and table.dtype == torch.float32
+    compiled = compiled and len(data) * len(table) >= COMPILED_FROM
+    best_of = _champions(rows, size, model.kernel) if compiled else None
+    for start in range(0, len(data), ENCODED):
+        batch = data[slice(start, start + ENCODED)]
+        query = model.encode(batch.subject, batch.relation, batch.time)
+        if best_of is not None:
+            best = best_of(query)
         else:
-            groups = torch.arange(size, device=table.device)
-            best = z.view(len(z), width, size).argmax(1) * size + groups
-        found[start : start + step] = chosen[best]
+            z = scores(query, rows, model.kernel, scale)
+            best = z.view(len(z), width, size).argmax(1) * size + torch.arange(size, device=z.device)
+        found[start : start + ENCODED] = chosen[best]
     return found
+
+
+def _champions(table: Tensor, size: int, kernel: Kernel) -> Callable[[Tensor], Tensor]:
+    """A compiled function that finds the best row int64 [B, size] of each group of rows k, k + size, ... of ``table``."""
+    from harness.models.compiled import champions  # here, since loading a compiler takes a moment
+
+    order = Ordering(table, kernel)
+
+    def best_of(query: Tensor) -> Tensor:
+        best = torch.empty(len(query), size, dtype=torch.int64)
+        for start in range(0, len(query), ROWS):
+            part = slice(start, start + ROWS)
+            champions(order.of(query[part]).numpy(), best[part].numpy())
+        return best
+
+    return best_of

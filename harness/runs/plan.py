@@ -27,7 +27,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
 
 _TRAINING = (
     *("data.dates", "data.graph", "data.known", "data.timeline", "models.base", "models.batch"),
-    *("models.candidates", "models.compiled", "evaluate"),
+    *("models.candidates", "models.compiled", "models.ordering", "evaluate"),
     *("distill.compiled_step", "distill.fused", "distill.objective", "distill.response", "distill.sampled"),
     *("distill.sampler", "distill.seeds", "distill.softmax", "distill.trainer"),
     *("runs.inputs", "runs.stages"),
