@@ -50,12 +50,14 @@ def assert_positive(row: dict[str, Any], *keys: str) -> None:
 
 def test_step(tmp_path: Path, toy: Path) -> None:
     before = softmax.FUSED_FROM, candidates.COMPILED_FROM, sampled.COMPILED_FROM
-    rows = figures(tmp_path, "step", "--dataset", str(toy), "--steps", "1")["rows"]
+    rows = figures(tmp_path, "step", "--dataset", str(toy), "--steps", "1", "--rounds", "1")["rows"]
     assert before == (softmax.FUSED_FROM, candidates.COMPILED_FROM, sampled.COMPILED_FROM)
     assert [row["arm"] for row in rows[::2]] == ["none", "L1", "L1+L2+L3"]
     assert [row["scored"] for row in rows] == ["all", "sampled"] * 3
     for row in rows:
         assert row["ratio"] == row["tensors_ms"] / row["compiled_ms"] > 0
+        # with a single step counted, the parts are those of the whole
+        assert row["forward_ms"] + row["backward_ms"] + row["update_ms"] == pytest.approx(row["compiled_ms"])
 
 
 def test_the_compiled_way_is_compiled_and_the_other_is_not() -> None:

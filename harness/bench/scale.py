@@ -145,7 +145,8 @@ def _point(stages: Stages, backbone: str, axis: str, size: float, queries: int) 
     asked = both_directions(sizes.spread(graph.train, queries // 2), len(graph.relations))
     task = RankTask.build(asked, KnownAnswers(graph), inputs.timeline, kind.time_input, spec.protocol)
     ranked = rate(len(asked), lambda: ranks(model, task))
-    return Point(size, about, workload.stepper(model, data, loss, batch_size), lambda: 1 / ranked())
+    step = workload.stepper(model, data, loss, batch_size)
+    return Point(size, about, lambda: sum(step()), lambda: 1 / ranked())
 
 
 def _graph(graph: TemporalGraph, share: float) -> TemporalGraph:

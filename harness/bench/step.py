@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +16,7 @@ from harness.bench.common import (
     Dataset,
     JsonFile,
     OneBackbone,
+    Rounds,
     Threads,
     alternate,
     app,
@@ -24,6 +27,9 @@ from harness.bench.common import (
     warm_up_notes,
 )
 
+if TYPE_CHECKING:
+    from harness.bench.workload import Seconds
+
 
 @app.command()
 def step(
@@ -31,13 +37,16 @@ def step(
     backbone: OneBackbone = "ttranse",
     data_dir: DataDir = None,
     threads: Threads = 1,
-    steps: Annotated[int, typer.Option(min=1, help="Steps measured of each; their median counts.")] = 20,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of a turn; its first one does not count.")] = 20,
+    rounds: Rounds = 5,
     file: JsonFile = None,
 ) -> None:
     """A student's training step on a CPU: tensor operations against compiled passes.
 
     Scored are all entities, and the default: those that the teacher names and random ones. Targets and encodings are
     random; a step costs the same whatever they are, or less where the names of popular entities come again and again.
+    A turn makes some steps of one way, so that it finds its own data in the cache, as in training. The parts of the
+    compiled step are medians of their own and need not add up.
     """
     (name,) = backbones(backbone)
     import torch
@@ -60,34 +69,45 @@ def step(
     arms = {"none": none, "L1": replace(none, soft=soft)}
     arms["L1+L2+L3"] = replace(whole, semantic_share=spec.loss.semantic_share)
 
-    rows, notes = [], []
+    rows: list[dict[str, Any]] = []
+    notes: list[str] = []
     for arm, loss in arms.items():
         # an undistilled student lists what it finds hard itself
         hard = None if loss.soft is not None else ids[:, : spec.student.hard_candidates].contiguous()
         for scored, shared in (("all", 0), ("sampled", spec.student.candidates)):
             once = workload.stepper(model, data, loss, spec.student.batch_size, shared=shared, lists=hard)
-            both = {way: _forced(compiled, once) for way, compiled in (("compiled", True), ("tensors", False))}
-            measured = alternate(both, steps)
-            compiled_ms, tensors_ms = 1e3 * measured["compiled"].value, 1e3 * measured["tensors"].value
-            row = {"arm": arm, "scored": scored, "tensors_ms": tensors_ms, "compiled_ms": compiled_ms}
-            rows.append(row | {"ratio": tensors_ms / compiled_ms})
-            notes += warm_up_notes({f"{way}, {arm}, {scored}": each for way, each in measured.items()})
+            taken: dict[bool, list[Seconds]] = {True: [], False: []}
+            both = {compiled: partial(_turn, compiled, once, steps, taken[compiled]) for compiled in taken}
+            measured = alternate(both, rounds)
+            row: dict[str, Any] = {"arm": arm, "scored": scored}
+            row |= {"tensors_ms": 1e3 * measured[False].value, "compiled_ms": 1e3 * measured[True].value}
+            counted = zip(*taken[True][steps:], strict=True)  # without the first turn, which compiles
+            parts = (1e3 * statistics.median(part) for part in counted)
+            row |= dict(zip(("forward_ms", "backward_ms", "update_ms"), parts, strict=True))
+            rows.append(row | {"ratio": row["tensors_ms"] / row["compiled_ms"]})
+            named = {"compiled": measured[True], "tensors": measured[False]}
+            notes += warm_up_notes({f"{way}, {arm}, {scored}": each for way, each in named.items()})
     columns = {
         "arm": "losses",
         "scored": "scored",
         "tensors_ms": "tensor operations, ms",
         "compiled_ms": "compiled, ms",
+        "ratio": "ratio",
+        "forward_ms": "of it forward",
+        "backward_ms": "backward",
+        "update_ms": "update",
     }
-    show(f"{name} on {dataset}, {threads} thread(s)", columns | {"ratio": "ratio"}, rows, notes)
+    show(f"{name} on {dataset}, {threads} thread(s)", columns, rows, notes)
     save(file, "step", stages, threads, backbone=name, candidates=spec.student.candidates, rows=rows)
 
 
-def _forced(compiled: bool, once: Callable[[], float]) -> Callable[[], float]:
-    def way() -> float:
-        with ways(compiled):
-            return once()
-
-    return way
+def _turn(compiled: bool, once: Callable[[], Seconds], steps: int, taken: list[Seconds]) -> float:
+    """The median seconds of a step; ``taken`` gets the parts of those that count."""
+    with ways(compiled):
+        once()
+        found = [once() for _ in range(steps)]
+    taken += found
+    return statistics.median(map(sum, found))
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def teacher(
         recipe = model.student_recipe if who == "student" else model.teacher_recipe
         loss = Distillation(regularization=recipe.regularization)
         step = workload.stepper(model, data, loss, batch_size, recipe)
-        return lambda: batch_size / statistics.median(step() for _ in range(steps))
+        return lambda: batch_size / statistics.median(sum(step()) for _ in range(steps))
 
     ways = {who: training(who) for who in models}
     soft, size = models["teacher"], spec.loss.targets

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from itertools import chain, count
+from itertools import chain, count, pairwise
+from typing import NamedTuple
 
 import torch
 
@@ -30,6 +31,14 @@ def soft_targets(ids: torch.Tensor, temperature: float) -> SoftTargets:
     return SoftTargets(ids, log_p.expand(ids.shape).contiguous(), half, temperature)
 
 
+class Seconds(NamedTuple):
+    """What the parts of a step took."""
+
+    forward: float
+    backward: float
+    update: float
+
+
 def stepper(
     model: Backbone,
     data: QueryTensors,
@@ -39,8 +48,8 @@ def stepper(
     *,
     shared: int = 0,
     lists: torch.Tensor | None = None,
-) -> Callable[[], float]:
-    """A function that makes one training step of a full batch and returns its seconds.
+) -> Callable[[], Seconds]:
+    """A function that makes one training step of a full batch and returns its seconds; ``forward`` reads the batch, too.
 
     ``shared`` random entities are scored (0: all), and the queries' ``lists`` int32 [Q, K].
     """
@@ -51,14 +60,18 @@ def stepper(
     full = (index for index in endless if len(index) == size)
     drawn = shared_candidates(len(model.entity_table()), shared, 0) if shared else None
 
-    def step() -> float:
+    def step() -> Seconds:
         index = next(full)
-        started = time.perf_counter()
+        times = [time.perf_counter()]
         candidates = None if drawn is None else Candidates(next(drawn), lists)
         with threads_for_the_pass(candidates is not None):
-            torch.stack(list(objective(model, data[index], index, candidates).values())).sum().backward()
+            loss = torch.stack(list(objective(model, data[index], index, candidates).values())).sum()
+            times.append(time.perf_counter())
+            loss.backward()
+            times.append(time.perf_counter())
             optimizer.step()
             optimizer.zero_grad()
-        return time.perf_counter() - started
+        times.append(time.perf_counter())
+        return Seconds(*(later - earlier for earlier, later in pairwise(times)))
 
     return step
