@@ -49,7 +49,7 @@ def stepper(
     shared: int = 0,
     lists: torch.Tensor | None = None,
 ) -> Callable[[], Seconds]:
-    """A function that makes one training step of a full batch and returns its seconds; ``forward`` reads the batch, too.
+    """A function that makes one training step of a full batch and returns its seconds (``forward`` reads the batch).
 
     ``shared`` random entities are scored (0: all), and the queries' ``lists`` int32 [Q, K].
     """
