@@ -90,7 +90,7 @@ def hardest(model: Backbone, data: QueryTensors, size: int, seed: int) -> Tensor
 
 
 def _champions(table: Tensor, size: int, kernel: Kernel) -> Callable[[Tensor], Tensor]:
-    """A compiled function that finds the best row int64 [B, size] of each group of rows k, k + size, ... of ``table``."""
+    """A compiled function that finds the best row int64 [B, size] of each group k, k + size, ... of ``table``."""
     from harness.models.compiled import champions  # here, since loading a compiler takes a moment
 
     order = Ordering(table, kernel)
