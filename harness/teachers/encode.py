@@ -52,7 +52,7 @@ def encode(
         ``entities`` float32 [E, d] and ``relations`` float32 [2R, d]; and ``texts`` and ``seconds``.
     """
     started = time.perf_counter()
-    model = load(config.model)
+    model = load(config.model, config.torch_dtype)
     if adapter:
         merge(model, adapter, config)
     relations = encode_texts(model, relation_texts(graph), config)

@@ -2,7 +2,7 @@
 
 Only the top layers are adapted. The frozen layers below them see each sentence once; their output is kept, and training
 runs the top layers alone. Forward and backward through the whole model would cost several times that. All that is
-frozen is in bfloat16, in the backward pass too; the LoRA weights and their optimiser are in float32.
+frozen is in ``llm.dtype``, in the backward pass too; the LoRA weights and their optimiser are in float32.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def finetune(
     from peft import get_peft_model_state_dict
 
     started = time.perf_counter()
-    model = load(config.model)
+    model = load(config.model, config.torch_dtype)
     first = first_adapted(model, config)
     rng = np.random.default_rng(derive_seed("facts", config.seed))
     order = rng.permutation(len(graph.train))
