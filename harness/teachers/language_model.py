@@ -108,16 +108,19 @@ def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
     return (states.float() * weight).sum(1) / weight.sum(1)
 
 
-def batches(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Positions in batches of at most ``batch_tokens`` tokens after padding, similar lengths together, longest first.
+def batches(lengths: list[int], batch_tokens: int, *, by_length: bool = True) -> Iterator[list[int]]:
+    """Positions in batches of at most ``batch_tokens`` tokens after padding, one longer than that alone.
 
-    The longest come first so that running out of memory shows at once.
+    ``by_length``: similar lengths together, else in their order. The longest come first so that running out of memory
+    shows at once.
     """
     batch: list[int] = []
-    for k in sorted(range(len(lengths)), key=lambda k: (-lengths[k], k)):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > batch_tokens:
+    longest = 0
+    for k in sorted(range(len(lengths)), key=lambda k: (-lengths[k], k)) if by_length else range(len(lengths)):
+        longest = max(longest, lengths[k])
+        if batch and (len(batch) + 1) * longest > batch_tokens:
             yield batch
-            batch = []
+            batch, longest = [], lengths[k]
         batch.append(k)
     if batch:
         yield batch

@@ -62,6 +62,10 @@ def test_batches_hold_every_position_once_within_the_budget() -> None:
     assert longest == sorted(longest, reverse=True)
 
 
+def test_batches_in_the_order_of_the_data() -> None:
+    assert list(batches([3, 4, 9, 2, 2, 20, 1], 12, by_length=False)) == [[0, 1], [2], [3, 4], [5], [6]]
+
+
 @pytest.mark.parametrize("key", ["lora_rank", "lora_layers", "token_budget", "max_length", "batch_tokens"])
 def test_sizes_are_positive(key: str) -> None:
     with pytest.raises(ValidationError):
