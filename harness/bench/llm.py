@@ -86,12 +86,12 @@ def llm(
     about = f"{config.model} on {dataset}, {threads} thread(s)"
 
     loaded = load(config.model, config.torch_dtype)
+    batches = _batches(stages.graph, loaded, config, tokens)  # first, since it may refuse the settings
     encoding = _encoding(stages.graph, loaded, config, texts, rounds)
     columns = {"what": "batches of", "batches": "batches", "padding": "share of padding", "measured": "measured"}
     columns |= {"tokens_per_second": "tokens/s", "ratio": "ratio"}
     show(f"encoding: {about}, {dtype}", columns, encoding)
 
-    batches = _batches(stages.graph, loaded, config, tokens)
     finetuning = _finetuning(loaded, batches, config, rounds)
     show(f"fine-tuning: {about}, {dtype}", {"what": "what", "ms": "ms a batch", "ratio": "ratio"}, finetuning)
 
