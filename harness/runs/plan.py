@@ -105,11 +105,11 @@ class Plan:
             keys["teacher"] = digest("teacher", base, teacher.key(), code_version(module))
         if arm == "llm-teacher" or "L2" in arm or "L3" in arm:
             llm = spec.llm
-            weights = weights_version(llm.model)
+            weights, dtype = weights_version(llm.model), str(llm.torch_dtype)  # None says another one elsewhere
             if llm.finetune != "none":
                 code = code_version(*_LANGUAGE, "distill.seeds")
-                keys["finetune"] = digest("finetune", data_digest, llm.model_dump(), weights, code)
-            wanted = [weights, llm.max_length, llm.batch_tokens, keys.get("finetune")]
+                keys["finetune"] = digest("finetune", data_digest, llm.model_dump() | {"dtype": dtype}, weights, code)
+            wanted = [weights, dtype, llm.max_length, llm.batch_tokens, keys.get("finetune")]
             keys["encode"] = digest("encode", data_digest, wanted, code_version("teachers.encode", *_LANGUAGE))
             head = [spec.semantic.key(), code_version("teachers.semantic")]
             keys["semantic"] = digest("semantic", base, keys["encode"], head)

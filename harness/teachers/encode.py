@@ -14,24 +14,37 @@ from harness.teachers.lora import merge
 from harness.teachers.texts import entity_texts, relation_texts
 
 
-@torch.inference_mode()
 def encode_texts(
     model: LanguageModel, texts: list[str], config: LanguageModelConfig, progress: Callable[[float], None] | None = None
 ) -> Tensor:
     """Mean-pooled last hidden states, float32 [N, d], in the order of ``texts``; equal texts are encoded once."""
     distinct = sorted(set(texts))
     rows = model.tokens(distinct, config.max_length)
-    lengths = [len(row) for row in rows]
-    parts, order, done = [], [], 0
-    for batch in batches(lengths, config.batch_tokens):
-        ids, mask = model.pad([rows[k] for k in batch])
+    vectors = encode_rows(model, rows, list(batches([len(row) for row in rows], config.batch_tokens)), progress)
+    position = {text: k for k, text in enumerate(distinct)}
+    return vectors[[position[text] for text in texts]]
+
+
+@torch.inference_mode()
+def encode_rows(
+    model: LanguageModel,
+    rows: list[list[int]],
+    groups: list[list[int]],
+    progress: Callable[[float], None] | None = None,
+) -> Tensor:
+    """Mean-pooled last hidden states, float32 [N, d], of the token rows that are in a batch, in the order of ``rows``.
+
+    ``groups`` are the positions of the rows of each batch, none in two of them.
+    """
+    parts, done, total = [], 0, sum(len(rows[k]) for group in groups for k in group)
+    for group in groups:
+        ids, mask = model.pad([rows[k] for k in group])
         parts.append(mean_pool(model.hidden(ids, mask), mask))
-        order += batch
-        done += sum(lengths[k] for k in batch)
+        done += sum(len(rows[k]) for k in group)
         if progress is not None:
-            progress(done / sum(lengths))
-    position = {distinct[k]: place for place, k in enumerate(order)}
-    return torch.cat(parts)[[position[text] for text in texts]]
+            progress(done / total)
+    order = torch.tensor([k for group in groups for k in group])
+    return torch.cat(parts)[order.argsort()]
 
 
 def encode(
@@ -52,7 +65,7 @@ def encode(
         ``entities`` float32 [E, d] and ``relations`` float32 [2R, d]; and ``texts`` and ``seconds``.
     """
     started = time.perf_counter()
-    model = load(config.model)
+    model = load(config.model, config.torch_dtype)
     if adapter:
         merge(model, adapter, config)
     relations = encode_texts(model, relation_texts(graph), config)

@@ -48,7 +48,23 @@ class LanguageModelConfig(BaseModel):
     learning_rate: float = Field(default=5e-4, gt=0, description="of fine-tuning, AdamW")
     batch_tokens: int = Field(default=1024, ge=64, description="tokens a batch, padding included")
     max_length: int = Field(default=16, ge=4, description="tokens a text at most; fine-tuning sentences thrice that")
+    dtype: Literal["bfloat16", "float32"] | None = Field(
+        default=None, description="of frozen weights; None: bfloat16 where the processor multiplies it, else float32"
+    )
     seed: int = Field(default=0, ge=0, description="of LoRA's initial values and the choice of facts")
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """What ``dtype`` stands for on this machine."""
+        if self.dtype is None:
+            return torch.bfloat16 if _multiplies_bfloat16() else torch.float32
+        return torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for it; where it has none, PyTorch's detours are slower than float32."""
+    able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every PyTorch
+    return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # of x86, x86 and ARM
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,16 +108,19 @@ def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
     return (states.float() * weight).sum(1) / weight.sum(1)
 
 
-def batches(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Positions in batches of at most ``batch_tokens`` tokens after padding, similar lengths together, longest first.
+def batches(lengths: list[int], batch_tokens: int, *, by_length: bool = True) -> Iterator[list[int]]:
+    """Positions in batches of at most ``batch_tokens`` tokens after padding, one longer than that alone.
 
-    The longest come first so that running out of memory shows at once.
+    ``by_length``: similar lengths together, else in their order. The longest come first so that running out of memory
+    shows at once.
     """
     batch: list[int] = []
-    for k in sorted(range(len(lengths)), key=lambda k: (-lengths[k], k)):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > batch_tokens:
+    longest = 0
+    for k in sorted(range(len(lengths)), key=lambda k: (-lengths[k], k)) if by_length else range(len(lengths)):
+        longest = max(longest, lengths[k])
+        if batch and (len(batch) + 1) * longest > batch_tokens:
             yield batch
-            batch = []
+            batch, longest = [], lengths[k]
         batch.append(k)
     if batch:
         yield batch
@@ -187,7 +206,7 @@ def _read_once() -> Iterator[None]:
         yield
 
 
-def load(model: str, dtype: torch.dtype = torch.bfloat16) -> LanguageModel:
+def load(model: str, dtype: torch.dtype) -> LanguageModel:
     """Load tokenizer and weights. Code that comes with weights is never run, pickled weights are never read.
 
     Args:

@@ -1,8 +1,8 @@
 """LoRA fine-tuning (Hu et al., 2022) on verbalised training facts, affordable on two cores.
 
-Only the top layers are adapted. The frozen layers below them see each sentence once; their output is kept, and training
-runs the top layers alone. Forward and backward through the whole model would cost several times that. All that is
-frozen is in bfloat16, in the backward pass too; the LoRA weights and their optimiser are in float32.
+Only the top layers are adapted, which spares the backward pass through the others. These see each sentence once, before
+training; their output is kept, they are dropped from memory, and training runs the top layers alone. All that is
+frozen is in ``llm.dtype``, in the backward pass too; the LoRA weights and their optimiser are in float32.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ from harness.teachers.texts import entity_texts, relation_texts, verbalise
 _CONTRAST = 0.05
 #: positions whose logits are in memory at a time
 _POSITIONS = 128
+
+
+#: token ids of some texts
+Rows = list[list[int]]
 
 
 class _ReachedError(Exception):
@@ -86,6 +90,11 @@ def attach(model: LanguageModel, config: LanguageModelConfig) -> Any:
                 task_type="FEATURE_EXTRACTION",
             ),
         )
+
+
+def make_optimizer(wrapper: Any, config: LanguageModelConfig) -> torch.optim.AdamW:
+    """AdamW on the LoRA weights, which alone are trained."""
+    return torch.optim.AdamW([p for p in wrapper.parameters() if p.requires_grad], lr=config.learning_rate)
 
 
 def merge(model: LanguageModel, adapter: dict[str, Tensor], config: LanguageModelConfig) -> None:
@@ -197,6 +206,47 @@ def contrastive_loss(model: LanguageModel, asked: Activations, answer: Activatio
     return nn.functional.cross_entropy(logits, torch.arange(len(left)))
 
 
+def training_loss(model: LanguageModel, parts: list[Activations]) -> Tensor:
+    """The loss of a batch: next-token of its sentences, or contrastive of its questions and answers."""
+    return next_token_loss(model, *parts) if len(parts) == 1 else contrastive_loss(model, *parts)
+
+
+def train_step(model: LanguageModel, parts: list[Activations], optimizer: torch.optim.Optimizer) -> float:
+    """One update on a batch; returns its loss before that."""
+    with torch.enable_grad():
+        loss = training_loss(model, parts)
+        optimizer.zero_grad()
+        loss.backward()
+    optimizer.step()
+    release()  # batches differ in shape: freed memory is in pieces that the next one cannot use
+    return float(loss.detach())
+
+
+def training_batches(
+    graph: TemporalGraph, model: LanguageModel, config: LanguageModelConfig, rng: np.random.Generator
+) -> list[list[Rows]]:
+    """Batches of training facts as token rows, ``config.token_budget`` tokens together at most (and a fact at least).
+
+    A batch has one part (sentences, for the next-token loss) or two (questions, and an answer each).
+
+    Raises:
+        UserError: if the objective is not one of the model's.
+    """
+    causal = config.objective == "next-token" or (config.objective is None and model.head is not None)
+    if causal and model.head is None:
+        raise UserError(
+            f"language model {config.model!r}: an encoder predicts no tokens; set llm.objective=contrastive"
+        )
+    order = rng.permutation(len(graph.train))
+    parts = [verbalise(graph, graph.train, order)] if causal else _pairs(graph, order)
+    # cut before tokenising: a text has two tokens at least, and most facts will not be needed
+    limit = config.token_budget // 2 + 1
+    rows = [model.tokens(part[:limit], 3 * config.max_length) for part in parts]
+    lengths = [sum(len(row) for row in item) for item in zip(*rows, strict=True)]
+    kept = max(int(np.searchsorted(np.cumsum(lengths), config.token_budget, side="right")), 1)
+    return [[[part[k] for k in group] for part in rows] for group in batches(lengths[:kept], config.batch_tokens)]
+
+
 def finetune(
     graph: TemporalGraph, config: LanguageModelConfig, progress: Callable[[float], None] | None = None
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
@@ -220,43 +270,25 @@ def finetune(
     from peft import get_peft_model_state_dict
 
     started = time.perf_counter()
-    model = load(config.model)
+    model = load(config.model, config.torch_dtype)
     first = first_adapted(model, config)
     rng = np.random.default_rng(derive_seed("facts", config.seed))
-    order = rng.permutation(len(graph.train))
-    causal = config.objective == "next-token" or (config.objective is None and model.head is not None)
-    if causal and model.head is None:
-        raise UserError(
-            f"language model {config.model!r}: an encoder predicts no tokens; set llm.objective=contrastive"
-        )
-    parts = [verbalise(graph, graph.train, order)] if causal else _pairs(graph, order)
-    # cut before tokenising: a text has two tokens at least, and most facts will not be needed
-    limit = config.token_budget // 2 + 1
-    rows = [model.tokens(part[:limit], 3 * config.max_length) for part in parts]
-    lengths = [sum(len(row) for row in item) for item in zip(*rows, strict=True)]
-    kept = max(int(np.searchsorted(np.cumsum(lengths), config.token_budget, side="right")), 1)
-    groups = list(batches(lengths[:kept], config.batch_tokens))
-    steps = _Steps(2 * len(groups), progress)
+    found = training_batches(graph, model, config, rng)
+    steps = _Steps(2 * len(found), progress)
     cached = []
-    for group in groups:
-        cached.append([activations(model, [part[k] for k in group], first) for part in rows])
+    for batch in found:
+        cached.append([activations(model, rows, first) for rows in batch])
         steps.one_more()
     cut(model, first)
     wrapper = attach(model, config)
-    optimizer = torch.optim.AdamW([p for p in wrapper.parameters() if p.requires_grad], lr=config.learning_rate)
+    optimizer = make_optimizer(wrapper, config)
     losses = []
     for k in rng.permutation(len(cached)).tolist():
-        with torch.enable_grad():
-            loss = next_token_loss(model, *cached[k]) if causal else contrastive_loss(model, *cached[k])
-            optimizer.zero_grad()
-            loss.backward()
-        optimizer.step()
-        release()  # batches differ in shape: freed memory is in pieces that the next one cannot use
-        losses.append(float(loss.detach()))
+        losses.append(train_step(model, cached[k], optimizer))
         steps.one_more()
     tenth = max(len(losses) // 10, 1)
     meta = {
-        "tokens": float(sum(lengths[:kept])),
+        "tokens": float(sum(len(row) for batch in found for rows in batch for row in rows)),
         "seconds": time.perf_counter() - started,
         "loss_first": float(np.mean(losses[:tenth])),
         "loss_last": float(np.mean(losses[-tenth:])),

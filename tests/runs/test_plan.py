@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 import harness
 from harness.errors import UserError
@@ -114,6 +115,20 @@ def test_other_weights_at_the_same_path_are_another_language_model(tmp_path: Pat
     weights = copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     assert key() != before
+
+
+def test_machines_that_choose_another_dtype_share_no_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of(**llm: str) -> tuple[str, str]:
+        found = keys(arm="llm-teacher", llm=llm)
+        return found["finetune"], found["encode"]
+
+    rounded, exact = of(dtype="bfloat16"), of(dtype="float32")
+    assert not set(rounded) & set(exact)
+    for able, same in (({"avx512_bf16": True}, rounded), ({}, exact)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
+        assert of() == same
+    untuned = {keys(arm="llm-teacher", llm={"finetune": "none", "dtype": d})["encode"] for d in ("bfloat16", "float32")}
+    assert len(untuned) == 2
 
 
 def test_missing_weights_are_noticed_before_anything_runs(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from harness.evaluate import metrics
 from harness.models import BACKBONES, candidates
 from harness.runs.spec import LossSpec, TrialSpec
 from harness.runs.stages import Context, Stages
-from harness.runs.trial import TrialError, TrialResult, run_trial
+from harness.runs.trial import TrialError, TrialResult, peak_memory, run_trial
 
 
 def change(spec: TrialSpec, **values: object) -> TrialSpec:
@@ -21,6 +23,14 @@ def change(spec: TrialSpec, **values: object) -> TrialSpec:
 
 def stage2(result: TrialResult) -> list[dict[str, float]]:
     return [row for row in result.curve if row["stage"] == 2]
+
+
+def test_peak_memory_is_that_of_the_process_alone() -> None:
+    torch.ones(400 * 2**20, dtype=torch.uint8)  # gone at once, but for the peak
+    code = "from harness.runs.trial import peak_memory; print(peak_memory())"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert peak_memory() > 600
+    assert 50 < float(done.stdout) < peak_memory() - 100
 
 
 def test_same_spec_same_numbers_whatever_is_cached(spec: TrialSpec, context: Context, tmp_path: Path) -> None:

@@ -80,16 +80,19 @@ SHAPE = {
 }
 
 
-@pytest.fixture(scope="session")
-def causal_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama-like causal model with a tokenizer, saved."""
-    folder = tmp_path_factory.mktemp("causal")
+def write_causal(folder: Path) -> Path:
+    """Save a random Llama-like causal model with a tokenizer."""
     tokenizer = _tokenizer()
     torch.manual_seed(0)
     config = LlamaConfig(**SHAPE, vocab_size=len(tokenizer), num_key_value_heads=2, tie_word_embeddings=True)
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def causal_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_causal(tmp_path_factory.mktemp("causal"))
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def test_vectors_do_not_depend_on_neighbours_or_order(model: LanguageModel, fold
 
 
 def test_in_bfloat16_up_to_its_rounding(folder: Path) -> None:
-    model, exact = load(str(folder)), load(str(folder), torch.float32)
+    model, exact = (load(str(folder), dtype) for dtype in (torch.bfloat16, torch.float32))
     found, wanted = encode_texts(model, TEXTS, config(folder)), one_by_one(exact, TEXTS)
     assert (found - wanted).norm() < 0.03 * wanted.norm()
 
@@ -75,7 +75,7 @@ def test_an_adapter_changes_the_vectors(graph: TemporalGraph, folder: Path) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["smollm2", "minilm"])
 def test_installed_weights(name: str) -> None:
-    model = load(name)
+    model = load(name, torch.bfloat16)
     texts = ["Paris", "Paris, the capital of France, on the Seine", "Bob Dylan", "Nobel Prize in Literature"] * 3
     found = encode_texts(model, texts, config(name, 96))
     wanted = one_by_one(model, texts)

@@ -21,7 +21,7 @@ from .conftest import HIDDEN, LAYERS
 def message(model: str | Path) -> str:
     """The error that loading ends with: one line that names the model."""
     with pytest.raises(UserError) as caught:
-        load(str(model))
+        load(str(model), torch.bfloat16)
     text = str(caught.value)
     assert "\n" not in text
     assert str(model) in text
@@ -29,7 +29,7 @@ def message(model: str | Path) -> str:
 
 
 def test_both_kinds(causal_folder: Path, encoder_folder: Path) -> None:
-    causal, encoder = load(str(causal_folder)), load(str(encoder_folder))
+    causal, encoder = (load(str(folder), torch.bfloat16) for folder in (causal_folder, encoder_folder))
     assert causal.head is not None
     assert encoder.head is None
     for model in (causal, encoder):
@@ -62,10 +62,33 @@ def test_batches_hold_every_position_once_within_the_budget() -> None:
     assert longest == sorted(longest, reverse=True)
 
 
+def test_batches_in_the_order_of_the_data() -> None:
+    assert list(batches([3, 4, 9, 2, 2, 20, 1], 12, by_length=False)) == [[0, 1], [2], [3, 4], [5], [6]]
+
+
 @pytest.mark.parametrize("key", ["lora_rank", "lora_layers", "token_budget", "max_length", "batch_tokens"])
 def test_sizes_are_positive(key: str) -> None:
     with pytest.raises(ValidationError):
         LanguageModelConfig.model_validate({key: 0})
+
+
+@pytest.mark.parametrize(
+    ("able", "found"),
+    [
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": False, "amx_bf16": True}, torch.bfloat16),
+        ({"bf16": True}, torch.bfloat16),
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_bfloat16_where_the_processor_multiplies_it(
+    able: dict[str, bool], found: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert LanguageModelConfig().torch_dtype == found
+    assert LanguageModelConfig(dtype="bfloat16").torch_dtype == torch.bfloat16
+    assert LanguageModelConfig(dtype="float32").torch_dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", BUILTIN)
@@ -150,7 +173,7 @@ def test_a_hub_id_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "width", "layers"), [("smollm2", 576, 30), ("minilm", 384, 6)])
 def test_installed_weights(name: str, width: int, layers: int) -> None:
-    model = load(name)
+    model = load(name, torch.bfloat16)
     assert len(model.layers) == layers
     assert (model.head is None) == (name == "minilm")
     ids, mask = model.pad(model.tokens(["Paris", "Paris, France"], 16))
@@ -163,7 +186,7 @@ def test_installed_weights(name: str, width: int, layers: int) -> None:
 def test_a_gguf_file_by_path() -> None:
     folder, file = language_model.locate("smollm2")
     assert file is not None
-    named, by_path = load("smollm2"), load(str(Path(folder, file)))
+    named, by_path = (load(name, torch.bfloat16) for name in ("smollm2", str(Path(folder, file))))
     text = ["Paris is the capital of France"]
     ids, mask = named.pad(named.tokens(text, 16))
     assert by_path.tokens(text, 16) == named.tokens(text, 16)

@@ -208,7 +208,7 @@ def test_installed_weights(name: str, graph: TemporalGraph) -> None:
     adapter, meta = lora.finetune(graph, settings)
     assert all(value.isfinite().all() for value in adapter.values())
     assert 0 < meta["tokens"] <= 120
-    model = language_model.load(name)
+    model = language_model.load(name, settings.torch_dtype)
     ids, mask = model.pad(model.tokens(TEXTS, 48))
     before = model.hidden(ids, mask)
     lora.merge(model, adapter, settings)
