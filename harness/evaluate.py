@@ -131,7 +131,7 @@ def rank_of(z: torch.Tensor, answer: torch.Tensor, row: torch.Tensor, entity: to
 
 
 class _Counter:
-    """Ranks among the first ``size`` rows of ``table`` by compiled code, which reads the scores of a few queries once."""
+    """Ranks among the first ``size`` rows of ``table`` by compiled code, which reads scores of a few queries once."""
 
     def __init__(self, table: torch.Tensor, size: int, kernel: Kernel, scale: float) -> None:
         self.size, self.scale = size, scale
