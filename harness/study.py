@@ -122,7 +122,7 @@ def run_study(
     from harness.runs.store import Store
 
     folder = output or Path("reports", "output", f"{name}-{Path(dataset).name}")
-    device = _device(device)
+    device = cli.device(device)
     graph = graph_of(dataset, data_dir)
     if not any(graph.entities.labels):
         console.print("[yellow]warning[/] this data has numbers for names: the language model has little to read")
@@ -172,20 +172,6 @@ def check_folder(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for path in made:
             path.rmdir()
-
-
-def _device(name: str) -> str:
-    if name not in ("auto", "cpu", "cuda"):
-        raise UserError(f"unknown device {name!r}: {nearest(name, ['auto', 'cpu', 'cuda'])}")
-    if name == "cpu":
-        return name
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if name == "cuda":
-        raise UserError("device 'cuda': PyTorch finds no GPU; use --device cpu")
-    return "cpu"
 
 
 def _command_of(name: str, about: str) -> Callable[..., None]:
