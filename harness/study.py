@@ -35,6 +35,9 @@ PresetName = Annotated[str, typer.Option(help="Size of the study: quick, default
 Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds; default: the preset's.")]
 Arms = Annotated[str | None, typer.Option(help="Only these arms, with commas between; default: all of the study.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one a core.")]
+Stack = Annotated[
+    int | None, typer.Option(min=1, help="Students that a worker trains side by side; default: 32 on a GPU, else 1.")
+]
 DataDir = Annotated[Path | None, typer.Option(help="Look for the files of named data sets here only.")]
 Storage = Annotated[str, typer.Option(envvar="HARNESS_STORAGE", help="Where results go: an SQLAlchemy URL.")]
 Artifacts = Annotated[Path | None, typer.Option(help="Folder of ranks and curves; default: beside the store.")]
@@ -86,6 +89,7 @@ def run_study(
     seeds: int | None,
     arms: str | None,
     jobs: int | None,
+    stack: int | None,
     data_dir: Path | None,
     storage: str,
     artifacts: Path | None,
@@ -112,13 +116,13 @@ def run_study(
         raise UserError(f"unknown backbone {unknown[0]!r}: {nearest(unknown[0], [*BACKBONES, 'all'])}")
     from harness.runs import frames
     from harness.runs.cache import default_root
-    from harness.runs.execute import default_jobs, execute, plans
+    from harness.runs.execute import default_jobs, default_stack, execute, plans
     from harness.runs.inputs import graph_of
     from harness.runs.stages import Context
     from harness.runs.store import Store
 
     folder = output or Path("reports", "output", f"{name}-{Path(dataset).name}")
-    device = _device(device)
+    device = cli.device(device)
     graph = graph_of(dataset, data_dir)
     if not any(graph.entities.labels):
         console.print("[yellow]warning[/] this data has numbers for names: the language model has little to read")
@@ -135,7 +139,8 @@ def run_study(
     planned = plans(run.cells, graph.digest, device)  # before anything is written: weights may be missing
     check_folder(folder)
     store = Store(storage, artifacts)
-    context = Context((cache_dir or default_root()).resolve(), data_dir and data_dir.resolve(), device)
+    cache, stack = (cache_dir or default_root()).resolve(), stack or default_stack(device)
+    context = Context(cache, data_dir and data_dir.resolve(), device, stack)
     try:
         tally = execute(run, planned, graph, store, context, jobs or default_jobs(device), command, console)
     except KeyboardInterrupt:
@@ -169,20 +174,6 @@ def check_folder(folder: Path) -> None:
             path.rmdir()
 
 
-def _device(name: str) -> str:
-    if name not in ("auto", "cpu", "cuda"):
-        raise UserError(f"unknown device {name!r}: {nearest(name, ['auto', 'cpu', 'cuda'])}")
-    if name == "cpu":
-        return name
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if name == "cuda":
-        raise UserError("device 'cuda': PyTorch finds no GPU; use --device cpu")
-    return "cpu"
-
-
 def _command_of(name: str, about: str) -> Callable[..., None]:
     def command(
         dataset: Dataset = "lahman",
@@ -192,6 +183,7 @@ def _command_of(name: str, about: str) -> Callable[..., None]:
         seeds: Seeds = None,
         arms: Arms = None,
         jobs: Jobs = None,
+        stack: Stack = None,
         data_dir: DataDir = None,
         storage: Storage = "sqlite:///runs/harness.db",
         artifacts: Artifacts = None,

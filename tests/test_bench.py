@@ -60,6 +60,32 @@ def test_step(tmp_path: Path, toy: Path) -> None:
         assert row["forward_ms"] + row["backward_ms"] + row["update_ms"] == pytest.approx(row["compiled_ms"])
 
 
+@pytest.mark.parametrize("arm", ["none", "L1+L2+L3"])
+def test_stack(tmp_path: Path, toy: Path, arm: str) -> None:
+    few = ("--students", "5", "--steps", "1", "--rounds", "1", "--device", "cpu")
+    found = figures(tmp_path, "stack", "--dataset", str(toy), "--arm", arm, *few)
+    assert (found["backbone"], found["arm"], found["device"]) == ("ttranse", arm, "CPU")
+    rows = found["rows"]
+    assert [row["way"] for row in rows] == ["one after another"] + ["side by side"] * 3
+    assert [row["students"] for row in rows] == [1, 1, 2, 4]
+    for row in rows:
+        assert_positive(row, "step_ms", "trials_per_hour", "ratio")
+        assert row["ratio"] == pytest.approx(row["students"] * rows[0]["step_ms"] / row["step_ms"])
+        assert row["ratio"] == pytest.approx(row["trials_per_hour"] / rows[0]["trials_per_hour"])
+        steps = 16  # the training facts make one batch, and a trial has so many epochs
+        assert row["trials_per_hour"] * row["step_ms"] == pytest.approx(3.6e6 * row["students"] / steps)
+
+
+def test_stack_of_an_unknown_arm(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], toy: Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", "stack", "--dataset", str(toy), "--arm", "L2", "--device", "cpu"])
+    with pytest.raises(SystemExit) as caught:
+        cli.run(app)
+    assert caught.value.code == 2
+    assert "unknown arm 'L2'" in capsys.readouterr().err
+
+
 def test_the_compiled_way_is_compiled_and_the_other_is_not() -> None:
     query, table = torch.zeros(2, 3), torch.zeros(4, 3)
     with ways(True):
@@ -185,7 +211,7 @@ def test_estimator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(0 < row["share"] < 1 for row in short)
 
 
-@pytest.mark.parametrize("command", ["step", "rank", "train", "scale", "teacher", "estimator"])
+@pytest.mark.parametrize("command", ["step", "stack", "rank", "train", "scale", "teacher", "estimator"])
 def test_mistakes_are_one_line(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ from harness.runs import frames
 from harness.runs.design import Run
 from harness.runs.plan import Plan
 from harness.runs.spec import TrialSpec
+from harness.runs.stages import Context
 from tests.runs.conftest import write_dataset
 
 SETTINGS = {
@@ -213,6 +214,7 @@ def test_diverging_arm_fails_alone(tmp_path: Path, tiny_encoder: Path) -> None:
         (["ablation", "--set", "alpha=-1"], "greater than or equal to 0"),
         (["ablation", "--seeds", "0"], "--seeds"),
         (["ablation", "--jobs", "none"], "--jobs"),
+        (["ablation", "--stack", "0"], "--stack"),
         (["ablation", "--storage", "nonsense", "--dataset", "./toy"], "is not a URL"),
         (["ablation", "--output", "/proc/nowhere", "--dataset", "./toy"], "cannot write the report"),
         (["ablation", "--device", "tpu"], "unknown device 'tpu'"),
@@ -265,6 +267,22 @@ def test_the_plan_is_made_once(here: Here, monkeypatch: pytest.MonkeyPatch) -> N
     done = here("ablation", "--preset", "quick", *here.options)
     assert "seen enough" in done.stderr
     assert len(set(made)) == len(made) == 7
+
+
+@pytest.mark.parametrize(("options", "limit"), [([], 1), (["--stack", "3"], 3)])
+def test_stacks_on_a_cpu_are_made_if_asked_for(
+    here: Here, monkeypatch: pytest.MonkeyPatch, options: list[str], limit: int
+) -> None:
+    used: list[int] = []
+
+    def started(_: object, context: Context, *__: object) -> None:
+        used.append(context.stack)
+        raise UserError("seen enough")
+
+    monkeypatch.setattr("harness.runs.pool.run", started)
+    done = here("ablation", "--preset", "quick", *here.options, "--device", "cpu", *options)
+    assert "seen enough" in done.stderr
+    assert used == [limit]
 
 
 def check_mistake(place: Place, done: subprocess.CompletedProcess[str], message: str) -> None:

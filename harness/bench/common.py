@@ -68,7 +68,7 @@ def backbones(name: str, *, several: bool = False) -> list[str]:
     return [name]
 
 
-def open_stages(dataset: str, backbone: str, data_dir: Path | None, threads: int) -> Stages:
+def open_stages(dataset: str, backbone: str, data_dir: Path | None, threads: int, device: str = "cpu") -> Stages:
     """The engine on a data set, with the default settings of a trial, single-threaded or not."""
     import torch
 
@@ -78,7 +78,7 @@ def open_stages(dataset: str, backbone: str, data_dir: Path | None, threads: int
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    return Stages(TrialSpec(dataset=dataset, backbone=backbone), Context(default_root(), data_dir))
+    return Stages(TrialSpec(dataset=dataset, backbone=backbone), Context(default_root(), data_dir, device))
 
 
 def settled(dataset: str, backbone: str, arm: str, changes: Sequence[str]) -> TrialSpec:

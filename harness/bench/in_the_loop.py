@@ -54,7 +54,7 @@ class InTheLoop:
     """
 
     loss: LossSpec
-    regularization: float
+    regularization: float | Tensor
     teacher: FrozenTeacher | None = None
     language: FrozenTeacher | None = None
     adapter: SemanticAdapter | None = None

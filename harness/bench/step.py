@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,31 +48,19 @@ def step(
     compiled step are medians of their own and need not add up.
     """
     (name,) = backbones(backbone)
-    import torch
-
     from harness.bench import workload
-    from harness.distill.alignment import ScoreTargets
-    from harness.distill.objective import Distillation
-    from harness.distill.semantic import SemanticAdapter
 
     stages = open_stages(dataset, name, data_dir, threads)
-    spec, graph = stages.spec, stages.graph
+    spec = stages.spec
     model = stages.new_model(name, spec.student, 0)
     data = stages.inputs.training(model.time_input)
-    ids = workload.random_ids(len(data), len(graph.entities), spec.loss.targets)
-    soft, aligned = workload.soft_targets(ids, spec.loss.temperature), ScoreTargets(ids, torch.randn(ids.shape))
-    said = torch.rand(len(graph.entities), spec.semantic.dim), torch.rand(2 * len(graph.relations), spec.semantic.dim)
-    adapter = SemanticAdapter(*said, spec.student.dim)
-    none = Distillation(regularization=model.student_recipe.regularization)
-    whole = replace(none, soft=soft, aligned=aligned, alpha=1.0, adapter=adapter, beta=1.0)
-    arms = {"none": none, "L1": replace(none, soft=soft)}
-    arms["L1+L2+L3"] = replace(whole, semantic_share=spec.loss.semantic_share)
+    mined = workload.random_ids(len(data), len(stages.graph.entities), spec.student.hard_candidates)
 
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
-    for arm, loss in arms.items():
+    for arm, loss in workload.losses(stages, model, data).items():
         # an undistilled student lists what it finds hard itself
-        hard = None if loss.soft is not None else ids[:, : spec.student.hard_candidates].contiguous()
+        hard = None if loss.soft is not None else mined
         for scored, shared in (("all", 0), ("sampled", spec.student.candidates)):
             once = workload.stepper(model, data, loss, spec.student.batch_size, shared=shared, lists=hard)
             taken: dict[bool, list[Seconds]] = {True: [], False: []}

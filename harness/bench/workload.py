@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain, count, pairwise
 from typing import NamedTuple
 
 import torch
 
-from harness.distill.objective import Objective
+from harness.distill.alignment import ScoreTargets
+from harness.distill.objective import Distillation, Objective
 from harness.distill.response import SoftTargets
 from harness.distill.sampled import Candidates, shared_candidates, threads_for_the_pass
+from harness.distill.semantic import SemanticAdapter
 from harness.distill.trainer import batches, make_optimizer
 from harness.models import Backbone, Recipe
 from harness.models.batch import QueryTensors
+from harness.runs.stages import Stages
 
 
 def random_ids(n_queries: int, n_entities: int, size: int) -> torch.Tensor:
@@ -26,9 +30,23 @@ def random_ids(n_queries: int, n_entities: int, size: int) -> torch.Tensor:
 
 def soft_targets(ids: torch.Tensor, temperature: float) -> SoftTargets:
     """Targets of L1 with half of the teacher's mass in the list ``ids`` [Q, K], spread evenly, and half outside."""
-    half = torch.full((len(ids),), 0.5).log()
+    half = torch.full((len(ids),), 0.5, device=ids.device).log()
     log_p = half[:, None] - torch.tensor(ids.shape[1]).log()
     return SoftTargets(ids, log_p.expand(ids.shape).contiguous(), half, temperature)
+
+
+def losses(stages: Stages, model: Backbone, data: QueryTensors) -> dict[str, Distillation]:
+    """The losses of arms none, L1 and L1+L2+L3 for training queries ``data``, with the settings of a trial."""
+    spec, sizes = stages.spec, (len(stages.graph.entities), 2 * len(stages.graph.relations))
+    device = data.subject.device
+    ids = random_ids(len(data), sizes[0], spec.loss.targets).to(device)
+    soft, aligned = soft_targets(ids, spec.loss.temperature), ScoreTargets(ids, torch.randn(ids.shape, device=device))
+    entities, relations = (torch.rand(size, spec.semantic.dim) for size in sizes)
+    adapter = SemanticAdapter(entities, relations, spec.student.dim).to(device)
+    none = Distillation(regularization=model.student_recipe.regularization)
+    whole = replace(none, soft=soft, aligned=aligned, alpha=1.0, adapter=adapter, beta=1.0)
+    share = spec.loss.semantic_share
+    return {"none": none, "L1": replace(none, soft=soft), "L1+L2+L3": replace(whole, semantic_share=share)}
 
 
 class Seconds(NamedTuple):

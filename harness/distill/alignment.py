@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn.functional import huber_loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +28,11 @@ def standardize(scores: Tensor) -> Tensor:
     return centred / centred.square().mean(1, keepdim=True).add(1e-8).sqrt()
 
 
-def huber_alignment(student: Tensor, teacher: Tensor, delta: float) -> Tensor:
-    """Mean Huber loss with threshold ``delta`` between standardised scores [B, K] of student and teacher."""
-    return huber_loss(standardize(student), standardize(teacher), delta=delta)
+def huber_alignment(student: Tensor, teacher: Tensor, delta: float | Tensor) -> Tensor:
+    """Mean Huber loss with threshold ``delta`` between standardised scores [B, K] of student and teacher.
+
+    Written out, since torch's own takes no tensor for a threshold, which a stack of students needs.
+    """
+    away = (standardize(student) - standardize(teacher)).abs()
+    slope = away.clamp(max=delta)
+    return (slope * (away - 0.5 * slope)).mean()

@@ -30,9 +30,9 @@ class Distillation(Weighted):
     The undistilled student is the one without any part: cross-entropy with weight 1.
     """
 
-    regularization: float = 0.0
+    regularization: float | Tensor = 0.0
     adapter: SemanticAdapter | None = None
-    beta: float = 0.0
+    beta: float | Tensor = 0.0
     #: share of a batch, a random sample since batches are, that L3 is taken over: it costs as much as L1 otherwise
     semantic_share: float = 1.0
 
@@ -55,14 +55,14 @@ class Distillation(Weighted):
                 candidates = replace(candidates, lists=self.soft.ids)
             l3 = semantic_cross_entropy(model, self.adapter, batch[part], table, index[part], candidates)
             terms["loss_l3"] = self.beta * l3
-        if self.regularization:
+        if isinstance(self.regularization, Tensor) or self.regularization:
             terms["penalty"] = self.regularization * model.penalty(query, subject, answer)
         return terms
 
     def _exact(self, model: Backbone, query: Tensor, batch: QueryTensors, index: Tensor) -> dict[str, Tensor]:
         """The terms over all entities."""
         table = model.entity_table()
-        temperatures = (1.0,) if self.soft is None else (1.0, self.soft.temperature)
+        temperatures: tuple[float | Tensor, ...] = (1.0,) if self.soft is None else (1.0, self.soft.temperature)
         partition = log_partition(query, table, model.scale(), model.kernel, temperatures)
         gold = candidate_scores(model, query, table, batch.answer[:, None])[:, 0]
         terms = {"loss_ce": self.hard_weight * cross_entropy(gold, partition[:, 0])}

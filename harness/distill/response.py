@@ -16,13 +16,14 @@ class SoftTargets:
     """A teacher's distribution softmax(t/T) over all entities: its K best one by one, all others as one.
 
     ``ids`` int32 [Q, K]; ``log_p`` float32 [Q, K] their log-probabilities, over all entities; ``log_rest`` float32 [Q]
-    the log of the mass of all others, -inf where there are none.
+    the log of the mass of all others, -inf where there are none. ``temperature`` T is a scalar tensor for a stack of
+    students.
     """
 
     ids: Tensor
     log_p: Tensor
     log_rest: Tensor
-    temperature: float
+    temperature: float | Tensor
 
 
 def cross_entropy(gold: Tensor, log_partition: Tensor) -> Tensor:
@@ -31,7 +32,7 @@ def cross_entropy(gold: Tensor, log_partition: Tensor) -> Tensor:
 
 
 def lumped_divergence(
-    candidate_scores: Tensor, log_p: Tensor, log_rest: Tensor, log_partition: Tensor, temperature: float
+    candidate_scores: Tensor, log_p: Tensor, log_rest: Tensor, log_partition: Tensor, temperature: float | Tensor
 ) -> Tensor:
     """T²·KL(p ‖ q) between teacher and student over K + 1 outcomes, batch mean: K entities and "any other".
 

@@ -31,6 +31,7 @@ from torch import Tensor
 from harness.distill.alignment import ScoreTargets, huber_alignment
 from harness.distill.response import SoftTargets
 from harness.models.base import Kernel, gathered_scores, scores
+from harness.models.vmapped import can_compile
 
 if TYPE_CHECKING:
     from harness.distill.compiled_step import Stored
@@ -47,15 +48,16 @@ _pass_threads: ContextVar[int | None] = ContextVar("threads of the compiled pass
 class Weighted:
     """w_hard·CE + w_soft·T²·KL + α·L2; a part that is None is left out.
 
-    ``soft`` and ``aligned`` are of all training queries; ``delta`` is the threshold of L2.
+    ``soft`` and ``aligned`` are of all training queries; ``delta`` is the threshold of L2. Numbers are scalar tensors
+    for a stack of students.
     """
 
-    hard_weight: float = 1.0
+    hard_weight: float | Tensor = 1.0
     soft: SoftTargets | None = None
-    soft_weight: float = 1.0
+    soft_weight: float | Tensor = 1.0
     aligned: ScoreTargets | None = None
-    alpha: float = 0.0
-    delta: float = 1.0
+    alpha: float | Tensor = 0.0
+    delta: float | Tensor = 1.0
 
     @cached_property
     def stored(self) -> Stored:
@@ -122,7 +124,7 @@ def sampled_losses(
     lists = candidates.lists if weighted.soft is None else weighted.soft.ids
     asked = _Asked(kernel, answer, index, shared, lists, weighted)
     sizes = len(shared), 0 if lists is None else lists.shape[1]
-    if query.device.type != "cpu" or query.dtype != torch.float32 or len(query) * sum(sizes) < COMPILED_FROM:
+    if not can_compile(query) or len(query) * sum(sizes) < COMPILED_FROM:
         return _composed(query, table, scale, asked)
     apply: Any = _Compiled.apply  # which torch does not annotate
     terms: list[Tensor] = list(apply(query, table, scale, asked))
@@ -146,8 +148,8 @@ def _composed(query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> lis
     kernel, answer, index, shared, lists = asked.kernel, asked.answer, asked.index, asked.shared, asked.lists
     weighted, soft, aligned = asked.weighted, asked.weighted.soft, asked.weighted.aligned
     own = answer[:, None] if lists is None else torch.cat([answer[:, None], lists[index].long()], 1)
-    position = torch.full((len(table),), -1, device=shared.device)
-    position[shared] = torch.arange(len(shared), device=shared.device)
+    numbers = torch.arange(len(shared), device=shared.device)
+    position = torch.full((len(table),), -1, device=shared.device).scatter(0, shared, numbers)
     at = position[own]
     apart = torch.ones(len(query), len(shared) + 1, dtype=torch.bool, device=shared.device)
     apart = apart.scatter(1, at.where(at >= 0, len(shared)), False)[:, :-1]  # shared and not own [B, M]

@@ -50,14 +50,22 @@ class Sampler:
 
     def epoch(self, model: Backbone, data: QueryTensors, epoch: int) -> Iterator[Candidates | None]:
         """The candidates of each step of an epoch of the run, counted from 0; None: all entities."""
-        sampling, n_entities = self.sampling, len(model.entity_table())
         if not self.samples(model, epoch):
             return repeat(None)
+        device, lists = data.subject.device, self.lists(model, data, epoch)
+        return (Candidates(shared.to(device), lists) for shared in self.draws(model, epoch))
+
+    def lists(self, model: Backbone, data: QueryTensors, epoch: int) -> Tensor | None:
+        """Each query's hard candidates int32 [Q, K] in an epoch with candidates; None: there are none."""
+        sampling = self.sampling
         if sampling.hard and (self._lists is None or epoch % sampling.hard_every == 0):
             self._lists = hardest(model, data, sampling.hard, derive_seed("hard", self.seed, epoch))
-        drawn = shared_candidates(n_entities, sampling.shared, derive_seed("candidates", self.seed, epoch))
-        device, lists = data.subject.device, self._lists
-        return (Candidates(shared.to(device), lists) for shared in drawn)
+        return self._lists
+
+    def draws(self, model: Backbone, epoch: int) -> Iterator[Tensor]:
+        """The shared candidates of each step of an epoch, int64 [M], without end."""
+        seed = derive_seed("candidates", self.seed, epoch)
+        return shared_candidates(len(model.entity_table()), self.sampling.shared, seed)
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.models.base import Kernel, scores
+from harness.models.vmapped import can_compile, is_vmapped
 
 #: entities a block on a CPU: 512 queries × 256 entities × 4 bytes is half of a second-level cache of 1 MiB
 CPU_BLOCK = 256
@@ -23,7 +24,7 @@ FUSED_FROM = 2**18
 
 
 def _is_fused(query: Tensor, table: Tensor) -> bool:
-    return query.device.type == "cpu" and query.dtype == torch.float32 and len(query) * len(table) >= FUSED_FROM
+    return can_compile(query) and len(query) * len(table) >= FUSED_FROM
 
 
 def _blocks(query: Tensor, table: Tensor) -> Iterator[slice]:
@@ -117,7 +118,7 @@ class _FusedLogPartition(torch.autograd.Function):
 
 
 def log_partition(
-    query: Tensor, table: Tensor, scale: Tensor, kernel: Kernel, temperatures: tuple[float, ...] = (1.0,)
+    query: Tensor, table: Tensor, scale: Tensor, kernel: Kernel, temperatures: tuple[float | Tensor, ...] = (1.0,)
 ) -> Tensor:
     """log Σ_e exp(z_e / T) over all entities for each temperature T, exact and differentiable.
 
@@ -126,11 +127,14 @@ def log_partition(
         table: entity vectors [E, d].
         scale: positive scalar factor of the scores.
         kernel: how scores z are made of both, see ``Backbone``.
-        temperatures: the T's, K of them.
+        temperatures: the T's, K of them; scalar tensors for a stack of students.
 
     Returns:
         [B, K].
     """
+    if is_vmapped():
+        z = scores(query, table, kernel, scale)
+        return torch.stack([(z / t).logsumexp(1) for t in temperatures], dim=1)
     way = _FusedLogPartition if _is_fused(query, table) else _LogPartition
     apply: Callable[..., Tensor] = way.apply  # which torch does not annotate
     return apply(query, table, scale, kernel, temperatures)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +48,15 @@ class Schedule:
     validate_every: int = 1
     patience: int | None = None
 
+    def fall(self, epochs: float) -> float:
+        """What the learning rate is multiplied with after so many epochs of the whole run."""
+        return 1 - 0.9 * (epochs / (self.total_epochs or self.first_epoch + self.epochs))
+
+    def validates(self, epoch: int) -> bool:
+        """Whether a validation follows an epoch of the run, counted from 0."""
+        last = epoch + 1 == self.first_epoch + self.epochs
+        return last or (epoch + 1) % self.validate_every == 0
+
 
 @dataclass
 class Trained:
@@ -58,6 +69,30 @@ class Trained:
     best_epoch: int = -1
     updates: int = 0
     curve: Curve = field(default_factory=list)
+
+    def close(
+        self, epoch: int, means: dict[str, float], updates: int, validate: Callable[[], float] | None, model: Backbone
+    ) -> dict[str, float]:
+        """Take an epoch of ``model`` into the curve, and its state if it is the best; return the curve's new row.
+
+        ``means`` are the terms of the loss, ``updates`` those of the epoch, counted from 0; ``validate`` gives the
+        validation MRR, None: not after this epoch.
+
+        Raises:
+            DivergedError: if the loss or the validation MRR is not finite.
+        """
+        self.updates += updates
+        row = means | {"epoch": epoch + 1, "updates": self.updates, "loss": sum(means.values())}
+        if not math.isfinite(row["loss"]):
+            raise DivergedError(f"the loss became {row['loss']} in epoch {epoch + 1}")
+        if validate is not None:
+            mrr = row["valid_mrr"] = validate()
+            if not math.isfinite(mrr):
+                raise DivergedError(f"the validation MRR became {mrr} in epoch {epoch + 1}")
+            if mrr > self.best_mrr:
+                self.best, self.best_mrr, self.best_epoch = snapshot(model), mrr, epoch + 1
+        self.curve.append(row)
+        return row
 
 
 def batches(n: int, size: int, seed: int, epoch: int) -> Iterator[Tensor]:
@@ -74,10 +109,33 @@ def make_optimizer(model: Backbone, name: str, learning_rate: float) -> torch.op
             rate = next((r for part, r in model.rates.items() if parameter_name.startswith(f"{part}.")), 1.0)
             by_rate.setdefault(rate, []).append(parameter)
     groups = [{"params": parameters, "rate": rate} for rate, parameters in by_rate.items()]
+    return optimizer_of(groups, name, learning_rate)
+
+
+def optimizer_of(groups: Sequence[dict[str, Any]], name: str, learning_rate: float) -> torch.optim.Optimizer:
+    """Adam or Adagrad over groups of parameters on one device."""
     if name == "adam":
         return torch.optim.Adam(groups, lr=learning_rate, fused=True)
-    on_cpu = model.entity_table().device.type == "cpu"
+    on_cpu = groups[0]["params"][0].device.type == "cpu"
     return torch.optim.Adagrad(groups, lr=learning_rate, fused=on_cpu)
+
+
+def begin(
+    model: Backbone, schedule: Schedule, auxiliary: nn.Module | None, resume: Trained | None
+) -> tuple[torch.optim.Optimizer, int, Trained]:
+    """What ``train`` starts from: the optimiser, the number of its parameters that are the model's, and the state."""
+    optimizer = make_optimizer(model, schedule.optimizer, schedule.learning_rate)
+    n_parameters = sum(len(group["params"]) for group in optimizer.param_groups)
+    if resume is not None:
+        model.load_state_dict(resume.last)
+        load_optimizer(optimizer, resume.optimizer)
+    if auxiliary is not None:
+        optimizer.add_param_group({"params": list(auxiliary.parameters()), "rate": 1.0})
+    result = Trained(best=snapshot(model), last={}, optimizer={})
+    if resume is not None:
+        result.best, result.best_mrr, result.best_epoch = resume.best, resume.best_mrr, resume.best_epoch
+        result.updates = resume.updates
+    return optimizer, n_parameters, result
 
 
 def train(
@@ -107,19 +165,8 @@ def train(
     Raises:
         DivergedError: if the loss of an epoch or the validation MRR is not finite.
     """
-    optimizer = make_optimizer(model, schedule.optimizer, schedule.learning_rate)
-    n_parameters = sum(len(group["params"]) for group in optimizer.param_groups)
-    if resume is not None:
-        model.load_state_dict(resume.last)
-        load_optimizer(optimizer, resume.optimizer)
-    if auxiliary is not None:
-        optimizer.add_param_group({"params": list(auxiliary.parameters()), "rate": 1.0})
-    total = schedule.total_epochs or schedule.first_epoch + schedule.epochs
+    optimizer, n_parameters, result = begin(model, schedule, auxiliary, resume)
     steps = math.ceil(len(data) / schedule.batch_size)
-    result = Trained(best=snapshot(model), last={}, optimizer={})
-    if resume is not None:
-        result.best, result.best_mrr, result.best_epoch = resume.best, resume.best_mrr, resume.best_epoch
-        result.updates = resume.updates
     sampler = Sampler(schedule.sampling, schedule.seed)
     stale, started = 0, time.perf_counter()
     reported, latest = started, None
@@ -128,9 +175,9 @@ def train(
         candidates = sampler.epoch(model, data, epoch)
         with threads_for_the_pass(sampler.samples(model, epoch)):
             for step, index in enumerate(batches(len(data), schedule.batch_size, schedule.seed, epoch)):
-                done = (epoch + step / steps) / total
+                fall = schedule.fall(epoch + step / steps)
                 for group in optimizer.param_groups:
-                    group["lr"] = schedule.learning_rate * group["rate"] * (1 - 0.9 * done)
+                    group["lr"] = schedule.learning_rate * group["rate"] * fall
                 index = index.to(data.subject.device)
                 terms = objective(model, data[index], index, next(candidates))
                 loss = torch.stack(list(terms.values())).sum()
@@ -142,22 +189,12 @@ def train(
                 if report is not None and time.perf_counter() - reported > 1:
                     reported = time.perf_counter()
                     report((epoch - schedule.first_epoch + (step + 1) / steps) / schedule.epochs, latest)
-        result.updates += steps
-        row = {name: float(value) / len(data) for name, value in sums.items()}
-        row |= {"epoch": epoch + 1, "updates": result.updates, "loss": sum(row.values())}
-        if not math.isfinite(row["loss"]):
-            raise DivergedError(f"the loss became {row['loss']} in epoch {epoch + 1}")
-        last = epoch + 1 == schedule.first_epoch + schedule.epochs
-        if last or (epoch + 1) % schedule.validate_every == 0:
-            mrr = latest = row["valid_mrr"] = validate(model)
-            if not math.isfinite(mrr):
-                raise DivergedError(f"the validation MRR became {mrr} in epoch {epoch + 1}")
-            if mrr > result.best_mrr:
-                result.best, result.best_mrr, result.best_epoch, stale = snapshot(model), mrr, epoch + 1, 0
-            else:
-                stale += 1
+        means = {name: float(value) / len(data) for name, value in sums.items()}
+        row = result.close(epoch, means, steps, partial(validate, model) if schedule.validates(epoch) else None, model)
+        if "valid_mrr" in row:
+            latest = row["valid_mrr"]
+            stale = 0 if result.best_epoch == epoch + 1 else stale + 1
         row["seconds"] = time.perf_counter() - started
-        result.curve.append(row)
         if report is not None:
             reported = time.perf_counter()
             report((epoch + 1 - schedule.first_epoch) / schedule.epochs, latest)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.models.base import Backbone, Kernel, gathered_scores
+from harness.models.vmapped import can_compile
 
 #: candidates of a step from which on compiled loops are used: below, compiling them would not pay
 COMPILED_FROM = 2**14
@@ -17,7 +18,7 @@ COMPILED_FROM = 2**14
 
 def candidate_scores(model: Backbone, query: Tensor, table: Tensor, ids: Tensor) -> Tensor:
     """Scores [B, K] of each query's own candidates: ``ids`` int [B, K] are rows of ``table`` [E, d]."""
-    if query.device.type == "cpu" and query.dtype == torch.float32 and ids.numel() >= COMPILED_FROM:
+    if can_compile(query) and ids.numel() >= COMPILED_FROM:
         apply: Callable[..., Tensor] = _Candidates.apply  # which torch does not annotate
         return apply(query, table, model.scale(), ids, model.kernel)
     return gathered_scores(query, nn.functional.embedding(ids, table), model.kernel, model.scale())

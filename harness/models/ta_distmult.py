@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.models.base import Backbone, Recipe
+from harness.models.vmapped import is_vmapped
 
 
 class TADistMult(Backbone):
@@ -46,11 +47,15 @@ class TADistMult(Backbone):
         offset = torch.zeros_like(time)
         offset[:, half:] = self.n_times
         sequence = torch.cat([relation[:, None, :], self.token(time + offset)], dim=1)
+        if is_vmapped():
+            return _last_state(self.lstm, sequence)
         _, (last, _) = self.lstm(sequence)
         state: Tensor = last[0]
         return state
 
     def query(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
+        if is_vmapped():  # there is no rule for finding pairs
+            return super().query(subject, relation, time)
         # many queries of a batch share relation and time: the LSTM reads each pair once
         key = relation
         for column in time.unbind(1):
@@ -64,6 +69,18 @@ class TADistMult(Backbone):
     def penalty(self, query: Tensor, subject: Tensor, answer: Tensor) -> Tensor:
         """N3: Σ|h|³ + Σ|h ∘ LSTM(r, τ)|³ + Σ|t|³, batch mean."""
         return (subject.abs().pow(3).sum() + query.abs().pow(3).sum() + answer.abs().pow(3).sum()) / len(query)
+
+
+def _last_state(lstm: nn.LSTM, sequence: Tensor) -> Tensor:
+    """What ``lstm`` says of sequences [B, L, d] in the end, [B, d], with tensor operations alone."""
+    of_input, of_state, *biases = lstm.all_weights[0]
+    h = c = torch.zeros_like(sequence[:, 0])
+    for x in sequence.unbind(1):
+        gates = x @ of_input.T + h @ of_state.T + sum(biases)
+        into, keep, new, out = gates.chunk(4, dim=1)
+        c = keep.sigmoid() * c + into.sigmoid() * new.tanh()
+        h = out.sigmoid() * c.tanh()
+    return h
 
 
 def _distinct(key: Tensor) -> tuple[Tensor, Tensor]:

@@ -77,7 +77,10 @@ class Cache:
                     return entry
                 started = time.perf_counter()
                 tensors, meta = build()
-                meta = {**meta, "build_seconds": time.perf_counter() - started}
+                meta = {
+                    "build_seconds": time.perf_counter() - started,
+                    **meta,
+                }  # a share of a stack's is told by itself
                 self._write(path, tensors, meta)
                 return Entry(tensors, meta, cached=False)
         except OSError as error:

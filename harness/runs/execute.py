@@ -25,6 +25,7 @@ from harness.runs.pool import Outcome, Task
 from harness.runs.progress import StudyProgress
 from harness.runs.provenance import provenance
 from harness.runs.spec import TrialSpec
+from harness.runs.stacks import group_of
 from harness.runs.stages import Context
 from harness.runs.store import Store, StudyStore, safe
 
@@ -60,8 +61,8 @@ def tasks(cells: Sequence[TrialSpec], plans: Plans, cache: Cache) -> list[Task]:
             if key not in found and not cache.has(name, key):
                 # what others wait for starts first: teachers before students
                 rank = 2 if name == "stage1" else 1 if name in ("targets", "llm-targets") else 0
-                found[key] = Task(key, spec, name, frozenset(plan.needs(name)), rank)
-        found[spec.key()] = Task(spec.key(), spec, None, frozenset(plan.keys.values()), 3)
+                found[key] = Task(key, spec, name, frozenset(plan.needs(name)), rank, group_of(spec, name))
+        found[spec.key()] = Task(spec.key(), spec, None, frozenset(plan.keys.values()), 3, group_of(spec, None))
     return list(found.values())
 
 
@@ -74,6 +75,7 @@ class _Coordinator:
     run: Run
     relations: list[str]
     threads: int
+    stack: int
     tally: Tally
     trials: dict[str, Trial] = field(default_factory=dict)
 
@@ -101,6 +103,7 @@ class _Coordinator:
         attributes = {
             **provenance(),
             "threads": self.threads,
+            "stack": self.stack,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "preset": self.run.preset,
             "protocol": task.spec.protocol,
@@ -151,7 +154,7 @@ def execute(
         title = f"{run.design.name} · {Path(run.dataset).name}"
         progress = StudyProgress(title, todo, len(run.cells), tally.before, console)
         labels = [label or name for name, label in zip(graph.relations.names, graph.relations.labels, strict=True)]
-        coordinator = _Coordinator(study, progress, run, distinct(labels), 1, tally)
+        coordinator = _Coordinator(study, progress, run, distinct(labels), 1, context.stack, tally)
         listener = pool.Listener(
             coordinator.started, coordinator.finished, progress.update, partial(study.describe, run)
         )
@@ -190,3 +193,8 @@ def distinct(labels: Sequence[str]) -> list[str]:
 def default_jobs(device: str) -> int:
     """A worker a core this process may use; one on a GPU, which a single one fills."""
     return joblib.cpu_count() if device == "cpu" else 1
+
+
+def default_stack(device: str) -> int:
+    """How many students a worker trains side by side: one on a CPU, which has no room for more."""
+    return 1 if device == "cpu" else 32

@@ -26,10 +26,10 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 
 _TRAINING = (
-    *("data.dates", "data.graph", "data.known", "data.timeline", "models.base", "models.batch"),
+    *("data.dates", "data.graph", "data.known", "data.timeline", "models.base", "models.batch", "models.vmapped"),
     *("models.candidates", "models.compiled", "models.ordering", "evaluate"),
     *("distill.compiled_step", "distill.fused", "distill.objective", "distill.response", "distill.sampled"),
-    *("distill.sampler", "distill.seeds", "distill.softmax", "distill.trainer"),
+    *("distill.sampler", "distill.seeds", "distill.softmax", "distill.stacked", "distill.trainer"),
     *("runs.inputs", "runs.stages"),
 )
 _LANGUAGE = ("teachers.language_model", "teachers.lora", "teachers.texts", "data.dates")

@@ -1,4 +1,4 @@
-"""Runs tasks that depend on each other on worker processes, one single-threaded worker a core."""
+"""Runs tasks that depend on each other on worker processes, single-threaded, one task or stack of students each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -18,11 +18,16 @@ from pathlib import Path
 
 from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor, process_executor
 
+from harness.distill.trainer import Trained
 from harness.errors import UserError
 from harness.runs.cache import write_atomically
 from harness.runs.spec import TrialSpec
+from harness.runs.stacks import train_together
 from harness.runs.stages import Context
 from harness.runs.trial import TrialError, TrialResult, build_stage, run_trial
+
+#: how a worker's warning of a stack that failed as a whole begins
+STACK_FAILED = "a stack failed"
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Task:
     needs: frozenset[str] = frozenset()
     #: tasks with a lower rank start first
     rank: int = 0
+    #: students of one group may train in one stack
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class _Run:
     listener: Listener
     failed: dict[str, str] = field(default_factory=dict)
     suspects: dict[str, int] = field(default_factory=dict)
-    running: dict[Future[Outcome], Task] = field(default_factory=dict)
+    running: dict[Future[list[Outcome]], tuple[Task, ...]] = field(default_factory=dict)
     #: what the listener has still to be told, in the order in which it happened
     news: list[Callable[[], None]] = field(default_factory=list)
 
@@ -124,16 +131,18 @@ class _Run:
             self._finish(task, Outcome(failure=cause))
         ready = sorted((task for task in self.waiting if not task.needs & self.open), key=lambda task: task.rank)
         suspicious = [task for task in ready if task.id in self.suspects]
-        alone = any(task.id in self.suspects for task in self.running.values())
+        alone = any(task.id in self.suspects for tasks in self.running.values() for task in tasks)
         # after a crash, the tasks that may have caused it run one at a time and nothing beside them
         room = 0 if alone else 1 - len(self.running) if suspicious else self.jobs - len(self.running)
-        for task in (suspicious or ready)[: max(room, 0)]:
-            self.waiting.remove(task)
-            self.news.append(partial(self.listener.started, task))
-            report = self.scratch / f"{task.id}.progress"
-            self.running[self.executor.submit(work, task, self.context, report)] = task
+        limit = 1 if suspicious else self.context.stack
+        for tasks in stacks(suspicious or ready, limit)[: max(room, 0)]:
+            for task in tasks:
+                self.waiting.remove(task)
+                self.news.append(partial(self.listener.started, task))
+            report = self.scratch / f"{tasks[0].id}.progress"
+            self.running[self.executor.submit(work, tasks, self.context, report)] = tasks
 
-    def _collect(self, future: Future[Outcome]) -> None:
+    def _collect(self, future: Future[list[Outcome]]) -> None:
         if future not in self.running:
             return
         error = future.exception()
@@ -143,10 +152,11 @@ class _Run:
             self._tell()  # of what ended well
             raise error
         else:
-            self._finish(self.running.pop(future), future.result())
+            for task, outcome in zip(self.running.pop(future), future.result(), strict=True):
+                self._finish(task, outcome)
 
     def _recover(self) -> None:
-        lost, self.running = list(self.running.values()), {}
+        lost, self.running = [task for tasks in self.running.values() for task in tasks], {}
         self.executor = executor(self.jobs)
         for task in lost:
             self.suspects[task.id] = self.suspects.get(task.id, 0) + 1
@@ -169,14 +179,30 @@ class _Run:
         self.news.append(partial(self.listener.finished, task, outcome))
 
     def _progress(self) -> dict[str, tuple[str, float, float | None]]:
-        found = {}
-        for task in self.running.values():
+        found: dict[str, tuple[str, float, float | None]] = {}
+        for tasks in self.running.values():
             try:
-                stage, done, metric = (self.scratch / f"{task.id}.progress").read_text(encoding="utf-8").split("\t")
+                file = self.scratch / f"{tasks[0].id}.progress"
+                stage, done, metric = file.read_text(encoding="utf-8").split("\t")
             except (OSError, ValueError):
                 continue
-            found[task.id] = (stage, float(done), float(metric) if metric else None)
+            found |= {task.id: (stage, float(done), float(metric) if metric else None) for task in tasks}
         return found
+
+
+def stacks(tasks: Sequence[Task], limit: int) -> list[tuple[Task, ...]]:
+    """The tasks in their order, up to ``limit`` of one group together."""
+    found: list[list[Task]] = []
+    open_ones: dict[str, list[Task]] = {}
+    for task in tasks:
+        stack = open_ones.get(task.group or "")
+        if stack is not None and len(stack) < limit:
+            stack.append(task)
+            continue
+        found.append([task])
+        if task.group is not None:
+            open_ones[task.group] = found[-1]
+    return [tuple(each) for each in found]
 
 
 def executor(jobs: int) -> ProcessPoolExecutor:
@@ -206,8 +232,8 @@ def _initialise(coordinator: int) -> None:
         threading.Thread(target=end_with_coordinator, daemon=True).start()
 
 
-def work(task: Task, context: Context, report: Path) -> Outcome:
-    """Do one task, in a worker. Every failure but a user's error becomes an ``Outcome``."""
+def work(tasks: Sequence[Task], context: Context, report: Path) -> list[Outcome]:
+    """Do one task or a stack, in a worker. Every failure but a user's error becomes an ``Outcome``."""
     last = 0.0
 
     def tell(stage: str, done: float, metric: float | None) -> None:
@@ -220,16 +246,31 @@ def work(task: Task, context: Context, report: Path) -> Outcome:
     own = replace(context, report=tell)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        outcome = _attempt(task, own)
-    told = tuple(str(w.message) for w in caught if "cache file" in str(w.message))
-    return replace(outcome, warnings=told)
+        trained = _together(tasks, own) if len(tasks) > 1 else [None]
+        outcomes = [_attempt(task, own, stacked) for task, stacked in zip(tasks, trained, strict=True)]
+    told = tuple(str(w.message) for w in caught if str(w.message).startswith(("cache file", STACK_FAILED)))
+    return [replace(outcomes[0], warnings=told), *outcomes[1:]]
 
 
-def _attempt(task: Task, context: Context) -> Outcome:
+def _together(tasks: Sequence[Task], context: Context) -> Sequence[Trained | ArithmeticError | None]:
+    """What training in a stack yields; None for all where it fails as a whole, which may be one student's fault."""
+    try:
+        return train_together([task.spec for task in tasks], tasks[0].stage, context)
+    except UserError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+        warnings.warn(f"{STACK_FAILED}; its {len(tasks)} students train one by one ({reason})", stacklevel=2)
+        return [None] * len(tasks)
+
+
+def _attempt(task: Task, context: Context, stacked: Trained | ArithmeticError | None) -> Outcome:
+    if isinstance(stacked, ArithmeticError):
+        return Outcome(failure=str(stacked))
     try:
         if task.stage is None:
-            return Outcome(result=run_trial(task.spec, context))
-        return Outcome(seconds=build_stage(task.stage, task.spec, context))
+            return Outcome(result=run_trial(task.spec, context, stacked))
+        return Outcome(seconds=build_stage(task.stage, task.spec, context, stacked))
     except UserError:
         raise
     except TrialError as error:

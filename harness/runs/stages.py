@@ -13,6 +13,7 @@ from harness.distill.objective import Distillation
 from harness.distill.response import SoftTargets
 from harness.distill.seeds import derive_seed
 from harness.distill.semantic import SemanticAdapter
+from harness.distill.stacked import Student
 from harness.distill.trainer import Report, Schedule, Trained, train
 from harness.models import BACKBONES, Backbone, Recipe
 from harness.runs.cache import Built, Cache, Entry
@@ -25,14 +26,16 @@ from harness.teachers.semantic import SemanticScorer, whiten
 
 @dataclass(frozen=True)
 class Context:
-    """Where a trial runs; nothing in here but ``device`` may change a number.
+    """Where a trial runs; nothing in here but ``device`` may change a number, and ``stack`` may change its rounding.
 
-    ``report`` is called with a stage's name, the fraction of it that is done, and the latest validation MRR or None.
+    ``stack``: how many students of equal shape a worker trains side by side, at most. ``report`` is called with a
+    stage's name, the fraction of it that is done, and the latest validation MRR or None.
     """
 
     cache_dir: Path
     data_dir: Path | None = None
     device: str = "cpu"
+    stack: int = 1
     report: Callable[[str, float, float | None], None] = field(default=lambda stage, done, metric: None, compare=False)
 
 
@@ -130,6 +133,30 @@ class Stages:
             adapter=self.semantic_adapter(model) if "L3" in parts else None,
             beta=loss.beta,
             semantic_share=loss.semantic_share,
+        )
+
+    def student(self, *, arm: str, first: int, last: int, resume: Trained | None = None) -> Student:
+        """A student before epochs ``first`` to ``last`` (excluded) with the losses of an arm."""
+        spec = self.spec.student
+        model = self.new_model(self.spec.backbone, spec, self.spec.seed)
+        schedule = self.schedule(spec, model.student_recipe, self.spec.seed, first=first, last=last)
+        return Student(model, self.distillation(model, arm=arm), schedule, resume)
+
+    def train(self, student: Student, stage: str) -> Trained:
+        """Train a student alone.
+
+        Raises:
+            DivergedError: if its loss or validation MRR is not finite.
+        """
+        return train(
+            student.model,
+            self.inputs.training(student.model.time_input),
+            student.loss,
+            student.schedule,
+            self.inputs.validator(student.model.time_input),
+            auxiliary=student.loss.adapter,
+            resume=student.resume,
+            report=self._report(stage),
         )
 
     # ---- teachers --------------------------------------------------------------------------------------------------
@@ -259,22 +286,22 @@ class Stages:
 
     # ---- stage 1 ---------------------------------------------------------------------------------------------------
 
-    def stage1(self) -> Entry:
-        """The student after stage 1; the same for all distilled arms of a seed, which branch from it."""
-        spec, arm = self.spec.student, self.spec.arm
+    def stage1_student(self) -> Student:
+        """The student before stage 1."""
+        arm = "none" if self.spec.arm == "none" else "L1"
+        return self.student(arm=arm, first=0, last=self.spec.student.stage1_epochs)
+
+    def stage1(self, stacked: Trained | None = None) -> Entry:
+        """The student after stage 1; the same for all distilled arms of a seed, which branch from it.
+
+        ``stacked`` is that student if it was trained in a stack.
+        """
 
         def build() -> Built:
-            model = self.new_model(self.spec.backbone, spec, self.spec.seed)
-            trained = train(
-                model,
-                self.inputs.training(model.time_input),
-                self.distillation(model, arm="none" if arm == "none" else "L1"),
-                self.schedule(spec, model.student_recipe, self.spec.seed, last=spec.stage1_epochs),
-                self.inputs.validator(model.time_input),
-                report=self._report("stage1"),
-            )
+            trained = stacked or self.train(self.stage1_student(), "stage1")
             parts = {"best": trained.best, "last": trained.last, "optimizer": trained.optimizer}
-            return {f"{k}/{n}": v for k, state in parts.items() for n, v in state.items()}, summary(trained)
+            cost = {"build_seconds": stacked.curve[-1]["seconds"]} if stacked else {}
+            return {f"{k}/{n}": v for k, state in parts.items() for n, v in state.items()}, summary(trained) | cost
 
         return self._get("stage1", build)
 

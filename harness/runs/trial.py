@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness import evaluate
-from harness.distill.trainer import DivergedError, Trained, train
+from harness.distill.stacked import Student
+from harness.distill.trainer import DivergedError, Trained
 from harness.evaluate import NotFiniteError
 from harness.models import Backbone
 from harness.runs.spec import TrialSpec
@@ -73,8 +74,8 @@ class _Clock:
         self.result.peak_mib[stage] = peak_memory()
 
 
-def run_trial(spec: TrialSpec, context: Context) -> TrialResult:
-    """Run one trial.
+def run_trial(spec: TrialSpec, context: Context, stacked: Trained | None = None) -> TrialResult:
+    """Run one trial; ``stacked`` is what its stage 2 yielded if that was trained in a stack.
 
     Raises:
         TrialError: if the loss or the scores are not finite.
@@ -96,7 +97,7 @@ def run_trial(spec: TrialSpec, context: Context) -> TrialResult:
             model = stages.semantic()
             about = stages.entries["semantic"].meta
         else:
-            model, about = _student(stages, clock)
+            model, about = _student(stages, clock, stacked)
         with clock("evaluate"):
             _score(stages, model, result)
     except (DivergedError, NotFiniteError) as error:
@@ -112,8 +113,10 @@ def run_trial(spec: TrialSpec, context: Context) -> TrialResult:
     return result
 
 
-def build_stage(name: str, spec: TrialSpec, context: Context) -> float:
+def build_stage(name: str, spec: TrialSpec, context: Context, stacked: Trained | None = None) -> float:
     """Make one shared stage of a trial and return what it cost when it was built, in seconds.
+
+    ``stacked`` is what stage 1 yielded if it was trained in a stack.
 
     Raises:
         TrialError: if the loss or the scores are not finite.
@@ -121,43 +124,47 @@ def build_stage(name: str, spec: TrialSpec, context: Context) -> float:
     stages = Stages(spec, context)
     context.report(name, 0.0, None)
     try:
-        stages.build(name)
+        if stacked is None:
+            stages.build(name)
+        else:
+            stages.stage1(stacked)
     except (DivergedError, NotFiniteError) as error:
         raise TrialError(str(error)) from None
     return stages.build_seconds(name)
 
 
-def _student(stages: Stages, clock: _Clock) -> tuple[Backbone, dict[str, Any]]:
-    """Stage 1 from the cache, then stage 2 of the spec's arm; the best state of stage 2 by validation MRR."""
-    spec = stages.spec
-    student = spec.student
-    model = stages.new_model(spec.backbone, student, spec.seed)
-    resume: Trained | None = None
-    about: dict[str, Any] = {}
-    if student.stage1_epochs:
+def stage2_student(stages: Stages) -> Student:
+    """The student before stage 2 of the spec's arm, as stage 1 left it."""
+    spec, resume = stages.spec.student, None
+    if spec.stage1_epochs:
         about, parts = _read_stage1(stages)
         # only the epochs with the arm's own losses compete: else arms would share a best state that knows none of them
         state = parts["last"]
         resume = Trained(best=state, last=state, optimizer=parts["optimizer"], updates=about["updates"])
-        if student.stage1_epochs == student.epochs:
+    return stages.student(arm=stages.spec.arm, first=spec.stage1_epochs, last=spec.epochs, resume=resume)
+
+
+def _student(stages: Stages, clock: _Clock, stacked: Trained | None) -> tuple[Backbone, dict[str, Any]]:
+    """Stage 1 from the cache, then stage 2 of the spec's arm; the best state of stage 2 by validation MRR."""
+    spec = stages.spec.student
+    model = stages.new_model(stages.spec.backbone, spec, stages.spec.seed)
+    curve: list[dict[str, float]] = []
+    if spec.stage1_epochs:
+        about, parts = _read_stage1(stages)
+        if spec.stage1_epochs == spec.epochs:
             model.load_state_dict(parts["best"])
             return model.eval(), about
-    loss = stages.distillation(model, arm=spec.arm)
-    first, last = student.stage1_epochs, student.epochs
-    with clock("stage2"):
-        trained = train(
-            model,
-            stages.inputs.training(model.time_input),
-            loss,
-            stages.schedule(student, model.student_recipe, spec.seed, first=first, last=last),
-            stages.inputs.validator(model.time_input),
-            auxiliary=loss.adapter,
-            resume=resume,
-            report=lambda done, metric: stages.context.report("stage2", done, metric),
-        )
-    curve = about.get("curve", []) + [{"stage": 2, **row} for row in trained.curve]
+        curve = about["curve"]
+    if stacked is not None:
+        trained = stacked
+        clock.result.seconds["stage2"] = trained.curve[-1]["seconds"]
+        clock.result.peak_mib["stage2"] = peak_memory()
+    else:
+        student = stage2_student(stages)
+        with clock("stage2"):
+            trained = stages.train(student, "stage2")
     model.load_state_dict(trained.best)
-    return model.eval(), {**summary(trained), "curve": curve}
+    return model.eval(), {**summary(trained), "curve": curve + [{"stage": 2, **row} for row in trained.curve]}
 
 
 def _read_stage1(stages: Stages) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:

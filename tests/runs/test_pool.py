@@ -87,10 +87,10 @@ def test_what_ended_well_is_told_before_a_users_error_ends_the_run(
     class Both(ProcessPoolExecutor):
         """Both tasks end at once."""
 
-        def submit(self, _: object, task: Task, *__: object) -> Future[Outcome]:
-            future: Future[Outcome] = Future()
-            if task is good:
-                future.set_result(Outcome(seconds=1.0))
+        def submit(self, _: object, tasks: tuple[Task, ...], *__: object) -> Future[list[Outcome]]:
+            future: Future[list[Outcome]] = Future()
+            if tasks == (good,):
+                future.set_result([Outcome(seconds=1.0)])
             else:
                 future.set_exception(UserError("weights are missing"))
             return future
