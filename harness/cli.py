@@ -11,7 +11,7 @@ import sys
 import typer
 from rich.console import Console
 
-from harness.errors import UserError, nearest
+from harness.errors import UserError
 
 #: what is wrong with the machine or the place, not with the program
 _ENVIRONMENT = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
@@ -49,25 +49,6 @@ def console() -> Console:
     """The console for tables: as wide as the terminal, and in a pipe or file as wide as its content (or COLUMNS)."""
     fits = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(width=None if fits else 1000, soft_wrap=False, highlight=False)
-
-
-def device(name: str) -> str:
-    """The device that ``--device`` names: cpu or cuda; auto is a GPU when there is one.
-
-    Raises:
-        UserError: there is no such device.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise UserError(f"unknown device {name!r}: {nearest(name, ['auto', 'cpu', 'cuda'])}")
-    if name == "cpu":
-        return name
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if name == "cuda":
-        raise UserError("device 'cuda': PyTorch finds no GPU; use --device cpu")
-    return "cpu"
 
 
 def printable(text: str) -> str:

@@ -116,13 +116,14 @@ def run_study(
         raise UserError(f"unknown backbone {unknown[0]!r}: {nearest(unknown[0], [*BACKBONES, 'all'])}")
     from harness.runs import frames
     from harness.runs.cache import default_root
+    from harness.runs.devices import device_of
     from harness.runs.execute import default_jobs, default_stack, execute, plans
     from harness.runs.inputs import graph_of
     from harness.runs.stages import Context
     from harness.runs.store import Store
 
     folder = output or Path("reports", "output", f"{name}-{Path(dataset).name}")
-    device = cli.device(device)
+    device = device_of(device)
     graph = graph_of(dataset, data_dir)
     if not any(graph.entities.labels):
         console.print("[yellow]warning[/] this data has numbers for names: the language model has little to read")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness import cli
 from harness.bench.common import (
     DataDir,
     Dataset,
@@ -57,7 +56,9 @@ def stack(
     make no stacks but run a process a core.
     """
     (name,) = backbones(backbone)
-    where = cli.device(device)
+    from harness.runs.devices import device_of
+
+    where = device_of(device)
     import torch
 
     from harness.bench import workload
