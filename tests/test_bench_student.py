@@ -129,7 +129,7 @@ def test_with_all_entities_on_the_list_both_ways_are_one(trial: TrialSpec, conte
     stages = Stages(change(trial, backbone=backbone), context)
     model = student_of(stages)
     batch, index = asked(stages, model)
-    exact, fast = in_the_loop(stages, model, arm="L1+L3"), stages.distillation(model, arm="L1+L3")
+    exact, fast = in_the_loop(stages, model, arm="L1+L3"), stages.distillation(model, ("L1", "L3"))
     found = []
     for objective, candidates in ((exact, None), (fast, None), (fast, Candidates(torch.arange(9)))):
         terms = objective(model, batch, index, candidates)

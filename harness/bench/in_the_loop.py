@@ -20,7 +20,7 @@ from harness.distill.sampled import Candidates
 from harness.distill.semantic import SemanticAdapter
 from harness.models.base import Backbone, scores
 from harness.models.batch import QueryTensors
-from harness.runs.spec import LossSpec
+from harness.runs.spec import LossSpec, parts_of
 from harness.runs.stages import Stages
 
 
@@ -88,12 +88,12 @@ class InTheLoop:
 
 def in_the_loop(stages: Stages, model: Backbone, *, arm: str) -> InTheLoop:
     """The exact loss of an arm for a student; the counterpart of ``Stages.distillation``."""
-    parts, training = arm.split("+"), stages.inputs.training
+    parts, training = parts_of(arm), stages.inputs.training
     teacher = stages.teacher() if "L1" in parts else None
     language = stages.semantic() if "L2" in parts else None
     return InTheLoop(
         loss=stages.spec.loss,
-        regularization=stages.distillation(model, arm="none").regularization,
+        regularization=stages.distillation(model, ()).regularization,
         teacher=None if teacher is None else FrozenTeacher.of(teacher, training(teacher.time_input)),
         language=None if language is None else FrozenTeacher.of(language, training(language.time_input)),
         adapter=stages.semantic_adapter(model) if "L3" in parts else None,

@@ -230,11 +230,13 @@ def _parts(stages: Stages, model: Backbone, way: Way, stage: Stage) -> tuple[Dis
     """Loss and schedule of a stage: all that the ways differ in."""
     from harness.bench.in_the_loop import in_the_loop
     from harness.distill.sampler import Sampling
+    from harness.runs.spec import parts_of
 
     spec = stages.spec
-    schedule = stages.schedule(spec.student, model.student_recipe, spec.seed, first=stage.first, last=stage.last)
+    parts, span = parts_of(stage.arm), {"first": stage.first, "last": stage.last}
+    schedule = stages.schedule(spec.student, model.student_recipe, spec.seed, listed="L1" in parts, **span)
     if way == "fast":
-        return stages.distillation(model, arm=stage.arm), schedule
+        return stages.distillation(model, parts), schedule
     return in_the_loop(stages, model, arm=stage.arm), replace(schedule, sampling=Sampling())
 
 

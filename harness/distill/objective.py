@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.distill.alignment import huber_alignment
 from harness.distill.response import cross_entropy, lumped_divergence
 from harness.distill.sampled import Candidates, Weighted, sampled_losses
 from harness.distill.semantic import SemanticAdapter, semantic_cross_entropy
 from harness.distill.softmax import log_partition
+from harness.distill.step import Step, Term
 from harness.models.base import Backbone
 from harness.models.batch import QueryTensors
 from harness.models.candidates import candidate_scores
@@ -25,7 +26,7 @@ Objective = Callable[[Backbone, QueryTensors, Tensor, Candidates | None], dict[s
 
 @dataclass(frozen=True, eq=False)
 class Distillation(Weighted):
-    """L = w_hard·CE + w_soft·T²·KL + α·L2 + β·L3 + λ·penalty; a part that is None is left out.
+    """L = w_hard·CE + w_soft·T²·KL + α·L2 + β·L3 + λ·penalty + Σ w·extra; a part that is None is left out.
 
     The undistilled student is the one without any part: cross-entropy with weight 1.
     """
@@ -35,6 +36,13 @@ class Distillation(Weighted):
     beta: float | Tensor = 0.0
     #: share of a batch, a random sample since batches are, that L3 is taken over: it costs as much as L1 otherwise
     semantic_share: float = 1.0
+    #: more terms, each with its weight, by name
+    extras: Mapping[str, tuple[float, Term]] = field(default_factory=dict)
+
+    def auxiliary(self) -> nn.ModuleList:
+        """What is learned along with the student and dropped afterwards."""
+        parts = (self.adapter, *(term for _, term in self.extras.values()))
+        return nn.ModuleList(part for part in parts if isinstance(part, nn.Module))
 
     def __call__(
         self, model: Backbone, batch: QueryTensors, index: Tensor, candidates: Candidates | None = None
@@ -55,6 +63,8 @@ class Distillation(Weighted):
                 candidates = replace(candidates, lists=self.soft.ids)
             l3 = semantic_cross_entropy(model, self.adapter, batch[part], table, index[part], candidates)
             terms["loss_l3"] = self.beta * l3
+        step = Step(model, batch, index, table, query, subject, answer)
+        terms |= {f"loss_{name}": weight * term(step) for name, (weight, term) in self.extras.items()}
         if isinstance(self.regularization, Tensor) or self.regularization:
             terms["penalty"] = self.regularization * model.penalty(query, subject, answer)
         return terms

@@ -34,7 +34,8 @@ class Schedule:
 
     ``first_epoch`` and ``total_epochs`` place the stage in the whole run: the learning rate falls linearly from
     ``learning_rate`` to a tenth over ``total_epochs`` (None: until this stage ends), whatever stages the run has.
-    ``patience`` None: no early end, so that compared arms get equal numbers of updates.
+    ``patience`` None: no early end, so that compared arms get equal numbers of updates. Validations of epochs before
+    ``select_from`` do not compete for the best state.
     """
 
     epochs: int
@@ -47,6 +48,7 @@ class Schedule:
     sampling: Sampling = field(default_factory=Sampling)
     validate_every: int = 1
     patience: int | None = None
+    select_from: int = 0
 
     def fall(self, epochs: float) -> float:
         """What the learning rate is multiplied with after so many epochs of the whole run."""
@@ -69,6 +71,8 @@ class Trained:
     best_epoch: int = -1
     updates: int = 0
     curve: Curve = field(default_factory=list)
+    #: the first epoch, counted from 0, that competes for the best state
+    select_from: int = 0
 
     def close(
         self, epoch: int, means: dict[str, float], updates: int, validate: Callable[[], float] | None, model: Backbone
@@ -89,7 +93,7 @@ class Trained:
             mrr = row["valid_mrr"] = validate()
             if not math.isfinite(mrr):
                 raise DivergedError(f"the validation MRR became {mrr} in epoch {epoch + 1}")
-            if mrr > self.best_mrr:
+            if mrr > self.best_mrr and epoch >= self.select_from:
                 self.best, self.best_mrr, self.best_epoch = snapshot(model), mrr, epoch + 1
         self.curve.append(row)
         return row
@@ -131,7 +135,7 @@ def begin(
         load_optimizer(optimizer, resume.optimizer)
     if auxiliary is not None:
         optimizer.add_param_group({"params": list(auxiliary.parameters()), "rate": 1.0})
-    result = Trained(best=snapshot(model), last={}, optimizer={})
+    result = Trained(best=snapshot(model), last={}, optimizer={}, select_from=schedule.select_from)
     if resume is not None:
         result.best, result.best_mrr, result.best_epoch = resume.best, resume.best_mrr, resume.best_epoch
         result.updates = resume.updates

@@ -208,7 +208,7 @@ def plan(
     # of all backbones, asked for or not: adding one later must find the same study
     common = {name: settle(design, chosen, changes, dataset=dataset, backbone=name) for name in sorted(BACKBONES)}
     cells = tuple(
-        common[backbone].model_copy(update={"dataset": dataset, "backbone": backbone, "arm": arm, "seed": seed})
+        common[backbone].model_copy(update={"dataset": dataset, "backbone": backbone, "arm": arm, "seed": seed}).acting()
         for backbone in backbones
         for arm in every
         # a teacher is trained once: its seed is one of its settings

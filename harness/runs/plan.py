@@ -29,7 +29,7 @@ _TRAINING = (
     *("data.dates", "data.graph", "data.known", "data.timeline", "models.base", "models.batch", "models.vmapped"),
     *("models.candidates", "models.compiled", "models.ordering", "evaluate"),
     *("distill.compiled_step", "distill.fused", "distill.objective", "distill.response", "distill.sampled"),
-    *("distill.sampler", "distill.seeds", "distill.softmax", "distill.stacked", "distill.trainer"),
+    *("distill.sampler", "distill.seeds", "distill.softmax", "distill.stacked", "distill.step", "distill.trainer"),
     *("runs.inputs", "runs.stages"),
 )
 _LANGUAGE = ("teachers.language_model", "teachers.lora", "teachers.texts", "data.dates")
@@ -88,6 +88,8 @@ class Plan:
     """
 
     keys: dict[str, str]
+    #: whether the LLM teacher's targets have a share of the structural teacher's
+    fused: bool = False
 
     @classmethod
     def of(cls, spec: TrialSpec, data_digest: str, device: str) -> Plan:
@@ -96,14 +98,15 @@ class Plan:
         Raises:
             UserError: if it needs a language model whose weights are not there.
         """
-        arm, loss = spec.arm, spec.loss
+        arm, loss, parts = spec.arm, spec.loss, spec.parts
+        fused = "L2" in parts and loss.fusion > 0
         base = [data_digest, spec.time.key(), spec.protocol, device, code_version(*_TRAINING)]
         keys: dict[str, str] = {}
-        if arm not in ("none", "llm-teacher"):
+        if arm == "teacher" or "L1" in parts or fused:
             teacher = spec.teacher.model_copy(update={"backbone": spec.teacher_backbone})
             module = backbone_module(spec.teacher_backbone)
             keys["teacher"] = digest("teacher", base, teacher.key(), code_version(module))
-        if arm == "llm-teacher" or "L2" in arm or "L3" in arm:
+        if arm == "llm-teacher" or "L2" in parts or "L3" in parts:
             llm = spec.llm
             weights, dtype = weights_version(llm.model), str(llm.torch_dtype)  # None says another one elsewhere
             if llm.finetune != "none":
@@ -115,25 +118,35 @@ class Plan:
             keys["semantic"] = digest("semantic", base, keys["encode"], head)
             if arm != "llm-teacher":
                 code = code_version("teachers.targets", "distill.alignment")
-                keys["llm-targets"] = digest("llm-targets", keys["semantic"], loss.targets, code)
-        distilled = arm.startswith("L1")
-        if distilled:
+                mixed = [loss.fusion, keys["teacher"]] if fused else []
+                keys["llm-targets"] = digest("llm-targets", keys["semantic"], loss.targets, mixed, code)
+        if "L1" in parts:
             code = code_version("teachers.targets")
             keys["targets"] = digest("targets", keys["teacher"], loss.temperature, loss.targets, code)
-        if arm not in ("teacher", "llm-teacher") and spec.student.stage1_epochs:
-            # of the arm, stage 1 only depends on whether the student is distilled at all
-            soft = [keys["targets"], loss.hard_weight, loss.soft_weight] if distilled else []
-            own = [spec.backbone, spec.student.key(), spec.seed, code_version(backbone_module(spec.backbone))]
+        if spec.shares_stage1:
+            # of the arm, stage 1 only depends on whether the structural teacher is there
+            soft = [keys["targets"], loss.hard_weight, loss.soft_weight] if "L1" in parts else []
+            student = spec.student.model_copy(update={"order": "structure-first"})
+            own = [spec.backbone, student.key(), spec.seed, code_version(backbone_module(spec.backbone))]
             keys["stage1"] = digest("stage1", base, own, soft)
-        return cls(keys)
+        return cls(keys, fused)
 
     def needs(self, stage: str) -> list[str]:
         """The keys of the stages that ``stage`` of this trial is made from."""
-        return [self.keys[name] for name in NEEDS[stage] if name in self.keys]
+        names = (*NEEDS[stage], "teacher") if stage == "llm-targets" and self.fused else NEEDS[stage]
+        return [self.keys[name] for name in names if name in self.keys]
 
 
 def engine_version() -> str:
     """A digest of all code that a trial's numbers can depend on."""
     backbones = sorted(backbone_module(name) for name in BACKBONES)
-    own = ("runs.trial", "distill.alignment", "distill.semantic", "teachers.encode", "teachers.semantic")
+    own = (
+        "runs.trial",
+        "distill.alignment",
+        "distill.hints",
+        "distill.relational",
+        "distill.semantic",
+        "teachers.encode",
+        "teachers.semantic",
+    )
     return code_version(*_TRAINING, *_LANGUAGE, *own, "teachers.targets", *backbones)

@@ -15,7 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from harness.distill.sampler import Sampling
 from harness.teachers.language_model import LanguageModelConfig
 
-Arm = Literal["none", "L1", "L1+L2", "L1+L3", "L1+L2+L3", "teacher", "llm-teacher"]
+Arm = Literal[
+    "none", "L1", "L1+L2", "L1+L3", "L1+L2+L3", "L2+L3", "L1+FitNet", "L1+RKD-D", "L1+RKD-A", "teacher", "llm-teacher"
+]
+#: losses that compare the student with the structural teacher's vectors; they act from the first epoch on
+STRUCTURAL = ("FitNet", "RKD-D", "RKD-A")
+#: losses that need the language model
+LANGUAGE = ("L2", "L3")
 Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval"]
 
 
@@ -83,6 +89,9 @@ class StudentSpec(TrainingSpec):
 
     epochs: int = Field(default=16, ge=1, description="epochs of both stages together")
     stage1_epochs: int = Field(default=8, ge=0, description="epochs of L1 alone before the other losses join")
+    order: Literal["structure-first", "language-first"] = Field(
+        default="structure-first", description="language-first: stage 1 has L2 and L3, and L1 joins in stage 2"
+    )
 
     @model_validator(mode="after")
     def _stages_fit(self) -> Self:
@@ -104,6 +113,9 @@ class TeacherSpec(TrainingSpec):
 class SemanticSpec(SampledSpec):
     """The LLM teacher's head: E(p) = σ(w·LLM(p) + b) and f_LLM, trained on the graph."""
 
+    vectors: Literal["model", "shuffled", "random"] = Field(
+        default="model", description="LLM(p); or controls: given to other names at random, or random ones as long"
+    )
     candidates: int = Field(default=0, ge=0, description="random entities that a step scores; 0: all entities")
     dim: int = Field(default=128, ge=1, description="dimension of E(p)")
     components: int = Field(default=256, ge=1, description="principal components of LLM(p) that E(p) reads")
@@ -115,7 +127,7 @@ class SemanticSpec(SampledSpec):
 
 
 class LossSpec(Frozen):
-    """The weights of L = hard·CE + soft·T²·KL + α·L2 + β·L3 (our reading; see docs/method.md)."""
+    """The weights of L = hard·CE + soft·T²·KL + α·L2 + β·L3 (our reading; see docs/method.md), and of baselines."""
 
     alpha: float = Field(default=3.0, ge=0, le=1000, description="weight of L2, the Huber loss to the LLM teacher")
     beta: float = Field(default=1.0, ge=0, le=1000, description="weight of L3, supervised on LLM encodings")
@@ -125,6 +137,21 @@ class LossSpec(Frozen):
     soft_weight: float = Field(default=1.0, ge=0, le=1000, description="weight of T²·KL(teacher ‖ student) in L1")
     semantic_share: float = Field(default=0.25, gt=0, le=1, description="share of each batch that L3 is taken over")
     targets: int = Field(default=128, ge=2, description="stored teacher candidates a query")
+    alignment: Literal["huber", "mse", "kl", "cosine"] = Field(
+        default="huber", description="how L2 compares standardised scores"
+    )
+    outliers: float = Field(default=0.0, ge=0, le=1, description="share of the LLM teacher's scores made outliers")
+    outlier_size: float = Field(default=10.0, ge=0, le=1e6, description="their size, in standard deviations")
+    fusion: float = Field(default=0.0, ge=0, le=1, description="share of the structural teacher in L2's targets")
+    fitnet: float = Field(default=1.0, ge=0, le=1000, description="weight of FitNet's hint loss")
+    rkd_distance: float = Field(default=25.0, ge=0, le=10_000, description="weight of RKD-D, of pairwise distances")
+    rkd_angle: float = Field(default=50.0, ge=0, le=10_000, description="weight of RKD-A, of angles of triplets")
+    relational_entities: int = Field(default=64, ge=3, description="entities a step that RKD compares, at most")
+
+
+def parts_of(arm: str) -> tuple[str, ...]:
+    """The losses of a distilled student's arm; none of the undistilled one and of reference rows."""
+    return () if arm in ("none", "teacher", "llm-teacher") else tuple(arm.split("+"))
 
 
 class TrialSpec(Frozen):
@@ -146,3 +173,58 @@ class TrialSpec(Frozen):
     def teacher_backbone(self) -> str:
         """The structural teacher's backbone: the student's own unless the spec names another."""
         return self.teacher.backbone or self.backbone
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The losses of the arm, see ``parts_of``."""
+        return parts_of(self.arm)
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether all losses act from the first epoch on: then no stage 1 is shared with other arms."""
+        return any(part in STRUCTURAL for part in self.parts)
+
+    @property
+    def is_reversed(self) -> bool:
+        """Whether the language model's losses come first, and L1 later."""
+        both = "L1" in self.parts and any(part in LANGUAGE for part in self.parts)
+        return both and self.student.order == "language-first" and self.student.stage1_epochs > 0
+
+    @property
+    def shares_stage1(self) -> bool:
+        """Whether this is a student with a stage 1 that other arms have as well: of L1 alone, or without teachers."""
+        is_student = self.arm not in ("teacher", "llm-teacher")
+        return is_student and self.student.stage1_epochs > 0 and not self.is_joint and not self.is_reversed
+
+    def acting(self) -> Self:
+        """This trial with all settings at their defaults that do not act in its arm: one spec for equal trials."""
+        parts, loss = self.parts, self.loss
+        speaks = self.arm == "llm-teacher" or any(part in LANGUAGE for part in parts)
+        fused = "L2" in parts and loss.fusion > 0
+        kept: set[str] = set()
+        if parts:
+            kept |= {"hard_weight"}
+        if "L1" in parts:
+            kept |= {"temperature", "soft_weight", "targets"}
+        if "L2" in parts:
+            kept |= {"alpha", "alignment", "outliers", "fusion", "targets"}
+            kept |= {"delta"} if loss.alignment == "huber" else set()
+            kept |= {"outlier_size"} if loss.outliers else set()
+        if "L3" in parts:
+            kept |= {"beta", "semantic_share"}
+        kept |= {"fitnet"} if "FitNet" in parts else set()
+        kept |= {"rkd_distance"} if "RKD-D" in parts else set()
+        kept |= {"rkd_angle"} if "RKD-A" in parts else set()
+        kept |= {"relational_entities"} if {"RKD-D", "RKD-A"} & set(parts) else set()
+        student = StudentSpec() if self.arm in ("teacher", "llm-teacher") else self.student
+        if not self.is_reversed:
+            student = student.model_copy(update={"order": "structure-first"})
+        return self.model_copy(
+            update={
+                "student": student,
+                "loss": LossSpec(**loss.model_dump(include=kept)),
+                "teacher": self.teacher if self.arm == "teacher" or "L1" in parts or fused else TeacherSpec(),
+                "llm": self.llm if speaks else LanguageModelConfig(),
+                "semantic": self.semantic if speaks else SemanticSpec(),
+            }
+        )

@@ -19,11 +19,14 @@ def group_of(spec: TrialSpec, stage: str | None) -> str | None:
     """A digest of what students of one stack have in common; None where no student is trained.
 
     ``stage`` is "stage1", or None for a cell; other stages train none, nor does a cell that is over after stage 1.
+    Students with losses that stacks do not know (``Distillation.extras``), or a stage 1 of their own, train alone.
     """
     student = spec.student
     if "teacher" in spec.arm or stage not in (None, "stage1"):
         return None
-    if stage is None and student.stage1_epochs == student.epochs:
+    if stage is None and (student.stage1_epochs == student.epochs or spec.is_joint or spec.is_reversed):
+        return None
+    if stage is None and "L2" in spec.parts and spec.loss.alignment != "huber":
         return None
     recipe = BACKBONES[spec.backbone].student_recipe
     penalty = recipe.regularization if student.regularization is None else student.regularization
@@ -33,7 +36,7 @@ def group_of(spec: TrialSpec, stage: str | None) -> str | None:
         "arm": True,
         "seed": True,
     }
-    return digest(stage, spec.arm == "none", penalty > 0, spec.model_dump(exclude=own))
+    return digest(stage, "L1" in spec.parts, penalty > 0, spec.model_dump(exclude=own))
 
 
 def train_together(specs: Sequence[TrialSpec], stage: str | None, context: Context) -> list[Trained | ArithmeticError]:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from torch import nn
 
-from harness.distill.alignment import ScoreTargets
+from harness.distill.alignment import Alignment, ScoreTargets, with_outliers
+from harness.distill.hints import Hint
 from harness.distill.objective import Distillation
+from harness.distill.relational import Angles, Distances
 from harness.distill.response import SoftTargets
 from harness.distill.seeds import derive_seed
 from harness.distill.semantic import SemanticAdapter
 from harness.distill.stacked import Student
+from harness.distill.step import Term
 from harness.distill.trainer import Report, Schedule, Trained, train
 from harness.models import BACKBONES, Backbone, Recipe
 from harness.runs.cache import Built, Cache, Entry
 from harness.runs.inputs import inputs
 from harness.runs.plan import Plan
-from harness.runs.spec import StudentSpec, TeacherSpec, TrainingSpec, TrialSpec
+from harness.runs.spec import STRUCTURAL, TeacherSpec, TrainingSpec, TrialSpec
 from harness.teachers import encode, lora, targets
-from harness.teachers.semantic import SemanticScorer, whiten
+from harness.teachers.semantic import SemanticScorer, control, whiten
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -98,10 +105,17 @@ class Stages:
         return model.to(self.context.device)
 
     def schedule(
-        self, training: TrainingSpec, recipe: Recipe, seed: int, *, first: int = 0, last: int | None = None
+        self,
+        training: TrainingSpec,
+        recipe: Recipe,
+        seed: int,
+        *,
+        listed: bool = False,
+        first: int = 0,
+        last: int | None = None,
     ) -> Schedule:
         """Epochs ``first`` to ``last`` (excluded; None: all) of a training. Only teachers stop early: arms of a study
-        get equal numbers of updates. A distilled student's hard candidates are those that its teacher names."""
+        get equal numbers of updates. ``listed``: a teacher names each query's hard candidates."""
         return Schedule(
             epochs=(training.epochs if last is None else last) - first,
             batch_size=training.batch_size,
@@ -110,37 +124,62 @@ class Stages:
             seed=derive_seed("order", self.graph.digest, seed),
             first_epoch=first,
             total_epochs=training.epochs,
-            sampling=training.sampling(listed=isinstance(training, StudentSpec) and self.spec.arm != "none"),
+            sampling=training.sampling(listed=listed),
             validate_every=training.validate_every,
             patience=training.patience if isinstance(training, TeacherSpec) else None,
         )
 
-    def distillation(self, model: Backbone, *, arm: str) -> Distillation:
-        """The loss of an arm for a student."""
+    def distillation(self, model: Backbone, parts: Sequence[str]) -> Distillation:
+        """The loss of a student with these parts; without any, the cross-entropy of the undistilled one."""
         spec, loss = self.spec.student, self.spec.loss
         penalty = model.student_recipe.regularization if spec.regularization is None else spec.regularization
-        if arm == "none":
+        if not parts:
             return Distillation(regularization=penalty)
-        parts = arm.split("+")
+        fast = "L2" in parts and loss.alignment == "huber"
         return Distillation(
             hard_weight=loss.hard_weight,
             regularization=penalty,
-            soft=self.soft_targets(),
+            soft=self.soft_targets() if "L1" in parts else None,
             soft_weight=loss.soft_weight,
-            aligned=self.score_targets() if "L2" in parts else None,
+            aligned=self.score_targets() if fast else None,
             alpha=loss.alpha,
             delta=loss.delta,
             adapter=self.semantic_adapter(model) if "L3" in parts else None,
             beta=loss.beta,
             semantic_share=loss.semantic_share,
+            extras={name: term for part in parts for name, term in self._extra(model, part).items()},
         )
 
-    def student(self, *, arm: str, first: int, last: int, resume: Trained | None = None) -> Student:
-        """A student before epochs ``first`` to ``last`` (excluded) with the losses of an arm."""
+    def _extra(self, model: Backbone, part: str) -> dict[str, tuple[float, Term]]:
+        """The term of a part of the loss that the fast paths do not know, with its weight, by name."""
+        loss, most = self.spec.loss, self.spec.loss.relational_entities
+        if part == "L2" and loss.alignment != "huber":
+            return {"l2": (loss.alpha, Alignment(self.score_targets(), loss.alignment))}
+        if part not in STRUCTURAL:
+            return {}
+        vectors = self.teacher().entity_table().detach()
+        if part == "FitNet":
+            dim = model.entity_table().shape[1]
+            return {"fitnet": (loss.fitnet, self._seeded("hint", dim, lambda: Hint(vectors, dim)))}
+        if part == "RKD-D":
+            return {"rkd_distance": (loss.rkd_distance, Distances(vectors, most))}
+        return {"rkd_angle": (loss.rkd_angle, Angles(vectors, most))}
+
+    def _seeded(self, what: str, dim: int, make: Callable[[], M]) -> M:
+        """A module whose initial values depend on data, dimension and seed alone."""
+        with torch.random.fork_rng():
+            torch.manual_seed(derive_seed(what, self.graph.digest, dim, self.spec.seed))
+            return make().to(self.context.device)
+
+    def student(
+        self, parts: Sequence[str], *, first: int, last: int, resume: Trained | None = None, select_from: int = 0
+    ) -> Student:
+        """A student before epochs ``first`` to ``last`` (excluded) with these parts of the loss."""
         spec = self.spec.student
         model = self.new_model(self.spec.backbone, spec, self.spec.seed)
-        schedule = self.schedule(spec, model.student_recipe, self.spec.seed, first=first, last=last)
-        return Student(model, self.distillation(model, arm=arm), schedule, resume)
+        span = {"first": first, "last": last}
+        schedule = self.schedule(spec, model.student_recipe, self.spec.seed, listed="L1" in parts, **span)
+        return Student(model, self.distillation(model, parts), replace(schedule, select_from=select_from), resume)
 
     def train(self, student: Student, stage: str) -> Trained:
         """Train a student alone.
@@ -154,7 +193,7 @@ class Stages:
             student.loss,
             student.schedule,
             self.inputs.validator(student.model.time_input),
-            auxiliary=student.loss.adapter,
+            auxiliary=student.loss.auxiliary(),
             resume=student.resume,
             report=self._report(stage),
         )
@@ -201,6 +240,8 @@ class Stages:
     def semantic(self) -> SemanticScorer:
         """f_LLM with its encodings E(p), trained on the graph with early stopping."""
         spec, vectors = self.spec.semantic, self.vectors()
+        if spec.vectors != "model":
+            vectors = {n: control(v, spec.vectors, derive_seed("control", n, spec.seed)) for n, v in vectors.items()}
         with torch.random.fork_rng():
             torch.manual_seed(derive_seed("semantic", self.graph.digest, spec.seed))
             model = SemanticScorer(
@@ -265,6 +306,10 @@ class Stages:
                 derive_seed("llm-targets", self.graph.digest),
                 self._fraction("llm-targets"),
             )
+            if self.plan.fused:
+                teacher = self.teacher()
+                asked = self.inputs.training(teacher.time_input)
+                found = targets.fused(found, teacher, asked, self.spec.loss.fusion)
             with torch.no_grad():
                 entities, relations = (part.cpu().clone() for part in scorer.encodings())
             return {"ids": found.ids, "scores": found.scores, "entities": entities, "relations": relations}, {}
@@ -273,26 +318,28 @@ class Stages:
 
     def score_targets(self) -> ScoreTargets:
         """The LLM teacher's predictions P(p)."""
-        entry, device = self.llm_targets(), self.context.device
-        return ScoreTargets(entry["ids"].to(device), entry["scores"].to(device))
+        entry, device, loss = self.llm_targets(), self.context.device, self.spec.loss
+        found = ScoreTargets(entry["ids"].to(device), entry["scores"].to(device))
+        if loss.outliers:
+            seed = derive_seed("outliers", self.graph.digest, self.spec.seed)
+            found = with_outliers(found, loss.outliers, loss.outlier_size, seed)
+        return found
 
     def semantic_adapter(self, student: Backbone) -> SemanticAdapter:
         """The encodings E(p) with fresh maps to the student's space, which depend on the seed alone."""
-        entry, device = self.llm_targets(), self.context.device
+        entry = self.llm_targets()
         dim = student.entity_table().shape[1]
-        with torch.random.fork_rng():
-            torch.manual_seed(derive_seed("adapter", self.graph.digest, dim, self.spec.seed))
-            return SemanticAdapter(entry["entities"], entry["relations"], dim).to(device)
+        return self._seeded("adapter", dim, lambda: SemanticAdapter(entry["entities"], entry["relations"], dim))
 
     # ---- stage 1 ---------------------------------------------------------------------------------------------------
 
     def stage1_student(self) -> Student:
         """The student before stage 1."""
-        arm = "none" if self.spec.arm == "none" else "L1"
-        return self.student(arm=arm, first=0, last=self.spec.student.stage1_epochs)
+        parts = [part for part in self.spec.parts if part == "L1"]
+        return self.student(parts, first=0, last=self.spec.student.stage1_epochs)
 
     def stage1(self, stacked: Trained | None = None) -> Entry:
-        """The student after stage 1; the same for all distilled arms of a seed, which branch from it.
+        """The student after stage 1; the same for all arms of a seed that have L1, or have not, and branch from it.
 
         ``stacked`` is that student if it was trained in a stack.
         """

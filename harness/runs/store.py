@@ -248,7 +248,7 @@ def parameters(spec: TrialSpec) -> tuple[dict[str, Any], dict[str, BaseDistribut
 
     Factors that do not act in an arm are left out: α belongs to L2, β to L3, and so on.
     """
-    arm, loss = spec.arm, spec.loss
+    arm, parts, loss = spec.arm, spec.parts, spec.loss
     dim = {"teacher": spec.teacher.dim, "llm-teacher": spec.semantic.dim}.get(arm, spec.student.dim)
     factors: dict[str, tuple[Any, BaseDistribution]] = {
         "arm": (arm, CategoricalDistribution(_ARMS)),
@@ -256,14 +256,18 @@ def parameters(spec: TrialSpec) -> tuple[dict[str, Any], dict[str, BaseDistribut
         "seed": (spec.seed, IntDistribution(0, max(1_000_000, spec.seed))),
         "dim": (dim, IntDistribution(1, max(10_000, dim))),
     }
-    if arm.startswith("L1"):
-        factors["temperature"] = loss.temperature, FloatDistribution(0.01, 1000.0)
+    if parts:
+        factors["stage1_epochs"] = 0 if spec.is_joint else spec.student.stage1_epochs, IntDistribution(0, 10_000)
         factors["hard_weight"] = loss.hard_weight, FloatDistribution(0.0, 1000.0)
+    if "L1" in parts:
+        factors["temperature"] = loss.temperature, FloatDistribution(0.01, 1000.0)
         factors["soft_weight"] = loss.soft_weight, FloatDistribution(0.0, 1000.0)
-    if "L2" in arm:
+    if "L2" in parts:
         factors["alpha"] = loss.alpha, FloatDistribution(0.0, 1000.0)
+        factors["alignment"] = loss.alignment, CategoricalDistribution(("huber", "mse", "kl", "cosine"))
+    if "L2" in parts and loss.alignment == "huber":
         factors["delta"] = loss.delta, FloatDistribution(1e-4, 1e4)
-    if "L3" in arm:
+    if "L3" in parts:
         factors["beta"] = loss.beta, FloatDistribution(0.0, 1000.0)
     return {k: v for k, (v, _) in factors.items()}, {k: d for k, (_, d) in factors.items()}
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,22 +134,49 @@ def build_stage(name: str, spec: TrialSpec, context: Context, stacked: Trained |
 
 
 def stage2_student(stages: Stages) -> Student:
-    """The student before stage 2 of the spec's arm, as stage 1 left it."""
-    spec, resume = stages.spec.student, None
-    if spec.stage1_epochs:
+    """The student before stage 2 of the spec's arm, as a stage 1 that other arms share left it.
+
+    Of arms that have such a stage only epochs with all of their losses compete for the best state; else arms would
+    share a best state that knows none of theirs. Of arms whose losses all act from the start the same epochs do.
+    """
+    spec, student = stages.spec, stages.spec.student
+    if spec.is_joint:
+        start = min(student.stage1_epochs, student.epochs - 1)
+        return stages.student(spec.parts, first=0, last=student.epochs, select_from=start)
+    resume = None
+    if spec.shares_stage1:
         about, parts = _read_stage1(stages)
-        # only the epochs with the arm's own losses compete: else arms would share a best state that knows none of them
         state = parts["last"]
         resume = Trained(best=state, last=state, optimizer=parts["optimizer"], updates=about["updates"])
-    return stages.student(arm=stages.spec.arm, first=spec.stage1_epochs, last=spec.epochs, resume=resume)
+    return stages.student(spec.parts, first=student.stage1_epochs, last=student.epochs, resume=resume)
+
+
+def _trained(stages: Stages, clock: _Clock) -> tuple[Trained, list[dict[str, float]]]:
+    """What training a student yields after the stage 1 that others share, and the curve of a stage 1 of its own."""
+    student, spec = stage2_student(stages), stages.spec.student
+    curve: list[dict[str, float]] = []
+    if stages.spec.is_reversed:
+        model = student.model
+        schedule = stages.schedule(spec, model.student_recipe, stages.spec.seed, last=spec.stage1_epochs)
+        early = replace(student, loss=replace(student.loss, soft=None), schedule=schedule)
+        with clock("stage1"):
+            trained = stages.train(early, "stage1")
+        curve = [{"stage": 1, **row} for row in trained.curve]
+        if spec.stage1_epochs == spec.epochs:
+            return replace(trained, curve=[]), curve
+        student = replace(
+            student, resume=Trained(trained.last, trained.last, trained.optimizer, updates=trained.updates)
+        )
+    with clock("stage2"):
+        return stages.train(student, "stage2"), curve
 
 
 def _student(stages: Stages, clock: _Clock, stacked: Trained | None) -> tuple[Backbone, dict[str, Any]]:
-    """Stage 1 from the cache, then stage 2 of the spec's arm; the best state of stage 2 by validation MRR."""
+    """Stage 1 from the cache, then what the spec's arm has in addition; its best state by validation MRR."""
     spec = stages.spec.student
     model = stages.new_model(stages.spec.backbone, spec, stages.spec.seed)
     curve: list[dict[str, float]] = []
-    if spec.stage1_epochs:
+    if stages.spec.shares_stage1:
         about, parts = _read_stage1(stages)
         if spec.stage1_epochs == spec.epochs:
             model.load_state_dict(parts["best"])
@@ -160,9 +187,8 @@ def _student(stages: Stages, clock: _Clock, stacked: Trained | None) -> tuple[Ba
         clock.result.seconds["stage2"] = trained.curve[-1]["seconds"]
         clock.result.peak_mib["stage2"] = peak_memory()
     else:
-        student = stage2_student(stages)
-        with clock("stage2"):
-            trained = stages.train(student, "stage2")
+        trained, own = _trained(stages, clock)
+        curve = curve + own
     model.load_state_dict(trained.best)
     return model.eval(), {**summary(trained), "curve": curve + [{"stage": 2, **row} for row in trained.curve]}
 

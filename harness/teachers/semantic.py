@@ -35,6 +35,22 @@ def whiten(vectors: Tensor, components: int) -> Tensor:
     return whitened.float()
 
 
+def control(vectors: Tensor, kind: str, seed: int) -> Tensor:
+    """Vectors [N, d] that say nothing of the names they stand for, with which LLM(p) is compared.
+
+    Args:
+        vectors: those of the language model.
+        kind: "shuffled", the same vectors, each given to a name at random; or "random", normal ones of the same length.
+        seed: of the choice.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if kind == "shuffled":
+        return vectors[torch.randperm(len(vectors), generator=generator)]
+    found = torch.randn(vectors.shape, generator=generator)
+    length: Tensor = vectors.norm(dim=1, keepdim=True) / found.norm(dim=1, keepdim=True)
+    return found * length
+
+
 class SemanticScorer(Backbone):
     """f_LLM(h, r, ?, τ) = ⟨g(E(h), E(r), τ), 2E(t) - 1⟩ with a two-layer perceptron g.
 

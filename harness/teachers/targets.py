@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from harness.distill.alignment import ScoreTargets
+from harness.distill.alignment import ScoreTargets, standardize
 from harness.distill.response import SoftTargets
 from harness.models.base import Backbone, scores
 from harness.models.batch import QueryTensors
+from harness.models.candidates import candidate_scores
 
 Progress = Callable[[float], None]
 
@@ -79,3 +80,24 @@ def score_targets(
         ids[rows] = chosen.int().cpu()
         kept[rows] = z.gather(1, chosen).cpu()
     return ScoreTargets(ids, kept)
+
+
+@torch.no_grad()
+def fused(targets: ScoreTargets, teacher: Backbone, data: QueryTensors, share: float) -> ScoreTargets:
+    """Targets whose scores are a mean of the LLM teacher's and the structural teacher's, each standardised by query.
+
+    Args:
+        targets: of the LLM teacher, for the queries ``data`` [Q].
+        teacher: the structural one.
+        data: training queries on its device.
+        share: weight of the structural teacher, in 0..1.
+    """
+    teacher.eval()
+    table, parts = teacher.entity_table(), []
+    for start in range(0, len(data), 1024):
+        rows = slice(start, start + 1024)
+        batch = data[rows]
+        query = teacher.encode(batch.subject, batch.relation, batch.time)
+        z = candidate_scores(teacher, query, table, targets.ids[rows].to(table.device)).cpu()
+        parts.append(share * standardize(z) + (1 - share) * standardize(targets.scores[rows]))
+    return ScoreTargets(targets.ids, torch.cat(parts))

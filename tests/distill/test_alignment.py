@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.special
+import scipy.stats
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.distill.alignment import huber_alignment, standardize
+from harness.distill.alignment import ALIGNMENTS, ScoreTargets, huber_alignment, standardize, with_outliers
 
 
 @pytest.fixture
@@ -73,3 +74,35 @@ def test_equal_scores_of_a_query_are_no_error() -> None:
     assert loss.isfinite()
     assert flat.grad is not None
     assert flat.grad.isfinite().all()
+
+
+def by_scipy(kind: str, student: np.ndarray, teacher: np.ndarray) -> float:
+    z, t = (scipy.stats.zscore(rows, axis=1) for rows in (student, teacher))
+    if kind == "mse":
+        return float(((z - t) ** 2).mean())
+    if kind == "kl":
+        return float(scipy.stats.entropy(scipy.special.softmax(t, 1), scipy.special.softmax(z, 1), axis=1).mean())
+    return 1 - float(np.mean([scipy.stats.pearsonr(a, b).statistic for a, b in zip(z, t, strict=True)]))
+
+
+@pytest.mark.parametrize("kind", ALIGNMENTS)
+def test_other_comparisons_are_what_they_are_called(both: tuple[Tensor, Tensor], kind: str) -> None:
+    student, teacher = (part.detach().numpy() for part in both)
+    assert ALIGNMENTS[kind](*both).item() == pytest.approx(by_scipy(kind, student, teacher), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ALIGNMENTS)
+def test_gradients_of_other_comparisons(both: tuple[Tensor, Tensor], kind: str) -> None:
+    student, teacher = both
+    assert torch.autograd.gradcheck(lambda z: ALIGNMENTS[kind](z, teacher), student)
+
+
+def test_outliers_move_a_share_of_the_scores_by_their_size() -> None:
+    scores = 3 + 2 * torch.randn(2000, 50, generator=torch.Generator().manual_seed(2))
+    targets = ScoreTargets(torch.zeros(2000, 50, dtype=torch.int32), scores)
+    found = with_outliers(targets, share=0.1, size=10.0, seed=4)
+    moved = found.scores != scores
+    assert moved.float().mean().item() == pytest.approx(0.1, abs=0.005)
+    assert (found.scores - scores)[moved].std().item() == pytest.approx(20, rel=0.05)
+    assert torch.equal(with_outliers(targets, 0.1, 10.0, 4).scores, found.scores)
+    assert torch.equal(with_outliers(targets, 0.0, 10.0, 4).scores, scores)

@@ -24,6 +24,9 @@ def keys(**changes: object) -> dict[str, str]:
         ("L1", ["teacher", "targets", "stage1"]),
         ("L1+L2", ["teacher", "finetune", "encode", "semantic", "llm-targets", "targets", "stage1"]),
         ("L1+L2+L3", ["teacher", "finetune", "encode", "semantic", "llm-targets", "targets", "stage1"]),
+        ("L2+L3", ["finetune", "encode", "semantic", "llm-targets", "stage1"]),
+        ("L1+FitNet", ["teacher", "targets"]),
+        ("L1+RKD-D", ["teacher", "targets"]),
         ("teacher", ["teacher"]),
         ("llm-teacher", ["finetune", "encode", "semantic"]),
     ],
@@ -45,6 +48,24 @@ def test_distilled_arms_of_a_seed_share_stage_1() -> None:
     assert len(shared) == 1
     assert keys(arm="none")["stage1"] not in shared
     assert keys(arm="L1", seed=1)["stage1"] not in shared
+
+
+def test_a_student_of_the_language_model_alone_starts_undistilled() -> None:
+    assert keys(arm="L2+L3")["stage1"] == keys(arm="none")["stage1"]
+
+
+def test_fused_targets_are_made_of_both_teachers() -> None:
+    for arm in ("L1+L2", "L2+L3"):
+        plan = Plan.of(TrialSpec(arm=arm, loss={"fusion": 0.5}), "digest", "cpu")
+        assert set(plan.needs("llm-targets")) == {plan.keys["semantic"], plan.keys["teacher"]}
+        assert plan.keys["llm-targets"] != keys(arm=arm)["llm-targets"]
+    assert keys(arm="L1+L3", loss={"fusion": 0.5}) == keys(arm="L1+L3")
+
+
+def test_the_language_first_has_a_stage_1_of_its_own() -> None:
+    reverse = {"order": "language-first"}
+    assert "stage1" not in keys(arm="L1+L2+L3", student=reverse)
+    assert keys(arm="L1", student=reverse) == keys(arm="L1")
 
 
 def test_weights_of_stage_2_do_not_touch_shared_stages() -> None:

@@ -120,7 +120,7 @@ def test_value_of_a_trial_is_its_validation_mrr_and_factors_are_parameters(url: 
 def test_factors_that_do_not_act_are_left_out(run: Run) -> None:
     acting = {spec.arm: set(parameters(spec)[0]) for spec in run.cells}
     assert acting["none"] == {"arm", "backbone", "seed", "dim"}
-    assert acting["L1+L2"] - acting["L1"] == {"alpha", "delta"}
+    assert acting["L1+L2"] - acting["L1"] == {"alpha", "alignment", "delta"}
     assert acting["L1+L3"] - acting["L1"] == {"beta"}
     assert parameters(run.cells[-2])[0]["dim"] == run.cells[-2].teacher.dim
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from harness.distill import softmax
+from harness.distill.alignment import standardize
 from harness.evaluate import metrics
 from harness.models import BACKBONES, candidates
 from harness.runs.spec import LossSpec, TrialSpec
@@ -160,3 +161,79 @@ def test_damaged_stage_is_rebuilt_inside_a_trial(spec: TrialSpec, context: Conte
     with pytest.warns(UserWarning, match="is rebuilt"):
         after = run_trial(spec, context)
     assert after.metrics == before.metrics
+
+
+@pytest.mark.parametrize("arm", ["L1+FitNet", "L1+RKD-D", "L1+RKD-A"])
+def test_baselines_have_their_loss_from_the_start_and_as_many_epochs_to_choose_from(
+    spec: TrialSpec, context: Context, arm: str
+) -> None:
+    result = run_trial(change(spec, arm=arm), context)
+    name = {"L1+FitNet": "loss_fitnet", "L1+RKD-D": "loss_rkd_distance", "L1+RKD-A": "loss_rkd_angle"}[arm]
+    assert [row["epoch"] for row in result.curve] == [1, 2, 3, 4]
+    assert all(row[name] > 0 for row in result.curve)
+    assert result.updates == run_trial(spec, context).updates
+    assert result.best_epoch > spec.student.stage1_epochs
+    assert result.metrics["valid_mrr"] == max(row["valid_mrr"] for row in result.curve[2:])
+
+
+def test_without_weight_a_baseline_is_l1(spec: TrialSpec, context: Context) -> None:
+    loss = {**spec.loss.model_dump(), "rkd_distance": 0.0}
+    assert run_trial(change(spec, arm="L1+RKD-D", loss=loss), context).metrics == run_trial(spec, context).metrics
+
+
+def test_the_language_first(spec: TrialSpec, context: Context) -> None:
+    student = {**spec.student.model_dump(), "order": "language-first"}
+    result = run_trial(change(spec, arm="L1+L2+L3", student=student), context)
+    first, second = (set(result.curve[k]) for k in (0, -1))
+    assert {"loss_l2", "loss_l3"} <= first
+    assert second - first == {"loss_l1"}
+    assert [row["stage"] for row in result.curve] == [1, 1, 2, 2]
+    assert result.metrics["valid_mrr"] == max(row["valid_mrr"] for row in stage2(result))
+    assert result.updates == run_trial(spec, context).updates
+
+
+def test_a_student_of_the_language_model_alone(spec: TrialSpec, context: Context) -> None:
+    result = run_trial(change(spec, arm="L2+L3"), context)
+    assert "teacher" not in result.seconds
+    assert "loss_l1" not in result.curve[-1]
+    assert {"loss_ce", "loss_l2", "loss_l3"} <= result.curve[-1].keys()
+
+
+@pytest.mark.parametrize("kind", ["mse", "kl", "cosine"])
+def test_other_alignments_train(spec: TrialSpec, context: Context, kind: str) -> None:
+    loss = {**spec.loss.model_dump(), "alignment": kind}
+    found = run_trial(change(spec, arm="L1+L2", loss=loss), context)
+    huber = run_trial(change(spec, arm="L1+L2"), context)
+    assert found.curve[-1]["loss_l2"] != huber.curve[-1]["loss_l2"]
+    assert found.curve[0]["loss"] == huber.curve[0]["loss"]  # stage 1 is the same
+
+
+def test_mean_squares_are_huber_with_a_threshold_out_of_reach(spec: TrialSpec, context: Context) -> None:
+    base = spec.loss.model_dump()
+    squares = run_trial(change(spec, arm="L1+L2", loss={**base, "alignment": "mse", "alpha": 0.5}), context)
+    huber = run_trial(change(spec, arm="L1+L2", loss={**base, "delta": 1e4, "alpha": 1.0}), context)
+    assert squares.curve[-1]["loss_l2"] == pytest.approx(huber.curve[-1]["loss_l2"], rel=1e-3)
+
+
+@pytest.mark.parametrize("vectors", ["shuffled", "random"])
+def test_controls_change_what_the_language_model_says(spec: TrialSpec, context: Context, vectors: str) -> None:
+    semantic = {**spec.semantic.model_dump(), "vectors": vectors}
+    found = run_trial(change(spec, arm="llm-teacher", semantic=semantic), context)
+    assert found.metrics != run_trial(change(spec, arm="llm-teacher"), context).metrics
+
+
+def test_fused_targets_lie_between_the_teachers(spec: TrialSpec, context: Context) -> None:
+    def scores(share: float) -> torch.Tensor:
+        loss = {**spec.loss.model_dump(), "fusion": share}
+        return Stages(change(spec, arm="L1+L2", loss=loss), context).llm_targets()["scores"]
+
+    language = standardize(scores(0.0))
+    torch.testing.assert_close(scores(0.25), 0.75 * language + 0.25 * scores(1.0), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(scores(1.0), language)
+
+
+def test_outliers_disturb_l2_alone(spec: TrialSpec, context: Context) -> None:
+    loss = {**spec.loss.model_dump(), "outliers": 0.2}
+    disturbed, plain = (run_trial(change(spec, arm="L1+L2", loss=each), context) for each in (loss, spec.loss))
+    assert disturbed.curve[1] == plain.curve[1] | {"seconds": disturbed.curve[1]["seconds"]}
+    assert disturbed.curve[2]["loss_l2"] != plain.curve[2]["loss_l2"]
