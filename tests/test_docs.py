@@ -8,7 +8,7 @@ import tomllib
 from fractions import Fraction
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from harness.evaluate import PROTOCOLS, RankTask, metrics, ranks
 from harness.models import BACKBONES, Backbone
 from harness.runs.design import AXES
 from harness.runs.plan import NEEDS
-from harness.runs.spec import TrialSpec, option_names
+from harness.runs.spec import Arm, TrialSpec, option_names
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -144,10 +144,12 @@ def test_claims_and_their_studies() -> None:
     assert claimed == {name: set(design["claims"]) for name, design in files.items() if design.get("claims")}
 
 
-def test_arms_are_those_of_the_ablation() -> None:
+def test_arms_are_those_of_a_trial_and_the_ablation_keeps_their_order() -> None:
     shown = [arm.strip() for row in table(METHOD, "## Arms") for arm in row[0].split(",")]
     design = yaml.safe_load((ROOT / "studies" / "ablation.yaml").read_text("utf-8"))
-    assert shown == [*design["arms"], *design["references"]]
+    assert sorted(shown) == sorted(get_args(Arm))
+    assert [arm for arm in shown if arm in design["arms"]] == design["arms"]
+    assert shown[-2:] == design["references"]
 
 
 # ---- protocols ------------------------------------------------------------------------------------------------------

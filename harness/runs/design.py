@@ -206,9 +206,12 @@ def plan(
             raise UserError(f"study {design.name!r} has no arm {arm!r}: {nearest(arm, every)}")
     chosen = preset_of(design, preset)
     # of all backbones, asked for or not: adding one later must find the same study
-    common = {name: settle(design, chosen, changes, dataset=dataset, backbone=name) for name in sorted(BACKBONES)}
+    common = {
+        name: settle(design, chosen, changes, dataset=dataset, backbone=name).model_copy(update={"dataset": dataset})
+        for name in sorted(BACKBONES)
+    }
     cells = tuple(
-        common[backbone].model_copy(update={"dataset": dataset, "backbone": backbone, "arm": arm, "seed": seed}).acting()
+        common[backbone].model_copy(update={"backbone": backbone, "arm": arm, "seed": seed}).acting()
         for backbone in backbones
         for arm in every
         # a teacher is trained once: its seed is one of its settings

@@ -50,8 +50,15 @@ def test_what_changes_numbers_starts_another_study(change: dict[str, object]) ->
 
 def test_changes_win_over_the_preset() -> None:
     run = plan(changes=designs.parse_changes(["teacher.dim=50", "alpha=0.7", "finetune=none"]))
-    assert (run.cells[0].teacher.dim, run.cells[0].loss.alpha, run.cells[0].llm.finetune) == (50, 0.7, "none")
-    assert run.cells[0].teacher.epochs == plan().cells[0].teacher.epochs
+    (whole,), (usual,) = ([c for c in each.cells if c.arm == "L1+L2+L3" and c.seed == 0] for each in (run, plan()))
+    assert (whole.teacher.dim, whole.loss.alpha, whole.llm.finetune) == (50, 0.7, "none")
+    assert whole.teacher.epochs == usual.teacher.epochs
+
+
+def test_a_change_leaves_cells_alone_in_which_it_does_not_act() -> None:
+    changed = plan(changes=designs.parse_changes(["alpha=0.7"]))
+    same = {cell.arm for cell, other in zip(changed.cells, plan().cells, strict=True) if cell.key() == other.key()}
+    assert same == {"none", "L1", "L1+L3", "teacher", "llm-teacher"}
 
 
 @pytest.mark.parametrize(
