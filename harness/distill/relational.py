@@ -6,6 +6,7 @@ divided by its own mean (Eq. 6), RKD-A the cosines of the angles of triplets (Eq
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,31 +17,21 @@ from harness.distill.step import Step
 
 
 @dataclass(frozen=True, eq=False)
-class Distances:
-    """RKD-D over pairs of at most ``most`` distinct entities of a batch; ``vectors`` [E, D] are the teacher's."""
+class Relations:
+    """Smooth L1 between a ``relation`` of the student's vectors and that of the teacher's ``vectors`` [E, D].
 
+    Over at most ``most`` distinct entities of a batch: the cost of distances is quadratic in them, of angles cubic.
+    """
+
+    relation: Callable[[Tensor], Tensor]
     vectors: Tensor
     most: int
 
     def __call__(self, step: Step) -> Tensor:
         entities = step.entities(self.most)
-        if len(entities) < 2:
+        if len(entities) < 2:  # which have no distance to divide by
             return step.table.new_zeros(())
-        return smooth_l1_loss(distances(step.table[entities]), distances(self.vectors[entities]))
-
-
-@dataclass(frozen=True, eq=False)
-class Angles:
-    """RKD-A over triplets of at most ``most`` distinct entities of a batch: the cost is cubic in their number."""
-
-    vectors: Tensor
-    most: int
-
-    def __call__(self, step: Step) -> Tensor:
-        entities = step.entities(self.most)
-        if len(entities) < 3:
-            return step.table.new_zeros(())
-        return smooth_l1_loss(angles(step.table[entities]), angles(self.vectors[entities]))
+        return smooth_l1_loss(self.relation(step.table[entities]), self.relation(self.vectors[entities]))
 
 
 def distances(points: Tensor) -> Tensor:

@@ -77,10 +77,8 @@ class Cache:
                     return entry
                 started = time.perf_counter()
                 tensors, meta = build()
-                meta = {
-                    "build_seconds": time.perf_counter() - started,
-                    **meta,
-                }  # a share of a stack's is told by itself
+                # of what a stack made, ``meta`` tells its share of the stack's
+                meta = {"build_seconds": time.perf_counter() - started, **meta}
                 self._write(path, tensors, meta)
                 return Entry(tensors, meta, cached=False)
         except OSError as error:

@@ -99,7 +99,7 @@ class Plan:
             UserError: if it needs a language model whose weights are not there.
         """
         arm, loss, parts = spec.arm, spec.loss, spec.parts
-        fused = "L2" in parts and loss.fusion > 0
+        fused = spec.is_fused
         base = [data_digest, spec.time.key(), spec.protocol, device, code_version(*_TRAINING)]
         keys: dict[str, str] = {}
         if arm == "teacher" or "L1" in parts or fused:

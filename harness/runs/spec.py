@@ -18,6 +18,7 @@ from harness.teachers.language_model import LanguageModelConfig
 Arm = Literal[
     "none", "L1", "L1+L2", "L1+L3", "L1+L2+L3", "L2+L3", "L1+FitNet", "L1+RKD-D", "L1+RKD-A", "teacher", "llm-teacher"
 ]
+AlignmentName = Literal["huber", "mse", "kl", "cosine"]
 #: losses that compare the student with the structural teacher's vectors; they act from the first epoch on
 STRUCTURAL = ("FitNet", "RKD-D", "RKD-A")
 #: losses that need the language model
@@ -137,9 +138,7 @@ class LossSpec(Frozen):
     soft_weight: float = Field(default=1.0, ge=0, le=1000, description="weight of T²·KL(teacher ‖ student) in L1")
     semantic_share: float = Field(default=0.25, gt=0, le=1, description="share of each batch that L3 is taken over")
     targets: int = Field(default=128, ge=2, description="stored teacher candidates a query")
-    alignment: Literal["huber", "mse", "kl", "cosine"] = Field(
-        default="huber", description="how L2 compares standardised scores"
-    )
+    alignment: AlignmentName = Field(default="huber", description="how L2 compares standardised scores")
     outliers: float = Field(default=0.0, ge=0, le=1, description="share of the LLM teacher's scores made outliers")
     outlier_size: float = Field(default=10.0, ge=0, le=1e6, description="their size, in standard deviations")
     fusion: float = Field(default=0.0, ge=0, le=1, description="share of the structural teacher in L2's targets")
@@ -191,6 +190,11 @@ class TrialSpec(Frozen):
         return both and self.student.order == "language-first" and self.student.stage1_epochs > 0
 
     @property
+    def is_fused(self) -> bool:
+        """Whether L2's targets have a share of the structural teacher's scores."""
+        return "L2" in self.parts and self.loss.fusion > 0
+
+    @property
     def shares_stage1(self) -> bool:
         """Whether this is a student with a stage 1 that other arms have as well: of L1 alone, or without teachers."""
         is_student = self.arm not in ("teacher", "llm-teacher")
@@ -200,7 +204,6 @@ class TrialSpec(Frozen):
         """This trial with all settings at their defaults that do not act in its arm: one spec for equal trials."""
         parts, loss = self.parts, self.loss
         speaks = self.arm == "llm-teacher" or any(part in LANGUAGE for part in parts)
-        fused = "L2" in parts and loss.fusion > 0
         kept: set[str] = set()
         if parts:
             kept |= {"hard_weight"}
@@ -223,7 +226,7 @@ class TrialSpec(Frozen):
             update={
                 "student": student,
                 "loss": LossSpec(**loss.model_dump(include=kept)),
-                "teacher": self.teacher if self.arm == "teacher" or "L1" in parts or fused else TeacherSpec(),
+                "teacher": self.teacher if self.arm == "teacher" or "L1" in parts or self.is_fused else TeacherSpec(),
                 "llm": self.llm if speaks else LanguageModelConfig(),
                 "semantic": self.semantic if speaks else SemanticSpec(),
             }

@@ -13,7 +13,7 @@ from torch import nn
 from harness.distill.alignment import Alignment, ScoreTargets, with_outliers
 from harness.distill.hints import Hint
 from harness.distill.objective import Distillation
-from harness.distill.relational import Angles, Distances
+from harness.distill.relational import Relations, angles, distances
 from harness.distill.response import SoftTargets
 from harness.distill.seeds import derive_seed
 from harness.distill.semantic import SemanticAdapter
@@ -162,8 +162,8 @@ class Stages:
             dim = model.entity_table().shape[1]
             return {"fitnet": (loss.fitnet, self._seeded("hint", dim, lambda: Hint(vectors, dim)))}
         if part == "RKD-D":
-            return {"rkd_distance": (loss.rkd_distance, Distances(vectors, most))}
-        return {"rkd_angle": (loss.rkd_angle, Angles(vectors, most))}
+            return {"rkd_distance": (loss.rkd_distance, Relations(distances, vectors, most))}
+        return {"rkd_angle": (loss.rkd_angle, Relations(angles, vectors, most))}
 
     def _seeded(self, what: str, dim: int, make: Callable[[], M]) -> M:
         """A module whose initial values depend on data, dimension and seed alone."""

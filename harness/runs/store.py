@@ -28,7 +28,7 @@ from harness.evaluate import metrics_by_relation
 from harness.models import BACKBONES
 from harness.runs.cache import digest
 from harness.runs.design import Run
-from harness.runs.spec import Arm, TrialSpec
+from harness.runs.spec import AlignmentName, Arm, TrialSpec
 from harness.runs.trial import TrialResult
 
 _ARMS = get_args(Arm)
@@ -264,7 +264,7 @@ def parameters(spec: TrialSpec) -> tuple[dict[str, Any], dict[str, BaseDistribut
         factors["soft_weight"] = loss.soft_weight, FloatDistribution(0.0, 1000.0)
     if "L2" in parts:
         factors["alpha"] = loss.alpha, FloatDistribution(0.0, 1000.0)
-        factors["alignment"] = loss.alignment, CategoricalDistribution(("huber", "mse", "kl", "cosine"))
+        factors["alignment"] = loss.alignment, CategoricalDistribution(get_args(AlignmentName))
     if "L2" in parts and loss.alignment == "huber":
         factors["delta"] = loss.delta, FloatDistribution(1e-4, 1e4)
     if "L3" in parts:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.distill.hints import Hint
-from harness.distill.relational import Angles, Distances, angles, distances
+from harness.distill.relational import Relations, angles, distances
 from harness.distill.step import Step
 
 
@@ -66,42 +66,40 @@ def test_angles_are_cosines_at_the_first_point(teacher: Tensor) -> None:
         assert found[i, j, k].item() == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
-@pytest.mark.parametrize(("loss", "relation"), [(Distances, distances), (Angles, angles)])
-def test_relations_are_compared_over_the_entities_of_the_batch(
-    problem: Any, teacher: Tensor, loss: Any, relation: Any
-) -> None:
+@pytest.mark.parametrize("relation", [distances, angles])
+def test_relations_are_compared_over_the_entities_of_the_batch(problem: Any, teacher: Tensor, relation: Any) -> None:
     step = step_of(problem)
     entities = sorted({*step.batch.subject.tolist(), *step.batch.answer.tolist()})
     own = relation(problem.student.entity_table()[entities]).detach().numpy()
     expected = smooth_l1(own, relation(teacher[entities]).numpy())
-    assert loss(teacher, 100)(step).item() == pytest.approx(expected)
+    assert Relations(relation, teacher, 100)(step).item() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("loss", [Distances, Angles])
-def test_turned_moved_and_scaled_points_have_the_same_relations(problem: Any, loss: Any) -> None:
+@pytest.mark.parametrize("relation", [distances, angles])
+def test_turned_moved_and_scaled_points_have_the_same_relations(problem: Any, relation: Any) -> None:
     turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.double, generator=torch.Generator().manual_seed(1))).Q
     teacher = 17 * problem.student.entity_table().detach() @ turn + 3
-    assert loss(teacher, 100)(step_of(problem)).item() == pytest.approx(0, abs=1e-15)
+    assert Relations(relation, teacher, 100)(step_of(problem)).item() == pytest.approx(0, abs=1e-15)
 
 
-@pytest.mark.parametrize("loss", [Distances, Angles])
-def test_gradient_equals_finite_differences(problem: Any, teacher: Tensor, loss: Any) -> None:
+@pytest.mark.parametrize("relation", [distances, angles])
+def test_gradient_equals_finite_differences(problem: Any, teacher: Tensor, relation: Any) -> None:
     step, table = step_of(problem), problem.student.entity_table().detach().clone().requires_grad_()
 
     def call(table: Tensor) -> Tensor:
         changed = Step(step.model, step.batch, step.index, table, step.query, step.subject, step.answer)
-        found: Tensor = loss(teacher, 100)(changed)
+        found: Tensor = Relations(relation, teacher, 100)(changed)
         return found
 
     assert torch.autograd.gradcheck(call, table)
 
 
-@pytest.mark.parametrize("loss", [Distances, Angles])
-def test_too_few_entities_have_no_relations(problem: Any, teacher: Tensor, loss: Any) -> None:
+@pytest.mark.parametrize("relation", [distances, angles])
+def test_too_few_entities_have_no_relations(problem: Any, teacher: Tensor, relation: Any) -> None:
     step = step_of(problem)
     one = problem.data[torch.tensor([0])]
     few = Step(step.model, type(one)(one.subject, one.relation, one.time, one.subject), *list(vars(step).values())[2:])
-    assert loss(teacher, 100)(few) == 0
+    assert Relations(relation, teacher, 100)(few) == 0
 
 
 def test_entities_are_distinct_and_bounded(problem: Any) -> None:
