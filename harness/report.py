@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,61 +12,55 @@ from rich.console import Console
 
 from harness import cli
 from harness.errors import UserError, nearest
-from harness.reporting import tables
-from harness.reporting.about import started
-from harness.reporting.document import Meta, Numbers, document, draw
-from harness.reporting.document import tables as display_tables
-from harness.reporting.files import staging
-from harness.reporting.frames import CURVES, validate
-from harness.reporting.render import render
-from harness.reporting.results import LoadRanks, Results, costs, gains, means, paired
+from harness.reporting.comparison import comparison_report
+from harness.reporting.layout import Layout
+from harness.reporting.results import LoadRanks
 from harness.reporting.terminal import table
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Dataset = Annotated[str, typer.Option(help="Data set of the study.")]
+Storage = Annotated[str, typer.Option(envvar="HARNESS_STORAGE", help="Optuna storage that holds the study.")]
+Output = Annotated[Path | None, typer.Option(help="Folder of the report; default: reports/output/STUDY-DATASET.")]
+DesignName = Annotated[str | None, typer.Option(help="Name of the Optuna study; default: the latest.")]
+
+#: takes layout, trials, curves, ranks, output folder and meta; returns the path of the PDF
+Report = Callable[[Layout, pd.DataFrame, pd.DataFrame, LoadRanks, Path, Mapping[str, Any]], Path]
+#: the reports by the name that a study file has for its own
+REPORTS: dict[str, Report] = {"comparison": comparison_report}
 
 
-def ablation_report(
-    trials: pd.DataFrame, curves: pd.DataFrame, load_ranks: LoadRanks, output: Path, meta: Mapping[str, Any]
-) -> Path:
-    """Write the report of an ablation into a folder and return the path of its PDF.
+@app.callback()
+def _reports() -> None:
+    """Make reports of finished studies from their store; the PDF's path is the last line."""
 
-    Beside ``ablation.pdf`` lie ``ablation_table``, ``ablation_paired``, ``ablation_costs`` and ``ablation_relations``
-    (each .csv, .parquet and .tex) and ``figures/`` (.pdf and .png). The files appear when all are done; after an error
-    the folder is as before. The same input gives the same numbers.
 
-    Args:
-        trials: one row a trial, of one data set and one design (`harness.reporting.frames.TRIALS`).
-        curves: one row an epoch of a trial (`harness.reporting.frames.CURVES`); may be empty.
-        load_ranks: takes the index label of a row of ``trials`` and returns the trial's ranks, one row a test query
-            (`harness.reporting.frames.RANKS`); called for the trials that count, once each.
-        output: folder, made if it is not there.
-        meta: fields of `harness.reporting.document.Meta`: command, data (counts), notes.
+def layout_of(study: str) -> Layout:
+    """What the study file says of the report.
 
     Raises:
-        UserError: the frames do not pass their checks, or the folder cannot be written.
+        UserError: there is no such study, or its file cannot be read.
     """
-    about = Meta.model_validate(dict(meta))
-    results = Results.load(trials, load_ranks)
-    checked = validate(CURVES, curves) if len(curves) else pd.DataFrame(columns=list(CURVES.columns))
-    counted = checked[checked["trial"].isin(results.trials.query("state == 'complete'")["trial"])]
-    numbers = Numbers(means=means(results), paired=paired(results), gains=gains(results), costs=costs(results.trials))
-    shown = display_tables(results, numbers)
-    with staging(output) as folder:
-        drawn = draw(results, numbers, counted, folder)
-        frames = {
-            "table": (tables.wide(numbers.means), "main"),
-            "paired": (numbers.paired, "paired"),
-            "costs": (numbers.costs, "costs"),
-            "relations": (numbers.gains, None),
-        }
-        for stem, (frame, kind) in frames.items():
-            displayed = [(backbone, each[kind]) for backbone, each in shown.items() if kind in each] if kind else []
-            tables.write(folder, f"ablation_{stem}", frame, displayed)
-        content = document(results, numbers, shown, drawn, about)
-        # the date of the data, not of the typesetting: the same trials give the same file
-        created = (started(results.trials) or [datetime.fromtimestamp(0, UTC)])[-1]
-        render("ablation.typ", content, folder, folder / "ablation.pdf", created)
-    return output / "ablation.pdf"
+    from harness.runs import catalogue
+
+    files = catalogue.files()
+    if study not in files:
+        raise UserError(f"unknown study {study!r}: {nearest(study, files)}")
+    about = catalogue.heading(files[study])
+    return Layout(
+        name=about.name,
+        title=about.title,
+        about=about.about,
+        report=about.report,
+        claims=about.claims,
+        arms=about.arms,
+        compare=about.compare,
+        contrasts=about.contrasts,
+    )
 
 
 def _load(storage: str, study: str, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame, LoadRanks]:
@@ -77,24 +70,18 @@ def _load(storage: str, study: str, dataset: str) -> tuple[pd.DataFrame, pd.Data
     return frames.load(storage, study, dataset)
 
 
-@app.callback()
-def _reports() -> None:
-    """Make reports of finished studies."""
+def make(study: str, dataset: str, storage: str, output: Path, design: str | None = None) -> Path:
+    """Make the report of a study again from its store; return the path of its PDF.
 
-
-@app.command()
-def ablation(
-    dataset: Annotated[str, typer.Option(help="Data set of the study.")] = "lahman",
-    storage: Annotated[str, typer.Option(help="Optuna storage that holds the study.")] = "sqlite:///runs/harness.db",
-    output: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
-    design: Annotated[str | None, typer.Option(help="Name of the Optuna study; default: the latest.")] = None,
-) -> None:
-    """Make the report of an ablation again from its store; the PDF's path is the last line."""
-    trials, curves, load_ranks = _load(storage, "ablation", dataset)
+    Raises:
+        UserError: the store has no such study, or its results do not pass the report's checks.
+    """
+    layout = layout_of(study)
+    trials, curves, load_ranks = _load(storage, study, dataset)
     every = trials.attrs.get("meta", {})
     trials, curves = one_design(trials, curves, design)
     meta = every.get(trials["study_name"].iloc[0], {})
-    print(ablation_report(trials, curves, load_ranks, output or Path("reports/output") / f"ablation-{dataset}", meta))
+    return REPORTS[layout.report](layout, trials, curves, load_ranks, output, meta)
 
 
 def one_design(trials: pd.DataFrame, curves: pd.DataFrame, design: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -125,18 +112,37 @@ def report_of_cells(
     console: Console,
 ) -> Path:
     """Print the table of the given cells of a design and write their report; return the path of its PDF."""
+    layout = layout_of(study)
     own = trials[(trials["study_name"] == design) & trials["cell"].isin(cells)]
     learnt = _of(curves, design)
     learnt = learnt[learnt["trial"].isin(own["trial"])] if len(learnt) else learnt
     console.print()
-    console.print(table(own))
+    console.print(table(own, layout))
     console.print()
-    return REPORTS[study](own, learnt, load_ranks, output, trials.attrs.get("meta", {}).get(design, {}))
+    meta = trials.attrs.get("meta", {}).get(design, {})
+    return REPORTS[layout.report](layout, own, learnt, load_ranks, output, meta)
 
 
-#: the report of each study
-REPORTS = {"ablation": ablation_report}
+def _command_of(study: str) -> Callable[..., None]:
+    def command(
+        dataset: Dataset = "lahman",
+        storage: Storage = "sqlite:///runs/harness.db",
+        output: Output = None,
+        design: DesignName = None,
+    ) -> None:
+        print(make(study, dataset, storage, output or Path("reports", "output", f"{study}-{dataset}"), design))
+
+    return command
+
+
+def main() -> None:
+    """The command line, with a command for every study."""
+    from harness.runs import catalogue
+
+    for name in catalogue.files():
+        app.command(name, help=f"Make the report of study {name}.")(_command_of(name))
+    cli.run(app)
 
 
 if __name__ == "__main__":
-    cli.run(app)
+    main()

@@ -235,3 +235,82 @@ def _intervals(estimates: Array, draws: Array, n: int, level: float) -> list[Int
     tail = (1 - level) / 2
     ends = np.quantile(draws, [tail, 1 - tail], axis=0)
     return [Interval(float(e), float(low), float(high), n) for e, low, high in zip(estimates, *ends, strict=True)]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Where a gain along an axis becomes positive for good: NaN where it never does.
+
+    ``low`` and ``high`` are the ends of the interval, in units of the axis; -inf and inf where it lies before the first
+    or after the last position. ``always`` and ``never``: shares of resamples with a gain everywhere, and not even at
+    the last position.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    always: float
+    never: float
+
+
+def threshold(
+    gains: Array, positions: ArrayLike, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> Threshold:
+    """The position from which on the mean gain is positive, with its bootstrap interval (see `compare`).
+
+    Between positions it is interpolated linearly. A resample uses the same facts and seeds at all positions.
+
+    Args:
+        gains: ``[S, F, K]``, at each of K positions.
+        positions: ``[K]``, ascending.
+        level: coverage of the interval, in (0, 1).
+        resamples: number of bootstrap resamples.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: an axis is empty, a value is not finite, or the positions do not ascend.
+    """
+    _check(gains)
+    places = np.asarray(positions, dtype=np.float64)
+    if places.shape != gains.shape[2:] or not (np.diff(places) > 0).all():
+        raise ValueError("positions must ascend, one for each gain")
+    drawn = np.concatenate([_mean(weights, facts, gains) for weights, facts in _resample(gains, resamples, seed)])
+    found = np.array([_last_root(row, places) for row in drawn])
+    tail = (1 - level) / 2
+    low, high = np.quantile(found, [tail, 1 - tail], method="inverted_cdf")
+    estimate = _last_root(gains.mean(axis=(0, 1)), places)
+    shares = [float((found == end).mean()) for end in (-np.inf, np.inf)]
+    return Threshold(estimate, float(low), float(high), *shares)
+
+
+def _last_root(gains: Array, places: Array) -> float:
+    """Where interpolated gains become positive for the last time; -inf: they always are, inf: not at the end."""
+    if gains[-1] <= 0:
+        return float("inf")
+    below = np.flatnonzero(gains <= 0)
+    if not below.size:
+        return float("-inf")
+    k = below[-1]
+    share = -gains[k] / (gains[k + 1] - gains[k])
+    return float(places[k] + share * (places[k + 1] - places[k]))
+
+
+def detectable(differences: Array, power: float = 0.8, level: float = 0.05) -> float:
+    """The smallest mean difference that a design like this one would show with the given power.
+
+    Of a two-sided test with Student's t over seeds where there are at least two of them, else the normal over facts:
+    (t_{1 - level/2} + t_{power}) times the standard error.
+
+    Args:
+        differences: ``[S, F]`` paired differences by seed and test fact.
+        power: probability of showing it.
+        level: of the test.
+    """
+    seeds, facts = differences.shape
+    # the variance of a mean over seeds and facts: facts are the same for all seeds
+    variance = differences.mean(axis=0).var(ddof=1) / facts if facts > 1 else 0.0
+    if seeds < 2:
+        return float((stats.norm.ppf(1 - level / 2) + stats.norm.ppf(power)) * np.sqrt(variance))
+    variance += differences.mean(axis=1).var(ddof=1) / seeds
+    spread = stats.t(seeds - 1)
+    return float((spread.ppf(1 - level / 2) + spread.ppf(power)) * np.sqrt(variance))

@@ -61,6 +61,7 @@ def list_() -> None:
 def describe(name: Annotated[str, typer.Argument(help="Name of a study.")], preset: PresetName = "default") -> None:
     """Show a study's design and every setting with its value."""
     from harness.runs import design as designs
+    from harness.runs.settings import flat, settings
 
     design = designs.load(name)
     chosen = designs.preset_of(design, preset)
@@ -69,14 +70,26 @@ def describe(name: Annotated[str, typer.Argument(help="Name of a study.")], pres
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     facts.add_row("claims", ", ".join(design.claims))
     facts.add_row("arms", ", ".join(design.arms))
+    for label, variant in design.variants.items():
+        facts.add_row(f"variant {label}", escape(f"{variant.arm}, {flat(variant.settings)}"))
+    for key, levels in design.grid.items():
+        facts.add_row("varied", escape(f"{key}: {', '.join(map(str, levels))}"))
     facts.add_row("reference rows", ", ".join(design.references))
+    for base, arms in design.compare.items():
+        facts.add_row(f"compared with {base}", ", ".join(arms))
     for key, value in design.presets.items():
-        facts.add_row(f"preset {key}", f"{escape(value.about)}; seeds: {value.seeds}")
+        facts.add_row(f"preset {key}", escape(f"{value.about}; seeds: {value.seeds}{_part(value)}"))
     console.print(facts)
     table = Table("setting", "value", "what it is", title=f"settings of preset {preset}", title_justify="left")
-    for key, setting, about in designs.settings(designs.settle(design, chosen)):
+    for key, setting, about in settings(designs.settle(design, chosen)):
         table.add_row(key, setting, escape(about))
     console.print(table)
+
+
+def _part(preset: Any) -> str:
+    """What a preset has of the design's arms and levels, where it has not all."""
+    arms = f"; arms: {', '.join(preset.arms)}" if preset.arms else ""
+    return arms + "".join(f"; {key}: {', '.join(map(str, levels))}" for key, levels in (preset.grid or {}).items())
 
 
 def run_study(
@@ -101,12 +114,13 @@ def run_study(
 ) -> Path:
     """Run what is missing of a study, print the table, write the report; return the path of its PDF."""
     from harness.runs import design as designs
+    from harness.runs.settings import parse_changes
 
     design = designs.load(name)
     designs.preset_of(design, preset)
     if teacher_backbone is not None:
         changes = [*changes, f"teacher.backbone={teacher_backbone}"]
-    settings = designs.parse_changes(changes)
+    wanted = parse_changes(changes)
     chosen_arms = [arm.strip() for arm in arms.split(",")] if arms else []
     console = Console()
     from harness.models import BACKBONES
@@ -135,7 +149,7 @@ def run_study(
         preset=preset,
         seeds=seeds,
         arms=chosen_arms,
-        changes=settings,
+        changes=wanted,
     )
     planned = plans(run.cells, graph.digest, device)  # before anything is written: weights may be missing
     check_folder(folder)

@@ -21,8 +21,8 @@ from harness.data import UNKNOWN, Facts, KnownAnswers, Queries, TemporalGraph, T
 from harness.data.checks import FINDINGS
 from harness.evaluate import PROTOCOLS, RankTask, metrics, ranks
 from harness.models import BACKBONES, Backbone
-from harness.runs.design import AXES
 from harness.runs.plan import NEEDS
+from harness.runs.settings import AXES
 from harness.runs.spec import Arm, TrialSpec, option_names
 
 ROOT = Path(__file__).parent.parent

@@ -123,6 +123,8 @@ def pass_of(kind: int) -> Callable[..., None]:
         aligned_ids: Any,
         aligned: Any,
         delta: Any,
+        teachers: Any,
+        teachers_gold: Any,
         hard: Any,
         soft: Any,
         alpha: Any,
@@ -216,7 +218,32 @@ def pass_of(kind: int) -> Callable[..., None]:
                     p = exp(log_p[row, k])
                     entropy += p * (log_p[row, k] - (z[k] - top) * inverse + log_whole)
                     once[k] += soft * temperature * (warm[k] / whole - p)
-                if rest > F(0.0):
+                spread, known = F(0.0), teachers.shape[1] > 0
+                if known:  # how the teacher's mass lies on what it does not list
+                    y = teachers[i]
+                    for k in range(own):
+                        if position[own_ids[k]] >= 0:
+                            y[position[own_ids[k]]] = F(-1e30)
+                    for j in range(n_shared):
+                        spread += exp(y[j])
+                    spread *= weight
+                    if at == n_listed:
+                        spread += exp(teachers_gold[i])
+                if known and spread > F(0.0):
+                    log_part = log_rest[row] - np.log(spread) if outside > F(0.0) else F(-80.0)
+                    per = outside / spread
+                    if at == n_listed:
+                        p = per * exp(teachers_gold[i])
+                        entropy += p * (log_part + teachers_gold[i] - (z[at] - top) * inverse + log_whole)
+                        once[at] += soft * temperature * (warm[at] / whole - p)
+                    fall, flow, of_rest = F(1.0) / whole, soft * temperature * weight, F(0.0)
+                    for j in range(n_shared):
+                        p = per * exp(y[j])
+                        p = p if y[j] > F(-1e29) else F(0.0)
+                        of_rest += p * (log_part + y[j] - (zs[j] - top) * inverse + log_whole)
+                        once_s[j] += flow * (warm_s[j] * fall - p)
+                    entropy += weight * of_rest
+                elif rest > F(0.0):
                     if outside > F(0.0):
                         entropy += outside * (log_rest[row] - np.log(rest) + log_whole)
                     per = soft * temperature * (F(1.0) / whole - outside / rest)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from harness.distill.alignment import huber_alignment
-from harness.distill.response import cross_entropy, lumped_divergence
-from harness.distill.sampled import Candidates, Weighted, sampled_losses
+from harness.distill.response import cross_entropy, listed_divergence, lumped_divergence, others_divergence
+from harness.distill.sampled import Candidates, Weighted, apart_from, sampled_losses
 from harness.distill.semantic import SemanticAdapter, semantic_cross_entropy
 from harness.distill.softmax import log_partition
 from harness.distill.step import Step, Term
-from harness.models.base import Backbone
+from harness.models.base import Backbone, scores
 from harness.models.batch import QueryTensors
 from harness.models.candidates import candidate_scores
 
@@ -51,8 +51,9 @@ class Distillation(Weighted):
         # read in one go: each reading has a gradient of the table's size
         subject, answer = table[torch.cat([batch.subject, batch.answer])].tensor_split(2)
         query = model.query(subject, batch.relation, batch.time)
-        if candidates is None:
-            terms = self._exact(model, query, batch, index)
+        if candidates is None or candidates.exact:
+            terms = self._exact(model, query, batch, index, None if candidates is None else candidates.shared)
+            candidates = None
         else:
             found = sampled_losses(query, table, model.scale(), model.kernel, batch.answer, index, candidates, self)
             names = ("loss_ce", self), ("loss_l1", self.soft), ("loss_l2", self.aligned)
@@ -69,8 +70,10 @@ class Distillation(Weighted):
             terms["penalty"] = self.regularization * model.penalty(query, subject, answer)
         return terms
 
-    def _exact(self, model: Backbone, query: Tensor, batch: QueryTensors, index: Tensor) -> dict[str, Tensor]:
-        """The terms over all entities."""
+    def _exact(
+        self, model: Backbone, query: Tensor, batch: QueryTensors, index: Tensor, shared: Tensor | None
+    ) -> dict[str, Tensor]:
+        """The terms over all entities; of those that a teacher does not list it is asked for ``shared``, None: all."""
         table = model.entity_table()
         temperatures: tuple[float | Tensor, ...] = (1.0,) if self.soft is None else (1.0, self.soft.temperature)
         partition = log_partition(query, table, model.scale(), model.kernel, temperatures)
@@ -79,7 +82,17 @@ class Distillation(Weighted):
         if self.soft is not None:
             soft = self.soft
             z = candidate_scores(model, query, table, soft.ids[index])
-            kl = lumped_divergence(z, soft.log_p[index], soft.log_rest[index], partition[:, 1], soft.temperature)
+            log_p, log_rest, whole, t = soft.log_p[index], soft.log_rest[index], partition[:, 1], soft.temperature
+            if soft.teacher is None:
+                kl = lumped_divergence(z, log_p, log_rest, whole, t)
+            else:
+                shared = torch.arange(len(table), device=table.device) if shared is None else shared
+                apart = apart_from(soft.ids[index].long(), shared, len(table))
+                weight = (len(table) - soft.ids.shape[1]) / apart.sum(1, keepdim=True).clamp(min=1)
+                z_shared = scores(query, table[shared], model.kernel, model.scale())
+                y = soft.teacher.scores(index, shared)
+                others = others_divergence(y, z_shared, apart, weight.log(), log_rest, whole, t)
+                kl = t**2 * (listed_divergence(z, log_p, whole, t) + others).mean()
             terms["loss_l1"] = self.soft_weight * kl
         if self.aligned is not None:
             z = candidate_scores(model, query, table, self.aligned.ids[index])

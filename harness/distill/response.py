@@ -10,20 +10,49 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.models.base import Kernel, gathered_scores, scores
+
+#: the score of what does not count: finite, since the derivative of a sum of nothing would be NaN
+NEVER = -1e30
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherVectors:
+    """What gives a teacher's score of any entity for any training query: its query and entity vectors.
+
+    ``query`` [Q, D], in half precision to save memory; ``table`` [E, D]; ``scale`` and ``kernel`` as of ``Backbone``.
+    """
+
+    query: Tensor
+    table: Tensor
+    scale: Tensor
+    kernel: Kernel
+
+    def scores(self, index: Tensor, entities: Tensor | None = None) -> Tensor:
+        """Scores [B, M] of entities int64 [M] (None: of all), without a gradient."""
+        table = self.table if entities is None else self.table[entities]
+        return scores(self.query[index].to(table.dtype), table, self.kernel, self.scale)
+
+    def own_scores(self, index: Tensor, entity: Tensor) -> Tensor:
+        """Scores [B] of one entity for each query, int64 [B]."""
+        query, vectors = self.query[index].to(self.table.dtype), self.table[entity]
+        return gathered_scores(query, vectors[:, None], self.kernel, self.scale)[:, 0]
+
 
 @dataclass(frozen=True, eq=False)
 class SoftTargets:
-    """A teacher's distribution softmax(t/T) over all entities: its K best one by one, all others as one.
+    """A teacher's distribution softmax(t/T) over all entities: its K best one by one, and the mass of all others.
 
     ``ids`` int32 [Q, K]; ``log_p`` float32 [Q, K] their log-probabilities, over all entities; ``log_rest`` float32 [Q]
     the log of the mass of all others, -inf where there are none. ``temperature`` T is a scalar tensor for a stack of
-    students.
+    students. ``teacher`` tells how that mass is spread over the others; None: they count as one outcome.
     """
 
     ids: Tensor
     log_p: Tensor
     log_rest: Tensor
     temperature: float | Tensor
+    teacher: TeacherVectors | None = None
 
 
 def cross_entropy(gold: Tensor, log_partition: Tensor) -> Tensor:
@@ -56,3 +85,41 @@ def lumped_divergence(
     outside = torch.where(rest > 0, rest * (log_rest.clamp(min=-80) - log_q_rest), 0.0)
     divergence = (log_p.exp() * (log_p - log_q)).sum(1) + outside
     return temperature**2 * divergence.mean()
+
+
+def listed_divergence(
+    candidate_scores: Tensor, log_p: Tensor, log_partition: Tensor, temperature: float | Tensor
+) -> Tensor:
+    """Σ p·log(p/q) [B] over the K listed entities; arguments as of ``lumped_divergence``."""
+    return (log_p.exp() * (log_p - candidate_scores / temperature + log_partition[:, None])).sum(1)
+
+
+def others_divergence(
+    teacher_scores: Tensor,
+    student_scores: Tensor,
+    counted: Tensor,
+    log_weight: Tensor,
+    log_rest: Tensor,
+    log_partition: Tensor,
+    temperature: float | Tensor,
+) -> Tensor:
+    """Σ p·log(p/q) [B] over the entities that are not listed, estimated from some of them.
+
+    The teacher's mass outside of its list is known; the sample says how it is spread: p is that mass times a softmax of
+    the sample's t/T. The q of the sample and of what is listed add up to one in the same way, if ``log_partition`` was
+    made of them, so that the gradient neither pushes nor pulls all scores at once.
+
+    Args:
+        teacher_scores: t of the sample [B, M].
+        student_scores: z of the sample [B, M].
+        counted: which of the sample count [B, M]: not those that are listed.
+        log_weight: log of how many entities each of the sample stands for, [B, M] or [B, 1].
+        log_rest: log of the teacher's mass outside of its list [B].
+        log_partition: log Σ exp(z/T) of the student over all entities [B].
+        temperature: T.
+    """
+    share = (teacher_scores / temperature).masked_fill(~counted, NEVER) + log_weight
+    log_mass = log_rest.clamp(min=-80)[:, None] + share.log_softmax(1)
+    p = torch.where(counted, log_mass.exp(), 0.0)
+    log_q = torch.where(counted, student_scores, 0.0) / temperature - log_partition[:, None]
+    return (p * (torch.where(counted, log_mass - log_weight, 0.0) - log_q)).sum(1)

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from harness.distill.alignment import ScoreTargets, huber_alignment
-from harness.distill.response import SoftTargets
+from harness.distill.response import NEVER, SoftTargets, listed_divergence, others_divergence
 from harness.models.base import Kernel, gathered_scores, scores
 from harness.models.vmapped import can_compile
 
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 #: scores of a step from which on the compiled pass is used: below, compiling it, some seconds, would not pay
 COMPILED_FROM = 2**14
-#: the score of what does not count: finite, since the derivative of a sum of nothing would be NaN
-NEVER = -1e30
 #: threads of the compiled pass; None: as many as tensor operations have
 _pass_threads: ContextVar[int | None] = ContextVar("threads of the compiled pass", default=None)
 
@@ -79,10 +77,15 @@ class Weighted:
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """What a step scores besides the true answers: ``shared`` int64 [M], M >= 1, distinct, by all queries of the batch;
-    ``lists`` int32 [Q, K] of all training queries, each without repetition, or None."""
+    ``lists`` int32 [Q, K] of all training queries, each without repetition, or None.
+
+    ``exact``: the step scores all entities, and the shared ones only say what the teacher thinks of those that it does
+    not list.
+    """
 
     shared: Tensor
     lists: Tensor | None = None
+    exact: bool = False
 
 
 def shared_candidates(n_entities: int, size: int, seed: int) -> Iterator[Tensor]:
@@ -143,16 +146,21 @@ class _Asked:
     weighted: Weighted
 
 
+def apart_from(own: Tensor, shared: Tensor, n_entities: int) -> Tensor:
+    """Which of ``shared`` int64 [M] are not among a query's ``own`` int [B, K]: bool [B, M]."""
+    numbers = torch.arange(len(shared), device=shared.device)
+    position = torch.full((n_entities,), -1, device=shared.device).scatter(0, shared, numbers)
+    at = position[own]
+    apart = torch.ones(len(own), len(shared) + 1, dtype=torch.bool, device=shared.device)
+    return apart.scatter(1, at.where(at >= 0, len(shared)), False)[:, :-1]
+
+
 def _composed(query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> list[Tensor]:
     """With tensor operations."""
     kernel, answer, index, shared, lists = asked.kernel, asked.answer, asked.index, asked.shared, asked.lists
     weighted, soft, aligned = asked.weighted, asked.weighted.soft, asked.weighted.aligned
     own = answer[:, None] if lists is None else torch.cat([answer[:, None], lists[index].long()], 1)
-    numbers = torch.arange(len(shared), device=shared.device)
-    position = torch.full((len(table),), -1, device=shared.device).scatter(0, shared, numbers)
-    at = position[own]
-    apart = torch.ones(len(query), len(shared) + 1, dtype=torch.bool, device=shared.device)
-    apart = apart.scatter(1, at.where(at >= 0, len(shared)), False)[:, :-1]  # shared and not own [B, M]
+    apart = apart_from(own, shared, len(table))
     z_own = gathered_scores(query, table[own], kernel, scale)
     z_shared = scores(query, table[shared], kernel, scale).masked_fill(~apart, NEVER)
     doubled = (own[:, 1:] == answer[:, None]).any(1)  # the answer is on the list, too
@@ -166,9 +174,16 @@ def _composed(query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> lis
         t, log_p, log_rest = soft.temperature, soft.log_p[index], soft.log_rest[index]
         outside = torch.cat([once / t, z_shared / t + log_weight], 1).logsumexp(1)
         whole = torch.logaddexp((listed / t).logsumexp(1), outside)
-        kl = (log_p.exp() * (log_p - listed / t + whole[:, None])).sum(1)
-        mass = log_rest.exp() * (log_rest.clamp(min=-80) - outside + whole)
-        kl = kl + torch.where((log_rest > -torch.inf) & (outside > -1e20), mass, 0.0)
+        kl = listed_divergence(listed, log_p, whole, t)
+        if soft.teacher is None:
+            mass = log_rest.exp() * (log_rest.clamp(min=-80) - outside + whole)
+            kl = kl + torch.where((log_rest > -torch.inf) & (outside > -1e20), mass, 0.0)
+        else:
+            y_gold, y_shared = soft.teacher.own_scores(index, answer)[:, None], soft.teacher.scores(index, shared)
+            counted = torch.cat([~doubled[:, None], apart], 1)
+            log_weights = torch.cat([torch.zeros_like(log_weight), log_weight.expand(-1, len(shared))], 1)
+            y, z = torch.cat([y_gold, y_shared], 1), torch.cat([once, z_shared], 1)
+            kl = kl + others_divergence(y, z, counted, log_weights, log_rest, whole, t)
         terms.append(weighted.soft_weight * t**2 * kl.mean())
     if aligned is not None:
         z = gathered_scores(query, table[aligned.ids[index].long()], kernel, scale)
@@ -199,7 +214,8 @@ class _Compiled(torch.autograd.Function):
             rows = slice(part[0], part[-1] + 1)
             found = np.zeros_like(e), np.zeros_like(columns), np.zeros(4)
             given = q[rows], e, np.float32(scale.item()), answer[rows], index[rows], columns, position, ids
-            run(*given, *weighted.stored, *shares, grad_query[rows], *found)
+            others = _teachers_scores(weighted.soft, asked.index[rows], asked.answer[rows], asked.shared)
+            run(*given, *weighted.stored, *others, *shares, grad_query[rows], *found)
             return found
 
         first, *others = np.array_split(np.arange(len(q)), min(_pass_threads.get() or torch.get_num_threads(), len(q)))
@@ -222,6 +238,15 @@ class _Compiled(torch.autograd.Function):
             raise ValueError("the terms of a step must enter the loss with the same factor")
         found = ctx.saved_tensors if factor == 1 else [factor * each for each in ctx.saved_tensors]
         return (*found, None)
+
+
+def _teachers_scores(soft: SoftTargets | None, index: Tensor, answer: Tensor, shared: Tensor) -> Any:
+    """The teacher's t/T of shared entities [B, M] and true answers [B], at most 0; of length 0 where none is asked."""
+    if soft is None or soft.teacher is None:
+        return np.empty((1, 0), np.float32), np.empty(0, np.float32)
+    y, own = soft.teacher.scores(index, shared), soft.teacher.own_scores(index, answer)
+    top = torch.maximum(y.amax(1), own)
+    return (y - top[:, None]).div_(soft.temperature).numpy(), (own - top).div_(soft.temperature).numpy()
 
 
 @contextmanager

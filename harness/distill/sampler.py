@@ -44,16 +44,21 @@ class Sampler:
         self.sampling, self.seed = sampling, seed
         self._lists: Tensor | None = None
 
+    def draws_any(self, model: Backbone) -> bool:
+        """Whether steps have candidates at all."""
+        return 0 < self.sampling.shared < len(model.entity_table())
+
     def samples(self, model: Backbone, epoch: int) -> bool:
-        """Whether an epoch of the run, counted from 0, has candidates at all, and does not score all entities."""
-        return 0 < self.sampling.shared < len(model.entity_table()) and epoch >= self.sampling.exact_epochs
+        """Whether an epoch of the run, counted from 0, does not score all entities."""
+        return self.draws_any(model) and epoch >= self.sampling.exact_epochs
 
     def epoch(self, model: Backbone, data: QueryTensors, epoch: int) -> Iterator[Candidates | None]:
-        """The candidates of each step of an epoch of the run, counted from 0; None: all entities."""
-        if not self.samples(model, epoch):
+        """The candidates of each step of an epoch of the run, counted from 0; None: there are none."""
+        if not self.draws_any(model):
             return repeat(None)
-        device, lists = data.subject.device, self.lists(model, data, epoch)
-        return (Candidates(shared.to(device), lists) for shared in self.draws(model, epoch))
+        exact = not self.samples(model, epoch)
+        device, lists = data.subject.device, None if exact else self.lists(model, data, epoch)
+        return (Candidates(shared.to(device), lists, exact) for shared in self.draws(model, epoch))
 
     def lists(self, model: Backbone, data: QueryTensors, epoch: int) -> Tensor | None:
         """Each query's hard candidates int32 [Q, K] in an epoch with candidates; None: there are none."""

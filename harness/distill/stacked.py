@@ -169,10 +169,17 @@ def _alike(students: Sequence[Student]) -> list[Student]:
         for name, value in _shape(student).items():
             if value != _shape(first)[name]:
                 raise ValueError(f"students of a stack cannot differ in their {name}")
+        if _teacher_table(student) is not _teacher_table(first):
+            raise ValueError("students of a stack cannot differ in their structural teacher")
         one, other = first.loss.adapter, student.loss.adapter
         if one is not None and other is not None and not torch.equal(one.entities, other.entities):
             raise ValueError("students of a stack cannot differ in their LLM teacher")
     return found
+
+
+def _teacher_table(student: Student) -> Tensor | None:
+    soft = student.loss.soft
+    return None if soft is None or soft.teacher is None else soft.teacher.table
 
 
 def _shape(student: Student) -> dict[str, object]:
@@ -255,11 +262,14 @@ class _Stack:
             del numbers["regularization"]
         tables: dict[str, list[Tensor]] = {name: [getattr(t, name) for t in soft] for name in SOFT}
         tables |= {"aligned_ids": [each.ids for each in aligned], "aligned": [each.scores for each in aligned]}
+        self.teacher = soft[0].teacher if soft else None
+        tables["teacher"] = [each.teacher.query for each in soft if each.teacher is not None]
 
         self.shared: Tensor | None = None
-        if samplers[0].samples(first.model, epoch):
+        self.exact = not samplers[0].samples(first.model, epoch)
+        if samplers[0].draws_any(first.model):
             both = [(student.model, sampler) for student, sampler in zip(students, samplers, strict=True)]
-            lists = [sampler.lists(model, data, epoch) for model, sampler in both]
+            lists = [] if self.exact else [sampler.lists(model, data, epoch) for model, sampler in both]
             tables["lists"] = [each for each in lists if each is not None]
             drawn = [torch.stack(list(islice(s.draws(model, epoch), len(self.order)))) for model, s in both]
             self.shared = torch.stack(drawn).to(device)  # at once: many small copies would keep a GPU waiting
@@ -284,12 +294,14 @@ class _Stack:
         batch = QueryTensors(**{name: given[name] for name in vars(self.data)})
         changes: dict[str, Any] = {name: given[name] for name in WEIGHTS if name in given}
         if "ids" in given:
-            changes["soft"] = SoftTargets(*(given[name] for name in (*SOFT, "temperature")))
+            teacher = None if self.teacher is None else replace(self.teacher, query=given["teacher"])
+            ids, log_p, log_rest = (given[name] for name in SOFT)
+            changes["soft"] = SoftTargets(ids, log_p, log_rest, given["temperature"], teacher)
         if "aligned" in given:
             changes["aligned"] = ScoreTargets(given["aligned_ids"], given["aligned"])
         loss = replace(self.loss, **changes)
         index = torch.arange(len(batch), device=batch.subject.device)
-        candidates = Candidates(given["shared"], given.get("lists")) if "shared" in given else None
+        candidates = Candidates(given["shared"], given.get("lists"), self.exact) if "shared" in given else None
         terms: dict[str, Tensor] = functional_call(self.step, parameters, (loss, batch, index, candidates))
         return terms
 

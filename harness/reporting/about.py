@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.reporting.frames import records
-from harness.reporting.labels import ARMS, BACKBONES, REFERENCES, ordered, student_arms
+from harness.reporting.labels import BACKBONES, REFERENCES, arm_name, ordered, student_arms
 from harness.reporting.results import Results
 from harness.reporting.text import number
 
@@ -60,7 +60,7 @@ def facts(results: Results, data: dict[str, int], name: str) -> list[list[str]]:
     digest = _unique(trials, "data_digest")
     protocols = [f"{name}: {PROTOCOLS.get(name, 'see the documentation')}" for name in _unique(trials, "protocol")]
     states = trials["state"].value_counts()
-    arms = student_arms(trials["arm"])
+    arms = student_arms(results.layout.order(trials["arm"]))
     seeds = sorted({int(seed) for seed in trials[trials["arm"].isin(arms)]["seed"]})
     told = ", ".join(f"{states[state]} {state}" for state in ("complete", "failed", "running") if state in states)
     commits = {
@@ -82,7 +82,7 @@ def facts(results: Results, data: dict[str, int], name: str) -> list[list[str]]:
         "Data": f"{name}: {counts}",
         "Data digest": ", ".join(digest),
         "Protocol": "; ".join(protocols),
-        "Arms": f"{', '.join(ARMS[arm] for arm in arms)}; seed{'s' * (len(seeds) > 1)} {_runs(seeds)}",
+        "Arms": f"{', '.join(arm_name(arm) for arm in arms)}; seed{'s' * (len(seeds) > 1)} {_runs(seeds)}",
         "Weights": _weights(trials),
         "Preset": ", ".join(_unique(trials, "preset")),
         "Trials": f"{told} (store: {', '.join(_unique(trials, 'study_name'))})",

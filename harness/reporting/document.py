@@ -1,9 +1,8 @@
-"""The content of the ablation report as plain data, which the Typst template sets."""
+"""The content of a report that compares arms as plain data, which the Typst template sets."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.reporting import figures
 from harness.reporting.about import facts, settings, subtitle
+from harness.reporting.claims import judge
 from harness.reporting.files import templates
 from harness.reporting.frames import records
-from harness.reporting.labels import ARMS, BACKBONES, DATASETS, MEASURES, REFERENCES
-from harness.reporting.reading import claims, findings, kept
+from harness.reporting.labels import BACKBONES, DATASETS, MEASURES, REFERENCES, arm_name
+from harness.reporting.reading import findings, kept
 from harness.reporting.results import Results
 from harness.reporting.tables import (
     Cell,
@@ -100,12 +100,13 @@ def document(
     dataset = str(results.trials["dataset"].iloc[0])
     name = DATASETS.get(dataset, dataset)
     return {
-        "title": f"What each distillation loss adds: an ablation on {name}",
+        "title": f"{results.layout.title}: {results.layout.name} on {name}",
+        "about": results.layout.about,
         "subtitle": subtitle(results),
         "facts": facts(results, meta.data, name),
         "command": meta.command,
         "notes": meta.notes,
-        "claims": _claims(numbers, results.backbones),
+        "claims": _claims(results, numbers),
         "sections": [
             {
                 "backbone": BACKBONES.get(backbone, backbone),
@@ -123,9 +124,9 @@ def document(
     }
 
 
-def _claims(numbers: Numbers, backbones: Iterable[str]) -> list[dict[str, Any]]:
+def _claims(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
     judged: dict[str, dict[str, Any]] = {}
-    for claim in claims(numbers.paired, list(backbones)):
+    for claim in judge(results.layout.claims, numbers.paired, results.backbones):
         entry = judged.setdefault(claim.id, {"id": claim.id, "text": claim.text, "lines": []})
         entry["lines"].append({"backbone": claim.backbone, "verdict": claim.verdict, "reason": claim.reason})
     return list(judged.values())
@@ -144,7 +145,7 @@ def _failed(trials: pd.DataFrame) -> dict[str, Any] | None:
         texts = (
             str(row["trial"]),
             BACKBONES.get(row["backbone"], row["backbone"]),
-            ARMS[row["arm"]],
+            arm_name(row["arm"]),
             str(row["seed"]),
             told,
         )

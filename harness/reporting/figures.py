@@ -10,15 +10,15 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness.reporting.frames import records
-from harness.reporting.labels import ARMS, STAGES, ordered, student_arms
+from harness.reporting.labels import STAGES, arm_name, ordered, student_arms, versus
 from harness.reporting.style import (
-    ARM_COLORS,
     BLACK,
     BLUE,
     GRAY,
     LIGHT,
     STAGE_COLORS,
     VERMILION,
+    arm_colors,
     figure,
     signed_ticks,
     spread,
@@ -31,17 +31,18 @@ def forest(paired: pd.DataFrame, backbone: str, path: Path) -> bool:
     own = paired[(paired["backbone"] == backbone) & (paired["measure"] == "mrr")]
     if own.empty:
         return False
-    family = own["base"].where(own["base"].isin(["L1", "none"]), "parts")
+    family = own["base"]
+    colors = arm_colors(own["arm"].unique().tolist())
     # a gap of half a row between the families
     places = [-float(i + 0.6 * step) for i, step in enumerate((family != family.shift()).cumsum() - 1)]
     with figure(path, 0.5 + 0.165 * (len(own) + 0.6 * family.nunique())) as (axes,):
         axes.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
         for place, (_, row) in zip(places, own.iterrows(), strict=True):
-            color, decided = ARM_COLORS[row["arm"]], row["verdict"] != "undecided"
+            color, decided = colors[row["arm"]], row["verdict"] != "undecided"
             axes.plot([row["difference_low"], row["difference_high"]], [place, place], color=color, linewidth=1.6)
             face = color if decided else "white"
             axes.plot(row["difference"], place, "o", color=color, markerfacecolor=face, markersize=5.5)
-        axes.set_yticks(places, [f"{ARMS[a]} against {ARMS[b]}" for a, b in zip(own["arm"], own["base"], strict=True)])
+        axes.set_yticks(places, list(map(versus, own["arm"], own["base"])))
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         signed_ticks(axes.xaxis)
@@ -59,6 +60,7 @@ def learning_curves(curves: pd.DataFrame, backbone: str, path: Path) -> bool:
     if not arms:
         return False
     own = own[own["arm"].isin(arms)]  # a teacher's epochs have no stages
+    colors = arm_colors(arms)
     each = {arm: _by_seed(own[own["arm"] == arm]) for arm in arms}
     panels = [each]
     if "L1" in arms and len(arms) > 1:
@@ -67,7 +69,7 @@ def learning_curves(curves: pd.DataFrame, backbone: str, path: Path) -> bool:
     switch = own[own["stage"] == 1]["updates"].max() if (own["stage"] == 2).any() else float("nan")
     with figure(path, 2.1, columns=len(panels)) as axes:
         for panel, values in zip(axes, panels, strict=True):
-            ends = [_draw_curve(panel, arm, values[arm]) for arm in arms]
+            ends = [_draw_curve(panel, arm, values[arm], colors[arm]) for arm in arms]
             panel.set_xlim(own["updates"].min(), own["updates"].max())
             panel.set_xlabel("updates")
             panel.xaxis.set_major_locator(MaxNLocator(5))
@@ -80,7 +82,7 @@ def learning_curves(curves: pd.DataFrame, backbone: str, path: Path) -> bool:
         if len(panels) > 1:
             axes[1].set_ylabel("difference to L1")
             signed_ticks(axes[1].yaxis, 5)
-        _label_ends(axes[-1], arms, ends)
+        _label_ends(axes[-1], arms, ends, colors)
     return True
 
 
@@ -89,16 +91,16 @@ def _by_seed(curves: pd.DataFrame) -> pd.DataFrame:
     return curves.pivot_table(index="updates", columns="seed", values="valid_mrr")
 
 
-def _draw_curve(axes: Axes, arm: str, values: pd.DataFrame) -> float:
+def _draw_curve(axes: Axes, arm: str, values: pd.DataFrame, color: str) -> float:
     """Draw mean and range over seeds of ``values`` [updates, seeds]; return where the line ends."""
     # a seed that diverged early must not bend the mean: only updates that all the arm's seeds reached
     seeds = values.dropna()
-    axes.fill_between(seeds.index, seeds.min(axis=1), seeds.max(axis=1), color=ARM_COLORS[arm], alpha=0.14, linewidth=0)
-    axes.plot(seeds.index, seeds.mean(axis=1), color=ARM_COLORS[arm], linestyle="--" if arm == "none" else "-")
+    axes.fill_between(seeds.index, seeds.min(axis=1), seeds.max(axis=1), color=color, alpha=0.14, linewidth=0)
+    axes.plot(seeds.index, seeds.mean(axis=1), color=color, linestyle="--" if arm == "none" else "-")
     return float(seeds.mean(axis=1).iloc[-1]) if len(seeds) else float("nan")
 
 
-def _label_ends(axes: Axes, arms: list[str], ends: list[float]) -> None:
+def _label_ends(axes: Axes, arms: list[str], ends: list[float], colors: dict[str, str]) -> None:
     """Write each arm's name beside the end of its line, moved apart where lines end close together."""
     low, high = axes.get_ylim()
     gap = 0.085 * (high - low)
@@ -107,13 +109,13 @@ def _label_ends(axes: Axes, arms: list[str], ends: list[float]) -> None:
     # kept inside the axes, as far as all the names fit
     shift = min(0.0, high - max(places)) + max(0.0, low - min(places))
     for (arm, end), place in zip(drawn, places, strict=True):
-        line = {"arrowstyle": "-", "color": ARM_COLORS[arm], "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0}
+        line = {"arrowstyle": "-", "color": colors[arm], "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0}
         axes.annotate(
-            ARMS[arm],
+            arm_name(arm),
             (1, end),
             (1.07, place + shift),
             axes.get_yaxis_transform(),
-            color=ARM_COLORS[arm],
+            color=colors[arm],
             fontsize=8,
             va="center",
             annotation_clip=False,
@@ -146,7 +148,7 @@ def relation_gains(gains: pd.DataFrame, backbone: str, path: Path) -> bool:
         axes.spines["left"].set_visible(False)
         signed_ticks(axes.xaxis)
         arm, base = own.iloc[0]["arm"], own.iloc[0]["base"]
-        axes.set_xlabel(f"test MRR of {ARMS[arm]} minus that of {ARMS[base]}, with 95 % interval")
+        axes.set_xlabel(f"test MRR of {arm_name(arm)} minus that of {arm_name(base)}, with 95 % interval")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, handletextpad=0.3)
     return True
 
@@ -161,7 +163,7 @@ def stage_costs(costs: pd.DataFrame, backbone: str, path: Path) -> bool:
     own = costs[(costs["backbone"] == backbone) & (costs["seconds"] > 0)]
     if own.empty:
         return False
-    arms, stages = ordered(own["arm"], ARMS), ordered(own["stage"], STAGES)
+    arms, stages = list(own["arm"].unique()), ordered(own["stage"], STAGES)
     cells = {(row["arm"], row["stage"]): row for row in records(own)}
     unit, factor = ("minutes", 60) if own.groupby("arm")["seconds"].sum().max() > 180 else ("seconds", 1)
     with figure(path, 0.95 + 0.22 * len(arms)) as (axes,):
@@ -177,7 +179,7 @@ def stage_costs(costs: pd.DataFrame, backbone: str, path: Path) -> bool:
                 left += width
             axes.annotate(duration(left * factor), (left, -place), (4, 0), textcoords="offset points", va="center",
                           fontsize=8)  # fmt: skip
-        axes.set_yticks([-i for i in range(len(arms))], [ARMS[arm] for arm in arms])
+        axes.set_yticks([-i for i in range(len(arms))], [arm_name(arm) for arm in arms])
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.margins(x=0.14)

@@ -43,6 +43,6 @@ def templates() -> Path:
     """
     package = Path(harness.__file__).parent
     for folder in (package / "_templates", package.parent / "reports"):
-        if (folder / "ablation.typ").is_file():
+        if (folder / "style.typ").is_file():
             return folder
     raise UserError(f"the report templates are missing from {package}; reinstall the package")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pandera.errors import SchemaErrors
 
 from harness.errors import UserError
-from harness.reporting.labels import ARMS, MEASURES, REFERENCES, STAGES
+from harness.reporting.labels import MEASURES, REFERENCES, STAGES
 
 #: What identifies a trial among those of one design.
 KEY = ["dataset", "backbone", "arm", "seed"]
@@ -44,9 +44,8 @@ def _text(*names: str) -> dict[str, pa.Column]:
     return {name: pa.Column(str, pa.Check.str_length(min_value=1), coerce=True) for name in names}
 
 
-_KEYS = _text("study_name", "dataset", "backbone") | {
+_KEYS = _text("study_name", "dataset", "backbone", "arm") | {
     "trial": pa.Column(int, pa.Check.ge(0), coerce=True),
-    "arm": pa.Column(str, pa.Check.isin(list(ARMS)), coerce=True),
     "seed": pa.Column("Int64", pa.Check.ge(0), coerce=True),
 }
 

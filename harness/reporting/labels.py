@@ -12,6 +12,10 @@ ARMS = {
     "L1+L2": "L1 + L2",
     "L1+L3": "L1 + L3",
     "L1+L2+L3": "L1 + L2 + L3",
+    "L2+L3": "L2 + L3",
+    "L1+FitNet": "L1 + FitNet",
+    "L1+RKD-D": "L1 + RKD-D",
+    "L1+RKD-A": "L1 + RKD-A",
     "teacher": "structural teacher",
     "llm-teacher": "LLM teacher",
 }
@@ -32,6 +36,7 @@ STAGES = {
     "semantic": "LLM: train E(p)",
     "llm-targets": "LLM: store targets",
     "targets": "store targets",
+    "teacher-vectors": "store vectors",
     "stage1": "student, stage 1",
     "stage2": "student, stage 2",
     "evaluate": "evaluate",
@@ -58,6 +63,16 @@ MEASURES = (
 MEASURE = {measure.key: measure for measure in MEASURES}
 
 
+def arm_name(arm: str) -> str:
+    """What an arm is called; a variant of a study is called as the study names it."""
+    return ARMS.get(arm, arm)
+
+
+def versus(arm: str, base: str) -> str:
+    """What a comparison is called; a contrast, which has no base, has a name of its own."""
+    return f"{arm_name(arm)} against {arm_name(base)}" if base else arm
+
+
 def ordered(present: Iterable[str], order: Iterable[str]) -> list[str]:
     """The names present, those of ``order`` first and in that order, then the others sorted."""
     names, known = set(present), list(order)
@@ -65,8 +80,8 @@ def ordered(present: Iterable[str], order: Iterable[str]) -> list[str]:
 
 
 def student_arms(present: Iterable[str]) -> list[str]:
-    """The arms present that are students, in order."""
-    return [arm for arm in ordered(present, ARMS) if arm not in REFERENCES]
+    """The arms present that are students, in the order in which they come."""
+    return [arm for arm in dict.fromkeys(present) if arm not in REFERENCES]
 
 
 def joined(words: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from harness.errors import UserError
 from harness.reporting.frames import fact_measures, validate_trials
-from harness.reporting.labels import ARMS, BACKBONES, MEASURES, STAGES, ordered, student_arms
+from harness.reporting.labels import BACKBONES, MEASURES, STAGES, ordered, student_arms
+from harness.reporting.layout import Layout
 from harness.stats import Comparison, bootstrap_intervals, compare, holm, mean_interval
 
 Array = NDArray[np.float64]
@@ -37,15 +38,17 @@ class Results:
     """The complete trials of one design with the measures of each test fact.
 
     ``per_fact[backbone, arm][seed]`` is ``[2, N, 5]``: directions (tail, head), test facts, `MEASURES`.
-    ``relations`` is ``[N]``, the relation of each test fact.
+    ``relations`` is ``[N]``, the relation of each test fact. Frames made of them have the arms in the order of
+    ``layout``.
     """
 
+    layout: Layout
     trials: pd.DataFrame
     per_fact: dict[tuple[str, str], dict[int, Array]]
     relations: NDArray[np.str_]
 
     @classmethod
-    def load(cls, trials: pd.DataFrame, load_ranks: LoadRanks) -> Results:
+    def load(cls, trials: pd.DataFrame, load_ranks: LoadRanks, layout: Layout) -> Results:
         """Check the trials, then load and check the ranks of the complete ones.
 
         Raises:
@@ -64,7 +67,7 @@ class Results:
             relations = found
             values.setdefault((trial["backbone"], trial["arm"]), {})[int(trial["seed"])] = each
         assert relations is not None  # validate_trials refuses a frame without complete trials
-        return cls(current, values, relations)
+        return cls(layout, current, values, relations)
 
     @property
     def backbones(self) -> list[str]:
@@ -73,16 +76,16 @@ class Results:
 
     def arms(self, backbone: str) -> list[str]:
         """The arms of a backbone with complete trials, in order, reference rows last."""
-        return ordered((arm for name, arm in self.per_fact if name == backbone), ARMS)
+        return self.layout.order(arm for name, arm in self.per_fact if name == backbone)
 
     def by_fact(self, backbone: str, arm: str, seeds: Sequence[int] | None = None) -> Array:
         """Values ``[S, N, 5]`` of the given seeds, or all of them, averaged over the two directions."""
         found = self.per_fact[backbone, arm]
         return np.stack([found[seed].mean(axis=0) for seed in (sorted(found) if seeds is None else seeds)])
 
-    def common_seeds(self, backbone: str, arm: str, base: str) -> list[int]:
-        """Seeds that are complete in both arms, ascending."""
-        return sorted(set(self.per_fact.get((backbone, arm), {})) & set(self.per_fact.get((backbone, base), {})))
+    def common_seeds(self, backbone: str, *arms: str) -> list[int]:
+        """Seeds that are complete in all of the arms, ascending."""
+        return sorted(set.intersection(*(set(self.per_fact.get((backbone, arm), {})) for arm in arms)))
 
 
 def means(results: Results) -> pd.DataFrame:
@@ -118,20 +121,11 @@ def means(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def comparisons(arms: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the pairs (arm, base) an ablation compares: each with L1, each with none, the full one with its parts."""
-    students = student_arms(arms)
-    for base in ("L1", "none"):
-        yield from ((arm, base) for arm in students if arm not in ("none", base) and base in students)
-    if "L1+L2+L3" in students:
-        yield from (("L1+L2+L3", base) for base in ("L1+L2", "L1+L3") if base in students)
-
-
 def paired(results: Results) -> pd.DataFrame:
     """Paired comparisons of arms, one row per backbone, arm, base and measure.
 
-    Holm's correction takes the arms compared with L1, those compared with none, and the full arm compared with its
-    parts each as a family, by backbone and measure. The verdict is "better" or "worse" only if the corrected p value
+    Contrasts of the layout are rows whose base is "". Holm's correction takes all arms that are compared with the same
+    one as a family, by backbone and measure. The verdict is "better" or "worse" only if the corrected p value
     is below .05 and the 95 % interval excludes zero: the test speaks of these trained models on new facts, the
     interval of new seeds as well.
 
@@ -140,25 +134,34 @@ def paired(results: Results) -> pd.DataFrame:
     """
     rows = []
     for backbone in results.backbones:
-        for arm, base in comparisons(results.arms(backbone)):
-            seeds = results.common_seeds(backbone, arm, base)
-            if not seeds:
-                continue
-            found = compare(results.by_fact(backbone, arm, seeds), results.by_fact(backbone, base, seeds))
-            for measure, comparison in zip(MEASURES, found, strict=True):
-                key = {"backbone": backbone, "arm": arm, "base": base, "measure": measure.key}
-                rows.append(key | _row(comparison) | {"seeds": len(seeds)})
+        for arm, base in results.layout.pairs(results.arms(backbone)):
+            if seeds := results.common_seeds(backbone, arm, base):
+                found = compare(results.by_fact(backbone, arm, seeds), results.by_fact(backbone, base, seeds))
+                rows += _rows(backbone, arm, base, found, len(seeds))
+        for name, arms in results.layout.contrasts.items():
+            if seeds := results.common_seeds(backbone, *arms):
+                a, b, c, d = (results.by_fact(backbone, arm, seeds) for arm in arms)
+                rows += _rows(backbone, name, "", compare(a - b, c - d), len(seeds))
     if not rows:
         return pd.DataFrame(columns=PAIRED_COLUMNS)
     frame = pd.DataFrame(rows)
-    family = frame["base"].where(frame["base"].isin(["L1", "none"]), "parts")
-    families = frame.groupby(["backbone", family, "measure"])["p"]
+    families = frame.groupby(["backbone", "base", "measure"])["p"]
     frame["p_holm"] = families.transform(lambda p: holm(p.to_numpy()))
     better_up = frame["measure"].map({measure.key: measure.higher_is_better for measure in MEASURES})
     decided = (frame["p_holm"] < ALPHA) & ((frame["difference_low"] > 0) | (frame["difference_high"] < 0))
     better = (frame["difference"] > 0) == better_up
     frame["verdict"] = np.where(decided, np.where(better, "better", "worse"), "undecided")
     return frame[PAIRED_COLUMNS]
+
+
+def _rows(backbone: str, arm: str, base: str, found: Sequence[Comparison], seeds: int) -> list[dict[str, Any]]:
+    """A row a measure. Of a contrast, a part of a difference means nothing."""
+    rows = []
+    for measure, comparison in zip(MEASURES, found, strict=True):
+        key = {"backbone": backbone, "arm": arm, "base": base, "measure": measure.key}
+        nothing = {} if base else dict.fromkeys(("relative", "relative_low", "relative_high"), np.nan)
+        rows.append(key | _row(comparison) | nothing | {"seeds": seeds})
+    return rows
 
 
 def _row(comparison: Comparison) -> dict[str, float | int]:
@@ -203,20 +206,20 @@ def gains(results: Results, base: str = "L1") -> pd.DataFrame:
 
 def _fullest(results: Results, backbone: str, base: str) -> str | None:
     arms = [arm for arm in student_arms(results.arms(backbone)) if results.common_seeds(backbone, arm, base)]
-    return arms[-1] if base in arms and arms[-1] != base else None
+    fullest = "L1+L2+L3" if "L1+L2+L3" in arms else arms[-1] if arms else base
+    return fullest if base in arms and fullest != base else None
 
 
-def costs(trials: pd.DataFrame) -> pd.DataFrame:
+def costs(results: Results) -> pd.DataFrame:
     """What each stage costs, one row per backbone, arm and stage: means over the complete trials.
 
     Columns: backbone, arm, stage, seconds (as if nothing were cached: a cached artefact counts with the seconds of
     its first computation), spent (seconds in these runs), cached (share of trials that took it from the cache),
     peak_mib (largest; NaN when it always came from the cache). Stages that no trial of an arm ran are left out.
     """
-    done = trials[trials["state"] == "complete"]
+    done = results.trials[results.trials["state"] == "complete"]
     rows = []
-    present = set(zip(done["backbone"], done["arm"], strict=True))
-    pairs = [(b, a) for b in ordered((b for b, _ in present), BACKBONES) for a in ARMS if (b, a) in present]
+    pairs = [(backbone, arm) for backbone in results.backbones for arm in results.arms(backbone)]
     for backbone, arm in pairs:
         group = done[(done["backbone"] == backbone) & (done["arm"] == arm)]
         for stage in STAGES:

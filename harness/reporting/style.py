@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -41,9 +42,23 @@ ARM_COLORS = {
     "L1+L2": BLUE,
     "L1+L3": GREEN,
     "L1+L2+L3": VERMILION,
+    "L2+L3": YELLOW,
+    "L1+FitNet": SKY,
+    "L1+RKD-D": "#882255",
+    "L1+RKD-A": "#999933",
     "teacher": PURPLE,
     "llm-teacher": ORANGE,
 }
+#: of arms that have no colour of their own, by turns (Tol's muted scheme)
+MORE_COLORS = ("#332288", "#88CCEE", "#117733", "#DDCC77", "#AA4499", "#44AA99", "#CC6677", "#661100")
+
+
+def arm_colors(arms: Sequence[str]) -> dict[str, str]:
+    """A colour for each arm: its own, or the next of those for variants."""
+    others = itertools.cycle(MORE_COLORS)
+    return {arm: ARM_COLORS.get(arm) or next(others) for arm in arms}
+
+
 STAGE_COLORS = {
     "data": LIGHT,
     "teacher": BLUE,
@@ -52,6 +67,7 @@ STAGE_COLORS = {
     "semantic": YELLOW,
     "llm-targets": BLACK,
     "targets": PURPLE,
+    "teacher-vectors": "#8C564B",
     "stage1": GREEN,
     "stage2": SKY,
     "evaluate": GRAY,

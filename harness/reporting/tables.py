@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from harness.reporting.frames import records
-from harness.reporting.labels import ARMS, BACKBONES, MEASURE, MEASURES, REFERENCES, STAGES, ordered
+from harness.reporting.labels import BACKBONES, MEASURE, MEASURES, REFERENCES, STAGES, arm_name, ordered, versus
 from harness.reporting.text import duration, interval, latex, number, p_value, percent, spreadsheet_cell
 
 
@@ -51,11 +51,11 @@ def main_table(means: pd.DataFrame, paired: pd.DataFrame, trials: pd.DataFrame, 
         for row in records(paired[paired["backbone"] == backbone])
         if row["base"] == "L1" and row["verdict"] == "better"
     }
-    rows, arms = [], ordered((arm for arm, _ in own), ARMS)
+    rows, arms = [], list(dict.fromkeys(arm for arm, _ in own))
     for previous, arm in zip(["", *arms], arms, strict=False):
         first = own[arm, "mrr"]
         n = Cell(str(first["n"]), f"{first['failed']} failed" if first["failed"] else "†" if first["n"] == 1 else "")
-        cells = [Cell(ARMS[arm], dimension(trials, backbone, arm)), n]
+        cells = [Cell(arm_name(arm), dimension(trials, backbone, arm)), n]
         for measure in MEASURES:
             row = own[arm, measure.key]
             decimals = 1 if measure.key == "mr" and row["mean"] < 100 else measure.decimals
@@ -79,13 +79,13 @@ def dimension(trials: pd.DataFrame, backbone: str, arm: str) -> str:
 
 def paired_table(paired: pd.DataFrame, backbone: str) -> Table:
     """Differences of MRR with interval, relative gain, effect size and corrected p value."""
-    rows, last = [], ""
+    rows: list[Row] = []
+    last = ""
     own = records(paired[(paired["backbone"] == backbone) & (paired["measure"] == "mrr")])
     for line in own:
-        base = line["base"] if line["base"] in ("L1", "none") else "parts"
         decided = line["verdict"] != "undecided"
         cells = (
-            Cell(f"{ARMS[line['arm']]} against {ARMS[line['base']]}"),
+            Cell(versus(line["arm"], line["base"])),
             Cell(number(line["difference"], 4, signed=True), ends(line, "difference", 4), decided),
             Cell(percent(line["relative"])),
             Cell(number(line["effect"], 3, signed=True), ends(line, "effect", 3)),
@@ -94,8 +94,8 @@ def paired_table(paired: pd.DataFrame, backbone: str) -> Table:
             Cell(p_value(line["p_holm"]).removeprefix("= ")),
             Cell(line["verdict"], strong=decided),
         )
-        rows.append(Row(cells, rule=bool(last) and base != last))
-        last = base
+        rows.append(Row(cells, rule=bool(rows) and line["base"] != last))
+        last = line["base"]
     header = ("", "Δ MRR", "relative", "effect d", "seeds up", "p", "p (Holm)", "verdict")
     over = "seeds and facts" if any(line["seeds"] > 1 for line in own) else "facts of this one seed"
     note = f"Same seeds and same test facts in both arms; in brackets 95 % bootstrap intervals over {over}. "
@@ -109,8 +109,8 @@ def measures_table(paired: pd.DataFrame, backbone: str) -> Table:
     own = {(row["arm"], row["measure"]): row for row in records(chosen)}
     keys = [measure.key for measure in MEASURES if measure.key != "mrr"]
     rows = []
-    for arm in ordered((arm for arm, _ in own), ARMS):
-        cells = [Cell(f"{ARMS[arm]} against L1")]
+    for arm in dict.fromkeys(arm for arm, _ in own):
+        cells = [Cell(f"{arm_name(arm)} against L1")]
         for key in keys:
             line = own[arm, key]
             decimals = 1 if key == "mr" else 4
@@ -130,7 +130,7 @@ def ends(line: dict[str, Any], name: str, decimals: int) -> str:
 def costs_table(costs: pd.DataFrame, backbone: str) -> Table:
     """Time of each stage by arm, the sum, what these runs spent of it, and the largest memory."""
     own = {(row["arm"], row["stage"]): row for row in records(costs[costs["backbone"] == backbone])}
-    arms = ordered((arm for arm, _ in own), ARMS)
+    arms = list(dict.fromkeys(arm for arm, _ in own))
     rows = []
     for stage in ordered((stage for _, stage in own), STAGES):
         cells = [own.get((arm, stage), {"seconds": math.nan, "cached": 0}) for arm in arms]
@@ -143,7 +143,7 @@ def costs_table(costs: pd.DataFrame, backbone: str) -> Table:
     known = [max((peak for peak in each if not math.isnan(peak)), default=math.nan) for each in peaks]
     rows.append(Row((Cell("peak memory (MiB)"), *(Cell(number(peak, 0)) for peak in known))))
     note = "Mean of a trial. c: taken from the cache, shown with the time of its first computation; students share it."
-    header = ("", *(ARMS[arm] for arm in arms))
+    header = ("", *(arm_name(arm) for arm in arms))
     return Table("Cost of each stage", header, "l" + "r" * len(arms), tuple(rows), note)
 
 

@@ -8,12 +8,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.reporting.frames import validate_trials
-from harness.reporting.labels import ARMS, BACKBONES, DATASETS, MEASURES, REFERENCES, Measure, ordered
+from harness.reporting.labels import BACKBONES, DATASETS, MEASURES, REFERENCES, Measure, arm_name, ordered
+from harness.reporting.layout import Layout
 from harness.reporting.text import number
 from harness.stats import mean_interval
 
 
-def table(trials: pd.DataFrame) -> Table:
+def table(trials: pd.DataFrame, layout: Layout) -> Table:
     """Test results of each arm as means over seeds, MRR with half of its 95 % t interval from two seeds on.
 
     Fits into 80 columns; the report has the other intervals.
@@ -41,13 +42,15 @@ def table(trials: pd.DataFrame) -> Table:
         own = current[current["backbone"] == backbone]
         shown.add_section()
         shown.add_row(f"[bold]{escape(BACKBONES.get(backbone, backbone))}[/bold]")
-        for arm in ordered(own["arm"], ARMS):
+        for arm in layout.order(own["arm"]):
             group = own[own["arm"] == arm]
             done = group[group["state"] == "complete"]
             failed = int((group["state"] == "failed").sum())
             cells = [_mean(done[f"test_{measure.key}"].tolist(), measure) for measure in MEASURES] if len(done) else []
             style = "dim" if arm in REFERENCES else None
-            shown.add_row(ARMS[arm], f"{len(done)} of {len(group)}" if failed else str(len(done)), *cells, style=style)
+            shown.add_row(
+                arm_name(arm), f"{len(done)} of {len(group)}" if failed else str(len(done)), *cells, style=style
+            )
     return shown
 
 

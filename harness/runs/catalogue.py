@@ -14,13 +14,17 @@ from harness.errors import UserError
 
 @dataclass(frozen=True)
 class Heading:
-    """What a study is about."""
+    """What a study is about, and how its report shows it; see ``design.Design``."""
 
     name: str
     title: str
     about: str
+    report: str
     claims: tuple[str, ...]
     presets: tuple[str, ...]
+    arms: tuple[str, ...]
+    compare: dict[str, tuple[str, ...]]
+    contrasts: dict[str, tuple[str, str, str, str]]
 
 
 @lru_cache
@@ -45,10 +49,22 @@ def heading(path: Path) -> Heading:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        arms = (*content.get("arms", ()), *content.get("variants", ()), *content.get("references", ()))
+        lists = {key: dict(content.get(key, {})) for key in ("compare", "contrasts")}
+        compare, contrasts = ({name: tuple(each) for name, each in found.items()} for found in lists.values())
+        report = content.get("report", "comparison")
         presets, claims = tuple(content["presets"]), tuple(content.get("claims", ()))
-        return Heading(path.stem, content["title"], content["about"], claims, presets)
+        return Heading(path.stem, content["title"], content["about"], report, claims, presets, arms, compare, contrasts)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError):
         from harness.runs.design import read  # which says what is wrong, and brings PyTorch with it
 
         design = read(path)
-        return Heading(path.stem, design.title, design.about, design.claims, tuple(design.presets))
+        about = (
+            design.title,
+            design.about,
+            design.report,
+            design.claims,
+            tuple(design.presets),
+            tuple(design.conditions),
+        )
+        return Heading(path.stem, *about, design.compare, design.contrasts)

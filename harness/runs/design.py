@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import Field, ValidationError
@@ -17,33 +17,61 @@ from harness.models import BACKBONES
 from harness.runs import catalogue
 from harness.runs.cache import digest
 from harness.runs.plan import engine_version
+from harness.runs.settings import AXES, Settings, explain, merge, nested, similar, tuned
 from harness.runs.spec import Arm, Frozen, TrialSpec, option_names
 
-#: keys of a trial that a study's settings cannot change: they are the axes of its design
-AXES = ("dataset", "backbone", "arm", "seed")
-Settings = dict[str, Any]
+#: levels of factors, by the dotted name of a setting
+Grid = dict[str, tuple[Any, ...]]
 
 
 class Preset(Frozen):
-    """A size of a study."""
+    """A size of a study; ``arms`` and ``grid``, if given, are what it has of the design's."""
 
     about: str
     seeds: int = Field(ge=1, description="number of seeds: 0, 1, 2 ...")
     settings: Settings = Field(default={})
+    arms: tuple[str, ...] | None = Field(default=None, description="names of arms and variants")
+    grid: Grid | None = Field(default=None)
+
+
+class Variant(Frozen):
+    """An arm under a name of its own, with settings of its own."""
+
+    arm: Arm
+    settings: Settings = Field(default={})
 
 
 class Design(Frozen):
-    """A study file: which arms are compared, at which settings, with how many seeds, and which claims that tests."""
+    """A study file: which arms are compared, at which settings, with how many seeds, and which claims that tests.
+
+    ``variants`` are arms with settings of their own, by name. ``grid`` crosses every arm but the reference rows with
+    all combinations of its levels; where a factor does not act in an arm, the arm has fewer cells. ``compare`` says
+    which arms reports compare with which: lists of arms by what they are compared with; ``contrasts`` are differences
+    of differences (a - b) - (c - d) of arms a, b, c, d, by name. Presets have the settings of those of study ``like``,
+    and on top their own: so both studies share their teachers.
+    """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     title: str
     about: str
+    report: Literal["comparison", "capacity", "sensitivity", "cost"] = "comparison"
     claims: tuple[str, ...] = ()
-    arms: tuple[Arm, ...] = Field(min_length=1)
+    arms: tuple[Arm, ...] = ()
+    variants: dict[str, Variant] = Field(default={})
+    grid: Grid = Field(default={})
     references: tuple[Arm, ...] = ()
+    compare: dict[str, tuple[str, ...]] = Field(default={})
+    contrasts: dict[str, tuple[str, str, str, str]] = Field(default={})
     backbone: str
+    like: str | None = None
     settings: Settings = Field(default={})
     presets: dict[str, Preset] = Field(min_length=1)
+
+    @property
+    def conditions(self) -> dict[str, Variant]:
+        """Arms, variants and reference rows by name, in the order of the file."""
+        plain = {arm: Variant(arm=arm) for arm in self.arms}
+        return plain | self.variants | {arm: Variant(arm=arm) for arm in self.references}
 
 
 @dataclass(frozen=True)
@@ -51,13 +79,16 @@ class Run:
     """A design with its open choices made: the cells that are wanted, and the Optuna study that holds them.
 
     ``study_name`` carries a digest of all that the cells have in common, the engine's code and the data included. So
-    more seeds, arms or backbones extend a study, and anything that changes a number starts another.
+    more seeds, arms, levels or backbones extend a study, and anything that changes a number starts another.
+    ``labels`` has the name under which reports show a cell, by the cell's key: an arm, a variant, and the levels of
+    the factors that act in it, as in ``L1 · dim=5``.
     """
 
     design: Design
     preset: str
     dataset: str
     cells: tuple[TrialSpec, ...]
+    labels: dict[str, str]
     study_name: str
 
 
@@ -90,23 +121,59 @@ def read(path: Path) -> Design:
         design = Design.model_validate(content)
     except ValidationError as error:
         raise UserError(f"study file {path}: {explain(error, Design)}") from None
+    if design.like is not None:
+        other = load(design.like)
+        design = design.model_copy(
+            update={
+                "presets": {
+                    name: preset.model_copy(
+                        update={
+                            "settings": merge(
+                                other.presets.get(name, other.presets["default"]).settings, preset.settings
+                            )
+                        }
+                    )
+                    for name, preset in design.presets.items()
+                }
+            }
+        )
     if design.backbone not in BACKBONES:
         wrong = design.backbone
         raise UserError(f"study file {path}: unknown backbone {wrong!r}: {nearest(wrong, BACKBONES)}")
-    for preset in design.presets.values():
-        settle(design, preset)
+    try:
+        for preset in design.presets.values():
+            settle(design, preset)
+            _check(design, preset)
+    except UserError as error:
+        raise UserError(f"study file {path}: {error}") from None
     return design
 
 
-@lru_cache(maxsize=1)
-def _tuned() -> dict[str, dict[str, Settings]]:
-    content = Path(__file__).with_name("tuned.yaml").read_text(encoding="utf-8")
-    return dict(yaml.safe_load(content))
+def _check(design: Design, preset: Preset) -> None:
+    """Refuse what names nothing: arms of a preset or a comparison, factors, and levels or settings out of range."""
+    names = design.conditions
+    if not design.arms and not design.variants:
+        raise UserError("arms: a study needs at least one arm or variant")
+    if double := [name for name in design.variants if name in get_args(Arm)]:
+        raise UserError(f"variants: {double[0]!r} is the name of an arm; name the variant otherwise")
+    compared = itertools.chain(design.compare, *design.compare.values(), *design.contrasts.values())
+    for name in (*(preset.arms or ()), *compared):
+        if name not in names:
+            raise UserError(f"there is no arm {name!r}: {nearest(name, names)}")
+    for grid in (design.grid, preset.grid or {}):
+        for key, levels in grid.items():
+            if key not in option_names(TrialSpec) or key in AXES:
+                raise UserError(f"grid: unknown key {key!r}{similar(key, option_names(TrialSpec))}")
+            if not levels:
+                raise UserError(f"grid: {key} has no levels")
+    for condition in names.values():
+        for point in _points(preset.grid or design.grid):
+            settle(design, preset, merge(condition.settings, nested(point)))
 
 
-def tuned(dataset: str, backbone: str) -> Settings:
-    """The settings of ``tuned.yaml`` for a data set and backbone; empty if there are none."""
-    return _tuned().get(dataset, {}).get(backbone, {})
+def _points(grid: Grid) -> Iterator[dict[str, Any]]:
+    """All combinations of levels."""
+    return (dict(zip(grid, levels, strict=True)) for levels in itertools.product(*grid.values()))
 
 
 def settle(
@@ -122,7 +189,7 @@ def settle(
     """
     merged: Settings = {}
     for settings in (tuned(dataset, backbone), design.settings, preset.settings, changes or {}):
-        merged = _merge(merged, settings)
+        merged = merge(merged, settings)
     for axis in AXES:
         if axis in merged:
             raise UserError(f"settings of study {design.name!r}: {axis!r} is an axis of the design, not a setting")
@@ -149,31 +216,6 @@ def preset_of(design: Design, preset: str) -> Preset:
     return design.presets[preset]
 
 
-def settings(spec: TrialSpec) -> list[tuple[str, str, str]]:
-    """Every setting of a spec: its dotted name, its value and what it is."""
-    rows = []
-    for name in option_names(TrialSpec):
-        if name in AXES:
-            continue
-        part: Any = spec
-        for step in name.split(".")[:-1]:
-            part = getattr(part, step)
-        leaf = name.split(".")[-1]
-        value = getattr(part, leaf)
-        rows.append(
-            (name, "by backbone" if value is None else str(value), type(part).model_fields[leaf].description or "")
-        )
-    return rows
-
-
-def _merge(base: Settings, changes: Settings) -> Settings:
-    merged = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
-
-
 def plan(
     design: Design,
     *,
@@ -194,84 +236,71 @@ def plan(
         backbones: the students'.
         preset: one of the design's.
         seeds: how many, 0 to ``seeds`` - 1; None: as many as the preset says.
-        arms: which of the design's, reference rows included; empty: all.
+        arms: names of arms, variants and reference rows; empty: those of the preset.
         changes: settings that go before those of study and preset.
 
     Raises:
         UserError: an unknown preset, arm or setting.
     """
-    every = (*design.arms, *design.references)
-    for arm in arms:
-        if arm not in every:
-            raise UserError(f"study {design.name!r} has no arm {arm!r}: {nearest(arm, every)}")
     chosen = preset_of(design, preset)
+    names = design.conditions
+    for arm in arms:
+        if arm not in names:
+            raise UserError(f"study {design.name!r} has no arm {arm!r}: {nearest(arm, names)}")
+    wanted = arms or chosen.arms or tuple(names)
+    _refuse_factors(design, changes or {})
     # of all backbones, asked for or not: adding one later must find the same study
     common = {
         name: settle(design, chosen, changes, dataset=dataset, backbone=name).model_copy(update={"dataset": dataset})
         for name in sorted(BACKBONES)
     }
-    cells = tuple(
-        common[backbone].model_copy(update={"backbone": backbone, "arm": arm, "seed": seed}).acting()
-        for backbone in backbones
-        for arm in every
-        # a teacher is trained once: its seed is one of its settings
-        for seed in range(1 if arm in design.references else seeds or chosen.seeds)
-        if not arms or arm in arms
-    )
+    cells: dict[str, TrialSpec] = {}
+    labels: dict[str, str] = {}
+    for backbone in backbones:
+        for name, condition in names.items():
+            if name not in wanted:
+                continue
+            is_reference = name in design.references
+            # a teacher is trained once: its seed is one of its settings
+            seeds_of = range(1 if is_reference else seeds or chosen.seeds)
+            for label, own in _conditions(design, chosen, name, condition, is_reference=is_reference):
+                settled = settle(design, chosen, merge(changes or {}, own), dataset=dataset, backbone=backbone)
+                axes = {"dataset": dataset, "backbone": backbone, "arm": condition.arm}
+                for seed in seeds_of:
+                    spec = settled.model_copy(update={**axes, "seed": seed}).acting()
+                    cells.setdefault(spec.key(), spec)
+                    labels.setdefault(spec.key(), label)
     shared = {name: spec.model_dump(exclude=set(AXES)) for name, spec in common.items()}
     name = f"{design.name}-{Path(dataset).name}-{preset}-{digest(shared, data_digest, engine_version())[:8]}"
-    return Run(design, preset, dataset, cells, name)
+    return Run(design, preset, dataset, tuple(cells.values()), labels, name)
 
 
-def parse_changes(items: Sequence[str]) -> Settings:
-    """``key=value`` items as nested settings: ``loss.alpha=0.5``, or ``alpha=0.5`` where one key only has that name.
+def _refuse_factors(design: Design, changes: Settings) -> None:
+    """A setting that the study varies cannot be given a value beside."""
+    for key in design.grid:
+        value: Any = changes
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is not None:
+            raise UserError(f"--set {key}: study {design.name!r} varies it; see its levels with 'describe'")
 
-    Raises:
-        UserError: an item without ``=``, an unknown key (with the nearest valid one), or one that is ambiguous.
+
+def _conditions(
+    design: Design, preset: Preset, name: str, condition: Variant, *, is_reference: bool
+) -> Iterator[tuple[str, Settings]]:
+    """The cells of an arm or variant that differ in more than backbone and seed: label and settings of each.
+
+    Points of the grid that only differ in factors that do not act in the arm are one cell.
     """
-    keys = option_names(TrialSpec)
-    changes: Settings = {}
-    for item in items:
-        key, equals, text = item.partition("=")
-        if not equals:
-            raise UserError(f"--set {item!r}: write key=value, such as --set loss.alpha=0.5")
-        found = [name for name in keys if name == key or name.endswith(f".{key}")]
-        if key in keys:
-            found = [key]
-        if len(found) > 1:
-            raise UserError(f"--set {item!r}: {key!r} may mean {' or '.join(found)}; write it out")
-        if found and found[0] in AXES:
-            raise UserError(
-                f"--set {item!r}: {key!r} is an axis of the design; see --dataset, --backbone, --arms, --seeds"
-            )
-        if not found:
-            similar = _similar(key, [name for name in keys if name not in AXES])
-            raise UserError(f"--set {item!r}: unknown key{similar}; 'describe' lists all keys")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UserError(f"--set {item!r}: the value cannot be read") from None
-        nested: Settings = {found[0].split(".")[-1]: value}
-        for part in reversed(found[0].split(".")[:-1]):
-            nested = {part: nested}
-        changes = _merge(changes, nested)
-    return changes
-
-
-def _similar(key: str, names: Sequence[str]) -> str:
-    leaf = {name.split(".")[-1]: name for name in reversed(names)} | {name: name for name in names}
-    close = difflib.get_close_matches(key, leaf, n=1, cutoff=0.5)
-    return f", did you mean {leaf[close[0]]!r}?" if close else ""
-
-
-def explain(error: ValidationError, model: type[Frozen]) -> str:
-    """The first thing that is wrong, as ``key: reason``, with the nearest valid key for an unknown one."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden":
-        level = ".".join(map(str, first["loc"][:-1]))
-        valid = {n.removeprefix(f"{level}.").split(".")[0] for n in option_names(model) if n.startswith(level)}
-        return f"unknown key {where!r}; {nearest(str(first['loc'][-1]), valid)}"
-    reason = first["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(first["input"], dict) else f", not {str(first['input'])[:40]!r}"
-    return f"{where}: {reason}{given}" if where else f"{reason}{given}"
+    if is_reference or not design.grid:
+        yield name, condition.settings
+        return
+    base = settle(design, preset, condition.settings).model_copy(update={"arm": condition.arm})
+    acting = []
+    for key, levels in design.grid.items():  # of the design, not of the preset, which may have one level of it
+        specs = [settle(design, preset, merge(condition.settings, nested({key: level}))) for level in levels]
+        found = {spec.model_copy(update={"arm": base.arm}).acting().key() for spec in specs}
+        acting += [key] if len(found) > 1 else []
+    for point in _points({key: (preset.grid or design.grid).get(key, design.grid[key]) for key in acting}):
+        told = ", ".join(f"{key.split('.')[-1]}={value}" for key, value in point.items())
+        yield f"{name} · {told}" if told else name, merge(condition.settings, nested(point))

@@ -60,7 +60,7 @@ def tasks(cells: Sequence[TrialSpec], plans: Plans, cache: Cache) -> list[Task]:
         for name, key in plan.keys.items():
             if key not in found and not cache.has(name, key):
                 # what others wait for starts first: teachers before students
-                rank = 2 if name == "stage1" else 1 if name in ("targets", "llm-targets") else 0
+                rank = 2 if name == "stage1" else 1 if name in ("targets", "teacher-vectors", "llm-targets") else 0
                 found[key] = Task(key, spec, name, frozenset(plan.needs(name)), rank, group_of(spec, name))
         found[spec.key()] = Task(spec.key(), spec, None, frozenset(plan.keys.values()), 3, group_of(spec, None))
     return list(found.values())
@@ -107,6 +107,7 @@ class _Coordinator:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "preset": self.run.preset,
             "protocol": task.spec.protocol,
+            "label": self.run.labels[task.spec.key()],
         }
         return self.study.begin(task.spec, attributes)
 

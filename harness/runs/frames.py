@@ -30,7 +30,8 @@ def load(
         design: name of the one Optuna study that is wanted; None: all designs of the study.
 
     Returns:
-        trials: one row a trial: factors, metrics, state, seconds and provenance; ``attrs["meta"]`` has the command
+        trials: one row a trial: factors, metrics, state, seconds and provenance; ``arm`` is what its study calls it,
+            ``losses`` what it is trained with; ``attrs["meta"]`` has the command
             and the size of the data by ``study_name``.
         curves: one row an epoch of a trial.
         load_ranks: takes the index label of a row of ``trials``; returns query, direction, relation and rank.
@@ -92,7 +93,10 @@ def load(
 
 
 def _row(trial: FrozenTrial) -> dict[str, Any]:
-    return {**trial.params, **trial.user_attrs, "state": _STATES[trial.state]}
+    row = {**trial.params, **trial.user_attrs, "state": _STATES[trial.state]}
+    if "arm" in row:
+        row |= {"losses": row["arm"], "arm": row.get("label", row["arm"])}
+    return row
 
 
 def _curve(path: Path, row: dict[str, Any]) -> pd.DataFrame:

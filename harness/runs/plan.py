@@ -22,7 +22,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "semantic": ("encode",),
     "llm-targets": ("semantic",),
     "targets": ("teacher",),
-    "stage1": ("targets",),
+    "teacher-vectors": ("teacher",),
+    "stage1": ("targets", "teacher-vectors"),
 }
 
 _TRAINING = (
@@ -123,9 +124,12 @@ class Plan:
         if "L1" in parts:
             code = code_version("teachers.targets")
             keys["targets"] = digest("targets", keys["teacher"], loss.temperature, loss.targets, code)
+            if loss.others == "estimated":
+                keys["teacher-vectors"] = digest("teacher-vectors", keys["teacher"], code)
         if spec.shares_stage1:
             # of the arm, stage 1 only depends on whether the structural teacher is there
-            soft = [keys["targets"], loss.hard_weight, loss.soft_weight] if "L1" in parts else []
+            shared = [keys[name] for name in ("targets", "teacher-vectors") if name in keys]
+            soft = [*shared, loss.hard_weight, loss.soft_weight] if "L1" in parts else []
             student = spec.student.model_copy(update={"order": "structure-first"})
             own = [spec.backbone, student.key(), spec.seed, code_version(backbone_module(spec.backbone))]
             keys["stage1"] = digest("stage1", base, own, soft)

@@ -15,6 +15,7 @@ from harness.runs.pool import Task
 
 #: what the stages of a study cost relative to each other; only the time that is left depends on it
 _COST = {"teacher": 30.0, "finetune": 20.0, "encode": 10.0, "semantic": 12.0, "targets": 3.0, "llm-targets": 3.0}
+_COST["teacher-vectors"] = 1.0
 
 
 def _cost(task: Task) -> float:
@@ -28,7 +29,7 @@ def label(task: Task) -> str:
     spec = task.spec
     if task.stage in ("finetune", "encode", "semantic", "llm-targets"):
         return spec.llm.model
-    if task.stage in ("teacher", "targets"):
+    if task.stage in ("teacher", "targets", "teacher-vectors"):
         return f"{spec.teacher_backbone} {spec.teacher.dim}-d"
     if task.stage == "stage1":
         return f"{spec.backbone} {'undistilled' if spec.arm == 'none' else 'L1'}, seed {spec.seed}"

@@ -138,6 +138,9 @@ class LossSpec(Frozen):
     soft_weight: float = Field(default=1.0, ge=0, le=1000, description="weight of T²·KL(teacher ‖ student) in L1")
     semantic_share: float = Field(default=0.25, gt=0, le=1, description="share of each batch that L3 is taken over")
     targets: int = Field(default=128, ge=2, description="stored teacher candidates a query")
+    others: Literal["estimated", "merged"] = Field(
+        default="estimated", description="L1 over entities not stored: from random ones, or as one outcome"
+    )
     alignment: AlignmentName = Field(default="huber", description="how L2 compares standardised scores")
     outliers: float = Field(default=0.0, ge=0, le=1, description="share of the LLM teacher's scores made outliers")
     outlier_size: float = Field(default=10.0, ge=0, le=1e6, description="their size, in standard deviations")
@@ -208,7 +211,7 @@ class TrialSpec(Frozen):
         if parts:
             kept |= {"hard_weight"}
         if "L1" in parts:
-            kept |= {"temperature", "soft_weight", "targets"}
+            kept |= {"temperature", "soft_weight", "targets", "others"}
         if "L2" in parts:
             kept |= {"alpha", "alignment", "outliers", "fusion", "targets"}
             kept |= {"delta"} if loss.alignment == "huber" else set()

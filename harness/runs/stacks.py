@@ -56,7 +56,7 @@ def train_together(specs: Sequence[TrialSpec], stage: str | None, context: Conte
 
 def _share(stages: Stages, known: dict[str, Entry]) -> None:
     """Read the targets of a trial, or take them from ``known``, so that equal ones are in memory once."""
-    for name in ("targets", "llm-targets"):
+    for name in ("targets", "teacher-vectors", "llm-targets"):
         if (key := stages.plan.keys.get(name)) is None:
             continue
         if key not in known:

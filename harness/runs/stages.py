@@ -14,7 +14,7 @@ from harness.distill.alignment import Alignment, ScoreTargets, with_outliers
 from harness.distill.hints import Hint
 from harness.distill.objective import Distillation
 from harness.distill.relational import Relations, angles, distances
-from harness.distill.response import SoftTargets
+from harness.distill.response import SoftTargets, TeacherVectors
 from harness.distill.seeds import derive_seed
 from harness.distill.semantic import SemanticAdapter
 from harness.distill.stacked import Student
@@ -67,6 +67,7 @@ class Stages:
             "semantic": self.semantic,
             "llm-targets": self.llm_targets,
             "targets": self.soft_targets,
+            "teacher-vectors": self.teacher_vectors,
             "stage1": self.stage1,
         }
         make[name]()
@@ -292,7 +293,20 @@ class Stages:
 
         entry, device = self._get("targets", build).tensors, self.context.device
         ids, log_p, log_rest = (entry[name].to(device) for name in ("ids", "log_p", "log_rest"))
-        return SoftTargets(ids, log_p, log_rest, loss.temperature)
+        vectors = self.teacher_vectors() if loss.others == "estimated" else None
+        return SoftTargets(ids, log_p, log_rest, loss.temperature, vectors)
+
+    def teacher_vectors(self) -> TeacherVectors:
+        """What gives the structural teacher's score of any entity for a training query."""
+
+        def build() -> Built:
+            teacher = self.teacher()
+            found = targets.teacher_vectors(teacher, self.inputs.training(teacher.time_input))
+            return {"query": found.query, "table": found.table, "scale": found.scale}, {"kernel": found.kernel}
+
+        entry = self._get("teacher-vectors", build)
+        query, table, scale = (entry.tensors[name].to(self.context.device) for name in ("query", "table", "scale"))
+        return TeacherVectors(query, table, scale, entry.meta["kernel"])
 
     def llm_targets(self) -> dict[str, torch.Tensor]:
         """The LLM teacher's predictions (``ids``, ``scores``) and encodings (``entities``, ``relations``)."""

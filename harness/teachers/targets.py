@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from harness.distill.alignment import ScoreTargets, standardize
-from harness.distill.response import SoftTargets
+from harness.distill.response import SoftTargets, TeacherVectors
 from harness.models.base import Backbone, scores
 from harness.models.batch import QueryTensors
 from harness.models.candidates import candidate_scores
@@ -54,6 +54,18 @@ def soft_targets(
         log_p[rows] = (best - whole[:, None]).cpu()
         log_rest[rows] = (rest - whole).cpu()
     return SoftTargets(ids, log_p, log_rest, temperature)
+
+
+@torch.no_grad()
+def teacher_vectors(teacher: Backbone, data: QueryTensors) -> TeacherVectors:
+    """The teacher's vectors of the queries ``data`` [Q] and of all entities, on the CPU."""
+    teacher.eval()
+    parts = []
+    for start in range(0, len(data), 1024):
+        batch = data[slice(start, start + 1024)]
+        parts.append(teacher.encode(batch.subject, batch.relation, batch.time).half().cpu())
+    table, scale = teacher.entity_table().cpu().clone(), teacher.scale().cpu().clone()
+    return TeacherVectors(torch.cat(parts), table, scale, teacher.kernel)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.distill import softmax
 from harness.distill.alignment import ScoreTargets
 from harness.distill.objective import Distillation
-from harness.distill.response import SoftTargets
+from harness.distill.response import SoftTargets, TeacherVectors
 from harness.distill.semantic import SemanticAdapter
 from harness.models import BACKBONES, Backbone, scores
 from harness.models.batch import QueryTensors
@@ -74,7 +74,7 @@ class Problem:
         return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(named.items(), found, strict=True)}
 
 
-def build(name: str, dtype: torch.dtype = torch.double) -> Problem:
+def build(name: str, dtype: torch.dtype = torch.double, *, taught: bool = False) -> Problem:
     torch.manual_seed(0)
     backbone, options = STUDENTS[name]
     student = BACKBONES[backbone](ENTITIES, RELATIONS, TIMES, DIM, **options).to(dtype)
@@ -92,7 +92,10 @@ def build(name: str, dtype: torch.dtype = torch.double) -> Problem:
     # six of ten entities in any order: the rest has no less mass than some of the list
     listed = torch.stack([torch.randperm(ENTITIES)[:6] for _ in range(n)])
     rest = log_p.scatter(1, listed, -torch.inf).logsumexp(1)
-    soft = SoftTargets(listed.int(), log_p.gather(1, listed), rest, temperature=2.0)
+    teacher = TeacherVectors(logits, torch.eye(ENTITIES, dtype=dtype), torch.ones((), dtype=dtype), "dot")
+    soft = SoftTargets(
+        listed.int(), log_p.gather(1, listed), rest, temperature=2.0, teacher=teacher if taught else None
+    )
     aligned = ScoreTargets(torch.stack([torch.randperm(ENTITIES)[:6] for _ in range(n)]).int(), logits[:, :6])
     adapter = SemanticAdapter(torch.rand(ENTITIES, 5), torch.rand(2 * RELATIONS, 5), DIM).to(dtype)
     return Problem(student, data, torch.tensor([7, 2, 11, 0, 5]), soft, aligned, adapter)

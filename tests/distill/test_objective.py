@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy, kl_div
 
 from harness.distill.alignment import huber_alignment
 from harness.distill.objective import Distillation
+from harness.distill.sampled import Candidates
 from harness.distill.semantic import semantic_cross_entropy
 
 PARTS = {"loss_l1": "soft", "loss_l2": "aligned", "loss_l3": "adapter"}
@@ -41,6 +42,28 @@ def test_every_term_is_its_weight_times_its_definition(problem: Any) -> None:
     assert list(terms) == list(expected)
     for name, term in terms.items():
         torch.testing.assert_close(term, expected[name])
+
+
+def test_a_teacher_that_tells_of_all_entities_makes_it_the_textbooks_divergence(build_problem: Any) -> None:
+    """Asked for all entities, or for random ones in a step over all: then on average, up to a small bias."""
+    problem = build_problem("ttranse", taught=True)
+    soft, entities = problem.soft, torch.arange(10)
+    q = torch.log_softmax(problem.dense() / 2, dim=1)
+    p = torch.softmax(soft.teacher.query[problem.index] / 2, dim=1)
+    expected = 1.3 * 2**2 * kl_div(q, p, reduction="batchmean")
+
+    def found(shared: Tensor | None) -> Tensor:
+        candidates = None if shared is None else Candidates(shared, exact=True)
+        terms: dict[str, Tensor] = problem.loss()(problem.student, problem.batch, problem.index, candidates)
+        return terms["loss_l1"]
+
+    torch.testing.assert_close(found(None), expected)
+    torch.testing.assert_close(found(entities.flip(0)), expected)
+    gradients = [problem.gradients(value) for value in (found(None), expected)]
+    torch.testing.assert_close(*gradients)
+    draws = torch.stack([found(torch.randperm(10)[:9]) for _ in range(300)])
+    assert not torch.allclose(draws[0], expected)
+    assert draws.mean().item() == pytest.approx(expected.item(), rel=0.05)
 
 
 def test_gradient_of_the_whole_equals_finite_differences(problem: Any) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, kl_div
 
 from harness.distill import sampled
 from harness.distill.alignment import ScoreTargets, huber_alignment
-from harness.distill.response import SoftTargets
+from harness.distill.response import SoftTargets, TeacherVectors
 from harness.distill.sampled import Candidates, Weighted, sampled_losses, shared_candidates, threads_for_the_pass
 from harness.models.base import scores
 
@@ -22,14 +22,16 @@ KERNELS = ["dot", "l2", "l1"]
 E, B, Q, D = 60, 9, 20, 5
 
 
-def targets(*, everything: bool = False) -> Weighted:
-    """Lists of eight entities (or of all), of which some hold the answer and some do not."""
+def targets(*, everything: bool = False, taught: bool = False) -> Weighted:
+    """Lists of eight entities (or of all), of which some hold the answer and some do not; ``taught``: the teacher tells
+    of the others, too."""
     torch.manual_seed(1)
-    logits = 3 * torch.randn(Q, E, dtype=torch.double)
+    logits = (3 * torch.randn(Q, E)).half().double()  # teachers' vectors are kept in half precision
     log_p = torch.log_softmax(logits / 2, 1)
     listed = torch.stack([torch.randperm(E)[: E if everything else 8] for _ in range(Q)])
     rest = log_p.scatter(1, listed, -torch.inf).logsumexp(1)
-    soft = SoftTargets(listed.int(), log_p.gather(1, listed), rest, 2.0)
+    teacher = TeacherVectors(logits, torch.eye(E, dtype=torch.double), torch.ones(()), "dot") if taught else None
+    soft = SoftTargets(listed.int(), log_p.gather(1, listed), rest, 2.0, teacher)
     chosen = torch.randint(E, (Q, 7))
     aligned = ScoreTargets(chosen.int(), logits.gather(1, chosen))
     return Weighted(0.7, soft, 1.3, aligned, 0.9, 0.6)
@@ -47,7 +49,7 @@ def batch(weighted: Weighted, dtype: torch.dtype = torch.double) -> tuple[list[T
 
 
 def dense_terms(parts: list[Tensor], kernel: Any, answer: Tensor, index: Tensor, weighted: Weighted) -> list[Tensor]:
-    """The textbook, over all entities: what is not in a teacher's list is one outcome."""
+    """The textbook, over all entities: what is not in a teacher's list is one outcome, unless it tells of that, too."""
     soft, aligned = weighted.soft, weighted.aligned
     assert soft is not None
     assert aligned is not None
@@ -57,6 +59,8 @@ def dense_terms(parts: list[Tensor], kernel: Any, answer: Tensor, index: Tensor,
     kl = (p * (p.log() - q.gather(1, listed).log())).sum(1)
     others = q.scatter(1, listed, 0.0).sum(1)
     kl = kl + torch.where(rest > 0, rest * (rest.log() - others.clamp(min=1e-30).log()), 0.0)
+    if soft.teacher is not None:
+        kl = kl_div(q.log(), torch.softmax(soft.teacher.query[index] / soft.temperature, 1), reduction="none").sum(1)
     huber = huber_alignment(z.gather(1, aligned.ids[index].long()), aligned.scores[index], weighted.delta)
     return [
         weighted.hard_weight * cross_entropy(z, answer),
@@ -80,22 +84,23 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampled, "COMPILED_FROM", 0)
 
 
+@pytest.mark.parametrize("taught", [False, True])
 @pytest.mark.parametrize("everything", [False, True])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_with_all_entities_shared_everything_is_exact(kernel: Any, everything: bool) -> None:
-    weighted = targets(everything=everything)
+def test_with_all_entities_shared_everything_is_exact(kernel: Any, everything: bool, taught: bool) -> None:
+    weighted = targets(everything=everything, taught=taught)
     parts, answer, index = batch(weighted)
     found = sampled_losses(*parts, kernel, answer, index, Candidates(torch.randperm(E)), weighted)
     assert_equal(found, dense_terms(parts, kernel, answer, index, weighted), parts, parts)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("everything", [False, True])
+@pytest.mark.parametrize(("everything", "taught"), [(False, False), (False, True), (True, False), (True, True)])
 @pytest.mark.parametrize("parts_asked", ["all", "soft", "aligned", "none"])
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.usefixtures("compiled")
 def test_compiled_pass_equals_tensor_operations(
-    kernel: Any, parts_asked: str, everything: bool, threads: int, monkeypatch: pytest.MonkeyPatch
+    kernel: Any, parts_asked: str, everything: bool, taught: bool, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     dropped: dict[str, dict[str, Any]] = {
@@ -105,7 +110,7 @@ def test_compiled_pass_equals_tensor_operations(
         "none": {"soft": None, "aligned": None},
     }
     shared = Candidates(torch.randperm(E)[:11])
-    double = targets(everything=everything)
+    double = targets(everything=everything, taught=taught)
     parts, answer, index = batch(double)
     double = replace(double, **dropped[parts_asked])
     own = [part.detach().float().requires_grad_() for part in parts]
@@ -117,16 +122,20 @@ def test_compiled_pass_equals_tensor_operations(
 def narrow(weighted: Weighted) -> Weighted:
     """The same in single precision."""
     soft, aligned = weighted.soft, weighted.aligned
+    if soft is not None:
+        teacher = soft.teacher and replace(soft.teacher, query=soft.teacher.query.half(), table=torch.eye(E))
+        soft = replace(soft, log_p=soft.log_p.float(), log_rest=soft.log_rest.float(), teacher=teacher)
     return replace(
         weighted,
-        soft=None if soft is None else replace(soft, log_p=soft.log_p.float(), log_rest=soft.log_rest.float()),
+        soft=soft,
         aligned=None if aligned is None else replace(aligned, scores=aligned.scores.float()),
     )
 
 
+@pytest.mark.parametrize("taught", [False, True])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_gradient_equals_finite_differences(kernel: Any) -> None:
-    weighted = targets()
+def test_gradient_equals_finite_differences(kernel: Any, taught: bool) -> None:
+    weighted = targets(taught=taught)
     parts, answer, index = batch(weighted)
     shared = Candidates(torch.randperm(E)[:11])
 
@@ -176,6 +185,26 @@ def test_more_candidates_err_less() -> None:
         found, exact = partitions("l2", size, 120)
         errors.append((found - exact).square().mean().item())
     assert errors[0] > errors[1] > errors[2] > 0
+
+
+def test_divergence_with_a_teacher_that_tells_of_all_tends_to_the_textbooks() -> None:
+    """Value and gradient, as means over draws: both errors fall with the size of a draw."""
+    weighted = targets(taught=True)
+    parts, answer, index = batch(weighted)
+    exact = dense_terms(parts, "l2", answer, index, weighted)[1]
+    (wanted,) = torch.autograd.grad(exact, parts[0])
+    errors = []
+    for size in (10, 20, 40):
+        terms = [
+            sampled_losses(*parts, "l2", answer, index, Candidates(shared), weighted)[1]
+            for shared in itertools.islice(shared_candidates(E, size, 0), 150)
+        ]
+        mean = torch.stack(terms).mean()
+        (gradient,) = torch.autograd.grad(mean, parts[0])
+        errors.append([((mean - exact) / exact).abs().item(), ((gradient - wanted).norm() / wanted.norm()).item()])
+    for few, more, most in zip(*errors, strict=True):
+        assert few > more > most
+        assert most < 0.08
 
 
 def test_the_pass_gets_the_threads_of_tensor_operations() -> None:

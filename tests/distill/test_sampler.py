@@ -71,15 +71,13 @@ def test_the_default_scores_all_entities() -> None:
 
 @pytest.mark.parametrize("exact", [0, 1, 3])
 def test_the_first_epochs_are_exact(exact: int) -> None:
-    assert [c is None for c in epochs(Sampling(shared=20, exact_epochs=exact))] == [True] * exact + [False] * (
-        10 - exact
-    )
+    assert [c.exact for c in epochs(Sampling(shared=20, exact_epochs=exact))] == [True] * exact + [False] * (10 - exact)
     assert all(c is None or c.lists is None for c in epochs(Sampling(shared=20, exact_epochs=exact)))
 
 
 def test_lists_are_made_after_the_exact_epochs_and_then_now_and_again() -> None:
     first, *made = epochs(Sampling(shared=20, hard=8, hard_every=4))
-    assert first is None
+    assert first.exact
     assert made[0].lists.shape == (QUERIES, 8)
     same = [a.lists is b.lists for a, b in pairwise(made)]
     assert [k for k, kept in enumerate(same, 2) if not kept] == [4, 8]

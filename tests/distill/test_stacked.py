@@ -78,9 +78,18 @@ class Group:
         return float(z.softmax(1).gather(1, data.answer[:, None]).mean())
 
 
-def group(name: str, sampling: Sampling = SAMPLED, optimizer: str = "adam", dtype: torch.dtype = torch.double) -> Group:
-    """Twelve queries in batches of 5, 5 and 2."""
-    return Group(build(name, dtype), Schedule(4, 5, optimizer, 0.0, 0, total_epochs=6, sampling=sampling))
+def group(
+    name: str,
+    sampling: Sampling = SAMPLED,
+    optimizer: str = "adam",
+    dtype: torch.dtype = torch.double,
+    *,
+    taught: bool = False,
+) -> Group:
+    """Twelve queries in batches of 5, 5 and 2; ``taught``: the teacher tells of what it does not list."""
+    return Group(
+        build(name, dtype, taught=taught), Schedule(4, 5, optimizer, 0.0, 0, total_epochs=6, sampling=sampling)
+    )
 
 
 def assert_same(one: Trained | ArithmeticError, other: Trained | ArithmeticError, tolerance: float = 1e-11) -> None:
@@ -118,10 +127,11 @@ def test_students_side_by_side_end_as_alone(name: str, sampling: Sampling, optim
     assert (found[0].last["entity.weight"] - found[1].last["entity.weight"]).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("taught", [False, True])
 @pytest.mark.parametrize("name", STUDENTS)
-def test_distilled_arms_share_a_stack(name: str) -> None:
+def test_distilled_arms_share_a_stack(name: str, taught: bool) -> None:
     """Whoever lacks L2 or L3 has them with weight 0, and tells nothing of it."""
-    same = group(name)
+    same = group(name, taught=taught)
     students = [same.member(k, arm) for k, arm in enumerate(arm for arm in ARMS if arm != "none")]
     found = same.together(students)
     for student, trained in zip(students, found, strict=True):

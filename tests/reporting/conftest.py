@@ -12,6 +12,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.reporting.layout import Layout
+
+#: what the ablation compares
+LAYOUT = Layout(
+    title="What each distillation loss adds",
+    claims=("C2", "C6"),
+    arms=("none", "L1", "L1+L2", "L1+L3", "L1+L2+L3", "teacher", "llm-teacher"),
+    compare={
+        "L1": ("L1+L2", "L1+L3", "L1+L2+L3"),
+        "none": ("L1", "L1+L2", "L1+L3", "L1+L2+L3"),
+        "L1+L2": ("L1+L2+L3",),
+        "L1+L3": ("L1+L2+L3",),
+    },
+)
 RELATIONS = {
     "member of sports team": 0.34,
     "position held": 0.2,

@@ -11,14 +11,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
 import harness
 from harness import report
 from harness.errors import UserError
-from harness.report import ablation_report, app, one_design
-from harness.reporting import files
+from harness.report import main, one_design
+from harness.reporting import comparison, files
+from harness.reporting.comparison import comparison_report
 from harness.reporting.document import Meta
+from tests.reporting.conftest import LAYOUT
 
 Make = Callable[..., Any]
 META = {"command": "python -m harness.study ablation --dataset wiki", "data": {"training facts": 32497}}
@@ -34,7 +35,7 @@ def written(folder: Path) -> set[str]:
 
 
 def make(study: Any, output: Path, **meta: Any) -> Path:
-    return ablation_report(study.trials, study.curves, study.load_ranks, output, meta or META)
+    return comparison_report(LAYOUT, study.trials, study.curves, study.load_ranks, output, meta or META)
 
 
 def test_a_report_is_complete_and_repeatable(frames: Make, tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ def test_after_an_error_the_folder_is_as_before(frames: Make, tmp_path: Path, mo
         raise OSError(28, "No space left on device")
 
     (tmp_path / "ablation.pdf").write_text("older")
-    monkeypatch.setattr(report, "render", out_of_space)
+    monkeypatch.setattr(comparison, "render", out_of_space)
     with pytest.raises(UserError, match=r"cannot write the report to .*: No space left on device; name another folder"):
         make(frames(facts=60), tmp_path)
     assert written(tmp_path) == {"ablation.pdf"}
@@ -128,7 +129,7 @@ def test_templates_are_found_in_a_checkout_and_in_an_installed_package(
     monkeypatch.setattr(harness, "__file__", str(tmp_path / "harness" / "__init__.py"))
     with pytest.raises(UserError, match="templates are missing"):
         files.templates()
-    (installed / "ablation.typ").touch()
+    (installed / "style.typ").touch()
     assert files.templates() == installed
 
 
@@ -145,7 +146,9 @@ def test_one_design_is_the_latest_or_the_one_named(frames: Make) -> None:
         one_design(trials, curves, "ablation-wiki-newe")
 
 
-def test_the_command_prints_the_path_last(frames: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_prints_the_path_last(
+    frames: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     study = frames(facts=60)
     asked: list[tuple[str, str, str]] = []
 
@@ -155,9 +158,11 @@ def test_the_command_prints_the_path_last(frames: Make, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(report, "_load", load)
     options = ["ablation", "--dataset", "wiki", "--storage", "sqlite:///x.db", "--output", str(tmp_path)]
-    result = CliRunner().invoke(app, options)
-    assert result.exit_code == 0, result.output
-    assert result.output.splitlines()[-1] == str(tmp_path / "ablation.pdf")
+    monkeypatch.setattr(sys, "argv", ["harness.report", *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (0, None)
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "ablation.pdf")
     assert asked == [("sqlite:///x.db", "ablation", "wiki")]
 
 

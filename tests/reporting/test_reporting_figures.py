@@ -18,6 +18,7 @@ from harness.reporting import figures
 from harness.reporting.labels import ARMS, STAGES
 from harness.reporting.results import Results, costs, gains, paired
 from harness.reporting.style import ARM_COLORS, STAGE_COLORS, figure, signed_ticks, spread
+from tests.reporting.conftest import LAYOUT
 
 Make = Callable[..., Any]
 
@@ -25,14 +26,14 @@ Make = Callable[..., Any]
 @pytest.fixture
 def results(frames: Make) -> Results:
     study = frames(facts=60)
-    return Results.load(study.trials, study.load_ranks)
+    return Results.load(study.trials, study.load_ranks, LAYOUT)
 
 
 def test_all_figures_are_drawn(frames: Make, results: Results, tmp_path: Path) -> None:
     assert figures.forest(paired(results), "ttranse", tmp_path / "a")
     assert figures.learning_curves(frames(facts=60).curves, "ttranse", tmp_path / "b")
     assert figures.relation_gains(gains(results), "ttranse", tmp_path / "c")
-    assert figures.stage_costs(costs(results.trials), "ttranse", tmp_path / "d")
+    assert figures.stage_costs(costs(results), "ttranse", tmp_path / "d")
     for name in "abcd":
         pdf = (tmp_path / name).with_suffix(".pdf").read_bytes()
         assert b"/FontFile2" in pdf
@@ -45,7 +46,7 @@ def test_nothing_to_draw_leaves_no_file(frames: Make, results: Results, tmp_path
     assert not figures.forest(paired(results), "other", tmp_path / "a")
     assert not figures.learning_curves(study.curves, "other", tmp_path / "b")
     assert not figures.relation_gains(gains(results), "other", tmp_path / "c")
-    assert not figures.stage_costs(costs(results.trials), "other", tmp_path / "d")
+    assert not figures.stage_costs(costs(results), "other", tmp_path / "d")
     assert list(tmp_path.iterdir()) == []
 
 

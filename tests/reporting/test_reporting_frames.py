@@ -25,7 +25,7 @@ def test_a_sound_study_passes_and_keeps_its_index(frames: Make) -> None:
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("arm", "L4", r"column 'arm', row 3 has 'L4'"),
+        ("arm", "", r"column 'arm', row 3 has ''"),
         ("state", "done", r"column 'state', row 3 has 'done'"),
         ("test_mrr", 29.8, r"column 'test_mrr', row 3 has '29.8'"),
         ("valid_mr", 0.5, r"column 'valid_mr', row 3 has '0.5'"),

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.reporting.reading import claims, findings, kept
+from harness.reporting.claims import judge
+from harness.reporting.reading import findings, kept
 
 PAIRS = [
     ("L1+L2", "L1"),
@@ -38,7 +39,7 @@ def comparisons(seeds: int = 3, **verdicts: str) -> pd.DataFrame:
 
 
 def verdict_of(frame: pd.DataFrame, claim: str) -> str:
-    return next(each.verdict for each in claims(frame, ["ttranse"]) if each.id == claim)
+    return next(each.verdict for each in judge(["C2", "C6"], frame, ["ttranse"]) if each.id == claim)
 
 
 def test_an_undecided_finding_says_what_remains_possible() -> None:
@@ -99,7 +100,7 @@ def test_c6_is_a_matter_of_one_arm(verdicts: dict[str, str], expected: str) -> N
 
 
 def test_one_seed_gives_no_verdict_on_the_method() -> None:
-    judged = claims(comparisons(seeds=1, **dict.fromkeys(STEPS, "better")), ["ttranse"])
+    judged = judge(["C2"], comparisons(seeds=1, **dict.fromkeys(STEPS, "better")), ["ttranse"])
     assert judged[0].verdict == "undecided"
     assert "it would read: supported" in judged[0].reason
 

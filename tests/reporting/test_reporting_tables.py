@@ -23,12 +23,13 @@ from harness.reporting.tables import (
     wide,
     write,
 )
+from tests.reporting.conftest import LAYOUT
 
 Make = Callable[..., Any]
 
 
 def load(study: Any) -> Results:
-    return Results.load(study.trials, study.load_ranks)
+    return Results.load(study.trials, study.load_ranks, LAYOUT)
 
 
 def texts(table: Table) -> dict[str, list[str]]:
@@ -55,7 +56,7 @@ def test_paired_tables_have_a_row_for_each_comparison(frames: Make) -> None:
     compared = paired(results)
     table = paired_table(compared, "ttranse")
     assert len(table.rows) == 9
-    assert [i for i, row in enumerate(table.rows) if row.rule] == [3, 7]
+    assert [i for i, row in enumerate(table.rows) if row.rule] == [3, 7, 8]
     assert texts(table)["L1 + L2 against L1"][3] in {f"{n} of 3" for n in range(4)}
     others = measures_table(compared, "ttranse")
     assert others.header == ("", "Δ MR", "Δ Hits@1", "Δ Hits@3", "Δ Hits@10")
@@ -68,7 +69,7 @@ def test_one_seed_is_said_in_the_note(frames: Make) -> None:
 
 
 def test_costs_table_sums_its_columns(frames: Make) -> None:
-    found = costs(frames(facts=30).trials)
+    found = costs(load(frames(facts=30)))
     table = costs_table(found, "ttranse")
     column = table.header.index("no distillation")
     total = found[found["arm"] == "none"]["seconds"].sum()
@@ -84,7 +85,7 @@ def test_every_row_has_as_many_cells_as_the_header(frames: Make) -> None:
         main_table(means(results), paired(results), results.trials, "ttranse"),
         paired_table(paired(results), "ttranse"),
         measures_table(paired(results), "ttranse"),
-        costs_table(costs(results.trials), "ttranse"),
+        costs_table(costs(results), "ttranse"),
     ]
     for table in made:
         assert len(table.align) == len(table.header)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from harness.errors import UserError
 from harness.reporting.terminal import table
+from tests.reporting.conftest import LAYOUT
 
 Make = Callable[..., Any]
 
@@ -17,7 +18,7 @@ Make = Callable[..., Any]
 def printed(study: Any) -> list[str]:
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(table(study.trials))
+        console.print(table(study.trials, LAYOUT))
     return capture.get().splitlines()
 
 
@@ -49,4 +50,4 @@ def test_names_are_not_markup(frames: Make) -> None:
 
 def test_bad_frames_are_refused(frames: Make) -> None:
     with pytest.raises(UserError, match="there are none"):
-        table(frames(facts=60).trials.iloc[:0])
+        table(frames(facts=60).trials.iloc[:0], LAYOUT)

@@ -8,6 +8,7 @@ from harness.errors import UserError
 from harness.models import BACKBONES
 from harness.runs import design as designs
 from harness.runs.design import Run
+from harness.runs.settings import parse_changes, settings
 from harness.runs.spec import TrialSpec
 
 
@@ -49,14 +50,14 @@ def test_what_changes_numbers_starts_another_study(change: dict[str, object]) ->
 
 
 def test_changes_win_over_the_preset() -> None:
-    run = plan(changes=designs.parse_changes(["teacher.dim=50", "alpha=0.7", "finetune=none"]))
+    run = plan(changes=parse_changes(["teacher.dim=50", "alpha=0.7", "finetune=none"]))
     (whole,), (usual,) = ([c for c in each.cells if c.arm == "L1+L2+L3" and c.seed == 0] for each in (run, plan()))
     assert (whole.teacher.dim, whole.loss.alpha, whole.llm.finetune) == (50, 0.7, "none")
     assert whole.teacher.epochs == usual.teacher.epochs
 
 
 def test_a_change_leaves_cells_alone_in_which_it_does_not_act() -> None:
-    changed = plan(changes=designs.parse_changes(["alpha=0.7"]))
+    changed = plan(changes=parse_changes(["alpha=0.7"]))
     same = {cell.arm for cell, other in zip(changed.cells, plan().cells, strict=True) if cell.key() == other.key()}
     assert same == {"none", "L1", "L1+L3", "teacher", "llm-teacher"}
 
@@ -74,7 +75,7 @@ def test_a_change_leaves_cells_alone_in_which_it_does_not_act() -> None:
 )
 def test_changes_that_cannot_be_understood(item: str, message: str) -> None:
     with pytest.raises(UserError, match=message.replace("[", r"\[")):
-        designs.parse_changes([item])
+        parse_changes([item])
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_changes_that_cannot_be_understood(item: str, message: str) -> None:
 )
 def test_values_that_cannot_be_meant(changes: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        plan(changes=designs.parse_changes(changes))
+        plan(changes=parse_changes(changes))
 
 
 def test_unknown_names_come_with_the_nearest_one() -> None:
@@ -137,7 +138,7 @@ def test_malformed_study_files(tmp_path: Path, content: str, message: str) -> No
 
 
 def test_settings_are_listed_with_value_and_meaning() -> None:
-    rows = {name: value for name, value, _ in designs.settings(TrialSpec())}
+    rows = {name: value for name, value, _ in settings(TrialSpec())}
     assert rows["loss.temperature"] == "7.0"
     assert rows["student.learning_rate"] == "by backbone"
     assert "seed" not in rows

@@ -12,6 +12,8 @@ from harness.runs import plan as module
 from harness.runs.plan import Plan, code_version, engine_version, weights_version
 from harness.runs.spec import TrialSpec
 
+LANGUAGE = ["finetune", "encode", "semantic", "llm-targets"]
+
 
 def keys(**changes: object) -> dict[str, str]:
     return Plan.of(TrialSpec.model_validate(changes), "digest", "cpu").keys
@@ -21,12 +23,15 @@ def keys(**changes: object) -> dict[str, str]:
     ("arm", "stages"),
     [
         ("none", ["stage1"]),
-        ("L1", ["teacher", "targets", "stage1"]),
-        ("L1+L2", ["teacher", "finetune", "encode", "semantic", "llm-targets", "targets", "stage1"]),
-        ("L1+L2+L3", ["teacher", "finetune", "encode", "semantic", "llm-targets", "targets", "stage1"]),
+        ("L1", ["teacher", "targets", "teacher-vectors", "stage1"]),
+        ("L1+L2", ["teacher", "finetune", "encode", "semantic", "llm-targets", "targets", "teacher-vectors", "stage1"]),
+        (
+            "L1+L2+L3",
+            ["teacher", "finetune", "encode", "semantic", "llm-targets", "targets", "teacher-vectors", "stage1"],
+        ),
         ("L2+L3", ["finetune", "encode", "semantic", "llm-targets", "stage1"]),
-        ("L1+FitNet", ["teacher", "targets"]),
-        ("L1+RKD-D", ["teacher", "targets"]),
+        ("L1+FitNet", ["teacher", "targets", "teacher-vectors"]),
+        ("L1+RKD-D", ["teacher", "targets", "teacher-vectors"]),
         ("teacher", ["teacher"]),
         ("llm-teacher", ["finetune", "encode", "semantic"]),
     ],

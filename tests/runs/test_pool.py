@@ -51,7 +51,9 @@ def test_shared_stages_once_and_before_the_cells(spec: TrialSpec, context: Conte
     todo = tasks_of(spec, context, "none", "L1", "teacher")
     record = Record()
     run(todo, context, 2, tmp_path, record.listener())
-    assert sorted(record.started) == sorted(["stage1", "stage1", "teacher", "targets", "none", "L1", "teacher"])
+    assert sorted(record.started) == sorted(
+        ["stage1", "stage1", "teacher", "targets", "teacher-vectors", "none", "L1", "teacher"]
+    )
     assert record.started[0] == "teacher"
     assert record.started.index("targets") < record.started.index("L1")
     assert all(outcome.failure is None for outcome in record.finished.values())

@@ -47,7 +47,8 @@ def carry_out(cells: Sequence[TrialSpec], context: Context, folder: Path) -> tup
     """The tally of a run of these cells on one worker, and what the store holds then."""
     dataset, url = cells[0].dataset, f"sqlite:///{folder}/harness.db"
     graph, design = graph_of(dataset, None), designs.load("ablation")
-    run, plans = Run(design, "quick", dataset, tuple(cells), "toy"), execute.plans(cells, graph.digest, "cpu")
+    run = Run(design, "quick", dataset, tuple(cells), {cell.key(): cell.arm for cell in cells}, "toy")
+    plans = execute.plans(cells, graph.digest, "cpu")
     told = io.StringIO()
     tally = execute.execute(run, plans, graph, Store(url), context, 1, "command", Console(file=told))
     assert pool.STACK_FAILED not in told.getvalue()

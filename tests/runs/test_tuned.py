@@ -5,11 +5,12 @@ import pytest
 from harness.data import names
 from harness.models import BACKBONES
 from harness.runs import design as designs
+from harness.runs.settings import _tuned, parse_changes
 
 
 def test_tuned_settings_name_data_sets_and_backbones_and_are_valid() -> None:
     design = designs.load("ablation")
-    for dataset, backbones in designs._tuned().items():
+    for dataset, backbones in _tuned().items():
         assert dataset in names()
         for backbone, settings in backbones.items():
             assert backbone in BACKBONES
@@ -27,7 +28,7 @@ def test_changes_win_over_tuned_settings() -> None:
         data_digest="d",
         backbones=sorted(BACKBONES),
         preset="default",
-        changes=designs.parse_changes(["student.regularization=0.5"]),
+        changes=parse_changes(["student.regularization=0.5"]),
     )
     students = [spec for spec in run.cells if "teacher" not in spec.arm]
     assert {spec.student.regularization for spec in students} == {0.5}

@@ -1,0 +1,150 @@
+"""The paper's claims, and what the comparisons of a study say of them: a verdict with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from harness.reporting.labels import BACKBONES, MEASURE, MEASURES, arm_name, joined
+from harness.reporting.text import NBSP, number
+
+HITS = ("hits1", "hits3", "hits10")
+
+CLAIMS = {
+    "C1": "The full method beats BKD, FitNet and RKD by every measure.",
+    "C2": "L2 and L3 each add to L1; all three together are best.",
+    "C3": "Two stages, L1 first and the language model later, beat one.",
+    "C4": "With outliers among the LLM's scores, Huber is a more stable L2 than KL or MSE.",
+    "C5": "The gain comes from what the language model knows, not from how training runs or starts.",
+    "C6": "With the language model's losses the mean rank may get worse while Hits@k gets better.",
+    "C7": "Results depend on α, β, δ and T, and there are defaults that work across data sets and backbones.",
+    "C8": "T = 7 is a good temperature; higher ones blur fine differences in the ranking.",
+    "C9": "Below some dimension of the student the language model no longer helps over BKD.",
+    "C10": "A student of 25 dimensions keeps up with its teacher of 400.",
+    "C11": "Distillation costs time and memory in training, and nothing at inference.",
+    "C12": "Storing the outputs of both teachers saves most of that cost at equal quality.",
+    "C13": "The gain of the full method carries over to other, larger graphs.",
+    "C14": "Teacher, fine-tuning and distillation together against training the teacher alone.",
+}
+
+#: comparisons of one backbone by (arm, base, measure)
+Rows = Mapping[tuple[str, str, str], "pd.Series[Any]"]
+#: (verdict, reason)
+Verdict = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim with its verdict on one backbone: "supported", "contradicted", "undecided" or "not tested"."""
+
+    id: str
+    text: str
+    backbone: str
+    verdict: str
+    reason: str
+
+
+def judge(names: Sequence[str], paired: pd.DataFrame, backbones: Sequence[str]) -> list[Claim]:
+    """The claims ``names`` on each backbone; those that are not about comparisons of arms are left out."""
+    judged = []
+    for name in sorted(names, key=lambda name: int(name[1:])):
+        for backbone in backbones if name in JUDGES else ():
+            rows = paired[paired["backbone"] == backbone]
+            by_key = {(row["arm"], row["base"], row["measure"]): row for _, row in rows.iterrows()}
+            verdict, reason = JUDGES[name](by_key)
+            if verdict in ("supported", "contradicted") and (rows["seeds"] < 2).any():
+                reason += f"; with one seed this is no verdict on the method (it would read: {verdict})"
+                verdict = "undecided"
+            judged.append(Claim(name, CLAIMS[name], BACKBONES.get(backbone, backbone), verdict, reason))
+    return judged
+
+
+def _all(rows: Rows, steps: Mapping[str, tuple[str, str]], measures: Sequence[str] = ("mrr",)) -> Verdict:
+    """Supported if every step is better by every measure (an intersection: no correction between them), contradicted
+    if one is worse."""
+    missing = [step for step, (arm, base) in steps.items() if (arm, base, "mrr") not in rows]
+    if missing:
+        return "not tested", f"no trials to compare for: {joined(missing)}"
+    verdicts, reasons = set(), []
+    for step, (arm, base) in steps.items():
+        found = {measure: str(rows[arm, base, measure]["verdict"]) for measure in measures}
+        verdicts |= set(found.values())
+        same = len(set(found.values())) == 1
+        told = next(iter(found.values())) if same else joined([f"{MEASURE[m].label} {v}" for m, v in found.items()])
+        reasons.append(f"{step}: {told}")
+    reason = "; ".join(reasons)
+    return ("contradicted" if "worse" in verdicts else "supported" if verdicts == {"better"} else "undecided"), reason
+
+
+def _beats_baselines(rows: Rows) -> Verdict:
+    bases = {"L1 (BKD)": "L1", "FitNet": "L1+FitNet", "RKD-D": "L1+RKD-D", "RKD-A": "L1+RKD-A"}
+    steps = {f"against {name}": ("L1+L2+L3", base) for name, base in bases.items()}
+    return _all(rows, steps, [measure.key for measure in MEASURES])
+
+
+def _each_adds(rows: Rows) -> Verdict:
+    return _all(
+        rows,
+        {
+            "L2 added to L1": ("L1+L2", "L1"),
+            "L3 added to L1": ("L1+L3", "L1"),
+            "all three against L1 + L2": ("L1+L2+L3", "L1+L2"),
+            "all three against L1 + L3": ("L1+L2+L3", "L1+L3"),
+        },
+    )
+
+
+def _two_stages(rows: Rows) -> Verdict:
+    return _all(rows, {"two stages against one": ("switch after 1/2", "one stage")})
+
+
+def _huber_is_stable(rows: Rows) -> Verdict:
+    return _all(rows, {name: (name, "") for name in ("Huber keeps more than KL", "Huber keeps more than MSE")})
+
+
+def _due_to_semantics(rows: Rows) -> Verdict:
+    return _all(
+        rows,
+        {
+            "full method against L1": ("L1+L2+L3", "L1"),
+            "against shuffled vectors": ("L1+L2+L3", "shuffled vectors"),
+            "against random vectors": ("L1+L2+L3", "random vectors"),
+        },
+    )
+
+
+def _rank_against_hits(rows: Rows) -> Verdict:
+    """C6: an arm with a worse MR and better Hits@k than L1; excluded where MR got better or every Hits@k worse."""
+    arms = [arm for arm in ("L1+L2", "L1+L3", "L1+L2+L3") if (arm, "L1", "mr") in rows]
+    if not arms:
+        return "not tested", "no trials to compare with L1"
+    shown, excluded, reasons = False, True, []
+    for arm in arms:
+        rank = rows[arm, "L1", "mr"]
+        hits = {key: rows[arm, "L1", key]["verdict"] for key in HITS}
+        better = [MEASURE[key].label for key, verdict in hits.items() if verdict == "better"]
+        shown |= rank["verdict"] == "worse" and bool(better)
+        excluded &= rank["verdict"] == "better" or set(hits.values()) == {"worse"}
+        change = number(rank["difference"], 1, signed=True)
+        gained = f"{joined(better)} better" if better else "no Hits@k better"
+        reasons.append(f"{arm_name(arm)}: MR {change} ({rank['verdict']}), {gained}".replace(" (", f"{NBSP}("))
+    return ("supported" if shown else "contradicted" if excluded else "undecided"), "; ".join(reasons)
+
+
+def _carries_over(rows: Rows) -> Verdict:
+    return _all(rows, {"full method against L1": ("L1+L2+L3", "L1")})
+
+
+#: what judges a claim by comparisons of arms
+JUDGES: dict[str, Callable[[Rows], Verdict]] = {
+    "C1": _beats_baselines,
+    "C2": _each_adds,
+    "C3": _two_stages,
+    "C4": _huber_is_stable,
+    "C5": _due_to_semantics,
+    "C6": _rank_against_hits,
+    "C13": _carries_over,
+}

@@ -1,0 +1,70 @@
+"""The report of a study that compares arms: tables, tests, learning curves, gains by relation and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.reporting import tables
+from harness.reporting.about import started
+from harness.reporting.document import Meta, Numbers, document, draw
+from harness.reporting.document import tables as display_tables
+from harness.reporting.files import staging
+from harness.reporting.frames import CURVES, validate
+from harness.reporting.layout import Layout
+from harness.reporting.render import render
+from harness.reporting.results import LoadRanks, Results, costs, gains, means, paired
+
+
+def comparison_report(
+    layout: Layout,
+    trials: pd.DataFrame,
+    curves: pd.DataFrame,
+    load_ranks: LoadRanks,
+    output: Path,
+    meta: Mapping[str, Any],
+) -> Path:
+    """Write the report of a study that compares arms into a folder and return the path of its PDF.
+
+    Beside ``STUDY.pdf`` lie ``STUDY_table``, ``STUDY_paired``, ``STUDY_costs`` and ``STUDY_relations`` (each .csv,
+    .parquet and .tex) and ``figures/`` (.pdf and .png). The files appear when all are done; after an error the folder
+    is as before. The same input gives the same numbers.
+
+    Args:
+        layout: what is compared with what, and the study's words.
+        trials: one row a trial, of one data set and one design (`harness.reporting.frames.TRIALS`).
+        curves: one row an epoch of a trial (`harness.reporting.frames.CURVES`); may be empty.
+        load_ranks: takes the index label of a row of ``trials`` and returns the trial's ranks, one row a test query
+            (`harness.reporting.frames.RANKS`); called for the trials that count, once each.
+        output: folder, made if it is not there.
+        meta: fields of `harness.reporting.document.Meta`: command, data (counts), notes.
+
+    Raises:
+        UserError: the frames do not pass their checks, or the folder cannot be written.
+    """
+    about, name = Meta.model_validate(dict(meta)), layout.name
+    results = Results.load(trials, load_ranks, layout)
+    checked = validate(CURVES, curves) if len(curves) else pd.DataFrame(columns=list(CURVES.columns))
+    counted = checked[checked["trial"].isin(results.trials.query("state == 'complete'")["trial"])]
+    numbers = Numbers(means=means(results), paired=paired(results), gains=gains(results), costs=costs(results))
+    shown = display_tables(results, numbers)
+    with staging(output) as folder:
+        drawn = draw(results, numbers, counted, folder)
+        frames = {
+            "table": (tables.wide(numbers.means), "main"),
+            "paired": (numbers.paired, "paired"),
+            "costs": (numbers.costs, "costs"),
+            "relations": (numbers.gains, None),
+        }
+        for stem, (frame, kind) in frames.items():
+            displayed = [(backbone, each[kind]) for backbone, each in shown.items() if kind in each] if kind else []
+            tables.write(folder, f"{name}_{stem}", frame, displayed)
+        content = document(results, numbers, shown, drawn, about)
+        # the date of the data, not of the typesetting: the same trials give the same file
+        created = (started(results.trials) or [datetime.fromtimestamp(0, UTC)])[-1]
+        render("comparison.typ", content, folder, folder / f"{name}.pdf", created)
+    return output / f"{name}.pdf"
