@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from harness.distill.alignment import huber_alignment
 from harness.distill.response import cross_entropy, listed_divergence, lumped_divergence, others_divergence
-from harness.distill.sampled import Candidates, Weighted, apart_from, sampled_losses
+from harness.distill.sampled import Candidates, Weighted, sampled_losses
 from harness.distill.semantic import SemanticAdapter, semantic_cross_entropy
 from harness.distill.softmax import log_partition
 from harness.distill.step import Step, Term
@@ -52,7 +52,9 @@ class Distillation(Weighted):
         subject, answer = table[torch.cat([batch.subject, batch.answer])].tensor_split(2)
         query = model.query(subject, batch.relation, batch.time)
         if candidates is None or candidates.exact:
-            terms = self._exact(model, query, batch, index, None if candidates is None else candidates.shared)
+            # in the first epochs of a sampled training the teacher is asked for no more than it lists: the divergence
+            # over all would cost more than all else, and an estimate is too noisy for a student that knows nothing
+            terms = self._exact(model, query, batch, index, lumped=candidates is not None)
             candidates = None
         else:
             found = sampled_losses(query, table, model.scale(), model.kernel, batch.answer, index, candidates, self)
@@ -71,9 +73,9 @@ class Distillation(Weighted):
         return terms
 
     def _exact(
-        self, model: Backbone, query: Tensor, batch: QueryTensors, index: Tensor, shared: Tensor | None
+        self, model: Backbone, query: Tensor, batch: QueryTensors, index: Tensor, *, lumped: bool
     ) -> dict[str, Tensor]:
-        """The terms over all entities; of those that a teacher does not list it is asked for ``shared``, None: all."""
+        """The terms over all entities; ``lumped``: those that the structural teacher does not list are one outcome."""
         table = model.entity_table()
         temperatures: tuple[float | Tensor, ...] = (1.0,) if self.soft is None else (1.0, self.soft.temperature)
         partition = log_partition(query, table, model.scale(), model.kernel, temperatures)
@@ -83,15 +85,14 @@ class Distillation(Weighted):
             soft = self.soft
             z = candidate_scores(model, query, table, soft.ids[index])
             log_p, log_rest, whole, t = soft.log_p[index], soft.log_rest[index], partition[:, 1], soft.temperature
-            if soft.teacher is None:
+            if lumped or soft.teacher is None:
                 kl = lumped_divergence(z, log_p, log_rest, whole, t)
             else:
-                shared = torch.arange(len(table), device=table.device) if shared is None else shared
-                apart = apart_from(soft.ids[index].long(), shared, len(table))
-                weight = (len(table) - soft.ids.shape[1]) / apart.sum(1, keepdim=True).clamp(min=1)
-                z_shared = scores(query, table[shared], model.kernel, model.scale())
-                y = soft.teacher.scores(index, shared)
-                others = others_divergence(y, z_shared, apart, weight.log(), log_rest, whole, t)
+                counted = torch.ones(len(batch), len(table), dtype=torch.bool, device=table.device)
+                counted = counted.scatter(1, soft.ids[index].long(), False)
+                every = scores(query, table, model.kernel, model.scale())
+                y = soft.teacher.scores(index)
+                others = others_divergence(y, every, counted, y.new_zeros(1, 1), log_rest, whole, t)
                 kl = t**2 * (listed_divergence(z, log_p, whole, t) + others).mean()
             terms["loss_l1"] = self.soft_weight * kl
         if self.aligned is not None:

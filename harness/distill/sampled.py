@@ -79,8 +79,7 @@ class Candidates:
     """What a step scores besides the true answers: ``shared`` int64 [M], M >= 1, distinct, by all queries of the batch;
     ``lists`` int32 [Q, K] of all training queries, each without repetition, or None.
 
-    ``exact``: the step scores all entities, and the shared ones only say what the teacher thinks of those that it does
-    not list.
+    ``exact``: the step scores all entities, and leaves the shared ones alone.
     """
 
     shared: Tensor
