@@ -78,7 +78,8 @@ def estimator(
     exact = f"exact {softmax[0]['exact']:.4f}"
     show(f"cross-entropy of {name} on {dataset}, {exact}", columns, softmax)
     divergence = _divergence(stages, model, index, draws)
-    columns = {"listed": "listed", "shared": "random", "value": "divergence", "share": "share of all", **columns}
+    first = {"listed": "listed", "others": "others", "shared": "random"}
+    columns = {**first, "value": "divergence", "share": "share of all", **columns}
     del columns["bias"], columns["bias_se"]
     show(f"divergence from the teacher at T = {stages.spec.loss.temperature:g}", columns, divergence)
     save(file, "estimator", stages, 1, backbone=name, epochs=epochs, softmax=softmax, divergence=divergence)
@@ -112,26 +113,30 @@ def _softmax(model: Backbone, batch: QueryTensors, draws: int) -> list[dict[str,
 
 
 def _divergence(stages: Stages, model: Backbone, index: Tensor, draws: int) -> list[dict[str, Any]]:
-    """The rows of lists of several lengths, with all entities and with random candidates to make up the rest."""
+    """The rows of lists of several lengths, of which the others are one outcome, or estimated from random ones."""
     from harness.distill.objective import Distillation
-    from harness.teachers.targets import soft_targets
+    from harness.teachers.targets import soft_targets, teacher_vectors
 
     entities, temperature = len(model.entity_table()), stages.spec.loss.temperature
     teacher, batch = stages.teacher(), stages.inputs.training(model.time_input)[index]
     asked = stages.inputs.training(teacher.time_input)[index]
 
-    def loss(size: int) -> Distillation:
-        return Distillation(soft=soft_targets(teacher, asked, temperature, size))
+    vectors = teacher_vectors(teacher, asked)
+
+    def loss(size: int, others: str = "merged") -> Distillation:
+        soft = soft_targets(teacher, asked, temperature, size)
+        return Distillation(soft=replace(soft, teacher=vectors if others == "estimated" else None))
 
     whole = _measure(model, batch, loss(entities), "loss_l1", [None])
     rows = []
     for size in (*(kept for kept in KEPT if kept < entities), entities):
-        shared = stages.spec.student.candidates
-        for some in (0, shared) if shared < entities and size < entities else (0,):
+        ways = [("merged", 0), *(("estimated", some) for some in SHARED if some < entities)]
+        for others, some in ways if size < entities else ways[:1]:
             candidates: list[Candidates | None] = _draws(model, some, None, draws) if some else [None]
-            found = _measure(model, batch, loss(size), "loss_l1", candidates)
-            about = {"listed": size, "shared": some or entities, "value": found.values.mean().item()}
-            rows.append(about | {"share": about["value"] / whole.values.item(), **found.against(whole)})
+            found = _measure(model, batch, loss(size, others), "loss_l1", candidates)
+            about = {"listed": size, "others": others, "shared": some or entities}
+            value = found.values.mean().item()
+            rows.append(about | {"value": value, "share": value / whole.values.item(), **found.against(whole)})
     return rows
 
 
