@@ -13,9 +13,11 @@ from rich.console import Console
 from harness import cli
 from harness.errors import UserError, nearest
 from harness.reporting.comparison import comparison_report
+from harness.reporting.evidence import SOURCES
 from harness.reporting.layout import Layout
 from harness.reporting.results import LoadRanks
 from harness.reporting.terminal import table
+from harness.reporting.verdicts import Found, claims_report
 
 app = typer.Typer(
     add_completion=False,
@@ -26,6 +28,9 @@ app = typer.Typer(
 Dataset = Annotated[str, typer.Option(help="Data set of the study.")]
 Storage = Annotated[str, typer.Option(envvar="HARNESS_STORAGE", help="Optuna storage that holds the study.")]
 Output = Annotated[Path | None, typer.Option(help="Folder of the report; default: reports/output/STUDY-DATASET.")]
+Datasets = Annotated[
+    list[str] | None, typer.Option(help="Data set, may be given several times; default: all of the store.")
+]
 DesignName = Annotated[str | None, typer.Option(help="Name of the Optuna study; default: the latest.")]
 
 #: takes layout, trials, curves, ranks, output folder and meta; returns the path of the PDF
@@ -84,6 +89,40 @@ def make(study: str, dataset: str, storage: str, output: Path, design: str | Non
     return REPORTS[layout.report](layout, trials, curves, load_ranks, output, meta)
 
 
+def verdicts(datasets: Collection[str], storage: str, output: Path) -> Path:
+    """Make the claims report from all studies of the store; return the path of its PDF.
+
+    Args:
+        datasets: those that count; empty: all.
+        storage: URL of the store.
+        output: folder of the report.
+
+    Raises:
+        UserError: the store cannot be opened, or has no study on these data sets.
+    """
+    from harness.runs import catalogue, frames
+
+    layouts = {name: layout_of(name) for name in catalogue.files()}
+    held = [(study, data) for study, data in frames.held(storage) if not datasets or data in datasets]
+    pairs = [(study, data) for study, data in held if study in layouts and layouts[study].report in SOURCES]
+    if not pairs:
+        where = f" on {', '.join(datasets)}" if datasets else ""
+        raise UserError(f"the store has no study{where}; run: python -m harness.study ablation --dataset wiki")
+    found = []
+    for study, data in pairs:
+        layout = layouts[study]
+        try:
+            trials, curves, load_ranks = _load(storage, study, data)
+            every = trials.attrs.get("meta", {})
+            trials, curves = one_design(trials, curves, None)
+            meta = every.get(trials["study_name"].iloc[0], {})
+            evidence = SOURCES[layout.report](layout, trials, curves, load_ranks, meta)
+            found.append(Found(layout, data, meta, evidence))
+        except UserError as error:  # what one study lacks does not keep the others from speaking
+            found.append(Found(layout, data, {}, {}, str(error)))
+    return claims_report(found, layouts, output)
+
+
 def one_design(trials: pd.DataFrame, curves: pd.DataFrame, design: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The trials and curves of one design (Optuna study): the one named, else the one that started last.
 
@@ -133,6 +172,31 @@ def _command_of(study: str) -> Callable[..., None]:
         print(make(study, dataset, storage, output or Path("reports", "output", f"{study}-{dataset}"), design))
 
     return command
+
+
+@app.command()
+def claims(
+    dataset: Datasets = None,
+    storage: Storage = "sqlite:///runs/harness.db",
+    output: Output = None,
+) -> None:
+    """Make the claims report: a page a claim, with the verdict of all studies in the store."""
+    print(verdicts(dataset or [], storage, output or Path("reports", "output", "claims")))
+
+
+@app.command("all")
+def all_(
+    dataset: Datasets = None,
+    storage: Storage = "sqlite:///runs/harness.db",
+    output: Annotated[Path, typer.Option(help="Folder that gets a folder a report.")] = Path("reports", "output"),
+) -> None:
+    """Make every report that the store has results for, and the claims report last."""
+    from harness.runs import frames
+
+    held = [(study, data) for study, data in frames.held(storage) if not dataset or data in dataset]
+    for study, data in held:
+        print(make(study, data, storage, output / f"{study}-{Path(data).name}"))
+    print(verdicts(dataset or [], storage, output / "claims"))
 
 
 def main() -> None:

@@ -49,6 +49,8 @@ class Comparison:
     effect: Interval
     p: float
     per_seed: tuple[float, ...]
+    #: the smallest difference that this design shows with a power of 80 %, see `detectable`
+    detectable: float
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
@@ -142,7 +144,14 @@ def compare(
     p = sign_flip_test(delta.mean(axis=0), permutations, seed)
     per_seed = delta.mean(axis=1)
     return [
-        Comparison(difference[k], relative[k], effect[k], float(p[k]), tuple(float(v) for v in per_seed[:, k]))
+        Comparison(
+            difference[k],
+            relative[k],
+            effect[k],
+            float(p[k]),
+            tuple(float(v) for v in per_seed[:, k]),
+            detectable(delta[:, :, k]),
+        )
         for k in range(delta.shape[2])
     ]
 

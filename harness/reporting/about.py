@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,13 +55,20 @@ def subtitle(results: Results) -> str:
 
 def facts(results: Results, data: dict[str, int], name: str) -> list[list[str]]:
     """What was run, as pairs of a name and a value."""
-    trials = results.trials
+    arms = student_arms(results.layout.order(results.trials["arm"]))
+    tested = {"test facts, each asked for its tail and for its head": len(results.relations)}
+    return facts_of(results.trials, data or tested, name, arms)
+
+
+def facts_of(
+    trials: pd.DataFrame, data: dict[str, int], name: str, arms: Sequence[str] | None = None
+) -> list[list[str]]:
+    """The same of trials, one row each; ``arms`` in an order of their own."""
     counts = ", ".join(f"{number(count, 0)} {what}" for what, count in data.items())
-    counts = counts or f"{number(len(results.relations), 0)} test facts, each asked for its tail and for its head"
+    arms = student_arms(trials["arm"]) if arms is None else arms
     digest = _unique(trials, "data_digest")
     protocols = [f"{name}: {PROTOCOLS.get(name, 'see the documentation')}" for name in _unique(trials, "protocol")]
     states = trials["state"].value_counts()
-    arms = student_arms(results.layout.order(trials["arm"]))
     seeds = sorted({int(seed) for seed in trials[trials["arm"].isin(arms)]["seed"]})
     told = ", ".join(f"{states[state]} {state}" for state in ("complete", "failed", "running") if state in states)
     commits = {

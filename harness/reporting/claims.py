@@ -47,14 +47,27 @@ class Claim:
     reason: str
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a claim asks of comparisons of arms: which of them, as (arm, base) by name, and by which measures.
+
+    ``decide`` makes the verdict; without it, all steps have to be better by all measures.
+    """
+
+    steps: Mapping[str, tuple[str, str]]
+    measures: tuple[str, ...] = ("mrr",)
+    decide: Callable[[Rows, Question], Verdict] | None = None
+
+
 def judge(names: Sequence[str], paired: pd.DataFrame, backbones: Sequence[str]) -> list[Claim]:
     """The claims ``names`` on each backbone; those that are not about comparisons of arms are left out."""
     judged = []
     for name in sorted(names, key=lambda name: int(name[1:])):
-        for backbone in backbones if name in JUDGES else ():
+        for backbone in backbones if name in QUESTIONS else ():
             rows = paired[paired["backbone"] == backbone]
             by_key = {(row["arm"], row["base"], row["measure"]): row for _, row in rows.iterrows()}
-            verdict, reason = JUDGES[name](by_key)
+            question = QUESTIONS[name]
+            verdict, reason = (question.decide or _all)(by_key, question)
             if verdict in ("supported", "contradicted") and (rows["seeds"] < 2).any():
                 reason += f"; with one seed this is no verdict on the method (it would read: {verdict})"
                 verdict = "undecided"
@@ -62,15 +75,15 @@ def judge(names: Sequence[str], paired: pd.DataFrame, backbones: Sequence[str]) 
     return judged
 
 
-def _all(rows: Rows, steps: Mapping[str, tuple[str, str]], measures: Sequence[str] = ("mrr",)) -> Verdict:
+def _all(rows: Rows, question: Question) -> Verdict:
     """Supported if every step is better by every measure (an intersection: no correction between them), contradicted
     if one is worse."""
-    missing = [step for step, (arm, base) in steps.items() if (arm, base, "mrr") not in rows]
+    missing = [step for step, (arm, base) in question.steps.items() if (arm, base, "mrr") not in rows]
     if missing:
         return "not tested", f"no trials to compare for: {joined(missing)}"
     verdicts, reasons = set(), []
-    for step, (arm, base) in steps.items():
-        found = {measure: str(rows[arm, base, measure]["verdict"]) for measure in measures}
+    for step, (arm, base) in question.steps.items():
+        found = {measure: str(rows[arm, base, measure]["verdict"]) for measure in question.measures}
         verdicts |= set(found.values())
         same = len(set(found.values())) == 1
         told = next(iter(found.values())) if same else joined([f"{MEASURE[m].label} {v}" for m, v in found.items()])
@@ -79,52 +92,15 @@ def _all(rows: Rows, steps: Mapping[str, tuple[str, str]], measures: Sequence[st
     return ("contradicted" if "worse" in verdicts else "supported" if verdicts == {"better"} else "undecided"), reason
 
 
-def _beats_baselines(rows: Rows) -> Verdict:
-    bases = {"L1 (BKD)": "L1", "FitNet": "L1+FitNet", "RKD-D": "L1+RKD-D", "RKD-A": "L1+RKD-A"}
-    steps = {f"against {name}": ("L1+L2+L3", base) for name, base in bases.items()}
-    return _all(rows, steps, [measure.key for measure in MEASURES])
-
-
-def _each_adds(rows: Rows) -> Verdict:
-    return _all(
-        rows,
-        {
-            "L2 added to L1": ("L1+L2", "L1"),
-            "L3 added to L1": ("L1+L3", "L1"),
-            "all three against L1 + L2": ("L1+L2+L3", "L1+L2"),
-            "all three against L1 + L3": ("L1+L2+L3", "L1+L3"),
-        },
-    )
-
-
-def _two_stages(rows: Rows) -> Verdict:
-    return _all(rows, {"two stages against one": ("switch after 1/2", "one stage")})
-
-
-def _huber_is_stable(rows: Rows) -> Verdict:
-    return _all(rows, {name: (name, "") for name in ("Huber keeps more than KL", "Huber keeps more than MSE")})
-
-
-def _due_to_semantics(rows: Rows) -> Verdict:
-    return _all(
-        rows,
-        {
-            "full method against L1": ("L1+L2+L3", "L1"),
-            "against shuffled vectors": ("L1+L2+L3", "shuffled vectors"),
-            "against random vectors": ("L1+L2+L3", "random vectors"),
-        },
-    )
-
-
-def _rank_against_hits(rows: Rows) -> Verdict:
+def _rank_against_hits(rows: Rows, question: Question) -> Verdict:
     """C6: an arm with a worse MR and better Hits@k than L1; excluded where MR got better or every Hits@k worse."""
-    arms = [arm for arm in ("L1+L2", "L1+L3", "L1+L2+L3") if (arm, "L1", "mr") in rows]
-    if not arms:
+    steps = [step for step in question.steps.values() if (*step, "mr") in rows]
+    if not steps:
         return "not tested", "no trials to compare with L1"
     shown, excluded, reasons = False, True, []
-    for arm in arms:
-        rank = rows[arm, "L1", "mr"]
-        hits = {key: rows[arm, "L1", key]["verdict"] for key in HITS}
+    for arm, base in steps:
+        rank = rows[arm, base, "mr"]
+        hits = {key: rows[arm, base, key]["verdict"] for key in HITS}
         better = [MEASURE[key].label for key, verdict in hits.items() if verdict == "better"]
         shown |= rank["verdict"] == "worse" and bool(better)
         excluded &= rank["verdict"] == "better" or set(hits.values()) == {"worse"}
@@ -134,17 +110,36 @@ def _rank_against_hits(rows: Rows) -> Verdict:
     return ("supported" if shown else "contradicted" if excluded else "undecided"), "; ".join(reasons)
 
 
-def _carries_over(rows: Rows) -> Verdict:
-    return _all(rows, {"full method against L1": ("L1+L2+L3", "L1")})
-
-
-#: what judges a claim by comparisons of arms
-JUDGES: dict[str, Callable[[Rows], Verdict]] = {
-    "C1": _beats_baselines,
-    "C2": _each_adds,
-    "C3": _two_stages,
-    "C4": _huber_is_stable,
-    "C5": _due_to_semantics,
-    "C6": _rank_against_hits,
-    "C13": _carries_over,
+#: the claims that comparisons of arms decide
+QUESTIONS = {
+    "C1": Question(
+        {
+            "against L1 (BKD)": ("L1+L2+L3", "L1"),
+            "against FitNet": ("L1+L2+L3", "L1+FitNet"),
+            "against RKD-D": ("L1+L2+L3", "L1+RKD-D"),
+            "against RKD-A": ("L1+L2+L3", "L1+RKD-A"),
+        },
+        tuple(measure.key for measure in MEASURES),
+    ),
+    "C2": Question(
+        {
+            "L2 added to L1": ("L1+L2", "L1"),
+            "L3 added to L1": ("L1+L3", "L1"),
+            "all three against L1 + L2": ("L1+L2+L3", "L1+L2"),
+            "all three against L1 + L3": ("L1+L2+L3", "L1+L3"),
+        }
+    ),
+    "C3": Question({"two stages against one": ("switch after 1/2", "one stage")}),
+    "C4": Question({name: (name, "") for name in ("Huber keeps more than KL", "Huber keeps more than MSE")}),
+    "C5": Question(
+        {
+            "full method against L1": ("L1+L2+L3", "L1"),
+            "against shuffled vectors": ("L1+L2+L3", "shuffled vectors"),
+            "against random vectors": ("L1+L2+L3", "random vectors"),
+        }
+    ),
+    "C6": Question(
+        {arm_name(arm): (arm, "L1") for arm in ("L1+L2", "L1+L3", "L1+L2+L3")}, ("mr", *HITS), _rank_against_hits
+    ),
+    "C13": Question({"full method against L1": ("L1+L2+L3", "L1")}),
 }

@@ -29,7 +29,7 @@ MOST_RELATIONS = 16
 PAIRED_COLUMNS = [
     *("backbone", "arm", "base", "measure"),
     *(f"{name}{end}" for name in ("difference", "relative", "effect") for end in ("", "_low", "_high")),
-    *("p", "p_holm", "seeds", "facts", "seeds_up", "verdict"),
+    *("p", "p_holm", "seeds", "facts", "seeds_up", "detectable", "verdict"),
 ]
 
 
@@ -130,7 +130,8 @@ def paired(results: Results) -> pd.DataFrame:
     interval of new seeds as well.
 
     Columns: backbone, arm, base, measure, difference, relative, effect (each with _low and _high), p, p_holm, seeds,
-    facts, seeds_up (seeds in which the measure's value grew), verdict ("better", "worse", "undecided").
+    facts, seeds_up (seeds in which the measure's value grew), detectable (the smallest difference that the design shows
+    with 80 % power), verdict ("better", "worse", "undecided").
     """
     rows = []
     for backbone in results.backbones:
@@ -170,7 +171,12 @@ def _row(comparison: Comparison) -> dict[str, float | int]:
         interval = getattr(comparison, name)
         row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
     up = sum(value > 0 for value in comparison.per_seed)
-    return row | {"p": comparison.p, "facts": comparison.difference.n, "seeds_up": up}
+    return row | {
+        "p": comparison.p,
+        "facts": comparison.difference.n,
+        "seeds_up": up,
+        "detectable": comparison.detectable,
+    }
 
 
 def gains(results: Results, base: str = "L1") -> pd.DataFrame:

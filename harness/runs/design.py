@@ -122,21 +122,7 @@ def read(path: Path) -> Design:
     except ValidationError as error:
         raise UserError(f"study file {path}: {explain(error, Design)}") from None
     if design.like is not None:
-        other = load(design.like)
-        design = design.model_copy(
-            update={
-                "presets": {
-                    name: preset.model_copy(
-                        update={
-                            "settings": merge(
-                                other.presets.get(name, other.presets["default"]).settings, preset.settings
-                            )
-                        }
-                    )
-                    for name, preset in design.presets.items()
-                }
-            }
-        )
+        design = _with_presets_of(load(design.like), design)
     if design.backbone not in BACKBONES:
         wrong = design.backbone
         raise UserError(f"study file {path}: unknown backbone {wrong!r}: {nearest(wrong, BACKBONES)}")
@@ -147,6 +133,15 @@ def read(path: Path) -> Design:
     except UserError as error:
         raise UserError(f"study file {path}: {error}") from None
     return design
+
+
+def _with_presets_of(other: Design, design: Design) -> Design:
+    """The design with the settings of another's presets below its own; those of "default" where there is none alike."""
+    presets = {}
+    for name, own in design.presets.items():
+        below = other.presets.get(name, other.presets["default"]).settings
+        presets[name] = own.model_copy(update={"settings": merge(below, own.settings)})
+    return design.model_copy(update={"presets": presets})
 
 
 def _check(design: Design, preset: Preset) -> None:
@@ -166,7 +161,7 @@ def _check(design: Design, preset: Preset) -> None:
                 raise UserError(f"grid: unknown key {key!r}{similar(key, option_names(TrialSpec))}")
             if not levels:
                 raise UserError(f"grid: {key} has no levels")
-    for condition in names.values():
+    for condition in (each for name, each in names.items() if name in (preset.arms or names)):
         for point in _points(preset.grid or design.grid):
             settle(design, preset, merge(condition.settings, nested(point)))
 

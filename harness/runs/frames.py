@@ -92,6 +92,17 @@ def load(
     return trials, pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(), load_ranks
 
 
+def held(storage: str) -> list[tuple[str, str]]:
+    """The pairs of study and data set that a store has results of.
+
+    Raises:
+        UserError: the store cannot be opened.
+    """
+    every = Store(storage, create=False).storage.get_all_studies()
+    pairs = {(s.user_attrs["study"], s.user_attrs["dataset"]) for s in every if "study" in s.user_attrs}
+    return sorted(pairs)
+
+
 def _row(trial: FrozenTrial) -> dict[str, Any]:
     row = {**trial.params, **trial.user_attrs, "state": _STATES[trial.state]}
     if "arm" in row:

@@ -137,6 +137,93 @@ def test_malformed_study_files(tmp_path: Path, content: str, message: str) -> No
     assert "\n" not in str(caught.value)
 
 
+# ---- variants and grids ----------------------------------------------------------------------------------------------
+
+VARIED = (
+    VALID.replace("arms: [none]", "arms: [none, L1, L1+L2]")
+    + """\
+variants:
+  loose: {arm: L1+L2, settings: {loss: {delta: 10.0}}}
+grid: {loss.alpha: [0.1, 1.0], student.dim: [5, 25]}
+references: [teacher]
+compare: {L1: [L1+L2, loose]}
+contrasts: {gain: [L1+L2, L1, loose, L1]}
+"""
+)
+
+
+def varied(tmp_path: Path, content: str = VARIED, **changes: object) -> Run:
+    path = tmp_path / "mine.yaml"
+    path.write_text(content, encoding="utf-8")
+    options = {"dataset": "lahman", "data_digest": "d", "backbones": ["ttranse"], "preset": "quick", **changes}
+    return designs.plan(designs.read(path), **options)
+
+
+def test_a_grid_crosses_arms_with_the_factors_that_act_in_them(tmp_path: Path) -> None:
+    run = varied(tmp_path)
+    by_label = {run.labels[spec.key()]: spec for spec in run.cells}
+    assert list(by_label) == [
+        *("none · dim=5", "none · dim=25", "L1 · dim=5", "L1 · dim=25"),
+        *(f"L1+L2 · alpha={a}, dim={d}" for a in (0.1, 1.0) for d in (5, 25)),
+        *(f"loose · alpha={a}, dim={d}" for a in (0.1, 1.0) for d in (5, 25)),
+        "teacher",
+    ]
+    spec = by_label["loose · alpha=0.1, dim=5"]
+    assert (spec.arm, spec.loss.alpha, spec.loss.delta, spec.student.dim) == ("L1+L2", 0.1, 10.0, 5)
+
+
+def test_more_variants_and_levels_reuse_all_cells(tmp_path: Path) -> None:
+    wider = VARIED.replace("[0.1, 1.0]", "[0.1, 1.0, 3.0]").replace("grid:", "  tight: {arm: L1+L2}\ngrid:")
+    base, more = varied(tmp_path), varied(tmp_path, wider)
+    assert more.study_name == base.study_name
+    assert base.labels.items() < more.labels.items()
+
+
+def test_a_preset_may_have_a_part_of_a_study(tmp_path: Path) -> None:
+    part = VARIED.replace("seeds: 1}", "seeds: 1, arms: [L1, loose], grid: {loss.alpha: [1.0], student.dim: [5]}}")
+    run = varied(tmp_path, part)
+    # under the names that the same cells have in the whole study
+    assert [run.labels[spec.key()] for spec in run.cells] == ["L1 · dim=5", "loose · alpha=1.0, dim=5"]
+    assert run.labels.items() < varied(tmp_path).labels.items()
+
+
+def test_the_name_of_an_arm_may_be_a_variants(tmp_path: Path) -> None:
+    assert set(varied(tmp_path, arms=["loose"]).labels.values()) == {
+        f"loose · alpha={a}, dim={d}" for a in (0.1, 1.0) for d in (5, 25)
+    }
+
+
+def test_what_a_study_varies_cannot_be_set(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--set loss.alpha: study 'mine' varies it"):
+        varied(tmp_path, changes=parse_changes(["alpha=3"]))
+
+
+def test_presets_like_another_studys_share_its_teachers() -> None:
+    ablation, baselines = designs.load("ablation"), designs.load("baselines")
+    for preset in ("quick", "default", "full"):
+        assert baselines.presets[preset].settings == ablation.presets[preset].settings
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("grid: {loss.alpha", "grid: {loss.alfa", "did you mean 'loss.alpha'"),
+        ("[5, 25]", "[]", "student.dim has no levels"),
+        ("[5, 25]", "[5, many]", "student.dim: .*'many'"),
+        ("student.dim: [5", "seed: [5", "unknown key 'seed'"),
+        ("L1: [L1+L2, loose]", "L1: [lose]", "did you mean 'loose'"),
+        ("  loose:", "  L1+L3:", "is the name of an arm"),
+        ("delta: 10.0", "delta: -1", "loss.delta: "),
+        ("gain: [L1+L2, L1, loose, L1]", "gain: [L1+L2, L1]", "contrasts.gain"),
+        ("seeds: 1}", "seeds: 1, arms: [luse]}", "did you mean 'loose'"),
+    ],
+)
+def test_variants_and_grids_that_cannot_be_meant(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in VARIED
+    with pytest.raises(UserError, match=message):
+        varied(tmp_path, VARIED.replace(old, new))
+
+
 def test_settings_are_listed_with_value_and_meaning() -> None:
     rows = {name: value for name, value, _ in settings(TrialSpec())}
     assert rows["loss.temperature"] == "7.0"

@@ -1,0 +1,141 @@
+"""What a study's results say of a claim on one data set: verdicts, the numbers behind them, and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.reporting.claims import QUESTIONS, Claim, judge
+from harness.reporting.frames import records
+from harness.reporting.labels import BACKBONES, MEASURE
+from harness.reporting.layout import Layout
+from harness.reporting.results import LoadRanks, Results, paired
+from harness.reporting.style import BLUE, GRAY, VERMILION, figure, signed_ticks
+from harness.reporting.tables import Cell, Row, Table
+from harness.reporting.text import interval, number, p_value
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What one data set says of a claim.
+
+    Attributes:
+        verdicts: one a backbone.
+        table: the numbers behind them, to be read.
+        numbers: the same for programs; with a column "backbone".
+        draw: draws the figure for a path without suffix; False: there is nothing to draw.
+        trials: what it rests on, one row a trial.
+    """
+
+    verdicts: list[Claim]
+    table: Table
+    numbers: pd.DataFrame
+    draw: Callable[[Path], bool]
+    trials: pd.DataFrame
+
+
+#: takes layout, trials, curves, ranks and meta; returns the evidence by claim
+Source = Callable[[Layout, pd.DataFrame, pd.DataFrame, LoadRanks, Mapping[str, Any]], dict[str, Evidence]]
+
+
+def of_comparisons(
+    layout: Layout, trials: pd.DataFrame, curves: pd.DataFrame, load_ranks: LoadRanks, meta: Mapping[str, Any]
+) -> dict[str, Evidence]:
+    """The evidence of a study that compares arms, by claim.
+
+    Raises:
+        UserError: the frames do not pass their checks.
+    """
+    results = Results.load(trials, load_ranks, layout)
+    compared = paired(results)
+    found = {}
+    for claim in layout.claims:
+        if claim not in QUESTIONS:
+            continue
+        rows = _rows(claim, compared)
+        found[claim] = Evidence(
+            verdicts=judge([claim], compared, results.backbones),
+            table=_table(rows),
+            numbers=rows,
+            draw=partial(_forest, rows),
+            trials=results.trials,
+        )
+    return found
+
+
+def _rows(claim: str, compared: pd.DataFrame) -> pd.DataFrame:
+    """The comparisons that a claim is about, in its order, with their names as column ``step``."""
+    question, parts = QUESTIONS[claim], []
+    for backbone in dict.fromkeys(compared["backbone"]):
+        for step, (arm, base) in question.steps.items():
+            own = compared[(compared["backbone"] == backbone) & (compared["arm"] == arm) & (compared["base"] == base)]
+            own = own[own["measure"].isin(question.measures)]
+            parts.append(own.assign(step=step))
+    return pd.concat(parts, ignore_index=True) if parts else compared.assign(step="").iloc[:0]
+
+
+def _table(rows: pd.DataFrame) -> Table:
+    shown: list[Row] = []
+    last = ""
+    for row in records(rows):
+        backbone = BACKBONES.get(row["backbone"], row["backbone"])
+        decimals = 1 if row["measure"] == "mr" else 4
+        cells = (
+            Cell(backbone if backbone != last else ""),
+            Cell(row["step"]),
+            Cell(MEASURE[row["measure"]].label),
+            Cell(
+                number(row["difference"], decimals, signed=True),
+                interval(row["difference_low"], row["difference_high"], decimals),
+            ),
+            Cell(f"{row['seeds_up']} of {row['seeds']}"),
+            Cell(p_value(row["p_holm"]).removeprefix("= ")),
+            Cell(number(row["detectable"], decimals)),
+            Cell(row["verdict"], strong=row["verdict"] != "undecided"),
+        )
+        shown.append(Row(cells, rule=bool(shown) and backbone != last))
+        last = backbone
+    header = ("", "", "measure", "difference", "seeds up", "p (Holm)", "80 % power", "verdict")
+    note = (
+        "Difference with 95 % bootstrap interval over seeds and facts. 80 % power: the smallest difference that this "
+    )
+    note += "number of seeds and facts shows four times in five."
+    return Table("The comparisons behind the verdict", header, "lllrcrrl", tuple(shown), note)
+
+
+def _forest(rows: pd.DataFrame, path: Path) -> bool:
+    """Draw differences with their intervals, a panel a backbone; of the first measure if there are several."""
+    if rows.empty:
+        return False
+    measure = rows["measure"].iloc[0] if "mrr" not in set(rows["measure"]) else "mrr"
+    own = rows[rows["measure"] == measure]
+    backbones, steps = list(dict.fromkeys(own["backbone"])), list(dict.fromkeys(own["step"]))
+    with figure(path, 0.75 + 0.22 * len(steps), columns=len(backbones)) as axes:
+        for panel, backbone in zip(axes, backbones, strict=True):
+            panel.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
+            for row in records(own[own["backbone"] == backbone]):
+                place = -steps.index(row["step"])
+                up = (row["difference"] > 0) == MEASURE[measure].higher_is_better
+                color = BLUE if up else VERMILION
+                decided = row["verdict"] != "undecided"
+                panel.plot([row["difference_low"], row["difference_high"]], [place] * 2, color=color, linewidth=1.6)
+                face = color if decided else "white"
+                panel.plot(row["difference"], place, "o", color=color, markerfacecolor=face, markersize=5.5)
+            first = backbone == backbones[0]
+            panel.set_yticks([-k for k in range(len(steps))], steps if first else [""] * len(steps), parse_math=False)
+            panel.set_ylim(0.6 - len(steps), 0.6)
+            panel.tick_params(axis="y", length=0)
+            panel.spines["left"].set_visible(False)
+            signed_ticks(panel.xaxis, 5)
+            panel.set_title(BACKBONES.get(backbone, backbone))
+            panel.set_xlabel(f"difference of test {MEASURE[measure].label}")
+    return True
+
+
+#: the evidence that each kind of report gives
+SOURCES: dict[str, Source] = {"comparison": of_comparisons}
