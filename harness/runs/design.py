@@ -90,6 +90,8 @@ class Run:
     cells: tuple[TrialSpec, ...]
     labels: dict[str, str]
     study_name: str
+    data_digest: str = ""
+    engine: str = ""
 
 
 @lru_cache
@@ -266,8 +268,9 @@ def plan(
                     cells.setdefault(spec.key(), spec)
                     labels.setdefault(spec.key(), label)
     shared = {name: spec.model_dump(exclude=set(AXES)) for name, spec in common.items()}
-    name = f"{design.name}-{Path(dataset).name}-{preset}-{digest(shared, data_digest, engine_version())[:8]}"
-    return Run(design, preset, dataset, tuple(cells.values()), labels, name)
+    engine = engine_version()
+    name = f"{design.name}-{Path(dataset).name}-{preset}-{digest(shared, data_digest, engine)[:8]}"
+    return Run(design, preset, dataset, tuple(cells.values()), labels, name, data_digest, engine)
 
 
 def _refuse_factors(design: Design, changes: Settings) -> None:

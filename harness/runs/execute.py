@@ -24,6 +24,7 @@ from harness.runs.plan import Plan
 from harness.runs.pool import Outcome, Task
 from harness.runs.progress import StudyProgress
 from harness.runs.provenance import provenance
+from harness.runs.reuse import adopt
 from harness.runs.spec import TrialSpec
 from harness.runs.stacks import group_of
 from harness.runs.stages import Context
@@ -148,6 +149,9 @@ def execute(
     """
     with store.only_writer(), tempfile.TemporaryDirectory(prefix="harness-") as scratch:
         study = store.open(run, command, counts(graph))
+        names = {spec.key(): run.labels[spec.key()] for spec in run.cells}
+        if adopted := adopt(study, names, {"preset": run.preset}):
+            console.print(f"{adopted} cells are taken from other studies of this store, where they are the same")
         complete = study.complete()
         wanted = [spec for spec in run.cells if spec.key() not in complete]
         tally = Tally(before=len(run.cells) - len(wanted))

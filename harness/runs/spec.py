@@ -131,7 +131,7 @@ class LossSpec(Frozen):
     """The weights of L = hard·CE + soft·T²·KL + α·L2 + β·L3 (our reading; see docs/method.md), and of baselines."""
 
     alpha: float = Field(default=3.0, ge=0, le=1000, description="weight of L2, the Huber loss to the LLM teacher")
-    beta: float = Field(default=1.0, ge=0, le=1000, description="weight of L3, supervised on LLM encodings")
+    beta: float = Field(default=0.3, ge=0, le=1000, description="weight of L3, supervised on LLM encodings")
     delta: float = Field(default=1.0, ge=1e-4, le=1e4, description="threshold of L2, in standard deviations")
     temperature: float = Field(default=7.0, ge=0.01, le=1000, description="T of the soft targets")
     hard_weight: float = Field(default=1.0, ge=0, le=1000, description="weight of the cross-entropy in L1")

@@ -124,6 +124,8 @@ class Store:
             "command": command,
             "data": counts,
             "schema": SCHEMA,
+            "engine": run.engine,
+            "data_digest": run.data_digest,
         }
         known = study.user_attrs
         with self.transaction():

@@ -1,0 +1,54 @@
+"""Cells that another study of the same store has completed: they are the same trial, so its result is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from harness.runs.store import StudyStore
+
+
+def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object]) -> int:
+    """Copy complete trials of other studies into ``study``; return how many.
+
+    Trials are the same if their cells are, and their studies have the same data and engine. A copy says where it is
+    from (``copied_from``) and shares the files of the original.
+
+    Args:
+        study: where they go; cells that it has already stay as they are.
+        labels: what it calls each of the cells that it wants, by key.
+        own: attributes that a copy has of its new study.
+    """
+    wanted, storage = set(labels) - study.complete(), study.store.storage
+    same = {name: study.study.user_attrs[name] for name in ("dataset", "engine", "data_digest")}
+    found: dict[str, FrozenTrial] = {}
+    for other in storage.get_all_studies():
+        is_alike = all(other.user_attrs.get(name) == value for name, value in same.items())
+        if not is_alike or other.study_name == study.study.study_name:
+            continue
+        trials = optuna.load_study(study_name=other.study_name, storage=storage).get_trials(
+            deepcopy=False, states=(TrialState.COMPLETE,)
+        )
+        for trial in trials:
+            cell = trial.user_attrs.get("cell")
+            if cell in wanted and cell not in found:
+                source = trial.user_attrs.get("copied_from", f"{other.study_name}, trial {trial.number}")
+                found[cell] = _copy(trial, {**own, "label": labels[cell], "copied_from": source})
+    if found:
+        with study.store.transaction():
+            study.study.add_trials(found.values())
+    return len(found)
+
+
+def _copy(trial: FrozenTrial, attributes: Mapping[str, object]) -> FrozenTrial:
+    return create_trial(
+        state=TrialState.COMPLETE,
+        value=trial.value,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs={**trial.user_attrs, **attributes},
+        system_attrs={key: value for key, value in trial.system_attrs.items() if key.startswith("artifacts:")},
+        intermediate_values=trial.intermediate_values,
+    )

@@ -1,0 +1,83 @@
+"""Cells that studies have in common are trained once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.runs import design as designs
+from harness.runs import frames
+from harness.runs.design import Run
+from harness.runs.reuse import adopt
+from harness.runs.store import Store, StudyStore
+from tests.runs.test_store import COUNTS, result
+
+NEW = {"preset": "quick"}
+
+
+def planned(study: str, engine: str = "e", data_digest: str = "d") -> Run:
+    run = designs.plan(
+        designs.load(study), dataset="lahman", data_digest=data_digest, backbones=["ttranse"], preset="quick"
+    )
+    return replace(run, engine=engine)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(f"sqlite:///{tmp_path}/runs/harness.db")
+
+
+def finished(store: Store, run: Run) -> StudyStore:
+    """A study with every cell complete but the last."""
+    study = store.open(run, "python -m harness.study ablation", COUNTS)
+    for k, spec in enumerate(run.cells[:-1]):
+        study.finish(study.begin(spec, {"label": run.labels[spec.key()], "preset": "quick"}), result(k), ["a", "b"])
+    study.fail(study.begin(run.cells[-1], {"label": "x"}), "for a reason")
+    return study
+
+
+def test_equal_cells_of_another_study_are_taken_with_their_files(store: Store) -> None:
+    ablation, baselines = planned("ablation"), planned("baselines")
+    finished(store, ablation)
+    study = store.open(baselines, "python -m harness.study baselines", COUNTS)
+    shared = {spec.key() for spec in ablation.cells[:-1]} & set(baselines.labels)
+    assert adopt(study, baselines.labels, NEW) == len(shared) == 4
+    assert study.complete() == shared
+    assert adopt(study, baselines.labels, NEW) == 0
+
+    before, _, old_ranks = frames.load(store.url, "ablation", "lahman")
+    after, curves, new_ranks = frames.load(store.url, "baselines", "lahman")
+    one, other = (frame[frame["cell"].isin(shared)].set_index("cell").sort_index() for frame in (before, after))
+    same = [name for name in one if name in other and name not in ("study_name", "trial")]
+    pd.testing.assert_frame_equal(one[same], other[same])
+    assert other["copied_from"].str.startswith(f"{ablation.study_name}, trial ").all()
+    label = {key: frame[frame["arm"] == "L1"].index[0] for key, frame in (("old", before), ("new", after))}
+    pd.testing.assert_frame_equal(old_ranks(label["old"]), new_ranks(label["new"]))
+    assert set(curves["arm"]) == {"none", "L1", "L1+L2+L3", "teacher"}
+
+
+def test_a_copy_has_the_name_that_its_new_study_gives_it(store: Store) -> None:
+    ablation, schedule = planned("ablation"), planned("schedule")
+    finished(store, ablation)
+    study = store.open(schedule, "python -m harness.study schedule", COUNTS)
+    adopt(study, schedule.labels, NEW)
+    trials, _, _ = frames.load(store.url, "schedule", "lahman")
+    assert set(trials["arm"]) == {"L1", "switch after 1/2"}
+    assert set(trials["losses"]) == {"L1", "L1+L2+L3"}
+    # of a copy, the source is the original
+    again = store.open(planned("llm"), "python -m harness.study llm", COUNTS)
+    adopt(again, planned("llm").labels, NEW)
+    copies, _, _ = frames.load(store.url, "llm", "lahman")
+    assert copies["copied_from"].str.startswith(ablation.study_name).all()
+
+
+@pytest.mark.parametrize("change", [{"engine": "newer"}, {"data_digest": "other"}])
+def test_nothing_is_taken_from_another_engine_or_other_data(store: Store, change: dict[str, str]) -> None:
+    finished(store, planned("ablation"))
+    run = planned("baselines", **change)
+    study = store.open(run, "python -m harness.study baselines", COUNTS)
+    assert adopt(study, run.labels, NEW) == 0
+    assert study.complete() == set()
