@@ -164,7 +164,8 @@ def test_finding_of_repeated_triples_has_its_name() -> None:
 
 
 def test_stages_are_those_of_the_plan() -> None:
-    shown = {stage: () if source == "data" else (source,) for stage, source, _ in table(ARCHITECTURE, "## The cache")}
+    rows = table(ARCHITECTURE, "## The cache")
+    shown = {stage: () if source == "data" else tuple(source.split(", ")) for stage, source, _ in rows}
     assert shown == NEEDS
 
 
