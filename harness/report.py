@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from harness.reporting.comparison import comparison_report
 from harness.reporting.evidence import SOURCES
 from harness.reporting.layout import Layout
 from harness.reporting.results import LoadRanks
+from harness.reporting.sensitivity import sensitivity_report
 from harness.reporting.terminal import table
 from harness.reporting.verdicts import Found, claims_report
 
@@ -33,10 +35,21 @@ Datasets = Annotated[
 ]
 DesignName = Annotated[str | None, typer.Option(help="Name of the Optuna study; default: the latest.")]
 
+
+def _importance(factors: pd.DataFrame, values: pd.Series[float]) -> pd.DataFrame:
+    """Optuna's evaluators, which reports get handed in."""
+    from harness.runs.importance import importances
+
+    return importances(factors, values)
+
+
 #: takes layout, trials, curves, ranks, output folder and meta; returns the path of the PDF
 Report = Callable[[Layout, pd.DataFrame, pd.DataFrame, LoadRanks, Path, Mapping[str, Any]], Path]
 #: the reports by the name that a study file has for its own
-REPORTS: dict[str, Report] = {"comparison": comparison_report}
+REPORTS: dict[str, Report] = {
+    "comparison": comparison_report,
+    "sensitivity": partial(sensitivity_report, importance=_importance),
+}
 
 
 @app.callback()

@@ -75,10 +75,8 @@ def draw(results: Results, numbers: Numbers, curves: pd.DataFrame, folder: Path)
     """Draw all figures into ``folder/figures``; return their paths by backbone and kind, relative to ``folder``."""
     drawn: dict[str, dict[str, str]] = {}
     for position, backbone in enumerate(results.backbones):
-        stem = re.sub(r"[^a-z0-9-]+", "-", backbone.lower()).strip("-") or f"backbone-{position}"
-        paths = {
-            kind: folder / "figures" / f"{stem}_{kind}" for kind in ("differences", "curves", "relations", "costs")
-        }
+        kinds = ("differences", "curves", "relations", "costs")
+        paths = {kind: figure_path(folder, backbone, position, kind) for kind in kinds}
         made = {
             "differences": figures.forest(numbers.paired, backbone, paths["differences"]),
             "curves": figures.learning_curves(curves, backbone, paths["curves"]),
@@ -87,6 +85,12 @@ def draw(results: Results, numbers: Numbers, curves: pd.DataFrame, folder: Path)
         }
         drawn[backbone] = {kind: f"figures/{paths[kind].name}.pdf" for kind, is_made in made.items() if is_made}
     return drawn
+
+
+def figure_path(folder: Path, backbone: str, position: int, kind: str) -> Path:
+    """Where a figure goes, without suffix: its name is safe whatever the backbone's is."""
+    stem = re.sub(r"[^a-z0-9-]+", "-", backbone.lower()).strip("-") or f"backbone-{position}"
+    return folder / "figures" / f"{stem}_{kind}"
 
 
 def document(
@@ -117,7 +121,7 @@ def document(
             }
             for backbone in results.backbones
         ],
-        "failed": _failed(results.trials),
+        "failed": failed(results.trials),
         "published": _published(dataset, name),
         "settings": settings(results.trials),
         "one_seed": bool((numbers.means[~numbers.means["arm"].isin(REFERENCES)]["n"] == 1).all()),
@@ -132,8 +136,8 @@ def _claims(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
     return list(judged.values())
 
 
-def _failed(trials: pd.DataFrame) -> dict[str, Any] | None:
-    """The cells that failed, with the reason, as a table; None where all are complete."""
+def failed(trials: pd.DataFrame) -> dict[str, Any] | None:
+    """The cells of checked trials that failed, with the reason, as a table; None where all are complete."""
     lost = trials[trials["state"] != "complete"]
     if lost.empty:
         return None

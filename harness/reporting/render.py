@@ -20,7 +20,7 @@ def render(template: str, content: dict[str, Any], folder: Path, output: Path, c
     ``folder``. The same content gives the same bytes.
 
     Args:
-        template: name of the template, such as "ablation.typ".
+        template: name of the template, such as "comparison.typ".
         content: JSON values; paths in it are relative to ``folder``.
         folder: holds the figures; gets a subfolder with the template, removed afterwards.
         output: path of the PDF.

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -104,7 +104,15 @@ _RC: dict[Any, Any] = {
 
 
 @contextmanager
-def figure(path: Path, height: float, columns: int = 1, width: float = WIDTH) -> Iterator[list[Axes]]:
+def figure(
+    path: Path,
+    height: float,
+    columns: int = 1,
+    width: float = WIDTH,
+    rows: int = 1,
+    *,
+    share_y: Literal["none", "row", "all"] = "none",
+) -> Iterator[list[Axes]]:
     """Yield the axes of a figure, which is saved as ``path`` with the suffixes .pdf and .png.
 
     Args:
@@ -112,13 +120,15 @@ def figure(path: Path, height: float, columns: int = 1, width: float = WIDTH) ->
         height: inches.
         columns: axes side by side.
         width: inches.
+        rows: axes above each other; those of the first row come first.
+        share_y: which axes have the same vertical scale.
     """
     with mpl.rc_context(_RC), warnings.catch_warnings():
         # a name in a script that neither font knows shows as boxes, as it does in the PDF
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         drawing = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(drawing)
-        yield list(np.atleast_1d(drawing.subplots(1, columns)))
+        yield list(drawing.subplots(rows, columns, sharey=share_y, squeeze=False).flat)
         path.parent.mkdir(parents=True, exist_ok=True)
         # no date: the same numbers give the same file
         drawing.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
