@@ -15,9 +15,10 @@ from harness.reporting.document import Meta, Numbers, document, draw
 from harness.reporting.document import tables as display_tables
 from harness.reporting.files import staging
 from harness.reporting.frames import CURVES, validate
+from harness.reporting.gains import gains, splits
 from harness.reporting.layout import Layout
 from harness.reporting.render import render
-from harness.reporting.results import LoadRanks, Results, costs, gains, means, paired
+from harness.reporting.results import LoadRanks, Results, costs, means, paired
 
 
 def comparison_report(
@@ -30,9 +31,9 @@ def comparison_report(
 ) -> Path:
     """Write the report of a study that compares arms into a folder and return the path of its PDF.
 
-    Beside ``STUDY.pdf`` lie ``STUDY_table``, ``STUDY_paired``, ``STUDY_costs`` and ``STUDY_relations`` (each .csv,
-    .parquet and .tex) and ``figures/`` (.pdf and .png). The files appear when all are done; after an error the folder
-    is as before. The same input gives the same numbers.
+    Beside ``STUDY.pdf`` lie ``STUDY_table``, ``STUDY_paired``, ``STUDY_costs``, ``STUDY_relations`` and
+    ``STUDY_splits`` (each .csv, .parquet and .tex) and ``figures/`` (.pdf and .png). The files appear when all are
+    done; after an error the folder is as before. The same input gives the same numbers.
 
     Args:
         layout: what is compared with what, and the study's words.
@@ -50,7 +51,13 @@ def comparison_report(
     results = Results.load(trials, load_ranks, layout)
     checked = validate(CURVES, curves) if len(curves) else pd.DataFrame(columns=list(CURVES.columns))
     counted = checked[checked["trial"].isin(results.trials.query("state == 'complete'")["trial"])]
-    numbers = Numbers(means=means(results), paired=paired(results), gains=gains(results), costs=costs(results))
+    numbers = Numbers(
+        means=means(results),
+        paired=paired(results),
+        gains=gains(results),
+        splits=splits(results),
+        costs=costs(results),
+    )
     shown = display_tables(results, numbers)
     with staging(output) as folder:
         drawn = draw(results, numbers, counted, folder)
@@ -59,6 +66,7 @@ def comparison_report(
             "paired": (numbers.paired, "paired"),
             "costs": (numbers.costs, "costs"),
             "relations": (numbers.gains, None),
+            "splits": (numbers.splits, None),
         }
         for stem, (frame, kind) in frames.items():
             displayed = [(backbone, each[kind]) for backbone, each in shown.items() if kind in each] if kind else []

@@ -54,6 +54,7 @@ class Numbers(BaseModel):
     means: pd.DataFrame
     paired: pd.DataFrame
     gains: pd.DataFrame
+    splits: pd.DataFrame
     costs: pd.DataFrame
 
 
@@ -75,12 +76,13 @@ def draw(results: Results, numbers: Numbers, curves: pd.DataFrame, folder: Path)
     """Draw all figures into ``folder/figures``; return their paths by backbone and kind, relative to ``folder``."""
     drawn: dict[str, dict[str, str]] = {}
     for position, backbone in enumerate(results.backbones):
-        kinds = ("differences", "curves", "relations", "costs")
+        kinds = ("differences", "curves", "relations", "splits", "costs")
         paths = {kind: figure_path(folder, backbone, position, kind) for kind in kinds}
         made = {
             "differences": figures.forest(numbers.paired, backbone, paths["differences"]),
             "curves": figures.learning_curves(curves, backbone, paths["curves"]),
             "relations": figures.relation_gains(numbers.gains, backbone, paths["relations"]),
+            "splits": figures.split_gains(numbers.splits, backbone, paths["splits"]),
             "costs": figures.stage_costs(numbers.costs, backbone, paths["costs"]),
         }
         drawn[backbone] = {kind: f"figures/{paths[kind].name}.pdf" for kind, is_made in made.items() if is_made}

@@ -153,6 +153,31 @@ def relation_gains(gains: pd.DataFrame, backbone: str, path: Path) -> bool:
     return True
 
 
+def split_gains(splits: pd.DataFrame, backbone: str, path: Path) -> bool:
+    """Draw the gain in MRR by label and degree, a panel for each end of a query. False: nothing to draw."""
+    own = splits[splits["backbone"] == backbone]
+    if own.empty:
+        return False
+    ends = {"subject": "by the entity that is given", "answer": "by the entity that is asked for"}
+    most = own.groupby("end").size().max()
+    with figure(path, 0.85 + 0.2 * most, columns=len(ends)) as axes:
+        for panel, (end, title) in zip(axes, ends.items(), strict=True):
+            rows = own[own["end"] == end]
+            places = [-i - 0.5 * (by == "degree") for i, by in enumerate(rows["by"])]
+            colors = [VERMILION if by == "label" else BLUE for by in rows["by"]]
+            panel.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
+            panel.hlines(places, rows["low"], rows["high"], color=colors, linewidth=1.3)
+            panel.scatter(rows["difference"], places, color=colors, s=18, zorder=3)
+            names = [f"{row['group']}  ({number(row['queries'], 0)})" for row in records(rows)]
+            panel.set_yticks(places, names)
+            panel.tick_params(axis="y", length=0)
+            panel.spines["left"].set_visible(False)
+            panel.set_title(title)
+            signed_ticks(panel.xaxis, 5)
+            panel.set_xlabel("difference of test MRR")
+    return True
+
+
 def _shortened(name: str, most: int = 40) -> str:
     """Cut in the middle: long names of relations tend to differ at their ends."""
     return name if len(name) <= most else f"{name[: most - 16].rstrip()}…{name[-15:].lstrip()}"

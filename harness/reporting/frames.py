@@ -85,6 +85,27 @@ RANKS = pa.DataFrameSchema(
 )
 
 
+#: what may be known of a query: training facts that name its entities, and whether these have labels
+QUERIES = pa.DataFrameSchema(
+    {"query": pa.Column(int, pa.Check.ge(0), unique=True, coerce=True)}
+    | {f"{end}_degree": pa.Column(int, pa.Check.ge(0), coerce=True) for end in ("subject", "answer")}
+    | {f"{end}_labelled": pa.Column(bool, coerce=True) for end in ("subject", "answer")},
+    name="queries",
+    strict="filter",
+)
+
+
+def known_of(ranks: pd.DataFrame) -> pd.DataFrame | None:
+    """What a trial's ranks tell of their queries beside (`QUERIES`), in their order; None: nothing.
+
+    Raises:
+        UserError: wrong values.
+    """
+    if not set(QUERIES.columns) <= set(ranks):
+        return None
+    return validate(QUERIES, ranks).sort_values("query", ignore_index=True)
+
+
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as dictionaries."""
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]

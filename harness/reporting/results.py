@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.errors import UserError
-from harness.reporting.frames import fact_measures, validate_trials
-from harness.reporting.labels import BACKBONES, MEASURES, STAGES, ordered, student_arms
+from harness.reporting.frames import fact_measures, known_of, validate_trials
+from harness.reporting.labels import BACKBONES, MEASURES, STAGES, ordered
 from harness.reporting.layout import Layout
 from harness.stats import Comparison, bootstrap_intervals, compare, holm, mean_interval
 
@@ -21,11 +21,6 @@ Array = NDArray[np.float64]
 LoadRanks = Callable[[Any], pd.DataFrame]
 
 ALPHA = 0.05
-#: Relations with fewer test facts share one row: an interval over a handful of facts says nothing.
-FEW_FACTS = 20
-#: A figure or table of relations has at most this many rows.
-MOST_RELATIONS = 16
-
 PAIRED_COLUMNS = [
     *("backbone", "arm", "base", "measure"),
     *(f"{name}{end}" for name in ("difference", "relative", "effect") for end in ("", "_low", "_high")),
@@ -38,7 +33,8 @@ class Results:
     """The complete trials of one design with the measures of each test fact.
 
     ``per_fact[backbone, arm][seed]`` is ``[2, N, 5]``: directions (tail, head), test facts, `MEASURES`.
-    ``relations`` is ``[N]``, the relation of each test fact. Frames made of them have the arms in the order of
+    ``relations`` is ``[N]``, the relation of each test fact; ``queries`` is what is known of their 2N queries, in the
+    order of `harness.reporting.frames.QUERIES`, or None. Frames made of them have the arms in the order of
     ``layout``.
     """
 
@@ -46,6 +42,7 @@ class Results:
     trials: pd.DataFrame
     per_fact: dict[tuple[str, str], dict[int, Array]]
     relations: NDArray[np.str_]
+    queries: pd.DataFrame | None = None
 
     @classmethod
     def load(cls, trials: pd.DataFrame, load_ranks: LoadRanks, layout: Layout) -> Results:
@@ -57,17 +54,19 @@ class Results:
         current = validate_trials(trials)
         values: dict[tuple[str, str], dict[int, Array]] = {}
         relations: NDArray[np.str_] | None = None
+        queries: pd.DataFrame | None = None
         for label, trial in current[current["state"] == "complete"].iterrows():
-            found, each = fact_measures(load_ranks(label), trial)
+            ranks = load_ranks(label)
+            found, each = fact_measures(ranks, trial)
             if relations is not None and not np.array_equal(relations, found):
                 raise UserError(
                     f"ranks: trial {trial['trial']} ({trial['backbone']}, {trial['arm']}) was not tested on the same "
                     "facts as the trials before it; was the data changed between them?"
                 )
-            relations = found
+            relations, queries = found, known_of(ranks) if queries is None else queries
             values.setdefault((trial["backbone"], trial["arm"]), {})[int(trial["seed"])] = each
         assert relations is not None  # validate_trials refuses a frame without complete trials
-        return cls(layout, current, values, relations)
+        return cls(layout, current, values, relations, queries)
 
     @property
     def backbones(self) -> list[str]:
@@ -177,43 +176,6 @@ def _row(comparison: Comparison) -> dict[str, float | int]:
         "seeds_up": up,
         "detectable": comparison.detectable,
     }
-
-
-def gains(results: Results, base: str = "L1") -> pd.DataFrame:
-    """MRR of the fullest arm minus that of ``base``, by relation and direction, most frequent relations first.
-
-    Columns: backbone, arm, base, relation, direction, facts, difference, low, high (95 % bootstrap interval).
-    Relations with few test facts, and those beyond the most frequent ones, share the last row.
-    """
-    names, counts = np.unique(results.relations, return_counts=True)
-    frequent = names[np.argsort(-counts, kind="stable")][: (counts >= FEW_FACTS).sum()]
-    everything = len(frequent) == len(names) <= MOST_RELATIONS
-    shown = frequent if everything else frequent[: MOST_RELATIONS - 1]
-    groups = {str(name): results.relations == name for name in shown}
-    if len(others := np.setdiff1d(names, shown)):
-        groups[f"{len(others)} other relation{'s' if len(others) > 1 else ''}"] = np.isin(results.relations, others)
-    rows = []
-    for backbone in results.backbones:
-        if (arm := _fullest(results, backbone, base)) is None:
-            continue
-        seeds = results.common_seeds(backbone, arm, base)
-        first, second = results.per_fact[backbone, arm], results.per_fact[backbone, base]
-        delta = np.stack([first[seed][:, :, :1] - second[seed][:, :, :1] for seed in seeds])
-        for relation, facts in groups.items():
-            for index, direction in enumerate(("tail", "head")):
-                interval = bootstrap_intervals(delta[:, index, facts], resamples=2000)[0]
-                rows.append(
-                    {"backbone": backbone, "arm": arm, "base": base, "relation": relation, "direction": direction}
-                    | {"facts": interval.n, "difference": interval.estimate, "low": interval.low, "high": interval.high}
-                )
-    columns = ["backbone", "arm", "base", "relation", "direction", "facts", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _fullest(results: Results, backbone: str, base: str) -> str | None:
-    arms = [arm for arm in student_arms(results.arms(backbone)) if results.common_seeds(backbone, arm, base)]
-    fullest = "L1+L2+L3" if "L1+L2+L3" in arms else arms[-1] if arms else base
-    return fullest if base in arms and fullest != base else None
 
 
 def costs(results: Results) -> pd.DataFrame:

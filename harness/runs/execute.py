@@ -17,7 +17,7 @@ from rich.console import Console
 
 from harness.data import TemporalGraph
 from harness.errors import UserError
-from harness.runs import pool
+from harness.runs import pool, queries
 from harness.runs.cache import Cache
 from harness.runs.design import Run
 from harness.runs.plan import Plan
@@ -149,6 +149,7 @@ def execute(
     """
     with store.only_writer(), tempfile.TemporaryDirectory(prefix="harness-") as scratch:
         study = store.open(run, command, counts(graph))
+        study.attach(queries.of_test(graph))
         names = {spec.key(): run.labels[spec.key()] for spec in run.cells}
         if adopted := adopt(study, names, {"preset": run.preset}):
             console.print(f"{adopted} cells are taken from other studies of this store, where they are the same")

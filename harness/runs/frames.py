@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ def load(
             ``losses`` what it is trained with; ``attrs["meta"]`` has the command
             and the size of the data by ``study_name``.
         curves: one row an epoch of a trial.
-        load_ranks: takes the index label of a row of ``trials``; returns query, direction, relation and rank.
+        load_ranks: takes the index label of a row of ``trials``; returns query, direction, relation and rank, and what
+            `harness.runs.queries` tells of the query where the study has that.
 
     Raises:
         UserError: the store cannot be opened, is newer than this version, or has no such study.
@@ -51,7 +53,7 @@ def load(
             f"storage {safe(storage)}: has no study {study!r} on {dataset!r}{held}; "
             f"run: python -m harness.study {study} --dataset {dataset}"
         )
-    rows, curves, where = [], [], []
+    rows, curves, where, queries = [], [], [], []
     meta: dict[str, dict[str, Any]] = {}
     for known in own:
         if design not in (None, known.study_name):
@@ -68,6 +70,7 @@ def load(
             key = {"study_name": known.study_name, "dataset": dataset, "trial": trial.number}
             rows.append({**key, **_row(trial)})
             where.append(found.get("ranks.parquet"))
+            queries.append(known.user_attrs.get("queries"))
             if trial.state == TrialState.COMPLETE and "curve.csv" in found:
                 curves.append(_curve(store.artifacts / found["curve.csv"], rows[-1]))
     if not rows:
@@ -87,6 +90,8 @@ def load(
         except (OSError, ValueError) as error:
             name = f"trial {rows[position]['trial']} of {rows[position]['study_name']}"
             raise UserError(f"ranks of {name}: {path} cannot be read ({type(error).__name__}); restore it") from None
+        if (about := queries[position]) is not None:
+            frame = frame.merge(_queries(store.artifacts / str(about)), on="query")
         return frame.astype({"direction": str, "relation": str, "query": "int64"})
 
     return trials, pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(), load_ranks
@@ -108,6 +113,14 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
     if "arm" in row:
         row |= {"losses": row["arm"], "arm": row.get("label", row["arm"])}
     return row
+
+
+@lru_cache(maxsize=8)
+def _queries(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"queries {path}: cannot be read ({type(error).__name__}); restore it") from None
 
 
 def _curve(path: Path, row: dict[str, Any]) -> pd.DataFrame:

@@ -165,6 +165,19 @@ class StudyStore:
             save_note(self.study, note)
             self.study.set_user_attr("note", digest(note))
 
+    def attach(self, queries: pd.DataFrame) -> None:
+        """Store what reports may split test queries by (`harness.runs.queries`), once a study."""
+        if "queries" in self.study.user_attrs:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "queries.parquet")
+            queries.to_parquet(path, compression="zstd", index=False)
+            with self.store.transaction():
+                self.store.artifacts.mkdir(parents=True, exist_ok=True)
+                kept = FileSystemArtifactStore(self.store.artifacts)
+                stored = upload_artifact(artifact_store=kept, file_path=str(path), study_or_trial=self.study)
+                self.study.set_user_attr("queries", stored)
+
     def complete(self) -> set[str]:
         """Keys of the cells that have a result."""
         done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))

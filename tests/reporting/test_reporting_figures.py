@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from harness.reporting import figures
+from harness.reporting.gains import gains
 from harness.reporting.labels import ARMS, STAGES
-from harness.reporting.results import Results, costs, gains, paired
+from harness.reporting.results import Results, costs, paired
 from harness.reporting.style import ARM_COLORS, STAGE_COLORS, figure, signed_ticks, spread
 from tests.reporting.conftest import LAYOUT
 

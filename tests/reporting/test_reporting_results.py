@@ -11,7 +11,8 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from harness.errors import UserError
-from harness.reporting.results import Results, costs, gains, means, paired
+from harness.reporting.gains import gains
+from harness.reporting.results import Results, costs, means, paired
 from tests.reporting.conftest import LAYOUT
 
 Make = Callable[..., Any]
