@@ -14,7 +14,7 @@ from harness.reporting.about import started
 from harness.reporting.document import Meta, Numbers, document, draw
 from harness.reporting.document import tables as display_tables
 from harness.reporting.files import staging
-from harness.reporting.frames import CURVES, validate
+from harness.reporting.frames import curves_of
 from harness.reporting.gains import gains, splits
 from harness.reporting.layout import Layout
 from harness.reporting.render import render
@@ -49,7 +49,7 @@ def comparison_report(
     """
     about, name = Meta.model_validate(dict(meta)), layout.name
     results = Results.load(trials, load_ranks, layout)
-    checked = validate(CURVES, curves) if len(curves) else pd.DataFrame(columns=list(CURVES.columns))
+    checked = curves_of(curves)
     counted = checked[checked["trial"].isin(results.trials.query("state == 'complete'")["trial"])]
     numbers = Numbers(
         means=means(results),

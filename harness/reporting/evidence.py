@@ -10,14 +10,20 @@ from typing import Any
 
 import pandas as pd
 
+from harness.reporting import sensitivity
 from harness.reporting.claims import QUESTIONS, Claim, judge
-from harness.reporting.frames import records
+from harness.reporting.frames import curves_of, records
 from harness.reporting.labels import BACKBONES, MEASURE
 from harness.reporting.layout import Layout
 from harness.reporting.results import LoadRanks, Results, paired
+from harness.reporting.sensitivity_figures import robust
+from harness.reporting.sensitivity_tables import region_table
 from harness.reporting.style import BLUE, GRAY, VERMILION, figure, signed_ticks
 from harness.reporting.tables import Cell, Row, Table
 from harness.reporting.text import interval, number, p_value
+
+#: rows of a table of points
+MOST_POINTS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,5 +143,27 @@ def _forest(rows: pd.DataFrame, path: Path) -> bool:
     return True
 
 
+def of_factors(
+    layout: Layout, trials: pd.DataFrame, curves: pd.DataFrame, load_ranks: LoadRanks, meta: Mapping[str, Any]
+) -> dict[str, Evidence]:
+    """The evidence of a study that varies factors, by claim.
+
+    Raises:
+        UserError: the frames do not pass their checks, or nothing is varied.
+    """
+    results = Results.load(trials, load_ranks, layout)
+    numbers = sensitivity.measure(results, curves_of(curves), None)
+    return {
+        claim["id"]: Evidence(
+            verdicts=[Claim(claim["id"], claim["text"], **line) for line in claim["lines"]],
+            table=region_table(numbers.region.head(MOST_POINTS), numbers.cells.names),
+            numbers=numbers.region,
+            draw=partial(robust, numbers.region, numbers.points, numbers.cells),
+            trials=results.trials,
+        )
+        for claim in sensitivity.judged(results, numbers)
+    }
+
+
 #: the evidence that each kind of report gives
-SOURCES: dict[str, Source] = {"comparison": of_comparisons}
+SOURCES: dict[str, Source] = {"comparison": of_comparisons, "sensitivity": of_factors}

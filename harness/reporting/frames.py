@@ -133,6 +133,15 @@ def validate(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pd.DataFrame:
         raise UserError(f"{schema.name}: {where} {what}{more}; was this store written by another version?") from None
 
 
+def curves_of(curves: pd.DataFrame) -> pd.DataFrame:
+    """The learning curves with their columns brought to their types; without any, a frame with these columns.
+
+    Raises:
+        UserError: see `validate`.
+    """
+    return validate(CURVES, curves) if len(curves) else pd.DataFrame(columns=list(CURVES.columns))
+
+
 def validate_trials(trials: pd.DataFrame) -> pd.DataFrame:
     """Check the trials of one design and keep one row a cell, under the index labels they came with.
 

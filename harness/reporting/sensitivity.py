@@ -18,7 +18,7 @@ from harness.reporting.claims import CLAIMS
 from harness.reporting.document import Meta, failed, figure_path
 from harness.reporting.factors import Cells, cells_of, has_several, level_name
 from harness.reporting.files import staging
-from harness.reporting.frames import CURVES, records, validate
+from harness.reporting.frames import curves_of, records
 from harness.reporting.labels import BACKBONES, DATASETS, arm_name, joined
 from harness.reporting.layout import Layout
 from harness.reporting.render import render
@@ -87,8 +87,7 @@ def sensitivity_report(
     """
     about, name = Meta.model_validate(dict(meta)), layout.name
     results = Results.load(trials, load_ranks, layout)
-    checked = validate(CURVES, curves) if len(curves) else pd.DataFrame(columns=list(CURVES.columns))
-    numbers = measure(results, checked, importance)
+    numbers = measure(results, curves_of(curves), importance)
     displayed = display(numbers)
     with staging(output) as folder:
         drawn = draw(numbers, folder)
@@ -210,7 +209,7 @@ def document(
         "facts": _facts(results, numbers, meta, name),
         "command": meta.command,
         "notes": [*meta.notes, *_gaps(cells)],
-        "claims": _claims(results, numbers),
+        "claims": judged(results, numbers),
         "whole": {"tables": {k: asdict(t) for k, t in displayed[""].items()}, "figures": drawn[""]},
         "default": _default(numbers),
         "sections": [
@@ -280,7 +279,7 @@ def _default(numbers: Numbers) -> str:
     return f"{text}Of all points {why}: {number(row['least'], 4, signed=True)} of validation MRR."
 
 
-def _claims(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
+def judged(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
     """The claims that this report judges."""
     if "C7" not in results.layout.claims:
         return []
