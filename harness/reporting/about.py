@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 
 from harness.reporting.frames import records
-from harness.reporting.labels import BACKBONES, REFERENCES, arm_name, ordered, student_arms
+from harness.reporting.labels import BACKBONES, REFERENCES, arm_name, ordered
 from harness.reporting.results import Results
 from harness.reporting.text import number
 
@@ -52,16 +53,27 @@ def subtitle(results: Results) -> str:
     return " · ".join(parts)
 
 
-def facts(results: Results, data: dict[str, int], name: str) -> list[list[str]]:
-    """What was run, as pairs of a name and a value."""
+def facts(
+    results: Results, data: dict[str, int], name: str, factors: Mapping[str, Sequence[object]] | None = None
+) -> list[list[str]]:
+    """What was run, as pairs of a name and a value.
+
+    Args:
+        results: the trials.
+        data: counts of the data set.
+        name: the data set's.
+        factors: of a study that crosses its arms with levels of settings: these levels by what they are called. The
+            arms are then told by their losses.
+    """
     trials = results.trials
     counts = ", ".join(f"{number(count, 0)} {what}" for what, count in data.items())
     counts = counts or f"{number(len(results.relations), 0)} test facts, each asked for its tail and for its head"
     digest = _unique(trials, "data_digest")
     protocols = [f"{name}: {PROTOCOLS.get(name, 'see the documentation')}" for name in _unique(trials, "protocol")]
     states = trials["state"].value_counts()
-    arms = student_arms(results.layout.order(trials["arm"]))
-    seeds = sorted({int(seed) for seed in trials[trials["arm"].isin(arms)]["seed"]})
+    students = trials[~trials["arm"].isin(REFERENCES)]
+    arms = results.layout.order(students["losses" if factors else "arm"])
+    seeds = sorted({int(seed) for seed in students["seed"]})
     told = ", ".join(f"{states[state]} {state}" for state in ("complete", "failed", "running") if state in states)
     commits = {
         f"{str(row['git_commit'])[:12]}{' with uncommitted changes' if row.get('git_dirty') else ''}"
@@ -83,6 +95,7 @@ def facts(results: Results, data: dict[str, int], name: str) -> list[list[str]]:
         "Data digest": ", ".join(digest),
         "Protocol": "; ".join(protocols),
         "Arms": f"{', '.join(arm_name(arm) for arm in arms)}; seed{'s' * (len(seeds) > 1)} {_runs(seeds)}",
+        **{factor: ", ".join(map(str, levels)) for factor, levels in (factors or {}).items()},
         "Weights": _weights(trials),
         "Preset": ", ".join(_unique(trials, "preset")),
         "Trials": f"{told} (store: {', '.join(_unique(trials, 'study_name'))})",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.reporting import figures
 from harness.reporting.about import facts, settings, subtitle
-from harness.reporting.claims import judge
+from harness.reporting.claims import Claim, judge
 from harness.reporting.files import templates
 from harness.reporting.frames import records
 from harness.reporting.labels import BACKBONES, DATASETS, MEASURES, REFERENCES, arm_name
@@ -75,10 +76,8 @@ def draw(results: Results, numbers: Numbers, curves: pd.DataFrame, folder: Path)
     """Draw all figures into ``folder/figures``; return their paths by backbone and kind, relative to ``folder``."""
     drawn: dict[str, dict[str, str]] = {}
     for position, backbone in enumerate(results.backbones):
-        stem = re.sub(r"[^a-z0-9-]+", "-", backbone.lower()).strip("-") or f"backbone-{position}"
-        paths = {
-            kind: folder / "figures" / f"{stem}_{kind}" for kind in ("differences", "curves", "relations", "costs")
-        }
+        kinds = ("differences", "curves", "relations", "costs")
+        paths = {kind: figure_path(folder, backbone, position, kind) for kind in kinds}
         made = {
             "differences": figures.forest(numbers.paired, backbone, paths["differences"]),
             "curves": figures.learning_curves(curves, backbone, paths["curves"]),
@@ -87,6 +86,12 @@ def draw(results: Results, numbers: Numbers, curves: pd.DataFrame, folder: Path)
         }
         drawn[backbone] = {kind: f"figures/{paths[kind].name}.pdf" for kind, is_made in made.items() if is_made}
     return drawn
+
+
+def figure_path(folder: Path, backbone: str, position: int, kind: str) -> Path:
+    """Where a figure goes, without suffix: its name is safe whatever the backbone's is."""
+    stem = re.sub(r"[^a-z0-9-]+", "-", backbone.lower()).strip("-") or f"backbone-{position}"
+    return folder / "figures" / f"{stem}_{kind}"
 
 
 def document(
@@ -106,7 +111,7 @@ def document(
         "facts": facts(results, meta.data, name),
         "command": meta.command,
         "notes": meta.notes,
-        "claims": _claims(results, numbers),
+        "claims": claims_box(judge(results.layout.claims, numbers.paired, results.backbones)),
         "sections": [
             {
                 "backbone": BACKBONES.get(backbone, backbone),
@@ -117,23 +122,24 @@ def document(
             }
             for backbone in results.backbones
         ],
-        "failed": _failed(results.trials),
+        "failed": failed(results.trials),
         "published": _published(dataset, name),
         "settings": settings(results.trials),
         "one_seed": bool((numbers.means[~numbers.means["arm"].isin(REFERENCES)]["n"] == 1).all()),
     }
 
 
-def _claims(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
+def claims_box(claims: Sequence[Claim]) -> list[dict[str, Any]]:
+    """Claims with a line a backbone, for ``claims-box`` of the templates."""
     judged: dict[str, dict[str, Any]] = {}
-    for claim in judge(results.layout.claims, numbers.paired, results.backbones):
+    for claim in claims:
         entry = judged.setdefault(claim.id, {"id": claim.id, "text": claim.text, "lines": []})
         entry["lines"].append({"backbone": claim.backbone, "verdict": claim.verdict, "reason": claim.reason})
     return list(judged.values())
 
 
-def _failed(trials: pd.DataFrame) -> dict[str, Any] | None:
-    """The cells that failed, with the reason, as a table; None where all are complete."""
+def failed(trials: pd.DataFrame) -> dict[str, Any] | None:
+    """The cells of checked trials that failed, with the reason, as a table; None where all are complete."""
     lost = trials[trials["state"] != "complete"]
     if lost.empty:
         return None
