@@ -88,13 +88,14 @@ def facts(
     threads = _unique(trials, "threads")
     machine = "; ".join(_unique(trials, "machine"))
     width = f"{' or '.join(threads)} thread{'s' * (threads != ['1'])} a trial" if threads else ""
+    seed = f"seed{'s' * (len(seeds) > 1)} {_runs(seeds)}"
     dates = started(trials)
     span = " to ".join(dict.fromkeys(f"{d:%Y-%m-%d %H:%M} UTC" for d in (dates[:1] + dates[-1:])))
     pairs = {
         "Data": f"{name}: {counts}",
         "Data digest": ", ".join(digest),
         "Protocol": "; ".join(protocols),
-        "Arms": f"{', '.join(arm_name(arm) for arm in arms)}; seed{'s' * (len(seeds) > 1)} {_runs(seeds)}",
+        "Arms": f"{', '.join(map(arm_name, arms))}; {seed}" if arms else "",
         **{factor: ", ".join(map(str, levels)) for factor, levels in (factors or {}).items()},
         "Weights": _weights(trials),
         "Preset": ", ".join(_unique(trials, "preset")),
