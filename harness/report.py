@@ -13,6 +13,7 @@ from rich.console import Console
 
 from harness import cli
 from harness.errors import UserError, nearest
+from harness.reporting.capacity import capacity_report
 from harness.reporting.comparison import comparison_report
 from harness.reporting.evidence import SOURCES
 from harness.reporting.layout import Layout
@@ -48,6 +49,7 @@ Report = Callable[[Layout, pd.DataFrame, pd.DataFrame, LoadRanks, Path, Mapping[
 #: the reports by the name that a study file has for its own
 REPORTS: dict[str, Report] = {
     "comparison": comparison_report,
+    "capacity": capacity_report,
     "sensitivity": partial(sensitivity_report, importance=_importance),
 }
 

@@ -248,11 +248,11 @@ def _intervals(estimates: Array, draws: Array, n: int, level: float) -> list[Int
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where a gain along an axis becomes positive for good: NaN where it never does.
+    """Where a gain along an axis becomes positive for good.
 
-    ``low`` and ``high`` are the ends of the interval, in units of the axis; -inf and inf where it lies before the first
-    or after the last position. ``always`` and ``never``: shares of resamples with a gain everywhere, and not even at
-    the last position.
+    ``estimate`` and the ends of its interval ``low`` and ``high`` are in units of the axis: -inf where the gain is
+    positive at all positions, inf where it is not even at the last one. ``always`` and ``never`` are the shares of
+    resamples in which that is so.
     """
 
     estimate: float
@@ -304,22 +304,36 @@ def _last_root(gains: Array, places: Array) -> float:
     return float(places[k] + share * (places[k + 1] - places[k]))
 
 
-def detectable(differences: Array, power: float = 0.8, level: float = 0.05) -> float:
-    """The smallest mean difference that a design like this one would show with the given power.
+def detectable(differences: Array, power: float = 0.8, level: float = 0.05, tests: int = 1) -> float:
+    """The smallest mean difference that the reports' rule would call better with the given power.
 
-    Of a two-sided test with Student's t over seeds where there are at least two of them, else the normal over facts:
-    (t_{1 - level/2} + t_{power}) times the standard error.
+    The rule asks for two things: the interval of `compare` excludes zero, and the sign-flip test is significant as one
+    of ``tests`` (the first step of Holm's correction). So the mean must exceed z_{1 - level/2} standard errors of the
+    bootstrap, and z_{1 - level/(2 tests)} standard errors of the test; and z_{power} standard errors of its own more.
+
+    A difference has a part of its seed, a part of its fact, and a rest e. The variance of e / (S F) is once in the
+    variance of the mean, and three times in that of the bootstrap (Owen, Annals of Applied Statistics 1 (2007),
+    386-411).
 
     Args:
         differences: ``[S, F]`` paired differences by seed and test fact.
-        power: probability of showing it.
-        level: of the test.
+        power: probability of showing it, in (0, 1).
+        level: of test and interval, two-sided, in (0, 1).
+        tests: size of the family that Holm's correction is applied to.
+
+    Returns:
+        The difference in the unit of ``differences``; NaN with fewer than two facts, which show no variance.
     """
     seeds, facts = differences.shape
-    # the variance of a mean over seeds and facts: facts are the same for all seeds
-    variance = differences.mean(axis=0).var(ddof=1) / facts if facts > 1 else 0.0
-    if seeds < 2:
-        return float((stats.norm.ppf(1 - level / 2) + stats.norm.ppf(power)) * np.sqrt(variance))
-    variance += differences.mean(axis=1).var(ddof=1) / seeds
-    spread = stats.t(seeds - 1)
-    return float((spread.ppf(1 - level / 2) + spread.ppf(power)) * np.sqrt(variance))
+    if facts < 2:
+        return float("nan")
+    by_fact, by_seed = differences.mean(axis=0), differences.mean(axis=1)
+    test = own = bootstrap = float(by_fact.var(ddof=1)) / facts
+    if seeds > 1:
+        rest = differences - by_fact - by_seed[:, None] + differences.mean()
+        noise = float((rest**2).sum()) / ((seeds - 1) * (facts - 1)) / (seeds * facts)
+        both = test + float(by_seed.var(ddof=1)) / seeds  # has the noise twice
+        own, bootstrap = max(both - noise, test), both + noise
+    z = stats.norm.ppf
+    shown = max(z(1 - level / 2) * np.sqrt(bootstrap), z(1 - level / 2 / tests) * np.sqrt(test))
+    return float(shown + z(power) * np.sqrt(own))

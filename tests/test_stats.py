@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import NormalIndPower, TTestPower
 
-from harness.stats import bootstrap_intervals, compare, holm, mean_interval, sign_flip_test
+from harness.stats import (
+    bootstrap_intervals,
+    compare,
+    detectable,
+    holm,
+    mean_interval,
+    sign_flip_test,
+    threshold,
+)
 
 
 def normal(shape: tuple[int, ...], seed: int = 0, mean: float = 0.0) -> np.ndarray:
@@ -155,3 +164,125 @@ def test_interval_covers_the_truth_with_three_seeds(between_seeds: float) -> Non
         interval = bootstrap_intervals(delta + random.normal(0, 0.1, (3, 500, 1)), resamples=600)[0]
         covered += interval.low <= 0 <= interval.high
     assert covered / runs >= 0.93
+
+
+POSITIONS = np.log2([5, 10, 25, 50, 100, 200])
+
+
+def gains_of(truth: list[float], random: np.random.Generator, seeds: int, facts: int) -> np.ndarray:
+    """Gains ``[S, F, K]`` around the truth, with parts of seeds, of facts (partly shared by positions), and a rest."""
+    k = len(truth)
+    shared = random.normal(0, 0.5, (1, facts, 1)) + random.normal(0, 0.5, (1, facts, k))
+    return np.asarray(truth) + random.normal(0, 0.02, (seeds, 1, k)) + shared + random.normal(0, 0.5, (seeds, facts, k))
+
+
+def test_threshold_is_where_the_line_between_two_positions_crosses_zero() -> None:
+    truth = [-0.4, -0.3, -0.1, 0.3, 0.4, 0.5]
+    values = gains_of(truth, np.random.default_rng(0), seeds=2, facts=50)
+    # the means are exact: only the noise around them is drawn
+    found = threshold(values - values.mean(axis=(0, 1)) + truth, POSITIONS, resamples=200)
+    # a quarter of the way from 25 to 50
+    assert found.estimate == pytest.approx(np.log2(25) + 0.25)
+    assert found.low < found.estimate < found.high
+    assert (found.always, found.never) == (0, 0)
+
+
+def test_threshold_is_the_last_crossing() -> None:
+    gains = np.tile([[-0.1, 0.1, -0.1, 0.2, 0.0, 0.1]], (1, 20, 1))
+    found = threshold(gains, range(6), resamples=20)
+    assert (found.estimate, found.low, found.high) == (4, 4, 4)
+
+
+def test_threshold_of_a_gain_everywhere_or_not_at_the_end_is_infinite() -> None:
+    above = gains_of([2.0] * 6, np.random.default_rng(1), seeds=3, facts=40)
+    always, never = threshold(above, POSITIONS, resamples=100), threshold(-above, POSITIONS, resamples=100)
+    assert (always.estimate, always.low, always.high, always.always, always.never) == (-np.inf,) * 3 + (1, 0)
+    assert (never.estimate, never.low, never.high, never.always, never.never) == (np.inf,) * 3 + (0, 1)
+
+
+def test_threshold_shares_count_resamples_without_a_crossing() -> None:
+    """One fact in twenty carries the whole gain: a resample without it has none, (19/20)^20 of them."""
+    gains = np.full((1, 20, 2), -0.01)
+    gains[0, 0] = [-0.01, 5.0]
+    found = threshold(gains, [0, 1], resamples=4000)
+    assert found.never == pytest.approx(0.95**20, abs=0.025)
+    assert found.high == np.inf
+    assert found.always == 0
+
+
+@pytest.mark.parametrize("positions", [[1, 2], [1, 3, 3], [3, 2, 1], [[1, 2, 3]]])
+def test_threshold_refuses_positions_that_do_not_ascend(positions: list[float]) -> None:
+    with pytest.raises(ValueError, match="positions must ascend, one for each gain"):
+        threshold(np.zeros((1, 5, 3)), positions)
+
+
+@pytest.mark.parametrize(("slope", "least"), [(0.04, 0.9), (0.2, 0.9)])
+def test_threshold_interval_covers_the_true_crossing(slope: float, least: float) -> None:
+    """Gains that grow linearly and cross zero at position 3.3: shallow (wide, often open intervals) and steep."""
+    places, random, covered, runs = np.arange(6.0), np.random.default_rng(14), 0, 150
+    for _ in range(runs):
+        gains = gains_of(list(slope * (places - 3.3)), random, seeds=3, facts=150)
+        found = threshold(gains, places, resamples=300)
+        covered += found.low <= 3.3 <= found.high
+    assert least <= covered / runs
+
+
+def test_threshold_interval_is_not_wider_than_it_has_to_be() -> None:
+    """With noise of facts only, the interval covers 95 %, not 100 %; its width is that of the delta method."""
+    places, random, widths, covered, runs = np.arange(6.0), np.random.default_rng(15), [], 0, 200
+    for _ in range(runs):
+        noise = random.normal(0, 0.5, (1, 200, 6))
+        found = threshold(0.3 * (places - 3.3) + noise, places, resamples=400)
+        covered += found.low <= 3.3 <= found.high
+        widths.append(found.high - found.low)
+    # the crossing is 3 + a / (a + b) with a = .09, b = .21: by the delta method
+    error = 0.5 / np.sqrt(200) * np.hypot(0.21, 0.09) / 0.3**2
+    assert np.median(widths) == pytest.approx(2 * 1.96 * error, rel=0.15)
+    assert 0.9 <= covered / runs <= 0.99
+
+
+def test_detectable_with_one_seed_is_that_of_a_z_test_over_facts() -> None:
+    differences = normal((1, 400), seed=16) * 0.1
+    for tests in (1, 6):
+        # one sample: the second one is infinitely large
+        effect = NormalIndPower(ddof=0).solve_power(nobs1=400, alpha=0.05 / tests, power=0.8, ratio=0)
+        found = detectable(differences, tests=tests)
+        assert found == pytest.approx(effect * differences.std(ddof=1), rel=1e-4)
+
+
+def test_detectable_with_many_seeds_is_that_of_a_t_test_over_seeds() -> None:
+    """Seeds cause all the noise: what sees it is a t test over seeds, whose factor with 60 of them is nearly z's."""
+    by_seed = normal((60, 1), seed=17)
+    effect = TTestPower().solve_power(nobs=60, alpha=0.01, power=0.9)
+    found = detectable(np.tile(by_seed, (1, 50)), power=0.9, level=0.01)
+    assert found == pytest.approx(effect * by_seed.std(ddof=1), rel=0.03)
+
+
+def test_detectable_grows_with_power_and_with_the_family() -> None:
+    differences = normal((3, 200), seed=18)
+    assert detectable(differences, power=0.9) > detectable(differences, power=0.8)
+    assert detectable(differences, tests=50) > detectable(differences, tests=1)
+    assert np.isnan(detectable(normal((3, 1), seed=1)))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "by_seed", "by_fact", "rest", "tests"),
+    [(1, 0, 0.1, 0, 6), (3, 0.003, 0.05, 0.1, 1), (5, 0.01, 0.05, 0.1, 6), (5, 0, 0, 0.1, 1)],
+)
+def test_a_difference_that_is_detectable_is_seen_four_times_in_five(
+    seeds: int, by_seed: float, by_fact: float, rest: float, tests: int
+) -> None:
+    """Of the reports' own rule: the bootstrap interval and the sign-flip test, as the first of ``tests`` by Holm."""
+    random, facts = np.random.default_rng(19), 100
+
+    def drawn(mean: float) -> np.ndarray:
+        noise = random.normal(0, by_seed, (seeds, 1)) + random.normal(0, by_fact, (1, facts))
+        return mean + noise + random.normal(0, rest, (seeds, facts))
+
+    wanted = float(np.mean([detectable(drawn(0), tests=tests) for _ in range(300)]))
+    seen, runs = 0, 250
+    for _ in range(runs):
+        found = compare(drawn(wanted)[..., None], np.zeros((seeds, facts, 1)), resamples=300, permutations=1199)[0]
+        seen += found.difference.low > 0 and found.p * tests < 0.05
+    # three standard errors of 250 runs are .076
+    assert seen / runs == pytest.approx(0.8, abs=0.08)

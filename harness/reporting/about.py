@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,15 +53,30 @@ def subtitle(results: Results) -> str:
     return " · ".join(parts)
 
 
-def facts(results: Results, data: dict[str, int], name: str) -> list[list[str]]:
-    """What was run, as pairs of a name and a value."""
-    arms = student_arms(results.layout.order(results.trials["arm"]))
+def facts(
+    results: Results, data: dict[str, int], name: str, factors: Mapping[str, Sequence[object]] | None = None
+) -> list[list[str]]:
+    """What was run, as pairs of a name and a value.
+
+    Args:
+        results: the trials.
+        data: counts of the data set.
+        name: the data set's.
+        factors: of a study that crosses its arms with levels of settings: these levels by what they are called. The
+            arms are then told by their losses.
+    """
+    students = results.trials[~results.trials["arm"].isin(REFERENCES)]
+    arms = results.layout.order(students["losses" if factors else "arm"])
     tested = {"test facts, each asked for its tail and for its head": len(results.relations)}
-    return facts_of(results.trials, data or tested, name, arms)
+    return facts_of(results.trials, data or tested, name, arms, factors)
 
 
 def facts_of(
-    trials: pd.DataFrame, data: dict[str, int], name: str, arms: Sequence[str] | None = None
+    trials: pd.DataFrame,
+    data: dict[str, int],
+    name: str,
+    arms: Sequence[str] | None = None,
+    factors: Mapping[str, Sequence[object]] | None = None,
 ) -> list[list[str]]:
     """The same of trials, one row each; ``arms`` in an order of their own."""
     counts = ", ".join(f"{number(count, 0)} {what}" for what, count in data.items())
@@ -69,7 +84,7 @@ def facts_of(
     digest = _unique(trials, "data_digest")
     protocols = [f"{name}: {PROTOCOLS.get(name, 'see the documentation')}" for name in _unique(trials, "protocol")]
     states = trials["state"].value_counts()
-    seeds = sorted({int(seed) for seed in trials[trials["arm"].isin(arms)]["seed"]})
+    seeds = sorted({int(seed) for seed in trials[~trials["arm"].isin(REFERENCES)]["seed"]})
     told = ", ".join(f"{states[state]} {state}" for state in ("complete", "failed", "running") if state in states)
     commits = {
         f"{str(row['git_commit'])[:12]}{' with uncommitted changes' if row.get('git_dirty') else ''}"
@@ -84,13 +99,15 @@ def facts_of(
     threads = _unique(trials, "threads")
     machine = "; ".join(_unique(trials, "machine"))
     width = f"{' or '.join(threads)} thread{'s' * (threads != ['1'])} a trial" if threads else ""
+    seed = f"seed{'s' * (len(seeds) > 1)} {_runs(seeds)}"
     dates = started(trials)
     span = " to ".join(dict.fromkeys(f"{d:%Y-%m-%d %H:%M} UTC" for d in (dates[:1] + dates[-1:])))
     pairs = {
         "Data": f"{name}: {counts}",
         "Data digest": ", ".join(digest),
         "Protocol": "; ".join(protocols),
-        "Arms": f"{', '.join(arm_name(arm) for arm in arms)}; seed{'s' * (len(seeds) > 1)} {_runs(seeds)}",
+        "Arms": f"{', '.join(map(arm_name, arms))}; {seed}" if arms else "",
+        **{factor: ", ".join(map(str, levels)) for factor, levels in (factors or {}).items()},
         "Weights": _weights(trials),
         "Preset": ", ".join(_unique(trials, "preset")),
         "Trials": f"{told} (store: {', '.join(_unique(trials, 'study_name'))})",

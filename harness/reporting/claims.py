@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,17 +62,34 @@ class Question:
 def judge(names: Sequence[str], paired: pd.DataFrame, backbones: Sequence[str]) -> list[Claim]:
     """The claims ``names`` on each backbone; those that are not about comparisons of arms are left out."""
     judged = []
-    for name in sorted(names, key=lambda name: int(name[1:])):
+    for name in in_order(names):
         for backbone in backbones if name in QUESTIONS else ():
             rows = paired[paired["backbone"] == backbone]
             by_key = {(row["arm"], row["base"], row["measure"]): row for _, row in rows.iterrows()}
             question = QUESTIONS[name]
-            verdict, reason = (question.decide or _all)(by_key, question)
-            if verdict in ("supported", "contradicted") and (rows["seeds"] < 2).any():
-                reason += f"; with one seed this is no verdict on the method (it would read: {verdict})"
-                verdict = "undecided"
-            judged.append(Claim(name, CLAIMS[name], BACKBONES.get(backbone, backbone), verdict, reason))
+            judged.append(claim(name, backbone, (question.decide or _all)(by_key, question), rows["seeds"]))
     return judged
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Ids of claims by their number."""
+    return sorted(names, key=lambda name: int(name[1:]))
+
+
+def claim(name: str, backbone: str, verdict: Verdict, seeds: Iterable[int]) -> Claim:
+    """A claim with its verdict on a backbone.
+
+    Args:
+        name: id of the claim.
+        backbone: as the frames call it.
+        verdict: what the comparisons say.
+        seeds: their numbers of seeds: a single one anywhere is never a verdict on the method.
+    """
+    word, reason = verdict
+    if word in ("supported", "contradicted") and min(seeds) < 2:
+        reason += f"; with one seed this is no verdict on the method (it would read: {word})"
+        word = "undecided"
+    return Claim(name, CLAIMS[name], BACKBONES.get(backbone, backbone), word, reason)
 
 
 def _all(rows: Rows, question: Question) -> Verdict:

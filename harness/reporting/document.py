@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.reporting import figures
 from harness.reporting.about import facts, settings, subtitle
-from harness.reporting.claims import judge
+from harness.reporting.claims import Claim, judge
 from harness.reporting.files import templates
 from harness.reporting.frames import records
 from harness.reporting.labels import BACKBONES, DATASETS, MEASURES, REFERENCES, arm_name
@@ -112,7 +113,7 @@ def document(
         "facts": facts(results, meta.data, name),
         "command": meta.command,
         "notes": meta.notes,
-        "claims": _claims(results, numbers),
+        "claims": claims_box(judge(results.layout.claims, numbers.paired, results.backbones)),
         "sections": [
             {
                 "backbone": BACKBONES.get(backbone, backbone),
@@ -130,9 +131,10 @@ def document(
     }
 
 
-def _claims(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
+def claims_box(claims: Sequence[Claim]) -> list[dict[str, Any]]:
+    """Claims with a line a backbone, for ``claims-box`` of the templates."""
     judged: dict[str, dict[str, Any]] = {}
-    for claim in judge(results.layout.claims, numbers.paired, results.backbones):
+    for claim in claims:
         entry = judged.setdefault(claim.id, {"id": claim.id, "text": claim.text, "lines": []})
         entry["lines"].append({"backbone": claim.backbone, "verdict": claim.verdict, "reason": claim.reason})
     return list(judged.values())

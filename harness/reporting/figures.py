@@ -20,8 +20,8 @@ from harness.reporting.style import (
     VERMILION,
     arm_colors,
     figure,
+    label_ends,
     signed_ticks,
-    spread,
 )
 from harness.reporting.text import duration, number
 
@@ -82,7 +82,7 @@ def learning_curves(curves: pd.DataFrame, backbone: str, path: Path) -> bool:
         if len(panels) > 1:
             axes[1].set_ylabel("difference to L1")
             signed_ticks(axes[1].yaxis, 5)
-        _label_ends(axes[-1], arms, ends, colors)
+        label_ends(axes[-1], [(arm_name(arm), end, colors[arm]) for arm, end in zip(arms, ends, strict=True)])
     return True
 
 
@@ -98,29 +98,6 @@ def _draw_curve(axes: Axes, arm: str, values: pd.DataFrame, color: str) -> float
     axes.fill_between(seeds.index, seeds.min(axis=1), seeds.max(axis=1), color=color, alpha=0.14, linewidth=0)
     axes.plot(seeds.index, seeds.mean(axis=1), color=color, linestyle="--" if arm == "none" else "-")
     return float(seeds.mean(axis=1).iloc[-1]) if len(seeds) else float("nan")
-
-
-def _label_ends(axes: Axes, arms: list[str], ends: list[float], colors: dict[str, str]) -> None:
-    """Write each arm's name beside the end of its line, moved apart where lines end close together."""
-    low, high = axes.get_ylim()
-    gap = 0.085 * (high - low)
-    drawn = [(arm, end) for arm, end in zip(arms, ends, strict=True) if pd.notna(end)]
-    places = spread([end for _, end in drawn], gap)
-    # kept inside the axes, as far as all the names fit
-    shift = min(0.0, high - max(places)) + max(0.0, low - min(places))
-    for (arm, end), place in zip(drawn, places, strict=True):
-        line = {"arrowstyle": "-", "color": colors[arm], "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0}
-        axes.annotate(
-            arm_name(arm),
-            (1, end),
-            (1.07, place + shift),
-            axes.get_yaxis_transform(),
-            color=colors[arm],
-            fontsize=8,
-            va="center",
-            annotation_clip=False,
-            arrowprops=line | {"relpos": (0, 0.5)},
-        )
 
 
 def relation_gains(gains: pd.DataFrame, backbone: str, path: Path) -> bool:

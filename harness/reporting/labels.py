@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ ARMS = {
     "teacher": "structural teacher",
     "llm-teacher": "LLM teacher",
 }
+#: between an arm and the levels of the factors that it is crossed with: "L1 · dim=5"
+LEVELS = " · "
 REFERENCES = ("teacher", "llm-teacher")
 BACKBONES = {"ttranse": "TTransE", "ta-distmult": "TA-DistMult"}
 DATASETS = {
@@ -64,8 +67,9 @@ MEASURE = {measure.key: measure for measure in MEASURES}
 
 
 def arm_name(arm: str) -> str:
-    """What an arm is called; a variant of a study is called as the study names it."""
-    return ARMS.get(arm, arm)
+    """What an arm is called; a variant of a study is called as the study names it, levels of factors as they are."""
+    own, separator, levels = arm.partition(LEVELS)
+    return ARMS.get(own, own) + separator + levels
 
 
 def versus(arm: str, base: str) -> str:
@@ -77,6 +81,19 @@ def ordered(present: Iterable[str], order: Iterable[str]) -> list[str]:
     """The names present, those of ``order`` first and in that order, then the others sorted."""
     names, known = set(present), list(order)
     return [name for name in known if name in names] + sorted(names - set(known))
+
+
+def by_level(names: Iterable[str], order: Sequence[str]) -> list[str]:
+    """Names of arms and of their levels: the arms in the given order, then unknown ones; numbers by their size."""
+
+    def key(name: str) -> tuple[int, list[tuple[float, str]]]:
+        own = name.partition(LEVELS)[0]
+        place = order.index(own) if own in order else len(order)
+        # texts and numbers by turns
+        parts = re.split(r"(\d+(?:\.\d+)?)", name)
+        return place, [(float(part) if i % 2 else 0.0, part) for i, part in enumerate(parts)]
+
+    return sorted(set(names), key=key)
 
 
 def student_arms(present: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from harness.reporting.labels import ARMS, REFERENCES, ordered
+from harness.reporting.labels import ARMS, REFERENCES, by_level
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Layout:
     contrasts: Mapping[str, tuple[str, str, str, str]] = field(default_factory=dict)
 
     def order(self, present: Iterable[str]) -> list[str]:
-        """The arms present in the order of the study, reference rows last."""
-        found = ordered(present, self.arms or ARMS)
+        """The arms present in the order of the study, levels of a factor ascending, reference rows last."""
+        found = by_level(present, self.arms or tuple(ARMS))
         return [arm for arm in found if arm not in REFERENCES] + [arm for arm in found if arm in REFERENCES]
 
     def pairs(self, present: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -144,14 +144,27 @@ def paired(results: Results) -> pd.DataFrame:
                 rows += _rows(backbone, name, "", compare(a - b, c - d), len(seeds))
     if not rows:
         return pd.DataFrame(columns=PAIRED_COLUMNS)
-    frame = pd.DataFrame(rows)
-    families = frame.groupby(["backbone", "base", "measure"])["p"]
+    return decided(pd.DataFrame(rows), ["backbone", "base", "measure"])[PAIRED_COLUMNS]
+
+
+def decided(rows: pd.DataFrame, family: list[str]) -> pd.DataFrame:
+    """Comparisons with their verdicts, as `paired` explains them.
+
+    Args:
+        rows: columns measure, difference, difference_low, difference_high, p, and those of ``family``; at least a row.
+        family: Holm's correction is applied within the rows that agree in these columns.
+
+    Returns:
+        The rows with the columns p_holm and verdict added.
+    """
+    frame = rows.copy()
+    families = frame.groupby(family, dropna=False)["p"]
     frame["p_holm"] = families.transform(lambda p: holm(p.to_numpy()))
     better_up = frame["measure"].map({measure.key: measure.higher_is_better for measure in MEASURES})
-    decided = (frame["p_holm"] < ALPHA) & ((frame["difference_low"] > 0) | (frame["difference_high"] < 0))
+    shown = (frame["p_holm"] < ALPHA) & ((frame["difference_low"] > 0) | (frame["difference_high"] < 0))
     better = (frame["difference"] > 0) == better_up
-    frame["verdict"] = np.where(decided, np.where(better, "better", "worse"), "undecided")
-    return frame[PAIRED_COLUMNS]
+    frame["verdict"] = np.where(shown, np.where(better, "better", "worse"), "undecided")
+    return frame
 
 
 def _rows(backbone: str, arm: str, base: str, found: Sequence[Comparison], seeds: int) -> list[dict[str, Any]]:
@@ -160,11 +173,12 @@ def _rows(backbone: str, arm: str, base: str, found: Sequence[Comparison], seeds
     for measure, comparison in zip(MEASURES, found, strict=True):
         key = {"backbone": backbone, "arm": arm, "base": base, "measure": measure.key}
         nothing = {} if base else dict.fromkeys(("relative", "relative_low", "relative_high"), np.nan)
-        rows.append(key | _row(comparison) | nothing | {"seeds": seeds})
+        rows.append(key | comparison_row(comparison) | nothing | {"seeds": seeds})
     return rows
 
 
-def _row(comparison: Comparison) -> dict[str, float | int]:
+def comparison_row(comparison: Comparison) -> dict[str, float | int]:
+    """A comparison as columns: difference, relative and effect (each with _low and _high), p, facts, seeds_up."""
     row: dict[str, float | int] = {}
     for name in ("difference", "relative", "effect"):
         interval = getattr(comparison, name)

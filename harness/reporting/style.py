@@ -162,3 +162,31 @@ def spread(positions: Sequence[float], gap: float) -> list[float]:
     moved = np.empty(len(order))
     moved[order] = pooled
     return [float(value) for value in moved]
+
+
+def label_ends(axes: Axes, lines: Sequence[tuple[str, float, str]]) -> None:
+    """Write the name of each line beside its end, moved apart where lines end close together.
+
+    Args:
+        axes: their limits must be final.
+        lines: name, height of the end in units of the vertical axis, and colour; nothing is written where the height is
+            NaN.
+    """
+    low, high = axes.get_ylim()
+    drawn = [line for line in lines if not math.isnan(line[1])]
+    places = spread([end for _, end, _ in drawn], 0.085 * (high - low))
+    # kept inside the axes, as far as all the names fit
+    shift = min(0.0, high - max(places, default=low)) + max(0.0, low - min(places, default=high))
+    for (name, end, color), place in zip(drawn, places, strict=True):
+        line = {"arrowstyle": "-", "color": color, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0}
+        axes.annotate(
+            name,
+            (1, end),
+            (1.07, place + shift),
+            axes.get_yaxis_transform(),
+            color=color,
+            fontsize=8,
+            va="center",
+            annotation_clip=False,
+            arrowprops=line | {"relpos": (0, 0.5)},
+        )

@@ -55,19 +55,22 @@ def main_table(means: pd.DataFrame, paired: pd.DataFrame, trials: pd.DataFrame, 
     for previous, arm in zip(["", *arms], arms, strict=False):
         first = own[arm, "mrr"]
         n = Cell(str(first["n"]), f"{first['failed']} failed" if first["failed"] else "†" if first["n"] == 1 else "")
-        cells = [Cell(arm_name(arm), dimension(trials, backbone, arm)), n]
-        for measure in MEASURES:
-            row = own[arm, measure.key]
-            decimals = 1 if measure.key == "mr" and row["mean"] < 100 else measure.decimals
-            half = number((row["high"] - row["low"]) / 2, decimals)
-            cells.append(Cell(number(row["mean"], decimals), f"±{half}", (arm, measure.key) in bold))
-        rows.append(Row(tuple(cells), rule=arm in REFERENCES and previous not in ("", *REFERENCES)))
+        shown = [mean_cell(own[arm, measure.key], (arm, measure.key) in bold) for measure in MEASURES]
+        cells = (Cell(arm_name(arm), dimension(trials, backbone, arm)), n, *shown)
+        rows.append(Row(cells, rule=arm in REFERENCES and previous not in ("", *REFERENCES)))
     note = "Mean ± half of the 95 % interval over n seeds (Student's t). MR: mean rank, lower is better. "
     if any(row["n"] == 1 for row in own.values()):
         note += "† One seed: the interval is a bootstrap over test facts and does not cover the choice of the seed. "
     note += "Bold: better than L1 by the paired test after Holm's correction." if bold else ""
     header = ("", "n", *(measure.label for measure in MEASURES))
     return Table("Test results of all arms", header, "ll" + "r" * len(MEASURES), tuple(rows), note)
+
+
+def mean_cell(row: dict[str, Any], strong: bool = False) -> Cell:
+    """A mean ± half of its interval (a row of `harness.reporting.results.means`)."""
+    measure = MEASURE[row["measure"]]
+    decimals = 1 if measure.key == "mr" and row["mean"] < 100 else measure.decimals
+    return Cell(number(row["mean"], decimals), f"±{number((row['high'] - row['low']) / 2, decimals)}", strong)
 
 
 def dimension(trials: pd.DataFrame, backbone: str, arm: str) -> str:
@@ -83,43 +86,59 @@ def paired_table(paired: pd.DataFrame, backbone: str) -> Table:
     last = ""
     own = records(paired[(paired["backbone"] == backbone) & (paired["measure"] == "mrr")])
     for line in own:
-        decided = line["verdict"] != "undecided"
-        cells = (
-            Cell(versus(line["arm"], line["base"])),
-            Cell(number(line["difference"], 4, signed=True), ends(line, "difference", 4), decided),
-            Cell(percent(line["relative"])),
-            Cell(number(line["effect"], 3, signed=True), ends(line, "effect", 3)),
-            Cell(f"{line['seeds_up']} of {line['seeds']}"),
-            Cell(p_value(line["p"]).removeprefix("= ")),
-            Cell(p_value(line["p_holm"]).removeprefix("= ")),
-            Cell(line["verdict"], strong=decided),
-        )
+        cells = (Cell(versus(line["arm"], line["base"])), *comparison_cells(line))
         rows.append(Row(cells, rule=bool(rows) and line["base"] != last))
         last = line["base"]
-    header = ("", "Δ MRR", "relative", "effect d", "seeds up", "p", "p (Holm)", "verdict")
-    over = "seeds and facts" if any(line["seeds"] > 1 for line in own) else "facts of this one seed"
-    note = f"Same seeds and same test facts in both arms; in brackets 95 % bootstrap intervals over {over}. "
-    note += "p: sign-flip test over facts; lines separate the families of Holm's correction."
-    return Table("Paired differences of test MRR", header, "lrrrcrrl", tuple(rows), note)
+    note = paired_note(own) + "p: sign-flip test over facts; lines separate the families of Holm's correction."
+    return Table("Paired differences of test MRR", ("", *COMPARISON), "lrrrcrrl", tuple(rows), note)
+
+
+#: header of `comparison_cells`
+COMPARISON = ("Δ MRR", "relative", "effect d", "seeds up", "p", "p (Holm)", "verdict")
+
+
+def comparison_cells(line: dict[str, Any]) -> tuple[Cell, ...]:
+    """A comparison of MRR: a cell for each of `COMPARISON`."""
+    decided = line["verdict"] != "undecided"
+    return (
+        Cell(number(line["difference"], 4, signed=True), ends(line, "difference", 4), decided),
+        Cell(percent(line["relative"])),
+        Cell(number(line["effect"], 3, signed=True), ends(line, "effect", 3)),
+        Cell(f"{line['seeds_up']} of {line['seeds']}"),
+        Cell(p_value(line["p"]).removeprefix("= ")),
+        Cell(p_value(line["p_holm"]).removeprefix("= ")),
+        Cell(line["verdict"], strong=decided),
+    )
+
+
+def paired_note(lines: Sequence[dict[str, Any]]) -> str:
+    """What the brackets of a table of comparisons are."""
+    over = "seeds and facts" if any(line["seeds"] > 1 for line in lines) else "facts of this one seed"
+    return f"Same seeds and same test facts in both arms; in brackets 95 % bootstrap intervals over {over}. "
 
 
 def measures_table(paired: pd.DataFrame, backbone: str) -> Table:
     """Differences to L1 in the other measures."""
     chosen = paired[(paired["backbone"] == backbone) & (paired["base"] == "L1")]
     own = {(row["arm"], row["measure"]): row for row in records(chosen)}
-    keys = [measure.key for measure in MEASURES if measure.key != "mrr"]
     rows = []
     for arm in dict.fromkeys(arm for arm, _ in own):
-        cells = [Cell(f"{arm_name(arm)} against L1")]
-        for key in keys:
-            line = own[arm, key]
-            decimals = 1 if key == "mr" else 4
-            change = number(line["difference"], decimals, signed=True)
-            cells.append(Cell(change, ends(line, "difference", decimals), line["verdict"] != "undecided"))
-        rows.append(Row(tuple(cells)))
-    header = ("", *(f"Δ {MEASURE[key].label}" for key in keys))
-    note = "Bold: decided by the paired test after Holm's correction within the column. Lower is better for MR only."
-    return Table("Paired differences to L1 in the other measures", header, "lrrrr", tuple(rows), note)
+        cells = [difference_cell(own[arm, key]) for key in OTHERS]
+        rows.append(Row((Cell(f"{arm_name(arm)} against L1"), *cells)))
+    header = ("", *(f"Δ {MEASURE[key].label}" for key in OTHERS))
+    return Table("Paired differences to L1 in the other measures", header, "lrrrr", tuple(rows), OTHERS_NOTE)
+
+
+#: all measures but MRR
+OTHERS = tuple(measure.key for measure in MEASURES if measure.key != "mrr")
+OTHERS_NOTE = "Bold: decided by the paired test after Holm's correction within the column. Lower is better for MR only."
+
+
+def difference_cell(line: dict[str, Any]) -> Cell:
+    """A difference in one measure with its interval, bold where it is decided."""
+    decimals = 1 if line["measure"] == "mr" else 4
+    change = number(line["difference"], decimals, signed=True)
+    return Cell(change, ends(line, "difference", decimals), line["verdict"] != "undecided")
 
 
 def ends(line: dict[str, Any], name: str, decimals: int) -> str:

@@ -36,9 +36,9 @@ def p_value(p: float) -> str:
     return "= 1" if round(p, digits) >= 1 else f"= {p:.{digits}f}".replace("0.", ".")
 
 
-def percent(share: float, signed: bool = True) -> str:
-    """A share as percent with one decimal."""
-    return f"{number(100 * share, 1, signed=signed)}{NBSP}%"
+def percent(share: float, signed: bool = True, decimals: int = 1) -> str:
+    """A share as percent."""
+    return f"{number(100 * share, decimals, signed=signed)}{NBSP}%"
 
 
 def duration(seconds: float) -> str:

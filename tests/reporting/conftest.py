@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,16 @@ LAYOUT = Layout(
         "L1+L3": ("L1+L2+L3",),
     },
 )
+#: what a study of dimensions compares
+CAPACITY = Layout(
+    name="capacity",
+    title="How small a student may be",
+    report="capacity",
+    claims=("C9", "C10"),
+    arms=("none", "L1", "L1+L2+L3", "teacher"),
+    compare={"L1": ("L1+L2+L3",), "none": ("L1", "L1+L2+L3")},
+)
+DIMS = (5, 10, 25, 50, 100, 200)
 RELATIONS = {
     "member of sports team": 0.34,
     "position held": 0.2,
@@ -196,3 +207,45 @@ def provenance(arm: str, preset: str) -> dict[str, Any]:
 def frames() -> Callable[..., Frames]:
     """A factory of synthetic frames; see `make_frames`."""
     return make_frames
+
+
+def make_sizes(
+    dims: tuple[int, ...] = DIMS,
+    arms: tuple[str, ...] = ("none", "L1", "L1+L2+L3", "teacher"),
+    gain: Callable[[int], float] = lambda dim: 0.05 * max(0.0, math.log2(dim / 10)),
+    without: tuple[tuple[str, int], ...] = (),
+    failed: tuple[tuple[str, int, int], ...] = (),
+    **options: Any,
+) -> Frames:
+    """A study of arms crossed with dimensions.
+
+    Args:
+        dims: of the students.
+        arms: losses, and reference rows.
+        gain: by how much all losses lower the mean log rank against L1, by dimension.
+        without: (losses, dimension) that was never run.
+        failed: (losses, dimension, seed) that diverged.
+        options: of `make_frames`.
+    """
+    label = {(arm, dim): f"{arm} · dim={dim}" for arm in arms for dim in dims if arm != "teacher"}
+    shift = {}
+    for (arm, dim), name in label.items():
+        own = {"none": 0.0, "L1": -0.12, "L1+L2+L3": -0.12 - gain(dim)}[arm]
+        shift[name] = 0.9 - 0.2 * math.log2(dim / 5) + own
+    of = {name: key for key, name in label.items() if key not in without} | {"teacher": ("teacher", 400)}
+    names = [name for name in of if name != "teacher" or name in arms]
+    lost = tuple((label[arm, dim], seed) for arm, dim, seed in failed)
+    study = make_frames(arms=tuple(names), shift=shift, failed=lost, **options)
+    study.trials["losses"] = [of[arm][0] for arm in study.trials["arm"]]
+    study.trials["dim"] = [of[arm][1] for arm in study.trials["arm"]]
+    specs = [json.loads(text) for text in study.trials["spec"]]
+    for spec, dim in zip(specs, study.trials["dim"], strict=True):
+        spec["student"]["dim"] = dim
+    study.trials["spec"] = [json.dumps(spec) for spec in specs]
+    return study
+
+
+@pytest.fixture
+def sizes() -> Callable[..., Frames]:
+    """A factory of synthetic frames of arms crossed with dimensions; see `make_sizes`."""
+    return make_sizes
