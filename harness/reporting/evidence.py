@@ -11,6 +11,9 @@ from typing import Any
 import pandas as pd
 
 from harness.reporting import sensitivity
+from harness.reporting.capacity_figure import capacity
+from harness.reporting.capacity_numbers import BASE, FULL, Numbers, Sizes
+from harness.reporting.capacity_reading import judge as judge_sizes
 from harness.reporting.claims import QUESTIONS, Claim, judge
 from harness.reporting.frames import curves_of, records
 from harness.reporting.labels import BACKBONES, MEASURE
@@ -20,7 +23,7 @@ from harness.reporting.sensitivity_figures import robust
 from harness.reporting.sensitivity_tables import region_table
 from harness.reporting.style import BLUE, GRAY, VERMILION, figure, signed_ticks
 from harness.reporting.tables import Cell, Row, Table
-from harness.reporting.text import interval, number, p_value
+from harness.reporting.text import interval, number, p_value, percent
 
 #: rows of a table of points
 MOST_POINTS = 12
@@ -34,14 +37,15 @@ class Evidence:
         verdicts: one a backbone.
         table: the numbers behind them, to be read.
         numbers: the same for programs; with a column "backbone".
-        draw: draws the figure for a path without suffix; False: there is nothing to draw.
+        figures: what draws each figure for a path without suffix (False: there is nothing to draw), by the end of its
+            name.
         trials: what it rests on, one row a trial.
     """
 
     verdicts: list[Claim]
     table: Table
     numbers: pd.DataFrame
-    draw: Callable[[Path], bool]
+    figures: Mapping[str, Callable[[Path], bool]]
     trials: pd.DataFrame
 
 
@@ -68,7 +72,7 @@ def of_comparisons(
             verdicts=judge([claim], compared, results.backbones),
             table=_table(rows),
             numbers=rows,
-            draw=partial(_forest, rows),
+            figures={"": partial(_forest, rows)},
             trials=results.trials,
         )
     return found
@@ -158,12 +162,64 @@ def of_factors(
             verdicts=[Claim(claim["id"], claim["text"], **line) for line in claim["lines"]],
             table=region_table(numbers.region.head(MOST_POINTS), numbers.cells.names),
             numbers=numbers.region,
-            draw=partial(robust, numbers.region, numbers.points, numbers.cells),
+            figures={"": partial(robust, numbers.region, numbers.points, numbers.cells)},
             trials=results.trials,
         )
         for claim in sensitivity.judged(results, numbers)
     }
 
 
+def of_sizes(
+    layout: Layout, trials: pd.DataFrame, curves: pd.DataFrame, load_ranks: LoadRanks, meta: Mapping[str, Any]
+) -> dict[str, Evidence]:
+    """The evidence of a study that crosses arms with dimensions, by claim.
+
+    Raises:
+        UserError: the frames do not pass their checks.
+    """
+    sizes = Sizes.load(trials, load_ranks, layout)
+    numbers = Numbers.of_sizes(sizes)
+    backbones = sizes.results.backbones
+    judged = judge_sizes(layout.claims, numbers, {name: sizes.dims.get(name, []) for name in backbones})
+    figures = {f"_{k}": partial(capacity, numbers.of(name)) for k, name in enumerate(backbones)}
+    found = {}
+    for claim in layout.claims:
+        verdicts = [each for each in judged if each.id == claim]
+        table, rows = _sizes_table(numbers)
+        found[claim] = Evidence(verdicts, table, rows, figures, sizes.results.trials)
+    return found
+
+
+def _sizes_table(numbers: Numbers) -> tuple[Table, pd.DataFrame]:
+    """The gain over L1 and the share of the teacher's MRR that is kept, by backbone and dimension."""
+    gains = numbers.gains
+    gains = gains[
+        (gains["measure"] == "mrr") & gains["smaller"].isna() & (gains["arm"] == FULL) & (gains["base"] == BASE)
+    ]
+    kept = numbers.kept[numbers.kept["arm"] == FULL][["backbone", "dim", "kept", "kept_low", "kept_high"]]
+    rows = gains.merge(kept, on=["backbone", "dim"], how="left")
+    shown: list[Row] = []
+    last = ""
+    for row in records(rows):
+        backbone = BACKBONES.get(row["backbone"], row["backbone"])
+        share = "–" if pd.isna(row["kept"]) else percent(row["kept"], signed=False)
+        ends = "" if pd.isna(row["kept"]) else interval(100 * row["kept_low"], 100 * row["kept_high"], 1)
+        cells = (
+            Cell(backbone if backbone != last else ""),
+            Cell(f"{row['dim']} dimensions"),
+            Cell(number(row["difference"], 4, signed=True), interval(row["difference_low"], row["difference_high"], 4)),
+            Cell(p_value(row["p_holm"]).removeprefix("= ")),
+            Cell(number(row["detectable"], 4)),
+            Cell(row["verdict"], strong=row["verdict"] != "undecided"),
+            Cell(share, ends),
+        )
+        shown.append(Row(cells, rule=bool(shown) and backbone != last))
+        last = backbone
+    header = ("", "", "gain over L1", "p (Holm)", "80 % power", "verdict", "of the teacher's MRR")
+    note = "Gain of the full method in test MRR, with 95 % bootstrap interval over seeds and facts. "
+    note += "The share is that of the full method."
+    return Table("By dimension of the student", header, "llrrrlr", tuple(shown), note), rows
+
+
 #: the evidence that each kind of report gives
-SOURCES: dict[str, Source] = {"comparison": of_comparisons, "sensitivity": of_factors}
+SOURCES: dict[str, Source] = {"comparison": of_comparisons, "capacity": of_sizes, "sensitivity": of_factors}

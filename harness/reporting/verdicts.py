@@ -114,7 +114,8 @@ def _page(claim: str, found: Sequence[Found], studies: Mapping[str, Layout], fol
     sections = []
     for each in own:
         evidence, stem = each.evidence[claim], f"{claim}_{each.layout.name}-{Path(each.dataset).name}"
-        drawn = evidence.draw(folder / "figures" / stem)
+        places = {folder / "figures" / f"{stem}{end}": draw for end, draw in evidence.figures.items()}
+        drawn = [f"figures/{path.name}.pdf" for path, draw in places.items() if draw(path)]
         tables.write(folder, stem, evidence.numbers, [("", evidence.table)])
         meta = Meta.model_validate(dict(each.meta))
         name = DATASETS.get(each.dataset, each.dataset)
@@ -125,7 +126,7 @@ def _page(claim: str, found: Sequence[Found], studies: Mapping[str, Layout], fol
                     {"backbone": v.backbone, "verdict": v.verdict, "reason": v.reason} for v in evidence.verdicts
                 ],
                 "table": asdict(evidence.table) if evidence.table.rows else None,
-                "figure": f"figures/{stem}.pdf" if drawn else None,
+                "figures": drawn,
                 "facts": facts_of(evidence.trials, meta.data, name),
                 "command": meta.command,
             }
