@@ -13,7 +13,7 @@ import pytest
 from harness import report
 from harness.errors import UserError
 from harness.reporting.claims import CLAIMS
-from harness.reporting.evidence import of_comparisons
+from harness.reporting.evidence import of_comparisons, of_sizes
 from harness.reporting.verdicts import Found, claims_report, overall
 from tests.reporting.conftest import LAYOUT
 
@@ -51,6 +51,17 @@ def test_evidence_has_the_comparisons_of_its_claim(frames: Make) -> None:
     assert [verdict.verdict for verdict in evidence["C2"].verdicts] == ["contradicted"] * 2
     assert set(evidence["C6"].numbers["measure"]) == {"mr", "hits1", "hits3", "hits10"}
     assert len(evidence["C2"].table.rows) == len(numbers)
+
+
+def test_evidence_of_dimensions_has_a_row_and_a_figure_a_backbone(sizes: Make, tmp_path: Path) -> None:
+    study = sizes()
+    layout = replace(LAYOUT, name="capacity", claims=("C9", "C10"), report="capacity")
+    evidence = of_sizes(layout, study.trials, study.curves, study.load_ranks, META)
+    assert list(evidence) == ["C9", "C10"]
+    assert [each.id for each in evidence["C10"].verdicts] == ["C10"] * len(set(study.trials["backbone"]))
+    assert len(evidence["C9"].table.rows) == len(evidence["C9"].numbers) > 1
+    claims_report([Found(layout, "wiki", META, evidence)], {"capacity": layout}, tmp_path)
+    assert (tmp_path / "figures" / "C9_capacity-wiki_0.pdf").is_file()
 
 
 def test_every_claim_has_a_page_and_a_verdict(frames: Make, tmp_path: Path) -> None:
