@@ -13,6 +13,7 @@ from rich.console import Console
 from harness import cli
 from harness.errors import UserError, nearest
 from harness.reporting.comparison import comparison_report
+from harness.reporting.cost import cost_report
 from harness.reporting.layout import Layout
 from harness.reporting.results import LoadRanks
 from harness.reporting.terminal import table
@@ -31,7 +32,7 @@ DesignName = Annotated[str | None, typer.Option(help="Name of the Optuna study; 
 #: takes layout, trials, curves, ranks, output folder and meta; returns the path of the PDF
 Report = Callable[[Layout, pd.DataFrame, pd.DataFrame, LoadRanks, Path, Mapping[str, Any]], Path]
 #: the reports by the name that a study file has for its own
-REPORTS: dict[str, Report] = {"comparison": comparison_report}
+REPORTS: dict[str, Report] = {"comparison": comparison_report, "cost": cost_report}
 
 
 @app.callback()

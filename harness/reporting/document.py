@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.reporting import figures
 from harness.reporting.about import facts, settings, subtitle
-from harness.reporting.claims import judge
+from harness.reporting.claims import Claim, judge
 from harness.reporting.files import templates
 from harness.reporting.frames import records
 from harness.reporting.labels import BACKBONES, DATASETS, MEASURES, REFERENCES, arm_name
@@ -36,6 +37,7 @@ class Meta(BaseModel):
     Attributes:
         command: the command line that ran the study.
         data: counts of the data set by what is counted, such as ``{"training facts": 32497, "entities": 12554}``.
+        measured: what was measured beside the trials; see `harness.reporting.measured`.
         notes: further remarks, a paragraph each.
     """
 
@@ -43,6 +45,7 @@ class Meta(BaseModel):
 
     command: str = ""
     data: dict[str, int] = {}
+    measured: list[dict[str, Any]] = []
     notes: list[str] = []
 
 
@@ -75,7 +78,7 @@ def draw(results: Results, numbers: Numbers, curves: pd.DataFrame, folder: Path)
     """Draw all figures into ``folder/figures``; return their paths by backbone and kind, relative to ``folder``."""
     drawn: dict[str, dict[str, str]] = {}
     for position, backbone in enumerate(results.backbones):
-        stem = re.sub(r"[^a-z0-9-]+", "-", backbone.lower()).strip("-") or f"backbone-{position}"
+        stem = file_stem(backbone, position)
         paths = {
             kind: folder / "figures" / f"{stem}_{kind}" for kind in ("differences", "curves", "relations", "costs")
         }
@@ -89,14 +92,13 @@ def draw(results: Results, numbers: Numbers, curves: pd.DataFrame, folder: Path)
     return drawn
 
 
-def document(
-    results: Results,
-    numbers: Numbers,
-    shown: dict[str, dict[str, Table]],
-    drawn: dict[str, dict[str, str]],
-    meta: Meta,
-) -> dict[str, Any]:
-    """Everything the template needs, as JSON values; texts are plain, none is read as markup."""
+def file_stem(backbone: str, position: int) -> str:
+    """How the names of a backbone's figures begin; ``position`` stands for a name without letters."""
+    return re.sub(r"[^a-z0-9-]+", "-", backbone.lower()).strip("-") or f"backbone-{position}"
+
+
+def heading(results: Results, meta: Meta) -> dict[str, Any]:
+    """What reports of every kind say: title, what was run, trials without a result, and common settings."""
     dataset = str(results.trials["dataset"].iloc[0])
     name = DATASETS.get(dataset, dataset)
     return {
@@ -106,7 +108,22 @@ def document(
         "facts": facts(results, meta.data, name),
         "command": meta.command,
         "notes": meta.notes,
-        "claims": _claims(results, numbers),
+        "failed": _failed(results.trials),
+        "settings": settings(results.trials),
+    }
+
+
+def document(
+    results: Results,
+    numbers: Numbers,
+    shown: dict[str, dict[str, Table]],
+    drawn: dict[str, dict[str, str]],
+    meta: Meta,
+) -> dict[str, Any]:
+    """Everything the template needs, as JSON values; texts are plain, none is read as markup."""
+    dataset = str(results.trials["dataset"].iloc[0])
+    return heading(results, meta) | {
+        "claims": boxed(judge(results.layout.claims, numbers.paired, results.backbones)),
         "sections": [
             {
                 "backbone": BACKBONES.get(backbone, backbone),
@@ -117,16 +134,15 @@ def document(
             }
             for backbone in results.backbones
         ],
-        "failed": _failed(results.trials),
-        "published": _published(dataset, name),
-        "settings": settings(results.trials),
+        "published": _published(dataset, DATASETS.get(dataset, dataset)),
         "one_seed": bool((numbers.means[~numbers.means["arm"].isin(REFERENCES)]["n"] == 1).all()),
     }
 
 
-def _claims(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
+def boxed(claims: Iterable[Claim]) -> list[dict[str, Any]]:
+    """Claims with a line a backbone."""
     judged: dict[str, dict[str, Any]] = {}
-    for claim in judge(results.layout.claims, numbers.paired, results.backbones):
+    for claim in claims:
         entry = judged.setdefault(claim.id, {"id": claim.id, "text": claim.text, "lines": []})
         entry["lines"].append({"backbone": claim.backbone, "verdict": claim.verdict, "reason": claim.reason})
     return list(judged.values())
