@@ -97,8 +97,13 @@ def _one(
 
 
 def _lowest_seed(cells: Sequence[TrialSpec]) -> list[TrialSpec]:
-    first = min((spec.seed for spec in cells), default=0)
-    return [spec for spec in cells if spec.seed == first]
+    """Of cells that differ in nothing but the seed the one with the lowest, in their order."""
+    found: dict[str, TrialSpec] = {}
+    for spec in cells:
+        key = spec.model_copy(update={"seed": 0}).key()
+        if key not in found or spec.seed < found[key].seed:
+            found[key] = spec
+    return list(found.values())
 
 
 def _reference(cells: Sequence[TrialSpec]) -> list[TrialSpec]:

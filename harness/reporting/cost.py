@@ -136,7 +136,8 @@ def _draw(numbers: Numbers, backbone: str, position: int, folder: Path) -> dict[
     stem, labels = file_stem(backbone, position), _labels(numbers, backbone)
     own = _of(numbers.stages, backbone)
     own = own[own["arm"].isin(labels)]
-    in_order = own.assign(arm=own["arm"].map(labels)).sort_values(
+    # whether a trial found a stage in the cache is no matter here
+    in_order = own.assign(arm=own["arm"].map(labels), cached=0.0).sort_values(
         "arm", key=lambda arms: arms.map(list(labels.values()).index), kind="stable"
     )
     paths = {kind: folder / "figures" / f"{stem}_{kind}" for kind in ("stages", "front")}

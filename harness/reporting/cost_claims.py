@@ -101,11 +101,11 @@ def _storing_saves(costs: Costs, backbone: str) -> Verdict:
     if not loop["trained"]:
         return "undecided", f"{told}; quality was not compared, since no student was trained that way to its end"
     margin = MARGIN * loop["mrr"]
-    told += f"; its MRR differs by {number(loop['difference'], 4, signed=True)}"
+    told += f"; from what is stored MRR is {number(loop['difference'], 4, signed=True)}"
     if loop["seeds"] < 2:
-        return "undecided", f"{told}, with one seed, which is no verdict on the method"
+        return "undecided", f"{told} apart, with one seed, which is no verdict on the method"
     low, high = loop["difference_low"], loop["difference_high"]
-    told += f" {interval(low, high, 4)}, where {number(-margin, 4)} would count as lower"
+    told += f" {interval(low, high, 4)} apart, and less than {number(-margin, 4)} would count as lower"
     return ("supported" if low > -margin else "contradicted" if high < -margin else "undecided"), told
 
 

@@ -15,7 +15,7 @@ from harness.reporting.labels import REFERENCES, arm_name
 from harness.reporting.style import BLACK, GRAY, arm_colors, figure
 from harness.reporting.text import number
 
-#: markers of batch sizes, ascending; reference rows have a diamond, quantised students a hollow circle
+#: markers of batch sizes, ascending; reference rows have a diamond, quantised students a star
 _MARKERS = ("o", "s", "^", "v", "P", "X")
 
 
@@ -63,12 +63,11 @@ def accuracy_cost(front: pd.DataFrame, backbone: str, path: Path) -> bool:
 
 
 def _point(axes: Axes, row: dict[str, Any], cost: str, color: str, sizes: list[float]) -> None:
-    is_reference = row["arm"] in REFERENCES
-    marker = (
-        "*" if row["quantised"] else "D" if is_reference else _MARKERS[sizes.index(row["batch_size"]) % len(_MARKERS)]
-    )
-    axes.plot(row[cost], row["mrr"], marker, color=color, markersize=8 if row["quantised"] else 5.5,
-              markeredgecolor="white", markeredgewidth=0.5)  # fmt: skip
+    marker = "D"
+    if row["arm"] not in REFERENCES:
+        marker = "*" if row["quantised"] else _MARKERS[sizes.index(row["batch_size"]) % len(_MARKERS)]
+    axes.plot(row[cost], row["mrr"], marker, color=color, markersize=9 if row["quantised"] else 6,
+              markeredgecolor="white", markeredgewidth=0.4)  # fmt: skip
 
 
 def _scale(axes: Axes) -> None:

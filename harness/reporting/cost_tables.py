@@ -24,15 +24,14 @@ STAGES_NOTE = (
     "that a process of its own held after that stage, interpreter, libraries and data included; one seed."
 )
 BATCHES_NOTE = (
-    "Student: stages 1 and 2 with their validations, in brackets 95 % over seeds. All pass over the facts as "
-    "often, so larger batches make fewer updates. MRR: mean ± half of the 95 % interval over seeds († one seed: "
-    "over test facts)."
+    "Student: stages 1 and 2 with their validations. All pass over the facts as often, so larger batches make "
+    "fewer updates. ±: half of the 95 % interval over seeds († one seed: over test facts)."
 )
 LOOP_NOTE = (
     "Both stages of a student, alone on the machine, one thread. In the loop: both teachers and the student score "
     "all entities in every step, in plain tensor operations. Storing: once for all students, not in the seconds. "
     "Ratio: to the same student trained from what is stored. Extrapolated: from steps of each stage, measured in "
-    "turns."
+    "turns. MiB: the most that a process held in the last stage."
 )
 INFERENCE_NOTE = (
     "Medians of turns in which all models take part, in small print the quartiles; one thread of the processor. A "
@@ -86,10 +85,10 @@ def batches_table(training: pd.DataFrame) -> Table:
     last = ""
     for row in records(training[~training["arm"].isin(REFERENCES)]):
         several = row["seeds"] > 1
-        span = interval(row["student_seconds_low"], row["student_seconds_high"], 1) if several else ""
+        span = f"±{duration((row['student_seconds_high'] - row['student_seconds_low']) / 2)}" if several else ""
         half = number((row["mrr_high"] - row["mrr_low"]) / 2, 4)
         cells = (
-            Cell(arm_name(row["arm"])),
+            Cell(arm_name(row["arm"]) if row["arm"] != last else ""),
             Cell(number(row["batch_size"], 0)),
             Cell(duration(row["student_seconds"]), span),
             Cell(duration(row["seconds"])),
@@ -113,7 +112,7 @@ def loop_table(loops: pd.DataFrame) -> Table:
             span = interval(row["difference_low"], row["difference_high"], 4)
         way = WAYS.get(row["way"], row["way"]) if row["arm"] != "none" else _alone(row["way"])
         cells = (
-            Cell(arm_name(row["arm"])),
+            Cell(arm_name(row["arm"]) if row["arm"] != last else ""),
             Cell(way),
             Cell(duration(row["seconds"]), shown),
             Cell(duration(row["storing_seconds"]) if row["storing_seconds"] else "–"),
@@ -150,7 +149,7 @@ def inference_table(inference: pd.DataFrame) -> Table:
             Cell(number(row["queries_per_second"], 0)),
         )
         rows.append(Row(cells, rule=row["model"] in ("teacher", "language model")))
-    header = ("", "numbers", "MB", "one query, ms", "ratio of latencies", "queries/s, in batches")
+    header = ("", "parameters", "MB", "one query, ms", "ratio of latencies", "queries/s, in batches")
     return Table("Inference", header, "lrrrrr", tuple(rows), INFERENCE_NOTE)
 
 
@@ -163,7 +162,7 @@ def export_table(exports: pd.DataFrame) -> Table:
     rows = []
     for row in records(exports):
         if isinstance(row["reason"], str) and row["reason"]:
-            cells = [Cell(row["format"]), Cell("failed", row["reason"][:60])] + [Cell("")] * (len(MEASURES) + 2)
+            cells = [Cell(row["format"], f"failed: {row['reason'][:60]}")] + [Cell("–")] * (len(MEASURES) + 3)
             rows.append(Row(tuple(cells)))
             continue
         metrics = [Cell(number(row[m.key], 1 if m.key == "mr" else m.decimals)) for m in MEASURES]

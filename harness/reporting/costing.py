@@ -20,6 +20,8 @@ SHARED = ("teacher", "finetune", "encode", "semantic", "llm-targets", "targets",
 #: of them those that store what the teachers say
 STORING = ("llm-targets", "targets", "teacher-vectors")
 STUDENT = ("stage1", "stage2")
+#: where the memory of a student's last stage is, by the way in which it is trained
+_LAST = {"loop": "loop", "stored": "stage2"}
 #: the batch size that is shown where all cannot be, if the study has it
 USUAL = 512
 
@@ -114,7 +116,8 @@ def loops(measured: Measured, costs: pd.DataFrame, training: pd.DataFrame) -> pd
 
     Columns: backbone, arm, way, seeds, trained, seconds (mean), ratio (to the same student trained from what is
     stored), mrr (test, mean), difference (the stored way's MRR minus this one's, mean over seeds, with _low and _high,
-    95 %), storing_seconds (of making what is stored, for the stored ways), peak_mib (of the loop).
+    95 %), storing_seconds (of making what is stored, for the stored ways), peak_mib (of the last stage; NaN where it
+    was not measured).
     """
     rows = []
     for (backbone, arm, way), group in measured.loop.groupby(["backbone", "arm", "way"], sort=False):
@@ -124,11 +127,8 @@ def loops(measured: Measured, costs: pd.DataFrame, training: pd.DataFrame) -> pd
         is_trained = bool(group["trained"].all())
         off = [stored[row["seed"]]["test_mrr"] - row["test_mrr"] for row in records(group)]
         difference = mean_interval(off) if is_trained and way != "stored" else None
-        peak = measured.stage[
-            (measured.stage["backbone"] == backbone)
-            & (measured.stage["arm"] == arm)
-            & (measured.stage["stage"] == "loop")
-        ]["peak_mib"]
+        peak = measured.stage[(measured.stage["backbone"] == backbone) & (measured.stage["arm"] == arm)]
+        peak = peak[(peak["batch_size"] == group["batch_size"].iloc[0]) & (peak["stage"] == _LAST.get(str(way)))]
         keeps = arm != "none" and str(way).startswith("stored")
         rows.append(
             {"backbone": backbone, "arm": arm, "way": way, "seeds": len(group), "trained": is_trained}
@@ -137,7 +137,7 @@ def loops(measured: Measured, costs: pd.DataFrame, training: pd.DataFrame) -> pd
             | {"difference": difference.estimate if difference else math.nan}
             | {f"difference_{end}": getattr(difference, end, math.nan) for end in ("low", "high")}
             | {"storing_seconds": storing(costs, training, str(backbone), str(arm)) if keeps else 0.0}
-            | {"peak_mib": float(peak.max()) if way == "loop" and len(peak) else math.nan}
+            | {"peak_mib": float(peak["peak_mib"].max()) if len(peak) else math.nan}
         )
     names = ["backbone", "arm", "way", "seeds", "trained", "seconds", "ratio", "mrr"]
     names += ["difference", "difference_low", "difference_high", "storing_seconds", "peak_mib"]

@@ -110,6 +110,19 @@ def test_only_what_complete_cells_allow(runs: Callable[..., Run], context: Conte
     assert asked(run, context, set()) == []
 
 
+def test_the_lowest_seed_that_is_complete_is_measured(runs: Callable[..., Run], context: Context) -> None:
+    run = runs(seeds=2)
+    lost = {spec.key() for spec in run.cells if spec.arm == "none" and spec.seed == 0}
+    found = asked(run, context, {spec.key() for spec in run.cells} - lost)
+    (specs,) = (each.arguments[0] for each in found if each.kind == "inference")
+    assert [(spec.arm, spec.seed) for spec in specs] == [
+        ("none", 1),
+        ("L1+L2+L3", 0),
+        ("teacher", 0),
+        ("llm-teacher", 0),
+    ]
+
+
 def test_what_failed_is_tried_again_and_the_rest_is_not(
     runs: Callable[..., Run], tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:

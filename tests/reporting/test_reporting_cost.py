@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -119,9 +120,23 @@ def loop_row(arm: str, way: str, seconds: float, mrr: float | None) -> dict[str,
     return {"arm": arm, "way": way, "trained": is_trained, "seconds": seconds, "test_mrr": mrr, "valid_mrr": mrr}
 
 
-def numbers(found: Frames, every: list[dict[str, Any]]) -> Numbers:
-    results = Results.load(found.trials, found.load_ranks, LAYOUT)
+def numbers(found: Frames, every: list[Record]) -> Numbers:
+    known = found is usual(found.trials["seed"].nunique())
+    results = loaded(found.trials["seed"].nunique()) if known else Results.load(found.trials, found.load_ranks, LAYOUT)
     return Numbers.of(results, measured(every, cells_of(results.trials)))
+
+
+@lru_cache
+def usual(seeds: int = 2) -> Frames:
+    """The study that no test changes."""
+    return study(seeds)
+
+
+@lru_cache
+def loaded(seeds: int) -> Results:
+    """Its results, which take a second to check."""
+    found = usual(seeds)
+    return Results.load(found.trials, found.load_ranks, LAYOUT)
 
 
 def verdicts(found: Numbers) -> dict[str, tuple[str, str]]:
@@ -159,7 +174,7 @@ def test_training_counts_teachers_once_and_the_student_by_seed() -> None:
 
 
 def test_teachers_in_the_loop() -> None:
-    found = study()
+    found = usual()
     rows = {
         (row["arm"], row["way"]): row for row in numbers(found, records(found, trained=True)).loops.to_dict("records")
     }
@@ -172,7 +187,7 @@ def test_teachers_in_the_loop() -> None:
 
 
 def test_students_amortise_their_teachers() -> None:
-    frame = numbers(study(), []).amortised.set_index("arm")
+    frame = numbers(usual(), []).amortised.set_index("arm")
     full = frame.loc["L1+L2+L3"]
     shared = 296 + 14 + 240 + 118 + 61
     assert full["ratio"] == pytest.approx((shared + 72) / 296)
@@ -185,7 +200,7 @@ def test_students_amortise_their_teachers() -> None:
 
 
 def test_latencies_are_compared_turn_by_turn() -> None:
-    found = study()
+    found = usual()
     row = numbers(found, records(found, latency=1.3)).inference.set_index("model").loc["L1+L2+L3"]
     assert row["ratio"] == pytest.approx(1.3, rel=1e-6)
     assert row["ratio_low"] < 1.3 < row["ratio_high"] < 1.35
@@ -193,7 +208,7 @@ def test_latencies_are_compared_turn_by_turn() -> None:
 
 
 def test_the_front_is_what_nothing_beats() -> None:
-    found = study()
+    found = usual()
     frame = numbers(found, records(found)).front
     for cost_of, best in (("seconds", "best_seconds"), ("size_mb", "best_size")):
         points = frame.dropna(subset=[cost_of])
@@ -210,7 +225,7 @@ def test_the_front_is_what_nothing_beats() -> None:
 
 
 def test_verdicts() -> None:
-    found = study()
+    found = usual()
     said = verdicts(numbers(found, records(found)))
     assert said["C11"][0] == "supported"
     assert "13.3 times" in said["C11"][1].replace("\xa0", " ")  # (729 + 72) / 60
@@ -229,12 +244,12 @@ def test_verdicts() -> None:
     ("latency", "verdict"), [(1.0, "supported"), (1.03, "supported"), (1.5, "contradicted"), (0.7, "contradicted")]
 )
 def test_latency_decides_c11(latency: float, verdict: str) -> None:
-    found = study()
+    found = usual()
     assert verdicts(numbers(found, records(found, latency=latency)))["C11"][0] == verdict
 
 
 def test_noise_leaves_c11_open() -> None:
-    found = study()
+    found = usual()
     every = records(found)
     (answers,) = (each["rows"] for each in every if each["kind"] == "inference")
     answers[1]["latency_ms"] = list(np.geomspace(0.5, 2, 15))
@@ -248,12 +263,12 @@ def test_noise_leaves_c11_open() -> None:
     [(2, 0.0, "supported"), (2, -0.1, "supported"), (2, 0.1, "contradicted"), (1, 0.0, "undecided")],
 )
 def test_quality_decides_c12(seeds: int, difference: float, verdict: str) -> None:
-    found = study(seeds=seeds)
+    found = usual(seeds)
     assert verdicts(numbers(found, records(found, trained=True, difference=difference)))["C12"][0] == verdict
 
 
 def test_storing_that_saves_little_contradicts_c12() -> None:
-    found = study()
+    found = usual()
     every = records(found, trained=True)
     for each in every:
         if each["kind"] == "loop":
@@ -262,7 +277,7 @@ def test_storing_that_saves_little_contradicts_c12() -> None:
 
 
 def test_without_measurements_nothing_is_tested_but_the_total() -> None:
-    said = {name: verdict for name, (verdict, _) in verdicts(numbers(study(), [])).items()}
+    said = {name: verdict for name, (verdict, _) in verdicts(numbers(usual(), [])).items()}
     assert said == {"C11": "not tested", "C12": "not tested", "C14": "measured"}
 
 
