@@ -15,6 +15,7 @@ from harness import cli
 from harness.errors import UserError, nearest
 from harness.reporting.capacity import capacity_report
 from harness.reporting.comparison import comparison_report
+from harness.reporting.cost import cost_report
 from harness.reporting.evidence import SOURCES
 from harness.reporting.layout import Layout
 from harness.reporting.results import LoadRanks
@@ -50,6 +51,7 @@ Report = Callable[[Layout, pd.DataFrame, pd.DataFrame, LoadRanks, Path, Mapping[
 REPORTS: dict[str, Report] = {
     "comparison": comparison_report,
     "capacity": capacity_report,
+    "cost": cost_report,
     "sensitivity": partial(sensitivity_report, importance=_importance),
 }
 

@@ -75,6 +75,8 @@ def describe(name: Annotated[str, typer.Argument(help="Name of a study.")], pres
     for key, levels in design.grid.items():
         facts.add_row("varied", escape(f"{key}: {', '.join(map(str, levels))}"))
     facts.add_row("reference rows", ", ".join(design.references))
+    if measured := design.measured(preset):
+        facts.add_row("measured beside", ", ".join(measured))
     for base, arms in design.compare.items():
         facts.add_row(f"compared with {base}", ", ".join(arms))
     for key, value in design.presets.items():
@@ -158,13 +160,17 @@ def run_study(
     context = Context(cache, data_dir and data_dir.resolve(), device, stack)
     try:
         tally = execute(run, planned, graph, store, context, jobs or default_jobs(device), command, console)
+        if tally.before == len(run.cells):
+            console.print(f"all {tally.before} cells were complete already")
+        if tally.failed == len(run.cells):
+            raise UserError(f"all {tally.failed} cells failed, the first with: {tally.reason}")
+        if design.measured(preset):
+            from harness.costs.measure import measure
+
+            measure(run, planned, graph, store, context, command, console)
     except KeyboardInterrupt:
         console.print("interrupted; what is complete is kept, and the same command goes on from there")
         raise
-    if tally.before == len(run.cells):
-        console.print(f"all {tally.before} cells were complete already")
-    if tally.failed == len(run.cells):
-        raise UserError(f"all {tally.failed} cells failed, the first with: {tally.reason}")
 
     from harness.report import report_of_cells
 

@@ -37,6 +37,7 @@ class Meta(BaseModel):
     Attributes:
         command: the command line that ran the study.
         data: counts of the data set by what is counted, such as ``{"training facts": 32497, "entities": 12554}``.
+        measured: what was measured beside the trials; see `harness.reporting.measured`.
         notes: further remarks, a paragraph each.
     """
 
@@ -44,6 +45,7 @@ class Meta(BaseModel):
 
     command: str = ""
     data: dict[str, int] = {}
+    measured: list[dict[str, Any]] = []
     notes: list[str] = []
 
 
@@ -96,14 +98,8 @@ def figure_path(folder: Path, backbone: str, position: int, kind: str) -> Path:
     return folder / "figures" / f"{stem}_{kind}"
 
 
-def document(
-    results: Results,
-    numbers: Numbers,
-    shown: dict[str, dict[str, Table]],
-    drawn: dict[str, dict[str, str]],
-    meta: Meta,
-) -> dict[str, Any]:
-    """Everything the template needs, as JSON values; texts are plain, none is read as markup."""
+def heading(results: Results, meta: Meta) -> dict[str, Any]:
+    """What reports of every kind say: title, what was run, trials without a result, and common settings."""
     dataset = str(results.trials["dataset"].iloc[0])
     name = DATASETS.get(dataset, dataset)
     return {
@@ -113,6 +109,21 @@ def document(
         "facts": facts(results, meta.data, name),
         "command": meta.command,
         "notes": meta.notes,
+        "failed": failed(results.trials),
+        "settings": settings(results.trials),
+    }
+
+
+def document(
+    results: Results,
+    numbers: Numbers,
+    shown: dict[str, dict[str, Table]],
+    drawn: dict[str, dict[str, str]],
+    meta: Meta,
+) -> dict[str, Any]:
+    """Everything the template needs, as JSON values; texts are plain, none is read as markup."""
+    dataset = str(results.trials["dataset"].iloc[0])
+    return heading(results, meta) | {
         "claims": claims_box(judge(results.layout.claims, numbers.paired, results.backbones)),
         "sections": [
             {
@@ -124,9 +135,7 @@ def document(
             }
             for backbone in results.backbones
         ],
-        "failed": failed(results.trials),
-        "published": _published(dataset, name),
-        "settings": settings(results.trials),
+        "published": _published(dataset, DATASETS.get(dataset, dataset)),
         "one_seed": bool((numbers.means[~numbers.means["arm"].isin(REFERENCES)]["n"] == 1).all()),
     }
 

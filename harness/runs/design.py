@@ -22,16 +22,19 @@ from harness.runs.spec import Arm, Frozen, TrialSpec, option_names
 
 #: levels of factors, by the dotted name of a setting
 Grid = dict[str, tuple[Any, ...]]
+#: what a study may measure when its cells are complete; see ``harness.costs``
+Measure = Literal["stages", "loop", "trained loop", "inference", "export"]
 
 
 class Preset(Frozen):
-    """A size of a study; ``arms`` and ``grid``, if given, are what it has of the design's."""
+    """A size of a study; ``arms``, ``grid`` and ``measure``, if given, are what it has in place of the design's."""
 
     about: str
     seeds: int = Field(ge=1, description="number of seeds: 0, 1, 2 ...")
     settings: Settings = Field(default={})
     arms: tuple[str, ...] | None = Field(default=None, description="names of arms and variants")
     grid: Grid | None = Field(default=None)
+    measure: tuple[Measure, ...] | None = Field(default=None)
 
 
 class Variant(Frozen):
@@ -48,7 +51,7 @@ class Design(Frozen):
     all combinations of its levels; where a factor does not act in an arm, the arm has fewer cells. ``compare`` says
     which arms reports compare with which: lists of arms by what they are compared with; ``contrasts`` are differences
     of differences (a - b) - (c - d) of arms a, b, c, d, by name. Presets have the settings of those of study ``like``,
-    and on top their own: so both studies share their teachers.
+    and on top their own: so both studies share their teachers. ``measure`` names what is measured beside the cells.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
@@ -60,6 +63,7 @@ class Design(Frozen):
     variants: dict[str, Variant] = Field(default={})
     grid: Grid = Field(default={})
     references: tuple[Arm, ...] = ()
+    measure: tuple[Measure, ...] = ()
     compare: dict[str, tuple[str, ...]] = Field(default={})
     contrasts: dict[str, tuple[str, str, str, str]] = Field(default={})
     backbone: str
@@ -72,6 +76,11 @@ class Design(Frozen):
         """Arms, variants and reference rows by name, in the order of the file."""
         plain = {arm: Variant(arm=arm) for arm in self.arms}
         return plain | self.variants | {arm: Variant(arm=arm) for arm in self.references}
+
+    def measured(self, preset: str) -> tuple[Measure, ...]:
+        """What a preset measures beside its cells."""
+        chosen = self.presets[preset].measure
+        return self.measure if chosen is None else chosen
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import UserError
-from harness.runs.store import SCHEMA, Store, safe
+from harness.runs.store import SCHEMA, Store, measured, safe
 
 _STATES = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
 
@@ -32,8 +32,8 @@ def load(
 
     Returns:
         trials: one row a trial: factors, metrics, state, seconds and provenance; ``arm`` is what its study calls it,
-            ``losses`` what it is trained with; ``attrs["meta"]`` has the command
-            and the size of the data by ``study_name``.
+            ``losses`` what it is trained with; ``attrs["meta"]`` has the command, the size of the data and what was
+            measured beside the trials by ``study_name``.
         curves: one row an epoch of a trial.
         load_ranks: takes the index label of a row of ``trials``; returns query, direction, relation and rank, and what
             `harness.runs.queries` tells of the query where the study has that.
@@ -61,7 +61,9 @@ def load(
         if known.user_attrs.get("schema", 0) > SCHEMA:
             raise UserError(f"storage {safe(storage)}: was written by a newer version of the harness; update it")
         opened = optuna.load_study(study_name=known.study_name, storage=store.storage)
-        about = {"command": known.user_attrs["command"], "data": known.user_attrs["data"]}
+        about = {name: known.user_attrs[name] for name in ("command", "data")}
+        if beside := measured(known.user_attrs):
+            about["measured"] = [record for _, record in sorted(beside.items())]
         meta[known.study_name] = about
         for trial in opened.get_trials(deepcopy=False):
             if trial.state not in _STATES or "cell" not in trial.user_attrs:

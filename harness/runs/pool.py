@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor, process_executor
 
@@ -25,6 +26,8 @@ from harness.runs.spec import TrialSpec
 from harness.runs.stacks import train_together
 from harness.runs.stages import Context
 from harness.runs.trial import TrialError, TrialResult, build_stage, run_trial
+
+T = TypeVar("T")
 
 #: how a worker's warning of a stack that failed as a whole begins
 STACK_FAILED = "a stack failed"
@@ -207,12 +210,32 @@ def stacks(tasks: Sequence[Task], limit: int) -> list[tuple[Task, ...]]:
 
 def executor(jobs: int) -> ProcessPoolExecutor:
     """Worker processes that end with this one, ignore Ctrl-C (the coordinator ends them) and use one thread each."""
-    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    environment["TOKENIZERS_PARALLELISM"] = "false"
     made: ProcessPoolExecutor = get_reusable_executor(
-        max_workers=jobs, timeout=None, initializer=_initialise, initargs=(os.getpid(),), env=environment
+        max_workers=jobs, timeout=None, initializer=_initialise, initargs=(os.getpid(),), env=_environment()
     )
     return made
+
+
+def in_a_fresh_process(call: Callable[..., T], *arguments: object) -> T:
+    """What ``call`` returns in a worker of its own, in which nothing ran before and which ends after it.
+
+    Raises:
+        MemoryError: its process was killed, as for lack of memory.
+        Exception: whatever ``call`` raises.
+    """
+    alone = ProcessPoolExecutor(max_workers=1, initializer=_initialise, initargs=(os.getpid(),), env=_environment())
+    try:
+        found: T = alone.submit(call, *arguments).result()
+        return found
+    except BrokenProcessPool:
+        raise MemoryError("its process was killed (out of memory?)") from None
+    finally:
+        alone.shutdown(wait=True, kill_workers=True)
+
+
+def _environment() -> dict[str, str]:
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return {**dict.fromkeys(names, "1"), "TOKENIZERS_PARALLELISM": "false"}
 
 
 def _initialise(coordinator: int) -> None:

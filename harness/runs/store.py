@@ -34,6 +34,8 @@ from harness.runs.trial import TrialResult
 _ARMS = get_args(Arm)
 #: version of the attributes that a trial has; readers refuse newer ones
 SCHEMA = 1
+#: how the attributes of a study begin that hold what was measured beside its trials, a record each
+MEASURED = "measured:"
 
 
 class Store:
@@ -183,6 +185,15 @@ class StudyStore:
         done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         return {trial.user_attrs["cell"] for trial in done}
 
+    def measured(self) -> dict[str, dict[str, Any]]:
+        """What was measured beside the trials: records by name."""
+        return measured(self.study.user_attrs)
+
+    def measure(self, name: str, record: dict[str, Any]) -> None:
+        """Store a record of JSON values in the place of what was measured under the same name."""
+        with self.store.transaction():
+            self.study.set_user_attr(f"{MEASURED}{name}", record)
+
     def begin(self, spec: TrialSpec, attributes: dict[str, Any]) -> Trial:
         """A running trial for a cell."""
         factors, distributions = parameters(spec)
@@ -238,6 +249,11 @@ class StudyStore:
         artifacts = FileSystemArtifactStore(self.store.artifacts)
         for path in files:
             upload_artifact(artifact_store=artifacts, file_path=str(path), study_or_trial=trial)
+
+
+def measured(attributes: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The records of measurements among the attributes of a study, by name."""
+    return {name.removeprefix(MEASURED): value for name, value in attributes.items() if name.startswith(MEASURED)}
 
 
 def _files(folder: Path, result: TrialResult, relations: Sequence[str]) -> list[Path]:
