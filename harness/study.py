@@ -74,6 +74,10 @@ def describe(name: Annotated[str, typer.Argument(help="Name of a study.")], pres
         facts.add_row(f"variant {label}", escape(f"{variant.arm}, {flat(variant.settings)}"))
     for key, levels in design.grid.items():
         facts.add_row("varied", escape(f"{key}: {', '.join(map(str, levels))}"))
+    if (search := design.searched(chosen)) is not None:
+        facts.add_row("search", escape(f"{search.arm}, {search.sampler}, {search.configurations()} configurations"))
+        for key, factor in search.factors.items():
+            facts.add_row("searched", escape(f"{key}: {factor.distribution()}"))
     facts.add_row("reference rows", ", ".join(design.references))
     for base, arms in design.compare.items():
         facts.add_row(f"compared with {base}", ", ".join(arms))
@@ -161,16 +165,15 @@ def run_study(
     except KeyboardInterrupt:
         console.print("interrupted; what is complete is kept, and the same command goes on from there")
         raise
-    if tally.before == len(run.cells):
-        console.print(f"all {tally.before} cells were complete already")
-    if tally.failed == len(run.cells):
+    if not tally.added and not tally.failed:
+        console.print(f"all {len(tally.cells)} cells were complete already")
+    if tally.failed == len(tally.cells):
         raise UserError(f"all {tally.failed} cells failed, the first with: {tally.reason}")
 
     from harness.report import report_of_cells
 
     trials, curves, load_ranks = frames.load(storage, name, dataset, artifacts, run.study_name)
-    keys = {spec.key() for spec in run.cells}
-    return report_of_cells(name, trials, curves, load_ranks, folder, run.study_name, keys, console)
+    return report_of_cells(name, trials, curves, load_ranks, folder, run.study_name, tally.cells, console)
 
 
 def check_folder(folder: Path) -> None:

@@ -37,6 +37,7 @@ class Meta(BaseModel):
         command: the command line that ran the study.
         data: counts of the data set by what is counted, such as ``{"training facts": 32497, "entities": 12554}``.
         notes: further remarks, a paragraph each.
+        search: of a search, its sampler, factors and designed sample (`harness.reporting.search_effects.trace_of`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,6 +45,7 @@ class Meta(BaseModel):
     command: str = ""
     data: dict[str, int] = {}
     notes: list[str] = []
+    search: dict[str, Any] = {}
 
 
 class Numbers(BaseModel):

@@ -60,6 +60,7 @@ def load(
             raise UserError(f"storage {safe(storage)}: was written by a newer version of the harness; update it")
         opened = optuna.load_study(study_name=known.study_name, storage=store.storage)
         about = {"command": known.user_attrs["command"], "data": known.user_attrs["data"]}
+        about |= {"search": known.user_attrs["search"]} if "search" in known.user_attrs else {}
         meta[known.study_name] = about
         for trial in opened.get_trials(deepcopy=False):
             if trial.state not in _STATES or "cell" not in trial.user_attrs:

@@ -13,6 +13,8 @@ from harness.runs.spec import Arm, Frozen
 
 #: a configuration: settings by their dotted names
 Point = dict[str, int | float]
+#: the first of the seeds that confirm what a search has found; the search's own lie below, however many they become
+FRESH = 1000
 
 
 class Range(Frozen):

@@ -13,13 +13,18 @@ from harness.runs.space import Range, Search
 
 
 def search(**changes: Any) -> Search:
-    factors = {"loss.alpha": Range(low=0.01, high=10.0, log=True), "student.stage1_epochs": Range(low=0, high=8, step=2)}
+    factors = {
+        "loss.alpha": Range(low=0.01, high=10.0, log=True),
+        "student.stage1_epochs": Range(low=0, high=8, step=2),
+    }
     return Search(**{"arm": "L1+L2+L3", "factors": factors, "trials": 12, **changes})
 
 
 def objective(point: dict[str, float], seed: int) -> float:
     """Best at α = 1 and four epochs; seeds add what all configurations share."""
-    return 0.3 - 0.01 * math.log10(point["loss.alpha"]) ** 2 - 1e-4 * (point["student.stage1_epochs"] - 4) ** 2 + seed / 50
+    return (
+        0.3 - 0.01 * math.log10(point["loss.alpha"]) ** 2 - 1e-4 * (point["student.stage1_epochs"] - 4) ** 2 + seed / 50
+    )
 
 
 def go_on(searcher: Searcher, most: int = 10_000, room: int = 2) -> int:
@@ -118,7 +123,9 @@ def test_shares_of_a_range(factor: Range, shares: tuple[float, ...], values: tup
     assert all(type(value) is type(factor.low) for value in found)
 
 
-@pytest.mark.parametrize("bad", [{"low": 1, "high": 1}, {"low": 0, "high": 1, "log": True}, {"low": 1, "high": 2, "stp": 1}])
+@pytest.mark.parametrize(
+    "bad", [{"low": 1, "high": 1}, {"low": 0, "high": 1, "log": True}, {"low": 1, "high": 2, "stp": 1}]
+)
 def test_ranges_that_cannot_be_meant(bad: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Range.model_validate(bad)
