@@ -19,6 +19,7 @@ from harness.reporting.cost import cost_report
 from harness.reporting.evidence import SOURCES
 from harness.reporting.layout import Layout
 from harness.reporting.results import LoadRanks
+from harness.reporting.search import INSIDE
 from harness.reporting.sensitivity import sensitivity_report
 from harness.reporting.terminal import table
 from harness.reporting.verdicts import Found, claims_report
@@ -173,7 +174,8 @@ def report_of_cells(
     learnt = _of(curves, design)
     learnt = learnt[learnt["trial"].isin(own["trial"])] if len(learnt) else learnt
     console.print()
-    console.print(table(own, layout))
+    # what a search only validated has no test results
+    console.print(table(own[~own["role"].isin(INSIDE)] if "role" in own else own, layout))
     console.print()
     meta = trials.attrs.get("meta", {}).get(design, {})
     return REPORTS[layout.report](layout, own, learnt, load_ranks, output, meta)

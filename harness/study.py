@@ -74,6 +74,10 @@ def describe(name: Annotated[str, typer.Argument(help="Name of a study.")], pres
         facts.add_row(f"variant {label}", escape(f"{variant.arm}, {flat(variant.settings)}"))
     for key, levels in design.grid.items():
         facts.add_row("varied", escape(f"{key}: {', '.join(map(str, levels))}"))
+    if (search := design.searched(chosen)) is not None:
+        facts.add_row("search", escape(f"{search.arm}, {search.sampler}, {search.configurations()} configurations"))
+        for key, factor in search.factors.items():
+            facts.add_row("searched", escape(f"{key}: {factor.distribution()}"))
     facts.add_row("reference rows", ", ".join(design.references))
     if measured := design.measured(preset):
         facts.add_row("measured beside", ", ".join(measured))
@@ -160,9 +164,9 @@ def run_study(
     context = Context(cache, data_dir and data_dir.resolve(), device, stack)
     try:
         tally = execute(run, planned, graph, store, context, jobs or default_jobs(device), command, console)
-        if tally.before == len(run.cells):
-            console.print(f"all {tally.before} cells were complete already")
-        if tally.failed == len(run.cells):
+        if not tally.added and not tally.failed:
+            console.print(f"all {len(tally.cells)} cells were complete already")
+        if tally.failed == len(tally.cells):
             raise UserError(f"all {tally.failed} cells failed, the first with: {tally.reason}")
         if design.measured(preset):
             from harness.costs.measure import measure
@@ -175,8 +179,7 @@ def run_study(
     from harness.report import report_of_cells
 
     trials, curves, load_ranks = frames.load(storage, name, dataset, artifacts, run.study_name)
-    keys = {spec.key() for spec in run.cells}
-    return report_of_cells(name, trials, curves, load_ranks, folder, run.study_name, keys, console)
+    return report_of_cells(name, trials, curves, load_ranks, folder, run.study_name, tally.cells, console)
 
 
 def check_folder(folder: Path) -> None:

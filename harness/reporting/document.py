@@ -39,6 +39,7 @@ class Meta(BaseModel):
         data: counts of the data set by what is counted, such as ``{"training facts": 32497, "entities": 12554}``.
         measured: what was measured beside the trials; see `harness.reporting.measured`.
         notes: further remarks, a paragraph each.
+        search: of a search, its sampler, factors and designed sample (`harness.reporting.search_effects.trace_of`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +48,7 @@ class Meta(BaseModel):
     data: dict[str, int] = {}
     measured: list[dict[str, Any]] = []
     notes: list[str] = []
+    search: dict[str, Any] = {}
 
 
 class Numbers(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,12 +23,12 @@ from harness.reporting.labels import BACKBONES, DATASETS, arm_name, joined
 from harness.reporting.layout import Layout
 from harness.reporting.render import render
 from harness.reporting.results import LoadRanks, Results
+from harness.reporting.search import Importance, search_report
+from harness.reporting.search_effects import is_search
 from harness.reporting.sensitivity_reading import judge_settings, readings
 from harness.reporting.tables import Table
 from harness.reporting.text import number
 
-#: takes factors (a row a point) and values; returns importances by method and factor
-Importance = Callable[[pd.DataFrame, "pd.Series[float]"], pd.DataFrame]
 IMPORTANCE_COLUMNS = ["backbone", "method", "factor", "importance", "low", "high", "seed_sd", "repeats"]
 
 
@@ -69,7 +69,8 @@ def sensitivity_report(
 
     Beside ``STUDY.pdf`` lie ``STUDY_levels``, ``_ranges``, ``_pairs``, ``_importance``, ``_variance``, ``_region``,
     ``_best``, ``_default`` and ``_signs`` (each .csv, .parquet and .tex) and ``figures/`` (.pdf and .png). The files
-    appear when all are done; after an error the folder is as before. The same input gives the same numbers.
+    appear when all are done; after an error the folder is as before. The same input gives the same numbers. Of a search
+    the report is that of `harness.reporting.search.search_report`.
 
     Args:
         layout: the study's words and claims.
@@ -85,6 +86,8 @@ def sensitivity_report(
     Raises:
         UserError: the frames do not pass their checks, nothing is varied, or the folder cannot be written.
     """
+    if is_search(trials):
+        return search_report(layout, trials, load_ranks, output, meta, importance=importance)
     about, name = Meta.model_validate(dict(meta)), layout.name
     results = Results.load(trials, load_ranks, layout)
     numbers = measure(results, curves_of(curves), importance)

@@ -131,7 +131,8 @@ def _map(
             continue
         red, green, blue, _ = palette(norm(value))
         ink = BLACK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
-        text = number(value, 1, signed=True) if relative else number(value, 3).lstrip("0")
+        fine = 1 if (norm.vmax or 1) >= 1 else 2
+        text = number(value, fine, signed=True) if relative else number(value, 3).lstrip("0")
         panel.text(column, row, text, ha="center", va="center", color=ink, fontsize=small)
     row, column = np.unravel_index(int(np.nanargmax(values)), values.shape)
     panel.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=BLACK, linewidth=1.4, zorder=3))
@@ -196,7 +197,7 @@ def robust(region: pd.DataFrame, points: pd.DataFrame, cells: Cells, path: Path)
     and robust points are filled. False: there is no L1, or nothing to draw."""
     if region.empty or region["least"].isna().any():
         return False
-    with figure(path, 2.0) as (axes,):
+    with figure(path, 2.2) as (axes,):
         axes.axhline(0, color=GRAY, linewidth=0.8, zorder=0)
         axes.axvspan(0.5, 1.5, color=LIGHT, linewidth=0, alpha=0.7, zorder=0)
         places = np.arange(1, len(region) + 1)
@@ -216,5 +217,7 @@ def robust(region: pd.DataFrame, points: pd.DataFrame, cells: Cells, path: Path)
         axes.set_xlabel("points, by the smallest difference on any backbone")
         axes.set_ylabel("validation MRR minus L1")
         signed_ticks(axes.yaxis, 5)
-        axes.legend(handles=keys, loc="lower left", frameon=False, fontsize=8, handletextpad=0.2)
+        axes.legend(
+            handles=keys, loc="lower left", bbox_to_anchor=(0, 1), ncols=6, frameon=False, fontsize=8, handletextpad=0.2
+        )
     return True

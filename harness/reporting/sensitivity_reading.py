@@ -17,6 +17,9 @@ from harness.reporting.sensitivity_figures import source_name
 from harness.reporting.sensitivity_tables import point_name
 from harness.reporting.text import interval, number, p_value, percent
 
+#: Smaller shares of the variance are left to the table.
+NOTABLE = 0.05
+
 
 def readings(ranges: pd.DataFrame, levels: pd.DataFrame, variance: pd.DataFrame, backbone: str) -> list[Finding]:
     """A finding for each factor, largest effect first."""
@@ -39,10 +42,10 @@ def readings(ranges: pd.DataFrame, levels: pd.DataFrame, variance: pd.DataFrame,
 
 
 def _interaction(variance: pd.DataFrame, factor: str) -> str:
-    """The largest interaction of a factor with another, if its F test shows it."""
+    """The largest interaction of a factor with another, if its F test shows it and its share is worth a sentence."""
     mine = [row for row in records(variance[variance["order"] == 2]) if factor in row["source"].split(":")]
     top = max(mine, key=lambda row: row["share"], default=None)
-    if top is None or not top["p"] < ALPHA:
+    if top is None or not (top["p"] < ALPHA and top["omega_sq"] >= NOTABLE):
         return ""
     share = percent(top["share"], signed=False)
     return f" Its largest interaction, {source_name(top['source'])}, has {share} of the variance."
@@ -71,7 +74,8 @@ def judge_settings(
     verdicts = {row["verdict"] for row in mrr}
     decided = bool(ranges["decided"].any())
     none_matters = bool(len(ranges)) and bool((ranges["high"] < TOLERANCE).all())
-    reasons = [_effects(ranges), f"{len(robust)} of {len(region)} points are robust"]
+    reasons = [_effects(ranges), *([f"none can exceed {TOLERANCE:g}"] if none_matters else [])]
+    reasons.append(f"{len(robust)} of {len(region)} points are robust")
     default = point_name(records(region.head(1))[0], names)
     told = [f"{number(row['difference'], 4, signed=True)} on {_name(row)} ({row['verdict']})" for row in mrr]
     reasons.append(f"on test the default ({default}) differs from L1 by {joined(told)}")

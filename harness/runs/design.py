@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,6 +18,7 @@ from harness.runs import catalogue
 from harness.runs.cache import digest
 from harness.runs.plan import engine_version
 from harness.runs.settings import AXES, Settings, explain, merge, nested, similar, tuned
+from harness.runs.space import FRESH, Point, Search
 from harness.runs.spec import Arm, Frozen, TrialSpec, option_names
 
 #: levels of factors, by the dotted name of a setting
@@ -27,7 +28,9 @@ Measure = Literal["stages", "loop", "trained loop", "inference", "export"]
 
 
 class Preset(Frozen):
-    """A size of a study; ``arms``, ``grid`` and ``measure``, if given, are what it has in place of the design's."""
+    """A size of a study; ``arms``, ``grid`` and ``measure``, if given, are what it has in place of the design's;
+    ``search`` changes the design's.
+    """
 
     about: str
     seeds: int = Field(ge=1, description="number of seeds: 0, 1, 2 ...")
@@ -35,6 +38,7 @@ class Preset(Frozen):
     arms: tuple[str, ...] | None = Field(default=None, description="names of arms and variants")
     grid: Grid | None = Field(default=None)
     measure: tuple[Measure, ...] | None = Field(default=None)
+    search: dict[str, Any] = Field(default={})
 
 
 class Variant(Frozen):
@@ -50,8 +54,10 @@ class Design(Frozen):
     ``variants`` are arms with settings of their own, by name. ``grid`` crosses every arm but the reference rows with
     all combinations of its levels; where a factor does not act in an arm, the arm has fewer cells. ``compare`` says
     which arms reports compare with which: lists of arms by what they are compared with; ``contrasts`` are differences
-    of differences (a - b) - (c - d) of arms a, b, c, d, by name. Presets have the settings of those of study ``like``,
-    and on top their own: so both studies share their teachers. ``measure`` names what is measured beside the cells.
+    of differences (a - b) - (c - d) of arms a, b, c, d, by name. ``search`` (see `Search`) looks for settings of an
+    arm, beside which the study's arms are trained with the same seeds. Presets have the settings of those of study
+    ``like``, and on top their own: so both studies share their teachers. ``measure`` names what is measured beside the
+    cells.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
@@ -62,6 +68,7 @@ class Design(Frozen):
     arms: tuple[Arm, ...] = ()
     variants: dict[str, Variant] = Field(default={})
     grid: Grid = Field(default={})
+    search: dict[str, Any] | None = None
     references: tuple[Arm, ...] = ()
     measure: tuple[Measure, ...] = ()
     compare: dict[str, tuple[str, ...]] = Field(default={})
@@ -70,6 +77,19 @@ class Design(Frozen):
     like: str | None = None
     settings: Settings = Field(default={})
     presets: dict[str, Preset] = Field(min_length=1)
+
+    def searched(self, preset: Preset) -> Search | None:
+        """What a preset searches; None if the study searches nothing.
+
+        Raises:
+            UserError: a key is unknown or missing, or a value out of range.
+        """
+        if self.search is None:
+            return None
+        try:
+            return Search.model_validate(merge(self.search, preset.search))
+        except ValidationError as error:
+            raise UserError(f"search: {explain(error, Search)}") from None
 
     @property
     def conditions(self) -> dict[str, Variant]:
@@ -91,6 +111,9 @@ class Run:
     more seeds, arms, levels or backbones extend a study, and anything that changes a number starts another.
     ``labels`` has the name under which reports show a cell, by the cell's key: an arm, a variant, and the levels of
     the factors that act in it, as in ``L1 · dim=5``.
+
+    With a ``search`` the cells are those that it is set beside: with its own seeds (0 to ``seeds`` - 1), ``unscored``,
+    which leave test facts alone, and with as many fresh ones (from ``FRESH`` on) that confirm what it finds.
     """
 
     design: Design
@@ -101,6 +124,20 @@ class Run:
     study_name: str
     data_digest: str = ""
     engine: str = ""
+    search: Search | None = None
+    seeds: int = 1
+    backbones: tuple[str, ...] = ()
+    changes: Settings = field(default_factory=dict)
+    unscored: frozenset[str] = frozenset()
+
+    def configure(self, backbone: str, point: Point, seed: int) -> TrialSpec:
+        """The cell of a configuration of the search."""
+        assert self.search is not None
+        preset = self.design.presets[self.preset]
+        changes = merge(self.changes, nested(dict(point)))
+        settled = settle(self.design, preset, changes, dataset=self.dataset, backbone=backbone)
+        axes = {"dataset": self.dataset, "backbone": backbone, "arm": self.search.arm, "seed": seed}
+        return settled.model_copy(update=axes).acting()
 
 
 @lru_cache
@@ -158,6 +195,8 @@ def _with_presets_of(other: Design, design: Design) -> Design:
 def _check(design: Design, preset: Preset) -> None:
     """Refuse what names nothing: arms of a preset or a comparison, factors, and levels or settings out of range."""
     names = design.conditions
+    if (search := design.searched(preset)) is not None:
+        _check_search(design, preset, search)
     if not design.arms and not design.variants:
         raise UserError("arms: a study needs at least one arm or variant")
     if double := [name for name in design.variants if name in get_args(Arm)]:
@@ -175,6 +214,17 @@ def _check(design: Design, preset: Preset) -> None:
     for condition in (each for name, each in names.items() if name in (preset.arms or names)):
         for point in _points(preset.grid or design.grid):
             settle(design, preset, merge(condition.settings, nested(point)))
+
+
+def _check_search(design: Design, preset: Preset, search: Search) -> None:
+    """Refuse factors that are none, and ends of ranges that no trial can have."""
+    if design.grid:
+        raise UserError("search: a study has a grid or a search, not both")
+    for name in search.factors:
+        if name not in option_names(TrialSpec) or name in AXES:
+            raise UserError(f"search: unknown factor {name!r}{similar(name, option_names(TrialSpec))}")
+    for end in ("low", "high"):
+        settle(design, preset, nested({name: getattr(factor, end) for name, factor in search.factors.items()}))
 
 
 def _points(grid: Grid) -> Iterator[dict[str, Any]]:
@@ -254,6 +304,7 @@ def plan(
         if arm not in names:
             raise UserError(f"study {design.name!r} has no arm {arm!r}: {nearest(arm, names)}")
     wanted = arms or chosen.arms or tuple(names)
+    search, own_seeds = design.searched(chosen), seeds or chosen.seeds
     _refuse_factors(design, changes or {})
     # of all backbones, asked for or not: adding one later must find the same study
     common = {
@@ -262,13 +313,15 @@ def plan(
     }
     cells: dict[str, TrialSpec] = {}
     labels: dict[str, str] = {}
+    unscored: set[str] = set()
     for backbone in backbones:
         for name, condition in names.items():
             if name not in wanted:
                 continue
             is_reference = name in design.references
             # a teacher is trained once: its seed is one of its settings
-            seeds_of = range(1 if is_reference else seeds or chosen.seeds)
+            seeds_of = [*range(1 if is_reference else own_seeds)]
+            seeds_of += range(FRESH, FRESH + own_seeds) if search is not None and not is_reference else ()
             for label, own in _conditions(design, chosen, name, condition, is_reference=is_reference):
                 settled = settle(design, chosen, merge(changes or {}, own), dataset=dataset, backbone=backbone)
                 axes = {"dataset": dataset, "backbone": backbone, "arm": condition.arm}
@@ -276,15 +329,31 @@ def plan(
                     spec = settled.model_copy(update={**axes, "seed": seed}).acting()
                     cells.setdefault(spec.key(), spec)
                     labels.setdefault(spec.key(), label)
+                    if search is not None and not is_reference and seed < FRESH:
+                        unscored.add(spec.key())
     shared = {name: spec.model_dump(exclude=set(AXES)) for name, spec in common.items()}
     engine = engine_version()
     name = f"{design.name}-{Path(dataset).name}-{preset}-{digest(shared, data_digest, engine)[:8]}"
-    return Run(design, preset, dataset, tuple(cells.values()), labels, name, data_digest, engine)
+    return Run(
+        design,
+        preset,
+        dataset,
+        tuple(cells.values()),
+        labels,
+        name,
+        data_digest,
+        engine,
+        search,
+        own_seeds,
+        tuple(backbones),
+        changes or {},
+        frozenset(unscored),
+    )
 
 
 def _refuse_factors(design: Design, changes: Settings) -> None:
     """A setting that the study varies cannot be given a value beside."""
-    for key in design.grid:
+    for key in (*design.grid, *(design.search or {}).get("factors", {})):
         value: Any = changes
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +25,7 @@ from harness.runs.pool import Outcome, Task
 from harness.runs.progress import StudyProgress
 from harness.runs.provenance import provenance
 from harness.runs.reuse import adopt
+from harness.runs.searching import Searching
 from harness.runs.spec import TrialSpec
 from harness.runs.stacks import group_of
 from harness.runs.stages import Context
@@ -42,6 +43,8 @@ class Tally:
     added: int = 0
     failed: int = 0
     reason: str = ""
+    #: the keys of all cells that were wanted, those of a search included
+    cells: set[str] = field(default_factory=set)
 
 
 def plans(cells: Sequence[TrialSpec], data_digest: str, device: str) -> Plans:
@@ -53,8 +56,10 @@ def plans(cells: Sequence[TrialSpec], data_digest: str, device: str) -> Plans:
     return {spec.key(): Plan.of(spec, data_digest, device) for spec in cells}
 
 
-def tasks(cells: Sequence[TrialSpec], plans: Plans, cache: Cache) -> list[Task]:
-    """The cells and the shared stages that they lack, each stage once."""
+def tasks(
+    cells: Sequence[TrialSpec], plans: Plans, cache: Cache, unscored: Collection[str] = frozenset()
+) -> list[Task]:
+    """The cells and the shared stages that they lack, each stage once; ``unscored`` cells leave test facts alone."""
     found: dict[str, Task] = {}
     for spec in cells:
         plan = plans[spec.key()]
@@ -63,7 +68,9 @@ def tasks(cells: Sequence[TrialSpec], plans: Plans, cache: Cache) -> list[Task]:
                 # what others wait for starts first: teachers before students
                 rank = 2 if name == "stage1" else 1 if name in ("targets", "teacher-vectors", "llm-targets") else 0
                 found[key] = Task(key, spec, name, frozenset(plan.needs(name)), rank, group_of(spec, name))
-        found[spec.key()] = Task(spec.key(), spec, None, frozenset(plan.keys.values()), 3, group_of(spec, None))
+        scored = spec.key() not in unscored
+        needs = frozenset(plan.keys.values())
+        found[spec.key()] = Task(spec.key(), spec, None, needs, 3, group_of(spec, None), scored)
     return list(found.values())
 
 
@@ -78,6 +85,7 @@ class _Coordinator:
     threads: int
     stack: int
     tally: Tally
+    searching: Searching | None = None
     trials: dict[str, Trial] = field(default_factory=dict)
 
     def started(self, task: Task) -> None:
@@ -94,10 +102,12 @@ class _Coordinator:
             if outcome.result is not None:
                 self.study.finish(trial, outcome.result, self.relations)
                 self.tally.added += 1
+                self._tell(task, outcome.result.metrics["valid_mrr"])
             else:
                 self.study.fail(trial, str(outcome.failure), outcome.details)
                 self.tally.failed += 1
                 self.tally.reason = self.tally.reason or str(outcome.failure)
+                self._tell(task, None)
         self.progress.finish(task, _note(outcome), failed)
 
     def _begin(self, task: Task) -> Trial:
@@ -108,9 +118,15 @@ class _Coordinator:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "preset": self.run.preset,
             "protocol": task.spec.protocol,
-            "label": self.run.labels[task.spec.key()],
+            "label": self.run.labels.get(task.id, task.spec.arm),
+            **({} if task.scored else {"role": "beside"}),
+            **({} if self.searching is None else self.searching.attributes.get(task.id, {})),
         }
         return self.study.begin(task.spec, attributes)
+
+    def _tell(self, task: Task, value: float | None) -> None:
+        if self.searching is not None:
+            self.searching.tell(task.id, value)
 
     def interrupted(self) -> None:
         for trial in self.trials.values():
@@ -123,7 +139,8 @@ def _note(outcome: Outcome) -> str:
     if outcome.result is None:
         return f"{outcome.seconds:.1f} s"
     metrics = outcome.result.metrics
-    return f"MRR {metrics['valid_mrr']:.4f} on validation, {metrics['test_mrr']:.4f} on test"
+    test = f", {metrics['test_mrr']:.4f} on test" if "test_mrr" in metrics else ""
+    return f"MRR {metrics['valid_mrr']:.4f} on validation{test}"
 
 
 def execute(
@@ -150,19 +167,32 @@ def execute(
     with store.only_writer(), tempfile.TemporaryDirectory(prefix="harness-") as scratch:
         study = store.open(run, command, counts(graph))
         study.attach(queries.of_test(graph))
-        names = {spec.key(): run.labels[spec.key()] for spec in run.cells}
+        names = {spec.key(): run.labels[spec.key()] for spec in run.cells if spec.key() not in run.unscored}
         if adopted := adopt(study, names, {"preset": run.preset}):
             console.print(f"{adopted} cells are taken from other studies of this store, where they are the same")
         complete = study.complete()
         wanted = [spec for spec in run.cells if spec.key() not in complete]
-        tally = Tally(before=len(run.cells) - len(wanted))
-        todo = tasks(wanted, plans, Cache(context.cache_dir))
+        tally = Tally(before=len(run.cells) - len(wanted), cells={spec.key() for spec in run.cells})
+        cache = Cache(context.cache_dir)
+        todo = tasks(wanted, plans, cache, run.unscored)
+        searching = None if run.search is None else Searching(run, study, graph.digest, context, tally.cells)
         title = f"{run.design.name} · {Path(run.dataset).name}"
-        progress = StudyProgress(title, todo, len(run.cells), tally.before, console)
+        most = 0 if searching is None else searching.most
+        progress = StudyProgress(title, todo, len(run.cells) + most, tally.before, console)
         labels = [label or name for name, label in zip(graph.relations.names, graph.relations.labels, strict=True)]
-        coordinator = _Coordinator(study, progress, run, distinct(labels), 1, context.stack, tally)
+        coordinator = _Coordinator(study, progress, run, distinct(labels), 1, context.stack, tally, searching)
+
+        def more(room: int) -> list[Task]:
+            if searching is None:
+                return []
+            specs = searching.more(room)
+            own = {spec.key(): Plan.of(spec, graph.digest, context.device) for spec in specs}
+            added = tasks(specs, own, cache, searching.unscored)
+            progress.add(added)
+            return added
+
         listener = pool.Listener(
-            coordinator.started, coordinator.finished, progress.update, partial(study.describe, run)
+            coordinator.started, coordinator.finished, progress.update, partial(study.describe, run), more
         )
         try:
             with progress.shown():

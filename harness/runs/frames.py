@@ -64,6 +64,7 @@ def load(
         about = {name: known.user_attrs[name] for name in ("command", "data")}
         if beside := measured(known.user_attrs):
             about["measured"] = [record for _, record in sorted(beside.items())]
+        about |= {"search": known.user_attrs["search"]} if "search" in known.user_attrs else {}
         meta[known.study_name] = about
         for trial in opened.get_trials(deepcopy=False):
             if trial.state not in _STATES or "cell" not in trial.user_attrs:

@@ -22,6 +22,7 @@ from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor, pr
 from harness.distill.trainer import Trained
 from harness.errors import UserError
 from harness.runs.cache import write_atomically
+from harness.runs.selection import select
 from harness.runs.spec import TrialSpec
 from harness.runs.stacks import train_together
 from harness.runs.stages import Context
@@ -45,6 +46,8 @@ class Task:
     rank: int = 0
     #: students of one group may train in one stack
     group: str | None = None
+    #: whether a cell is scored on test facts; inside a search it is not
+    scored: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,15 @@ class Listener:
     """What a run tells of itself while it goes on; called in the coordinator.
 
     ``working`` comes first, when the workers have their first tasks: the time for what they need not wait for.
+    ``more`` gives further tasks: it is asked, once it was told all news, how many cells could run beside those that
+    run or wait. A run ends when it has none.
     """
 
     started: Callable[[Task], None]
     finished: Callable[[Task, Outcome], None]
     progress: Callable[[dict[str, tuple[str, float, float | None]]], None]
     working: Callable[[], None] = lambda: None
+    more: Callable[[int], Sequence[Task]] = lambda _: ()
 
 
 def run(tasks: Iterable[Task], context: Context, jobs: int, scratch: Path, listener: Listener) -> None:
@@ -105,15 +111,19 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.open = {task.id for task in self.waiting}
+        self.known = set(self.open)
         self.executor = executor(self.jobs)
         if self.waiting:
             self.news.append(self.listener.working)
 
     def loop(self) -> None:
         try:
-            while self.waiting or self.running or self.news:
+            while self.waiting or self.running or self.news or self._extend():
                 self._submit()
                 self._tell()
+                if self._extend():
+                    self._submit()
+                    self._tell()
                 done, _ = wait(self.running, timeout=0.5, return_when=FIRST_COMPLETED)
                 self.listener.progress(self._progress())
                 for future in done:
@@ -121,6 +131,17 @@ class _Run:
         except BaseException:
             self.executor.shutdown(wait=True, kill_workers=True)
             raise
+
+    def _extend(self) -> bool:
+        """Take further tasks while workers have nothing to do, stages only that this run did not have yet."""
+        taken = sum(task.stage is None for task in self.waiting)
+        taken += sum(len(tasks) for tasks in self.running.values())
+        room = max(self.jobs * self.context.stack - taken, 0)
+        new = [task for task in self.listener.more(room) if task.id not in self.known]
+        self.waiting += new
+        self.open |= {task.id for task in new}
+        self.known |= {task.id for task in new}
+        return bool(new)
 
     def _tell(self) -> None:
         """Tell the listener, who takes his time (he writes to a disk), when the workers have got what comes next."""
@@ -292,7 +313,7 @@ def _attempt(task: Task, context: Context, stacked: Trained | ArithmeticError | 
         return Outcome(failure=str(stacked))
     try:
         if task.stage is None:
-            return Outcome(result=run_trial(task.spec, context, stacked))
+            return Outcome(result=(run_trial if task.scored else select)(task.spec, context, stacked))
         return Outcome(seconds=build_stage(task.stage, task.spec, context, stacked))
     except UserError:
         raise

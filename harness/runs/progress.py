@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -58,6 +58,11 @@ class StudyProgress:
             disable=not console.is_terminal,
         )
         self.whole = self.bar.add_task(f"[bold]{escape(title)}", total=max(sum(self.costs.values()), 1e-9), note="")
+
+    def add(self, tasks: Iterable[Task]) -> None:
+        """Tasks that were not known at the start."""
+        self.costs |= {task.id: _cost(task) for task in tasks}
+        self.bar.update(self.whole, total=max(sum(self.costs.values()), 1e-9))
 
     @contextmanager
     def shown(self) -> Iterator[StudyProgress]:

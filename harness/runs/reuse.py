@@ -33,7 +33,8 @@ def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object
         )
         for trial in trials:
             cell = trial.user_attrs.get("cell")
-            if cell in wanted and cell not in found:
+            is_scored = "test_mrr" in trial.user_attrs  # which it is not inside a search
+            if is_scored and cell in wanted and cell not in found:
                 source = trial.user_attrs.get("copied_from", f"{other.study_name}, trial {trial.number}")
                 found[cell] = _copy(trial, {**own, "label": labels[cell], "copied_from": source})
     if found:

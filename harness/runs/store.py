@@ -129,6 +129,9 @@ class Store:
             "engine": run.engine,
             "data_digest": run.data_digest,
         }
+        if run.search is not None:
+            about = run.search.model_dump()
+            attributes["search"] = about | {"sample": run.search.sample() if run.search.sampler == "qmc" else None}
         known = study.user_attrs
         with self.transaction():
             for key, value in attributes.items():
@@ -194,6 +197,30 @@ class StudyStore:
         with self.store.transaction():
             self.study.set_user_attr(f"{MEASURED}{name}", record)
 
+    def values(self) -> dict[str, float]:
+        """Validation MRR of the cells that have a result, by their keys."""
+        done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return {trial.user_attrs["cell"]: float(trial.value) for trial in done if trial.value is not None}
+
+    def searched(self) -> list[dict[str, Any]]:
+        """The attributes of all trials of a search: its ``configuration``, ``point`` and ``backbone``, ``cell`` ..."""
+        trials = self.study.get_trials(deepcopy=False)
+        return [
+            trial.user_attrs | {"backbone": trial.params["backbone"], "seed": trial.params["seed"]}
+            for trial in trials
+            if trial.user_attrs.get("role") == "search"
+        ]
+
+    def pruned(self) -> dict[str, list[int]]:
+        """The configurations that a search gave up, by backbone."""
+        return dict(self.study.user_attrs.get("pruned", {}))
+
+    def prune(self, backbone: str, number: int) -> None:
+        """Keep in mind that a search gave up a configuration."""
+        known = self.pruned()
+        known[backbone] = sorted({*known.get(backbone, ()), number})
+        self.study.set_user_attr("pruned", known)
+
     def begin(self, spec: TrialSpec, attributes: dict[str, Any]) -> Trial:
         """A running trial for a cell."""
         factors, distributions = parameters(spec)
@@ -258,6 +285,10 @@ def measured(attributes: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _files(folder: Path, result: TrialResult, relations: Sequence[str]) -> list[Path]:
     """The artifacts of a result, written into a folder: ranks of each query, learning curve, metrics by relation."""
+    paths = [folder / name for name in ("curve.csv", "ranks.parquet", "relations.csv")]
+    pd.DataFrame(result.curve).to_csv(paths[0], index=False)
+    if not result.ranks:  # inside a search
+        return paths[:1]
     ranks = pd.DataFrame(
         {
             "query": result.ranks["query"].astype("int32"),
@@ -266,9 +297,7 @@ def _files(folder: Path, result: TrialResult, relations: Sequence[str]) -> list[
             "rank": result.ranks["rank"],
         }
     )
-    paths = [folder / name for name in ("ranks.parquet", "curve.csv", "relations.csv")]
-    ranks.to_parquet(paths[0], compression="zstd", index=False)
-    pd.DataFrame(result.curve).to_csv(paths[1], index=False)
+    ranks.to_parquet(paths[1], compression="zstd", index=False)
     by_relation = metrics_by_relation(result.ranks["rank"], result.ranks["relation"], relations)
     pd.DataFrame.from_dict(by_relation, orient="index").rename_axis("relation").to_csv(paths[2])
     return paths
@@ -331,10 +360,22 @@ def safe(url: str) -> str:
 def _note(run: Run) -> str:
     """The study in its own words, in Markdown."""
     design = run.design
+    search = _search_note(run)
     arms = json.dumps(list(design.arms), ensure_ascii=False).strip("[]").replace('"', "`")
     references = ", ".join(f"`{arm}`" for arm in design.references)
     return (
         f"# {design.title}\n\n{design.about}\n\n- data: `{run.dataset}`\n- arms: {arms}; reference rows: {references}\n"
         f"- preset `{run.preset}`: {design.presets[run.preset].about}\n- claims tested: {', '.join(design.claims)}\n"
-        "- the value of a trial is its validation MRR; test metrics are user attributes, and are scored once a cell\n"
+        f"{search}- the value of a trial is its validation MRR; test metrics are user attributes, and are scored once a"
+        " cell\n"
+    )
+
+
+def _search_note(run: Run) -> str:
+    if run.search is None:
+        return ""
+    factors = ", ".join(f"`{name}`" for name in run.search.factors)
+    return (
+        f"- search ({run.search.sampler}) over {factors}: a configuration is a trial a seed, with attribute "
+        "`configuration`; role `search` is not scored on test, role `confirm` is the best ones with fresh seeds\n"
     )
