@@ -12,6 +12,7 @@ import pandas as pd
 
 from harness.reporting import cost_tables, costing, tables
 from harness.reporting.about import started
+from harness.reporting.claims import Claim
 from harness.reporting.cost_claims import Costs, judge
 from harness.reporting.cost_figures import accuracy_cost
 from harness.reporting.document import Meta, claims_box, figure_path, heading
@@ -77,8 +78,8 @@ def cost_report(
     """
     about, name = Meta.model_validate(dict(meta)), layout.name
     results = Results.load(trials, load_ranks, layout)
-    found = measured(about.measured, cells_of(results.trials))
-    numbers = Numbers.of(results, found)
+    numbers = numbers_of(results, about)
+    found = numbers.measured
     shown = {backbone: _tables(results, numbers, backbone) for backbone in results.backbones}
     with staging(output) as folder:
         drawn = {backbone: _draw(numbers, backbone, k, folder) for k, backbone in enumerate(results.backbones)}
@@ -100,6 +101,17 @@ def cost_report(
         created = (started(results.trials) or [datetime.fromtimestamp(0, UTC)])[-1]
         render("cost.typ", content, folder, folder / f"{name}.pdf", created)
     return output / f"{name}.pdf"
+
+
+def numbers_of(results: Results, meta: Meta) -> Numbers:
+    """All numbers of the report."""
+    return Numbers.of(results, measured(meta.measured, cells_of(results.trials)))
+
+
+def judged(results: Results, numbers: Numbers) -> list[Claim]:
+    """The claims of the study with their verdicts."""
+    costs = Costs(numbers.training, numbers.loops, numbers.inference, numbers.amortised)
+    return judge(results.layout.claims, costs, results.backbones)
 
 
 def _labels(numbers: Numbers, backbone: str) -> dict[str, str]:
@@ -157,17 +169,12 @@ def _document(
 ) -> dict[str, Any]:
     """Everything the template needs, as JSON values; texts are plain, none is read as markup."""
     found, size = numbers.measured, costing.reference_size(numbers.training)
-    judged = judge(
-        results.layout.claims,
-        Costs(numbers.training, numbers.loops, numbers.inference, numbers.amortised),
-        results.backbones,
-    )
     content = heading(results, meta)
     content["facts"] = [
         [label, _arms(numbers, value) if label == "Arms" else value] for label, value in content["facts"]
     ]
     return content | {
-        "claims": claims_box(judged),
+        "claims": claims_box(judged(results, numbers)),
         "batch_size": number(size, 0),
         "sections": [
             {

@@ -10,15 +10,20 @@ from typing import Any
 
 import pandas as pd
 
-from harness.reporting import sensitivity
+from harness.reporting import cost, cost_tables, search, sensitivity
 from harness.reporting.capacity_figure import capacity
 from harness.reporting.capacity_numbers import BASE, FULL, Numbers, Sizes
 from harness.reporting.capacity_reading import judge as judge_sizes
 from harness.reporting.claims import QUESTIONS, Claim, judge
+from harness.reporting.cost_figures import accuracy_cost
+from harness.reporting.document import Meta
 from harness.reporting.frames import curves_of, records
 from harness.reporting.labels import BACKBONES, MEASURE
 from harness.reporting.layout import Layout
 from harness.reporting.results import LoadRanks, Results, paired
+from harness.reporting.search_effects import is_search
+from harness.reporting.search_figures import temperature
+from harness.reporting.search_tables import temperature_table
 from harness.reporting.sensitivity_figures import robust
 from harness.reporting.sensitivity_tables import region_table
 from harness.reporting.style import BLUE, GRAY, VERMILION, figure, signed_ticks
@@ -155,6 +160,8 @@ def of_factors(
     Raises:
         UserError: the frames do not pass their checks, or nothing is varied.
     """
+    if is_search(trials):
+        return _of_search(layout, trials, load_ranks, meta)
     results = Results.load(trials, load_ranks, layout)
     numbers = sensitivity.measure(results, curves_of(curves), None)
     return {
@@ -167,6 +174,58 @@ def of_factors(
         )
         for claim in sensitivity.judged(results, numbers)
     }
+
+
+def _of_search(
+    layout: Layout, trials: pd.DataFrame, load_ranks: LoadRanks, meta: Mapping[str, Any]
+) -> dict[str, Evidence]:
+    _, results, numbers = search.found_by(layout, trials, load_ranks, Meta.model_validate(dict(meta)), None)
+    bands = numbers.temperature
+    backbones = numbers.trace.backbones
+    tables = [(name, temperature_table(bands, name)) for name in backbones]
+    rows = [
+        Row((Cell(BACKBONES.get(name, name) if k == 0 else ""), *row.cells), rule=k == 0 and name != backbones[0])
+        for name, table in tables
+        for k, row in enumerate(table.rows)
+    ]
+    first = tables[0][1]
+    whole = Table(first.caption, ("", *first.header), f"l{first.align}", tuple(rows), first.note)
+    return {
+        claim["id"]: Evidence(
+            verdicts=[Claim(claim["id"], claim["text"], **line) for line in claim["lines"]],
+            table=whole,
+            numbers=bands,
+            figures={f"_{k}": partial(temperature, bands, name) for k, name in enumerate(backbones)},
+            trials=results.trials,
+        )
+        for claim in search.judged(results, numbers)
+    }
+
+
+def of_costs(
+    layout: Layout, trials: pd.DataFrame, curves: pd.DataFrame, load_ranks: LoadRanks, meta: Mapping[str, Any]
+) -> dict[str, Evidence]:
+    """The evidence of a study on costs, by claim.
+
+    Raises:
+        UserError: the frames do not pass their checks.
+    """
+    results = Results.load(trials, load_ranks, layout)
+    numbers = cost.numbers_of(results, Meta.model_validate(dict(meta)))
+    verdicts = cost.judged(results, numbers)
+    shown = {"C11": (cost_tables.inference_table, numbers.inference), "C12": (cost_tables.loop_table, numbers.loops)}
+    figures = {f"_{k}": partial(accuracy_cost, numbers.front, name) for k, name in enumerate(results.backbones)}
+    found = {}
+    for claim in layout.claims:
+        make, frame = shown.get(claim, (cost_tables.amortised_table, numbers.amortised))
+        found[claim] = Evidence(
+            verdicts=[each for each in verdicts if each.id == claim],
+            table=make(frame),
+            numbers=frame,
+            figures=figures,
+            trials=results.trials,
+        )
+    return found
 
 
 def of_sizes(
@@ -222,4 +281,9 @@ def _sizes_table(numbers: Numbers) -> tuple[Table, pd.DataFrame]:
 
 
 #: the evidence that each kind of report gives
-SOURCES: dict[str, Source] = {"comparison": of_comparisons, "capacity": of_sizes, "sensitivity": of_factors}
+SOURCES: dict[str, Source] = {
+    "comparison": of_comparisons,
+    "capacity": of_sizes,
+    "cost": of_costs,
+    "sensitivity": of_factors,
+}

@@ -67,10 +67,8 @@ def search_report(
         UserError: the frames do not pass their checks, nothing is confirmed yet, or the folder cannot be written.
     """
     about, name = Meta.model_validate(dict(meta)), layout.name
-    inside = trials[trials["role"].isin(INSIDE)]
-    trace = trace_of(inside, about.search)
-    results = Results.load(trials[~trials["role"].isin(INSIDE)], load_ranks, layout)
-    numbers = measure(trace, results, importance)
+    inside, results, numbers = found_by(layout, trials, load_ranks, about, importance)
+    trace = numbers.trace
     displayed = display(numbers)
     with staging(output) as folder:
         drawn = draw(numbers, folder)
@@ -90,6 +88,20 @@ def search_report(
         created = (started(trials) or [datetime.fromtimestamp(0, UTC)])[-1]
         render("search.typ", content, folder, folder / f"{name}.pdf", created)
     return output / f"{name}.pdf"
+
+
+def found_by(
+    layout: Layout, trials: pd.DataFrame, load_ranks: LoadRanks, meta: Meta, importance: Importance | None
+) -> tuple[pd.DataFrame, Results, Numbers]:
+    """The trials inside a search, the results on test facts beside it, and all numbers.
+
+    Raises:
+        UserError: the frames do not pass their checks, or nothing is confirmed yet.
+    """
+    inside = trials[trials["role"].isin(INSIDE)]
+    trace = trace_of(inside, meta.search)
+    results = Results.load(trials[~trials["role"].isin(INSIDE)], load_ranks, layout)
+    return inside, results, measure(trace, results, importance)
 
 
 def measure(trace: Trace, results: Results, importance: Importance | None) -> Numbers:
@@ -209,7 +221,7 @@ def document(
         "facts": _facts(results, inside, trace, meta, name),
         "command": meta.command,
         "notes": meta.notes,
-        "claims": _claims(results, numbers),
+        "claims": judged(results, numbers),
         "sections": [
             {
                 "backbone": BACKBONES.get(backbone, backbone),
@@ -252,7 +264,8 @@ def _facts(results: Results, inside: pd.DataFrame, trace: Trace, meta: Meta, nam
     return pairs
 
 
-def _claims(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
+def judged(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
+    """The claims that this report judges."""
     if "C8" not in results.layout.claims:
         return []
     lines = []
