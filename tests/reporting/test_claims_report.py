@@ -13,8 +13,10 @@ import pytest
 from harness import report
 from harness.errors import UserError
 from harness.reporting.claims import CLAIMS
-from harness.reporting.evidence import of_comparisons, of_sizes
+from harness.reporting.evidence import MOST_POINTS, of_comparisons, of_costs, of_factors, of_sizes
 from harness.reporting.verdicts import Found, claims_report, overall
+from tests.reporting import grid, searches
+from tests.reporting import test_reporting_cost as costs
 from tests.reporting.conftest import LAYOUT
 
 Make = Callable[..., Any]
@@ -62,6 +64,30 @@ def test_evidence_of_dimensions_has_a_row_and_a_figure_a_backbone(sizes: Make, t
     assert len(evidence["C9"].table.rows) == len(evidence["C9"].numbers) > 1
     claims_report([Found(layout, "wiki", META, evidence)], {"capacity": layout}, tmp_path)
     assert (tmp_path / "figures" / "C9_capacity-wiki_0.pdf").is_file()
+
+
+def test_evidence_of_a_search_a_grid_and_costs(tmp_path: Path) -> None:
+    search, about = searches.make_search(trials=60)
+    tested = of_factors(searches.LAYOUT, search.trials, search.curves, search.load_ranks, about)
+    assert [each.verdict for each in tested["C8"].verdicts] == ["supported"]
+    assert len(tested["C8"].table.rows) == len(tested["C8"].numbers)
+
+    study, layout = grid.make_grid(), replace(LAYOUT, name="grid", claims=("C7",), report="sensitivity")
+    planted = of_factors(layout, study.trials, study.curves, study.load_ranks, META)
+    assert list(planted) == ["C7"]
+    assert 1 < len(planted["C7"].table.rows) <= MOST_POINTS
+
+    spent = costs.usual()
+    meta = META | {"measured": costs.records(spent)}
+    priced = of_costs(costs.LAYOUT, spent.trials, spent.curves, spent.load_ranks, meta)
+    assert list(priced) == ["C11", "C12", "C14"]
+    assert all(evidence.verdicts and evidence.table.rows for evidence in priced.values())
+
+    found = [Found(searches.LAYOUT, "wiki", about, tested), Found(layout, "wiki", META, planted)]
+    found.append(Found(costs.LAYOUT, "wiki", meta, priced))
+    claims_report(found, {"sweep": searches.LAYOUT, "grid": layout, "cost": costs.LAYOUT}, tmp_path)
+    drawn = {path.name for path in (tmp_path / "figures").glob("*.pdf")}
+    assert {"C8_sweep-wiki_0.pdf", "C7_grid-wiki.pdf", "C11_cost-wiki_0.pdf"} <= drawn
 
 
 def test_every_claim_has_a_page_and_a_verdict(frames: Make, tmp_path: Path) -> None:
