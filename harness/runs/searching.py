@@ -46,8 +46,10 @@ class Searching:
         for told in self.store.searched():
             own = found.setdefault(told["backbone"], {})
             one = own.setdefault(told["configuration"], Configuration(told["configuration"], told["point"]))
-            if (value := self.values.get(told["cell"])) is not None:
+            if (value := self.values.get(told["cell"])) is not None and told["seed"] < self.run.seeds:
                 one.values[told["seed"]] = value
+                if told["backbone"] in self.run.backbones:
+                    self.wanted.add(told["cell"])
         for backbone, numbers in self.store.pruned().items():
             for number in set(numbers) & set(found.get(backbone, {})):
                 found[backbone][number].state = "pruned"
