@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from pydantic import Field, model_validator
 
 from harness.runs.spec import Arm, Frozen
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 #: a configuration: settings by their dotted names
 Point = dict[str, int | float]
@@ -38,12 +40,16 @@ class Range(Frozen):
         Raises:
             ValueError: a range that Optuna does not have, such as a logarithmic one from zero.
         """
+        from optuna.distributions import FloatDistribution, IntDistribution  # here: lists and help do without
+
         if isinstance(self.low, int) and isinstance(self.high, int) and isinstance(self.step, int | None):
             return IntDistribution(self.low, self.high, log=self.log, step=self.step or 1)
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
     def at(self, share: float) -> int | float:
         """The value below which ``share``, in [0, 1), of the range lies."""
+        from optuna.distributions import FloatDistribution, IntDistribution
+
         distribution = self.distribution()
         assert isinstance(distribution, IntDistribution | FloatDistribution)
         step = distribution.step
