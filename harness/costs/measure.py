@@ -55,25 +55,11 @@ def wanted(run: Run, plans: Plans, kinds: Sequence[Measure], complete: set[str],
     """
     cells = [spec for spec in run.cells if spec.key() in complete]
     found: list[Measurement] = []
-    if "stages" in kinds:
-        found += _stages(_lowest_seed(cells), cells, plans, context)
     for backbone in dict.fromkeys(spec.backbone for spec in cells):
         own = [spec for spec in cells if spec.backbone == backbone]
         models = {spec.arm: spec for spec in reversed(_reference(_lowest_seed(own)))}
         arm = run.design.arms[-1] if run.design.arms else ""
         name = BACKBONES.get(backbone, backbone)
-        distilled = [spec for spec in _reference(own) if spec.arm == arm and spec.parts]
-        both = {"L1", "L2"} <= set(distilled[0].parts) if distilled else False
-        for kind, is_trained in (("loop", False), ("trained loop", True)):
-            if kind in kinds and both:
-                for spec in distilled if is_trained else distilled[:1]:
-                    told = f"teachers in the loop, {name}, seed {spec.seed}"
-                    found.append(_one("loop", told, (spec,), loop, (spec, context, is_trained)))
-                if "stages" not in kinds:
-                    continue
-                first = distilled[0]
-                told = f"memory with teachers in the loop, {name}"
-                found.append(_one("stage", told, (first,), stage, (first, "loop", context), "loop-memory"))
         asked = [models[each] for each in ("none", arm, "teacher", "llm-teacher") if each in models]
         if "inference" in kinds and asked:
             found.append(_one("inference", f"inference, {name}", asked, inference, (asked, context)))
@@ -81,6 +67,24 @@ def wanted(run: Run, plans: Plans, kinds: Sequence[Measure], complete: set[str],
             spec = models[arm]
             told = f"export, {name}, {arm_name(arm)}"
             found.append(_one("export", told, (spec,), export, (spec, context)))
+        found += _loops([spec for spec in _reference(own) if spec.arm == arm], kinds, context)
+    if "stages" in kinds:  # last, since they take longest
+        found += _stages(_lowest_seed(cells), cells, plans, context)
+    return found
+
+
+def _loops(students: Sequence[TrialSpec], kinds: Sequence[Measure], context: Context) -> list[Measurement]:
+    """Teachers in the loop of students of one arm that has both; and the memory that this takes."""
+    if not students or not {"L1", "L2"} <= set(students[0].parts) or not {"loop", "trained loop"} & set(kinds):
+        return []
+    first, is_trained = students[0], "trained loop" in kinds
+    told = f"teachers in the loop, {BACKBONES.get(first.backbone, first.backbone)}"
+    found = [
+        _one("loop", f"{told}, seed {spec.seed}", (spec,), loop, (spec, context, is_trained))
+        for spec in (students if is_trained else students[:1])
+    ]
+    if "stages" in kinds:
+        found.append(_one("stage", f"{told}, memory", (first,), stage, (first, "loop", context), "loop-memory"))
     return found
 
 

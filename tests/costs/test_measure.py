@@ -63,7 +63,7 @@ def asked(run: Run, context: Context, complete: set[str] | None = None) -> list[
 
 
 def test_each_stage_is_measured_once(runs: Callable[..., Run], context: Context) -> None:
-    run = runs(seeds=2, backbones=("ttranse", "ta-distmult"))
+    run = runs("default", seeds=2, backbones=("ttranse", "ta-distmult"))
     found = asked(run, context)
     names = [each.name for each in found]
     assert len(set(names)) == len(names)
@@ -92,7 +92,7 @@ def test_each_stage_is_measured_once(runs: Callable[..., Run], context: Context)
 
 def test_students_of_the_usual_batch_size_stand_for_all(runs: Callable[..., Run], context: Context) -> None:
     found = {each.kind: each for each in asked(runs(seeds=2), context) if each.kind != "stage"}
-    assert list(found) == ["loop", "inference", "export"]
+    assert list(found) == ["inference", "export", "loop"]
     (spec, _, is_trained) = found["loop"].arguments
     assert (spec.arm, spec.student.batch_size, spec.seed, is_trained) == ("L1+L2+L3", 512, 0, False)
     specs = found["inference"].arguments[0]
