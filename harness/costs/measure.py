@@ -27,9 +27,14 @@ from harness.runs.spec import StudentSpec, TrialSpec
 from harness.runs.stages import Context
 from harness.runs.store import Store
 
-#: the modules whose code decides what is measured, besides the engine, which a study's name has
-_MODULES = ("costs.energy", "costs.stages", "costs.loop", "costs.inference", "costs.export")
 _BENCH = ("bench.common", "bench.student", "bench.in_the_loop")
+#: the modules whose code decides what is measured, by kind, besides the engine, which a study's name has
+MODULES = {
+    "stage": ("costs.stages", "costs.energy", *_BENCH),
+    "loop": ("costs.loop", *_BENCH),
+    "inference": ("costs.inference", "costs.stages"),
+    "export": ("costs.export", "costs.stages"),
+}
 
 
 @dataclass(frozen=True)
@@ -167,26 +172,26 @@ def measure(
         return
     with store.only_writer():
         study = store.open(run, command, counts(graph))
-        known, version = study.measured(), code_version(*_MODULES, *_BENCH)
+        known = study.measured()
         todo = wanted(run, plans, kinds, study.complete(), context)
-        lacking = [each for each in todo if not _is_known(each, known.get(each.name), version)]
+        lacking = [each for each in todo if not _is_known(each, known.get(each.name))]
         for number, each in enumerate(lacking, 1):
             with console.status(f"measuring {number} of {len(lacking)}: {escape(each.label)}"):
-                record = _record(each, version)
+                record = _record(each)
             study.measure(each.name, record)
             mark = "[green]measured[/]" if record["reason"] is None else "[red]failed[/]"
             told = record["reason"] or f"{record['took']:.0f} s"
             console.print(f"{mark} {number}/{len(lacking)} {escape(each.label)}: {escape(told)}", highlight=False)
 
 
-def _is_known(each: Measurement, record: Mapping[str, Any] | None, version: str) -> bool:
+def _is_known(each: Measurement, record: Mapping[str, Any] | None) -> bool:
     """Whether the store has it: complete, by this code, and of all of its cells."""
-    if record is None or record["reason"] is not None or record["version"] != version:
+    if record is None or record["reason"] is not None or record["version"] != code_version(*MODULES[each.kind]):
         return False
     return set(each.cells) <= set(record["cells"])
 
 
-def _record(each: Measurement, version: str) -> dict[str, Any]:
+def _record(each: Measurement) -> dict[str, Any]:
     """Measure; a record of JSON values, with the reason where that failed."""
     started, rows, reason, details = time.perf_counter(), [], None, ""
     begun = datetime.now(UTC).isoformat(timespec="seconds")
@@ -195,6 +200,7 @@ def _record(each: Measurement, version: str) -> dict[str, Any]:
     except Exception as error:  # a failed measurement never ends a study
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
         details = traceback.format_exc()[-2000:]
-    about = {"kind": each.kind, "label": each.label, "cells": list(each.cells), "version": version, "threads": 1}
+    about = {"kind": each.kind, "label": each.label, "cells": list(each.cells), "threads": 1}
+    about |= {"version": code_version(*MODULES[each.kind])}
     about |= {"started": begun, "took": round(time.perf_counter() - started, 1), **provenance()}
     return about | {"rows": rows, "reason": reason} | ({"traceback": details} if details else {})

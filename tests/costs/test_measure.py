@@ -13,6 +13,7 @@ from rich.console import Console
 
 from harness.costs import measure as module
 from harness.costs.measure import Measurement, measure, wanted
+from harness.reporting.measured import SCHEMAS
 from harness.runs import design as designs
 from harness.runs.design import Run
 from harness.runs.execute import Plans, plans
@@ -178,8 +179,15 @@ def test_a_process_of_its_own() -> None:
     assert len({here, first, second}) == 3
     with pytest.raises(ValueError, match="mine"):
         in_a_fresh_process(_raise, "mine")
-    with pytest.raises(MemoryError, match="was killed"):
+    with pytest.raises(MemoryError, match=r"was killed \(out of memory\?: \{SIGKILL"):
         in_a_fresh_process(_die)
+
+
+def test_every_kind_knows_its_code() -> None:
+    assert set(module.MODULES) == set(SCHEMAS)
+    package = Path(module.__file__).parents[1]
+    for names in module.MODULES.values():
+        assert all((package / f"{name.replace('.', '/')}.py").is_file() for name in names)
 
 
 def _raise(message: str) -> None:
