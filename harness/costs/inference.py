@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
@@ -37,7 +38,8 @@ def inference(specs: Sequence[TrialSpec], context: Context) -> Rows:
 
     Returns:
         A row a model: ``model`` (arm of its trial, or "language model"), ``parameters``, ``size_mb`` (of what has to
-        be stored to answer, 10⁶ bytes), ``latency_ms`` and ``queries_per_second``, lists of a value a turn.
+        be stored to answer, 10⁶ bytes), ``latency_ms`` and ``queries_per_second``, lists of a value a turn (a median of
+        its calls).
     """
     ways: dict[str, Ways] = {}
     sizes: dict[str, tuple[int, int]] = {}
@@ -54,7 +56,8 @@ def inference(specs: Sequence[TrialSpec], context: Context) -> Rows:
     for turn in range(1 + TURNS):
         for name, (single, batch) in ways.items():
             few = name == "language model"
-            found = 1e3 * _seconds(single, 5 if few else SINGLE), (TEXTS if few else BATCH) / _seconds(batch, 1)
+            latency, long = _seconds(single, 5 if few else SINGLE), _seconds(batch, 3)
+            found = 1e3 * latency, (TEXTS if few else BATCH) / long
             for values, value in zip(figures[name], found, strict=True):
                 values += [value] * (turn > 0)  # the first fills allocators and caches
     return [
@@ -71,11 +74,13 @@ def size(model: nn.Module) -> tuple[int, int]:
 
 
 def _seconds(call: Callable[[], object], times: int) -> float:
-    """Mean seconds of a call."""
-    started = time.perf_counter()
+    """Seconds of a call: the median, since a call that had to wait for other work of the machine says nothing."""
+    found = []
     for _ in range(times):
+        started = time.perf_counter()
         call()
-    return (time.perf_counter() - started) / times
+        found.append(time.perf_counter() - started)
+    return statistics.median(found)
 
 
 def _batches(stages: Stages, model: Backbone, count: int) -> Iterator[QueryTensors]:

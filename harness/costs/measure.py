@@ -27,9 +27,14 @@ from harness.runs.spec import StudentSpec, TrialSpec
 from harness.runs.stages import Context
 from harness.runs.store import Store
 
-#: the modules whose code decides what is measured, besides the engine, which a study's name has
-_MODULES = ("costs.energy", "costs.stages", "costs.loop", "costs.inference", "costs.export")
 _BENCH = ("bench.common", "bench.student", "bench.in_the_loop")
+#: the modules whose code decides what is measured, by kind, besides the engine, which a study's name has
+MODULES = {
+    "stage": ("costs.stages", "costs.energy", *_BENCH),
+    "loop": ("costs.loop", *_BENCH),
+    "inference": ("costs.inference", "costs.stages"),
+    "export": ("costs.export", "costs.stages"),
+}
 
 
 @dataclass(frozen=True)
@@ -55,25 +60,11 @@ def wanted(run: Run, plans: Plans, kinds: Sequence[Measure], complete: set[str],
     """
     cells = [spec for spec in run.cells if spec.key() in complete]
     found: list[Measurement] = []
-    if "stages" in kinds:
-        found += _stages(_lowest_seed(cells), cells, plans, context)
     for backbone in dict.fromkeys(spec.backbone for spec in cells):
         own = [spec for spec in cells if spec.backbone == backbone]
         models = {spec.arm: spec for spec in reversed(_reference(_lowest_seed(own)))}
         arm = run.design.arms[-1] if run.design.arms else ""
         name = BACKBONES.get(backbone, backbone)
-        distilled = [spec for spec in _reference(own) if spec.arm == arm and spec.parts]
-        both = {"L1", "L2"} <= set(distilled[0].parts) if distilled else False
-        for kind, is_trained in (("loop", False), ("trained loop", True)):
-            if kind in kinds and both:
-                for spec in distilled if is_trained else distilled[:1]:
-                    told = f"teachers in the loop, {name}, seed {spec.seed}"
-                    found.append(_one("loop", told, (spec,), loop, (spec, context, is_trained)))
-                if "stages" not in kinds:
-                    continue
-                first = distilled[0]
-                told = f"memory with teachers in the loop, {name}"
-                found.append(_one("stage", told, (first,), stage, (first, "loop", context), "loop-memory"))
         asked = [models[each] for each in ("none", arm, "teacher", "llm-teacher") if each in models]
         if "inference" in kinds and asked:
             found.append(_one("inference", f"inference, {name}", asked, inference, (asked, context)))
@@ -81,6 +72,24 @@ def wanted(run: Run, plans: Plans, kinds: Sequence[Measure], complete: set[str],
             spec = models[arm]
             told = f"export, {name}, {arm_name(arm)}"
             found.append(_one("export", told, (spec,), export, (spec, context)))
+        found += _loops([spec for spec in _reference(own) if spec.arm == arm], kinds, context)
+    if "stages" in kinds:  # last, since they take longest
+        found += _stages(_lowest_seed(cells), cells, plans, context)
+    return found
+
+
+def _loops(students: Sequence[TrialSpec], kinds: Sequence[Measure], context: Context) -> list[Measurement]:
+    """Teachers in the loop of students of one arm that has both; and the memory that this takes."""
+    if not students or not {"L1", "L2"} <= set(students[0].parts) or not {"loop", "trained loop"} & set(kinds):
+        return []
+    first, is_trained = students[0], "trained loop" in kinds
+    told = f"teachers in the loop, {BACKBONES.get(first.backbone, first.backbone)}"
+    found = [
+        _one("loop", f"{told}, seed {spec.seed}", (spec,), loop, (spec, context, is_trained))
+        for spec in (students if is_trained else students[:1])
+    ]
+    if "stages" in kinds:
+        found.append(_one("stage", f"{told}, memory", (first,), stage, (first, "loop", context), "loop-memory"))
     return found
 
 
@@ -163,26 +172,26 @@ def measure(
         return
     with store.only_writer():
         study = store.open(run, command, counts(graph))
-        known, version = study.measured(), code_version(*_MODULES, *_BENCH)
+        known = study.measured()
         todo = wanted(run, plans, kinds, study.complete(), context)
-        lacking = [each for each in todo if not _is_known(each, known.get(each.name), version)]
+        lacking = [each for each in todo if not _is_known(each, known.get(each.name))]
         for number, each in enumerate(lacking, 1):
             with console.status(f"measuring {number} of {len(lacking)}: {escape(each.label)}"):
-                record = _record(each, version)
+                record = _record(each)
             study.measure(each.name, record)
             mark = "[green]measured[/]" if record["reason"] is None else "[red]failed[/]"
             told = record["reason"] or f"{record['took']:.0f} s"
             console.print(f"{mark} {number}/{len(lacking)} {escape(each.label)}: {escape(told)}", highlight=False)
 
 
-def _is_known(each: Measurement, record: Mapping[str, Any] | None, version: str) -> bool:
+def _is_known(each: Measurement, record: Mapping[str, Any] | None) -> bool:
     """Whether the store has it: complete, by this code, and of all of its cells."""
-    if record is None or record["reason"] is not None or record["version"] != version:
+    if record is None or record["reason"] is not None or record["version"] != code_version(*MODULES[each.kind]):
         return False
     return set(each.cells) <= set(record["cells"])
 
 
-def _record(each: Measurement, version: str) -> dict[str, Any]:
+def _record(each: Measurement) -> dict[str, Any]:
     """Measure; a record of JSON values, with the reason where that failed."""
     started, rows, reason, details = time.perf_counter(), [], None, ""
     begun = datetime.now(UTC).isoformat(timespec="seconds")
@@ -191,6 +200,7 @@ def _record(each: Measurement, version: str) -> dict[str, Any]:
     except Exception as error:  # a failed measurement never ends a study
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
         details = traceback.format_exc()[-2000:]
-    about = {"kind": each.kind, "label": each.label, "cells": list(each.cells), "version": version, "threads": 1}
+    about = {"kind": each.kind, "label": each.label, "cells": list(each.cells), "threads": 1}
+    about |= {"version": code_version(*MODULES[each.kind])}
     about |= {"started": begun, "took": round(time.perf_counter() - started, 1), **provenance()}
     return about | {"rows": rows, "reason": reason} | ({"traceback": details} if details else {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -248,8 +249,10 @@ def in_a_fresh_process(call: Callable[..., T], *arguments: object) -> T:
     try:
         found: T = alone.submit(call, *arguments).result()
         return found
-    except BrokenProcessPool:
-        raise MemoryError("its process was killed (out of memory?)") from None
+    except BrokenProcessPool as error:
+        codes = re.search(r"exit codes of the workers are (\{.*\})", str(error))
+        told = f": {codes[1]}" if codes else ""
+        raise MemoryError(f"its process was killed (out of memory?{told})") from None
     finally:
         alone.shutdown(wait=True, kill_workers=True)
 

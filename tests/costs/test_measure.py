@@ -13,6 +13,7 @@ from rich.console import Console
 
 from harness.costs import measure as module
 from harness.costs.measure import Measurement, measure, wanted
+from harness.reporting.measured import SCHEMAS
 from harness.runs import design as designs
 from harness.runs.design import Run
 from harness.runs.execute import Plans, plans
@@ -63,7 +64,7 @@ def asked(run: Run, context: Context, complete: set[str] | None = None) -> list[
 
 
 def test_each_stage_is_measured_once(runs: Callable[..., Run], context: Context) -> None:
-    run = runs(seeds=2, backbones=("ttranse", "ta-distmult"))
+    run = runs("default", seeds=2, backbones=("ttranse", "ta-distmult"))
     found = asked(run, context)
     names = [each.name for each in found]
     assert len(set(names)) == len(names)
@@ -92,7 +93,7 @@ def test_each_stage_is_measured_once(runs: Callable[..., Run], context: Context)
 
 def test_students_of_the_usual_batch_size_stand_for_all(runs: Callable[..., Run], context: Context) -> None:
     found = {each.kind: each for each in asked(runs(seeds=2), context) if each.kind != "stage"}
-    assert list(found) == ["loop", "inference", "export"]
+    assert list(found) == ["inference", "export", "loop"]
     (spec, _, is_trained) = found["loop"].arguments
     assert (spec.arm, spec.student.batch_size, spec.seed, is_trained) == ("L1+L2+L3", 512, 0, False)
     specs = found["inference"].arguments[0]
@@ -178,8 +179,15 @@ def test_a_process_of_its_own() -> None:
     assert len({here, first, second}) == 3
     with pytest.raises(ValueError, match="mine"):
         in_a_fresh_process(_raise, "mine")
-    with pytest.raises(MemoryError, match="was killed"):
+    with pytest.raises(MemoryError, match=r"was killed \(out of memory\?: \{SIGKILL"):
         in_a_fresh_process(_die)
+
+
+def test_every_kind_knows_its_code() -> None:
+    assert set(module.MODULES) == set(SCHEMAS)
+    package = Path(module.__file__).parents[1]
+    for names in module.MODULES.values():
+        assert all((package / f"{name.replace('.', '/')}.py").is_file() for name in names)
 
 
 def _raise(message: str) -> None:
