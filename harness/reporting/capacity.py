@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness.reporting import tables
-from harness.reporting.about import facts, settings, started, subtitle
+from harness.reporting.about import facts
 from harness.reporting.capacity_figure import capacity
 from harness.reporting.capacity_numbers import BASE, FULL, POWER, Numbers, Sizes, table_by_size
 from harness.reporting.capacity_reading import dimension, judge, threshold_in_words
-from harness.reporting.document import Meta, claims_box, failed, figure_path
-from harness.reporting.files import staging
+from harness.reporting.document import Meta, claims_box, figure_path, heading
 from harness.reporting.frames import records
 from harness.reporting.labels import BACKBONES, DATASETS, MEASURE, REFERENCES, arm_name, versus
 from harness.reporting.layout import Layout
-from harness.reporting.render import render
 from harness.reporting.results import LoadRanks
 from harness.reporting.tables import (
     COMPARISON,
@@ -36,6 +32,7 @@ from harness.reporting.tables import (
     paired_note,
 )
 from harness.reporting.text import interval, number, percent
+from harness.reporting.writing import write_report
 
 
 def capacity_report(
@@ -65,25 +62,23 @@ def capacity_report(
     Raises:
         UserError: the frames do not pass their checks, or the folder cannot be written.
     """
-    about, name = Meta.model_validate(dict(meta)), layout.name
+    about = Meta.model_validate(dict(meta))
     sizes = Sizes.load(trials, load_ranks, layout)
     numbers = Numbers.of_sizes(sizes)
     shown = display_tables(sizes, numbers)
-    with staging(output) as folder:
-        drawn = draw(sizes, numbers, folder)
-        frames = {
+    return write_report(
+        "capacity.typ",
+        layout.name,
+        output,
+        trials=sizes.results.trials,
+        frames={
             "table": (table_by_size(numbers.means, numbers.kept), "main"),
             "gains": (numbers.gains, "gains"),
             "threshold": (numbers.thresholds, "threshold"),
-        }
-        for stem, (frame, kind) in frames.items():
-            displayed = [(backbone, each[kind]) for backbone, each in shown.items() if kind in each]
-            tables.write(folder, f"{name}_{stem}", frame, displayed)
-        content = document(sizes, numbers, shown, drawn, about)
-        # the date of the data, not of the typesetting: the same trials give the same file
-        created = (started(sizes.results.trials) or [datetime.fromtimestamp(0, UTC)])[-1]
-        render("capacity.typ", content, folder, folder / f"{name}.pdf", created)
-    return output / f"{name}.pdf"
+        },
+        shown=shown,
+        content=lambda folder: document(sizes, numbers, shown, draw(sizes, numbers, folder), about),
+    )
 
 
 def display_tables(sizes: Sizes, numbers: Numbers) -> dict[str, dict[str, Table]]:
@@ -257,13 +252,8 @@ def document(
     dims = sorted({dim for each in sizes.dims.values() for dim in each})
     students = numbers.means[~numbers.means["arm"].isin(REFERENCES)]
     tried = {backbone: sizes.dims.get(backbone, []) for backbone in results.backbones}
-    return {
-        "title": f"{results.layout.title}: {results.layout.name} on {name}",
-        "about": results.layout.about,
-        "subtitle": subtitle(results),
+    return heading(results, meta) | {
         "facts": facts(results, meta.data, name, {"Dimensions": dims}),
-        "command": meta.command,
-        "notes": meta.notes,
         "claims": claims_box(judge(results.layout.claims, numbers, tried)),
         "sections": [
             {
@@ -275,7 +265,5 @@ def document(
             }
             for backbone in results.backbones
         ],
-        "failed": failed(results.trials),
-        "settings": settings(results.trials),
         "one_seed": len(students) > 0 and bool((students["n"] == 1).all()),
     }

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from harness.reporting import tables
-from harness.reporting.about import started
 from harness.reporting.document import Meta, Numbers, document, draw
 from harness.reporting.document import tables as display_tables
-from harness.reporting.files import staging
 from harness.reporting.frames import curves_of
 from harness.reporting.gains import gains, splits
 from harness.reporting.layout import Layout
-from harness.reporting.render import render
 from harness.reporting.results import LoadRanks, Results, costs, means, paired
+from harness.reporting.writing import write_report
 
 
 def comparison_report(
@@ -47,7 +44,7 @@ def comparison_report(
     Raises:
         UserError: the frames do not pass their checks, or the folder cannot be written.
     """
-    about, name = Meta.model_validate(dict(meta)), layout.name
+    about = Meta.model_validate(dict(meta))
     results = Results.load(trials, load_ranks, layout)
     checked = curves_of(curves)
     counted = checked[checked["trial"].isin(results.trials.query("state == 'complete'")["trial"])]
@@ -59,20 +56,18 @@ def comparison_report(
         costs=costs(results),
     )
     shown = display_tables(results, numbers)
-    with staging(output) as folder:
-        drawn = draw(results, numbers, counted, folder)
-        frames = {
+    return write_report(
+        "comparison.typ",
+        layout.name,
+        output,
+        trials=results.trials,
+        frames={
             "table": (tables.wide(numbers.means), "main"),
             "paired": (numbers.paired, "paired"),
             "costs": (numbers.costs, "costs"),
             "relations": (numbers.gains, None),
             "splits": (numbers.splits, None),
-        }
-        for stem, (frame, kind) in frames.items():
-            displayed = [(backbone, each[kind]) for backbone, each in shown.items() if kind in each] if kind else []
-            tables.write(folder, f"{name}_{stem}", frame, displayed)
-        content = document(results, numbers, shown, drawn, about)
-        # the date of the data, not of the typesetting: the same trials give the same file
-        created = (started(results.trials) or [datetime.fromtimestamp(0, UTC)])[-1]
-        render("comparison.typ", content, folder, folder / f"{name}.pdf", created)
-    return output / f"{name}.pdf"
+        },
+        shown=shown,
+        content=lambda folder: document(results, numbers, shown, draw(results, numbers, counted, folder), about),
+    )

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness.reporting import cost_tables, costing, tables
-from harness.reporting.about import started
+from harness.reporting import cost_tables, costing
 from harness.reporting.claims import Claim
 from harness.reporting.cost_claims import Costs, judge
 from harness.reporting.cost_figures import accuracy_cost
 from harness.reporting.document import Meta, claims_box, figure_path, heading
 from harness.reporting.figures import stage_costs
-from harness.reporting.files import staging
 from harness.reporting.labels import ARMS, BACKBONES, arm_name, ordered, student_arms
 from harness.reporting.layout import Layout
 from harness.reporting.measured import Measured, cells_of, first_reason, measured
-from harness.reporting.render import render
 from harness.reporting.results import LoadRanks, Results, costs, means
 from harness.reporting.tables import Table
 from harness.reporting.text import number
+from harness.reporting.writing import write_report
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,14 +73,22 @@ def cost_report(
     Raises:
         UserError: the frames do not pass their checks, or the folder cannot be written.
     """
-    about, name = Meta.model_validate(dict(meta)), layout.name
+    about = Meta.model_validate(dict(meta))
     results = Results.load(trials, load_ranks, layout)
     numbers = numbers_of(results, about)
     found = numbers.measured
     shown = {backbone: _tables(results, numbers, backbone) for backbone in results.backbones}
-    with staging(output) as folder:
+
+    def content(folder: Path) -> dict[str, Any]:
         drawn = {backbone: _draw(numbers, backbone, k, folder) for k, backbone in enumerate(results.backbones)}
-        frames = {
+        return _document(results, numbers, shown, drawn, about)
+
+    return write_report(
+        "cost.typ",
+        layout.name,
+        output,
+        trials=results.trials,
+        frames={
             "stages": (numbers.stages, "stages"),
             "memory": (found.stage, None),
             "training": (numbers.training, "batches"),
@@ -92,15 +97,10 @@ def cost_report(
             "export": (found.export, "export"),
             "amortised": (numbers.amortised, "amortised"),
             "front": (numbers.front, None),
-        }
-        for stem, (frame, kind) in frames.items():
-            displayed = [(backbone, each[kind]) for backbone, each in shown.items() if kind in each] if kind else []
-            tables.write(folder, f"{name}_{stem}", frame, displayed)
-        content = _document(results, numbers, shown, drawn, about)
-        # the date of the data, not of the typesetting: the same trials give the same file
-        created = (started(results.trials) or [datetime.fromtimestamp(0, UTC)])[-1]
-        render("cost.typ", content, folder, folder / f"{name}.pdf", created)
-    return output / f"{name}.pdf"
+        },
+        shown=shown,
+        content=content,
+    )
 
 
 def numbers_of(results: Results, meta: Meta) -> Numbers:

@@ -94,14 +94,22 @@ def _rows(claim: str, compared: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else compared.assign(step="").iloc[:0]
 
 
-def _table(rows: pd.DataFrame) -> Table:
+def _by_backbone(rows: pd.DataFrame, cells: Callable[[dict[str, Any]], tuple[Cell, ...]]) -> tuple[Row, ...]:
+    """Rows that begin with their backbone where it is another one than before, below a line."""
     shown: list[Row] = []
     last = ""
     for row in records(rows):
         backbone = BACKBONES.get(row["backbone"], row["backbone"])
+        is_new = backbone != last
+        shown.append(Row((Cell(backbone if is_new else ""), *cells(row)), rule=bool(shown) and is_new))
+        last = backbone
+    return tuple(shown)
+
+
+def _table(rows: pd.DataFrame) -> Table:
+    def cells(row: dict[str, Any]) -> tuple[Cell, ...]:
         decimals = 1 if row["measure"] == "mr" else 4
-        cells = (
-            Cell(backbone if backbone != last else ""),
+        return (
             Cell(row["step"]),
             Cell(MEASURE[row["measure"]].label),
             Cell(
@@ -113,14 +121,13 @@ def _table(rows: pd.DataFrame) -> Table:
             Cell(number(row["detectable"], decimals)),
             Cell(row["verdict"], strong=row["verdict"] != "undecided"),
         )
-        shown.append(Row(cells, rule=bool(shown) and backbone != last))
-        last = backbone
+
     header = ("", "", "measure", "difference", "seeds up", "p (Holm)", "80 % power", "verdict")
     note = (
         "Difference with 95 % bootstrap interval over seeds and facts. 80 % power: the smallest difference that this "
     )
     note += "number of seeds and facts shows four times in five."
-    return Table("The comparisons behind the verdict", header, "lllrcrrl", tuple(shown), note)
+    return Table("The comparisons behind the verdict", header, "lllrcrrl", _by_backbone(rows, cells), note)
 
 
 def _forest(rows: pd.DataFrame, path: Path) -> bool:
@@ -257,14 +264,11 @@ def _sizes_table(numbers: Numbers) -> tuple[Table, pd.DataFrame]:
     ]
     kept = numbers.kept[numbers.kept["arm"] == FULL][["backbone", "dim", "kept", "kept_low", "kept_high"]]
     rows = gains.merge(kept, on=["backbone", "dim"], how="left")
-    shown: list[Row] = []
-    last = ""
-    for row in records(rows):
-        backbone = BACKBONES.get(row["backbone"], row["backbone"])
+
+    def cells(row: dict[str, Any]) -> tuple[Cell, ...]:
         share = "–" if pd.isna(row["kept"]) else percent(row["kept"], signed=False)
         ends = "" if pd.isna(row["kept"]) else interval(100 * row["kept_low"], 100 * row["kept_high"], 1)
-        cells = (
-            Cell(backbone if backbone != last else ""),
+        return (
             Cell(f"{row['dim']} dimensions"),
             Cell(number(row["difference"], 4, signed=True), interval(row["difference_low"], row["difference_high"], 4)),
             Cell(p_value(row["p_holm"]).removeprefix("= ")),
@@ -272,12 +276,11 @@ def _sizes_table(numbers: Numbers) -> tuple[Table, pd.DataFrame]:
             Cell(row["verdict"], strong=row["verdict"] != "undecided"),
             Cell(share, ends),
         )
-        shown.append(Row(cells, rule=bool(shown) and backbone != last))
-        last = backbone
+
     header = ("", "", "gain over L1", "p (Holm)", "80 % power", "verdict", "of the teacher's MRR")
     note = "Gain of the full method in test MRR, with 95 % bootstrap interval over seeds and facts. "
     note += "The share is that of the full method."
-    return Table("By dimension of the student", header, "llrrrlr", tuple(shown), note), rows
+    return Table("By dimension of the student", header, "llrrrlr", _by_backbone(rows, cells), note), rows
 
 
 #: the evidence that each kind of report gives

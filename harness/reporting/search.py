@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness.reporting import robust, search_effects, tables
+from harness.reporting import robust, search_effects
 from harness.reporting import search_figures as figures
 from harness.reporting import search_tables as shown
-from harness.reporting.about import facts, settings, started, subtitle
+from harness.reporting.about import facts, settings
 from harness.reporting.claims import CLAIMS, Verdict
-from harness.reporting.document import Meta, failed, figure_path
+from harness.reporting.document import Meta, failed, figure_path, heading
 from harness.reporting.factors import level_name
-from harness.reporting.files import staging
 from harness.reporting.frames import records
 from harness.reporting.labels import BACKBONES, DATASETS
 from harness.reporting.layout import Layout
-from harness.reporting.render import render
 from harness.reporting.results import LoadRanks, Results
 from harness.reporting.search_effects import MIDDLE, Trace, trace_of
 from harness.reporting.tables import Table
 from harness.reporting.text import interval, number
+from harness.reporting.writing import write_report
 
 #: takes factors (a row a configuration) and values; returns importances by method and factor
 Importance = Callable[[pd.DataFrame, "pd.Series[float]"], pd.DataFrame]
@@ -66,28 +64,26 @@ def search_report(
     Raises:
         UserError: the frames do not pass their checks, nothing is confirmed yet, or the folder cannot be written.
     """
-    about, name = Meta.model_validate(dict(meta)), layout.name
+    about = Meta.model_validate(dict(meta))
     inside, results, numbers = found_by(layout, trials, load_ranks, about, importance)
     trace = numbers.trace
     displayed = display(numbers)
-    with staging(output) as folder:
-        drawn = draw(numbers, folder)
-        frames = {
-            "configurations": trace.frame,
-            "factors": numbers.curves,
-            "importance": numbers.importances,
-            "sobol": numbers.sobol,
-            "temperature": numbers.temperature,
-            "confirmed": numbers.confirmed,
-        }
-        for stem, frame in frames.items():
-            each = [(backbone, own[stem]) for backbone, own in displayed.items() if stem in own]
-            tables.write(folder, f"{name}_{stem}", frame, each)
-        content = document(results, inside, numbers, displayed, drawn, about)
-        # the date of the data, not of the typesetting: the same trials give the same file
-        created = (started(trials) or [datetime.fromtimestamp(0, UTC)])[-1]
-        render("search.typ", content, folder, folder / f"{name}.pdf", created)
-    return output / f"{name}.pdf"
+    return write_report(
+        "search.typ",
+        layout.name,
+        output,
+        trials=trials,
+        frames={
+            "configurations": (trace.frame, "configurations"),
+            "factors": (numbers.curves, "factors"),
+            "importance": (numbers.importances, "importance"),
+            "sobol": (numbers.sobol, "sobol"),
+            "temperature": (numbers.temperature, "temperature"),
+            "confirmed": (numbers.confirmed, "confirmed"),
+        },
+        shown=displayed,
+        content=lambda folder: document(results, inside, numbers, displayed, draw(numbers, folder), about),
+    )
 
 
 def found_by(
@@ -214,13 +210,8 @@ def document(
     """Everything the template needs, as JSON values; texts are plain, none is read as markup."""
     dataset = str(results.trials["dataset"].iloc[0])
     name, trace = DATASETS.get(dataset, dataset), numbers.trace
-    return {
-        "title": f"{results.layout.title}: {results.layout.name} on {name}",
-        "about": results.layout.about,
-        "subtitle": subtitle(results),
+    return heading(results, meta) | {
         "facts": _facts(results, inside, trace, meta, name),
-        "command": meta.command,
-        "notes": meta.notes,
         "claims": judged(results, numbers),
         "sections": [
             {

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness.reporting import effects, robust, signatures, tables
+from harness.reporting import effects, robust, signatures
 from harness.reporting import sensitivity_figures as figures
 from harness.reporting import sensitivity_tables as shown
-from harness.reporting.about import facts, settings, started, subtitle
+from harness.reporting.about import facts, settings
 from harness.reporting.claims import CLAIMS
-from harness.reporting.document import Meta, failed, figure_path
+from harness.reporting.document import Meta, figure_path, heading
 from harness.reporting.factors import Cells, cells_of, has_several, level_name
-from harness.reporting.files import staging
 from harness.reporting.frames import curves_of, records
 from harness.reporting.labels import BACKBONES, DATASETS, arm_name, joined
 from harness.reporting.layout import Layout
-from harness.reporting.render import render
 from harness.reporting.results import LoadRanks, Results
 from harness.reporting.search import Importance, search_report
 from harness.reporting.search_effects import is_search
 from harness.reporting.sensitivity_reading import judge_settings, readings
 from harness.reporting.tables import Table
 from harness.reporting.text import number
+from harness.reporting.writing import write_report
 
 IMPORTANCE_COLUMNS = ["backbone", "method", "factor", "importance", "low", "high", "seed_sd", "repeats"]
 
@@ -88,31 +86,30 @@ def sensitivity_report(
     """
     if is_search(trials):
         return search_report(layout, trials, load_ranks, output, meta, importance=importance)
-    about, name = Meta.model_validate(dict(meta)), layout.name
+    about = Meta.model_validate(dict(meta))
     results = Results.load(trials, load_ranks, layout)
     numbers = measure(results, curves_of(curves), importance)
     displayed = display(numbers)
-    with staging(output) as folder:
-        drawn = draw(numbers, folder)
-        frames = {
-            "levels": numbers.levels,
-            "ranges": numbers.ranges,
-            "pairs": numbers.pairs,
-            "importance": numbers.importances,
-            "variance": numbers.variance,
-            "region": numbers.region,
-            "best": numbers.best.merge(numbers.best_on_test, on=["backbone", "arm"], suffixes=("_valid", "_test")),
-            "default": numbers.default_on_test,
-            "signs": numbers.signs,
-        }
-        for stem, frame in frames.items():
-            each = [(backbone, own[stem]) for backbone, own in displayed.items() if stem in own]
-            tables.write(folder, f"{name}_{stem}", frame, each)
-        content = document(results, numbers, displayed, drawn, about)
-        # the date of the data, not of the typesetting: the same trials give the same file
-        created = (started(results.trials) or [datetime.fromtimestamp(0, UTC)])[-1]
-        render("sensitivity.typ", content, folder, folder / f"{name}.pdf", created)
-    return output / f"{name}.pdf"
+    best = numbers.best.merge(numbers.best_on_test, on=["backbone", "arm"], suffixes=("_valid", "_test"))
+    return write_report(
+        "sensitivity.typ",
+        layout.name,
+        output,
+        trials=results.trials,
+        frames={
+            "levels": (numbers.levels, "levels"),
+            "ranges": (numbers.ranges, "ranges"),
+            "pairs": (numbers.pairs, "pairs"),
+            "importance": (numbers.importances, "importance"),
+            "variance": (numbers.variance, "variance"),
+            "region": (numbers.region, "region"),
+            "best": (best, "best"),
+            "default": (numbers.default_on_test, "default"),
+            "signs": (numbers.signs, "signs"),
+        },
+        shown=displayed,
+        content=lambda folder: document(results, numbers, displayed, draw(numbers, folder), about),
+    )
 
 
 def measure(results: Results, curves: pd.DataFrame, importance: Importance | None) -> Numbers:
@@ -205,12 +202,8 @@ def document(
     dataset = str(results.trials["dataset"].iloc[0])
     name = DATASETS.get(dataset, dataset)
     cells = numbers.cells
-    return {
-        "title": f"{results.layout.title}: {results.layout.name} on {name}",
-        "about": results.layout.about,
-        "subtitle": subtitle(results),
+    return heading(results, meta) | {
         "facts": _facts(results, numbers, meta, name),
-        "command": meta.command,
         "notes": [*meta.notes, *_gaps(cells)],
         "claims": judged(results, numbers),
         "whole": {"tables": {k: asdict(t) for k, t in displayed[""].items()}, "figures": drawn[""]},
@@ -225,7 +218,6 @@ def document(
             }
             for backbone in cells.backbones
         ],
-        "failed": failed(results.trials),
         "settings": [pair for pair in settings(results.trials) if pair[0].split(".")[-1] not in cells.names],
         "one_seed": numbers.one_seed,
         "tolerance": f"{effects.TOLERANCE:g}".removeprefix("0"),

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.reporting import writing
 from harness.reporting.layout import Layout
 
 #: what the ablation compares
@@ -201,6 +202,16 @@ def provenance(arm: str, preset: str) -> dict[str, Any]:
         "started": "2026-11-24T05:31:02+00:00",
         "spec": json.dumps(spec),
     }
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The PDF, which is written last, finds no space."""
+
+    def out_of_space(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writing, "render", out_of_space)
 
 
 @pytest.fixture

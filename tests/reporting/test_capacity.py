@@ -16,7 +16,6 @@ from statsmodels.stats.multitest import multipletests
 
 from harness import report
 from harness.errors import UserError
-from harness.reporting import capacity as whole
 from harness.reporting.capacity import capacity_report, display_tables
 from harness.reporting.capacity_figure import capacity
 from harness.reporting.capacity_numbers import (
@@ -345,12 +344,9 @@ def test_no_text_acts_as_markup(sizes: Make, tmp_path: Path) -> None:
     assert "figures/new-model_capacity.pdf" in written(tmp_path)
 
 
-def test_after_an_error_the_folder_is_as_before(sizes: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def out_of_space(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
+@pytest.mark.usefixtures("full_disk")
+def test_after_an_error_the_folder_is_as_before(sizes: Make, tmp_path: Path) -> None:
     (tmp_path / "capacity.pdf").write_text("older")
-    monkeypatch.setattr(whole, "render", out_of_space)
     with pytest.raises(UserError, match="No space left on device; name another folder"):
         make(sizes(facts=20, dims=(5, 25), seeds=1), tmp_path)
     assert list(tmp_path.iterdir()) == [tmp_path / "capacity.pdf"]

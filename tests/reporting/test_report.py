@@ -16,7 +16,7 @@ import harness
 from harness import report
 from harness.errors import UserError
 from harness.report import main, one_design
-from harness.reporting import comparison, files
+from harness.reporting import files
 from harness.reporting.comparison import comparison_report
 from harness.reporting.document import Meta
 from tests.reporting.conftest import LAYOUT
@@ -84,12 +84,9 @@ def test_no_text_acts_as_markup(frames: Make, tmp_path: Path) -> None:
     assert "'=cmd" in (tmp_path / "ablation_relations.csv").read_text()
 
 
-def test_after_an_error_the_folder_is_as_before(frames: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def out_of_space(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
+@pytest.mark.usefixtures("full_disk")
+def test_after_an_error_the_folder_is_as_before(frames: Make, tmp_path: Path) -> None:
     (tmp_path / "ablation.pdf").write_text("older")
-    monkeypatch.setattr(comparison, "render", out_of_space)
     with pytest.raises(UserError, match=r"cannot write the report to .*: No space left on device; name another folder"):
         make(frames(facts=60), tmp_path)
     assert written(tmp_path) == {"ablation.pdf"}

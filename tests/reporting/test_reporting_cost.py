@@ -16,7 +16,7 @@ import pytest
 from pypdf import PdfReader
 
 from harness.errors import UserError
-from harness.reporting import cost, costing
+from harness.reporting import costing
 from harness.reporting.cost import Numbers, cost_report
 from harness.reporting.cost_claims import Costs, judge
 from harness.reporting.layout import Layout
@@ -371,12 +371,9 @@ def test_records_that_cannot_be_right_stop_the_report(
     assert not (tmp_path / "report").exists()
 
 
-def test_after_an_error_the_folder_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def out_of_space(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
+@pytest.mark.usefixtures("full_disk")
+def test_after_an_error_the_folder_is_as_before(tmp_path: Path) -> None:
     (tmp_path / "cost.pdf").write_text("older")
-    monkeypatch.setattr(cost, "render", out_of_space)
     found = study()
     with pytest.raises(UserError, match="cannot write the report"):
         make(found, tmp_path, records(found))

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from harness.errors import UserError
-from harness.reporting import effects, robust, sensitivity, signatures
+from harness.reporting import effects, robust, signatures
 from harness.reporting.effects import tukey_range
 from harness.reporting.factors import Cells, cells_of
 from harness.reporting.frames import validate_trials
@@ -383,12 +383,9 @@ def test_a_grid_without_l1_and_evaluators_makes_a_report(tmp_path: Path) -> None
     assert "figures/region.pdf" not in written(tmp_path)
 
 
-def test_after_an_error_the_folder_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def out_of_space(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
+@pytest.mark.usefixtures("full_disk")
+def test_after_an_error_the_folder_is_as_before(tmp_path: Path) -> None:
     (tmp_path / "grid.pdf").write_text("older")
-    monkeypatch.setattr(sensitivity, "render", out_of_space)
     with pytest.raises(UserError, match="No space left on device; name another folder"):
         make(make_grid(factors={"alpha": (0.1, 1.0), "beta": (0.1, 1.0)}, seeds=1), tmp_path)
     assert written(tmp_path) == {"grid.pdf"}
