@@ -141,7 +141,7 @@ def _point(stages: Stages, backbone: str, axis: str, size: float, queries: int) 
     if axis == "candidates":
         about["candidates"] = int(size)
         ids = workload.random_ids(len(data), entities, int(size))
-        loss = replace(loss, soft=workload.soft_targets(ids, spec.loss.temperature))
+        loss = replace(loss, soft=workload.soft_targets(ids, model, spec))
     asked = both_directions(sizes.spread(graph.train, queries // 2), len(graph.relations))
     task = RankTask.build(asked, KnownAnswers(graph), inputs.timeline, kind.time_input, spec.protocol)
     ranked = rate(len(asked), lambda: ranks(model, task))

@@ -12,12 +12,13 @@ import torch
 
 from harness.distill.alignment import ScoreTargets
 from harness.distill.objective import Distillation, Objective
-from harness.distill.response import SoftTargets
+from harness.distill.response import SoftTargets, TeacherVectors
 from harness.distill.sampled import Candidates, shared_candidates, threads_for_the_pass
 from harness.distill.semantic import SemanticAdapter
 from harness.distill.trainer import batches, make_optimizer
 from harness.models import Backbone, Recipe
 from harness.models.batch import QueryTensors
+from harness.runs.spec import TrialSpec
 from harness.runs.stages import Stages
 
 
@@ -28,11 +29,20 @@ def random_ids(n_queries: int, n_entities: int, size: int) -> torch.Tensor:
     return few[torch.arange(n_queries) % len(few)]
 
 
-def soft_targets(ids: torch.Tensor, temperature: float) -> SoftTargets:
-    """Targets of L1 with half of the teacher's mass in the list ``ids`` [Q, K], spread evenly, and half outside."""
-    half = torch.full((len(ids),), 0.5, device=ids.device).log()
+def soft_targets(ids: torch.Tensor, model: Backbone, spec: TrialSpec) -> SoftTargets:
+    """Targets of L1 with half of the teacher's mass in the list ``ids`` [Q, K], spread evenly, and half outside.
+
+    The teacher, if the spec's losses ask for its vectors, is of the kind of ``model``.
+    """
+    n, n_entities, device = len(ids), len(model.entity_table()), ids.device
+    half = torch.full((n,), 0.5, device=device).log()
     log_p = half[:, None] - torch.tensor(ids.shape[1]).log()
-    return SoftTargets(ids, log_p.expand(ids.shape).contiguous(), half, temperature)
+    teacher = None
+    if spec.loss.others == "estimated":
+        query, table = (torch.randn(rows, spec.teacher.dim, device=device) for rows in (n, n_entities))
+        gold, one = torch.zeros(n, device=device), torch.ones((), device=device)
+        teacher = TeacherVectors(query.half(), table, one, model.kernel, gold)
+    return SoftTargets(ids, log_p.expand(ids.shape).contiguous(), half, spec.loss.temperature, teacher)
 
 
 def losses(stages: Stages, model: Backbone, data: QueryTensors) -> dict[str, Distillation]:
@@ -40,7 +50,7 @@ def losses(stages: Stages, model: Backbone, data: QueryTensors) -> dict[str, Dis
     spec, sizes = stages.spec, (len(stages.graph.entities), 2 * len(stages.graph.relations))
     device = data.subject.device
     ids = random_ids(len(data), sizes[0], spec.loss.targets).to(device)
-    soft, aligned = soft_targets(ids, spec.loss.temperature), ScoreTargets(ids, torch.randn(ids.shape, device=device))
+    soft, aligned = soft_targets(ids, model, spec), ScoreTargets(ids, torch.randn(ids.shape, device=device))
     entities, relations = (torch.rand(size, spec.semantic.dim) for size in sizes)
     adapter = SemanticAdapter(entities, relations, spec.student.dim).to(device)
     none = Distillation(regularization=model.student_recipe.regularization)

@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.models.compiled import DOT, FAST, L2, SMALLEST, F, exp, pair_of
+from harness.models.compiled import DOT, FAST, L2, LANES, F, exp, largest, pair_of, to_scores
 
 #: what a pass sums up: the cross-entropies, the divergences, the Huber losses, ∂L/∂scale
 CE, KL, HUBER, SCALE = range(4)
@@ -26,7 +26,8 @@ class Stored(NamedTuple):
     """The targets of all training queries as the pass reads them; of length 0 where there are none.
 
     ``log_p`` [Q, K] and ``log_rest`` [Q] are those of ``SoftTargets``, whose ``ids`` the pass gets as the queries'
-    lists; ``aligned_ids`` int32 [Q, K'] and ``aligned`` [Q, K'] are those of ``ScoreTargets``.
+    lists; ``aligned_ids`` int32 [Q, K'] and ``aligned`` [Q, K'] are those of ``ScoreTargets``; ``teachers_gold`` [Q],
+    scale and kind those of ``TeacherVectors``.
     """
 
     log_p: NDArray[np.float32]
@@ -35,6 +36,9 @@ class Stored(NamedTuple):
     aligned_ids: NDArray[np.int32]
     aligned: NDArray[np.float32]
     delta: np.float32
+    teachers_gold: NDArray[np.float32]
+    teachers_scale: np.float32
+    teachers_kind: int
 
 
 @lru_cache(maxsize=32)
@@ -61,15 +65,7 @@ def pass_of(kind: int) -> Callable[..., None]:
             else:
                 for j in range(n):
                     out[j] += abs(value - column[j])
-        if kind == DOT:
-            for j in range(n):
-                out[j] = scale * out[j]
-        elif kind == L2:
-            for j in range(n):
-                out[j] = -scale * np.sqrt(SMALLEST if out[j] < SMALLEST else out[j])
-        else:
-            for j in range(n):
-                out[j] = -scale * out[j]
+        to_scores(out, kind, scale)
 
     @inline
     def pull_columns(w: Any, q: Any, columns: Any, grad_q: Any, grad_columns: Any) -> None:
@@ -123,8 +119,10 @@ def pass_of(kind: int) -> Callable[..., None]:
         aligned_ids: Any,
         aligned: Any,
         delta: Any,
-        teachers: Any,
         teachers_gold: Any,
+        teachers_scale: Any,
+        teachers_kind: Any,
+        teachers: Any,
         hard: Any,
         soft: Any,
         alpha: Any,
@@ -141,6 +139,7 @@ def pass_of(kind: int) -> Callable[..., None]:
         zs, once_s, warm_s = work_s[0], work_s[1], work_s[2]
         work_a = np.empty((2, n_aligned), np.float32)
         za, ta = work_a[0], work_a[1]
+        lanes = np.empty(LANES, np.float32)
         for i in range(len(query)):
             q, grad_q, row = query[i], grad_query[i], index[i]
             # ---- scores
@@ -168,8 +167,7 @@ def pass_of(kind: int) -> Callable[..., None]:
             top = z[at]
             for k in range(own):
                 top = max(top, z[k])
-            for j in range(n_shared):
-                top = max(top, zs[j])
+            top = max(top, largest(zs, lanes))
             total, others = F(0.0), F(0.0)
             for k in range(own):
                 once[k] = exp(z[k] - top)
@@ -220,7 +218,12 @@ def pass_of(kind: int) -> Callable[..., None]:
                     once[k] += soft * temperature * (warm[k] / whole - p)
                 spread, known = F(0.0), teachers.shape[1] > 0
                 if known:  # how the teacher's mass lies on what it does not list
-                    y = teachers[i]
+                    y, y_gold = teachers[i], teachers_gold[row] * inverse
+                    to_scores(y, teachers_kind, teachers_scale * inverse)
+                    highest = max(y_gold, largest(y, lanes))
+                    y_gold -= highest
+                    for j in range(n_shared):
+                        y[j] -= highest
                     for k in range(own):
                         if position[own_ids[k]] >= 0:
                             y[position[own_ids[k]]] = F(-1e30)
@@ -228,13 +231,13 @@ def pass_of(kind: int) -> Callable[..., None]:
                         spread += exp(y[j])
                     spread *= weight
                     if at == n_listed:
-                        spread += exp(teachers_gold[i])
+                        spread += exp(y_gold)
                 if known and spread > F(0.0):
                     log_part = log_rest[row] - np.log(spread) if outside > F(0.0) else F(-80.0)
                     per = outside / spread
                     if at == n_listed:
-                        p = per * exp(teachers_gold[i])
-                        entropy += p * (log_part + teachers_gold[i] - (z[at] - top) * inverse + log_whole)
+                        p = per * exp(y_gold)
+                        entropy += p * (log_part + y_gold - (z[at] - top) * inverse + log_whole)
                         once[at] += soft * temperature * (warm[at] / whole - p)
                     fall, flow, of_rest = F(1.0) / whole, soft * temperature * weight, F(0.0)
                     for j in range(n_shared):

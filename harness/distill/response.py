@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.models.base import Kernel, gathered_scores, scores
+from harness.models.base import Kernel, compared, scores
 
 #: the score of what does not count: finite, since the derivative of a sum of nothing would be NaN
 NEVER = -1e30
@@ -20,23 +20,24 @@ NEVER = -1e30
 class TeacherVectors:
     """What gives a teacher's score of any entity for any training query: its query and entity vectors.
 
-    ``query`` [Q, D], in half precision to save memory; ``table`` [E, D]; ``scale`` and ``kernel`` as of ``Backbone``.
+    ``query`` [Q, D], in half precision to save memory; ``table`` [E, D]; ``scale`` and ``kernel`` as of ``Backbone``;
+    ``gold`` [Q] are the scores of the queries' true answers.
     """
 
     query: Tensor
     table: Tensor
     scale: Tensor
     kernel: Kernel
+    gold: Tensor
 
     def scores(self, index: Tensor, entities: Tensor | None = None) -> Tensor:
         """Scores [B, M] of entities int64 [M] (None: of all), without a gradient."""
         table = self.table if entities is None else self.table[entities]
         return scores(self.query[index].to(table.dtype), table, self.kernel, self.scale)
 
-    def own_scores(self, index: Tensor, entity: Tensor) -> Tensor:
-        """Scores [B] of one entity for each query, int64 [B]."""
-        query, vectors = self.query[index].to(self.table.dtype), self.table[entity]
-        return gathered_scores(query, vectors[:, None], self.kernel, self.scale)[:, 0]
+    def compared(self, index: Tensor, vectors: Tensor) -> Tensor:
+        """What scores of entities with these ``vectors`` [M, D] are made of, see ``harness.models.base``, [B, M]."""
+        return compared(self.query[index].to(vectors.dtype), vectors, self.kernel)
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 #: scores of a step from which on the compiled pass is used: below, compiling it, some seconds, would not pay
 COMPILED_FROM = 2**14
+_NOTHING = np.empty((1, 0), np.float32)
 #: threads of the compiled pass; None: as many as tensor operations have
 _pass_threads: ContextVar[int | None] = ContextVar("threads of the compiled pass", default=None)
 
@@ -60,17 +61,22 @@ class Weighted:
     @cached_property
     def stored(self) -> Stored:
         """The targets as the compiled pass reads them."""
-        from harness.distill.compiled_step import Stored  # here, since loading a compiler takes a moment
+        # here, since loading a compiler takes a moment
+        from harness.distill.compiled_step import Stored
+        from harness.models.compiled import KINDS
 
         soft, aligned = self.soft, self.aligned
-        no_ids, nothing = np.empty((1, 0), np.int32), np.empty((1, 0), np.float32)
+        teacher = None if soft is None else soft.teacher
         return Stored(
-            log_p=nothing if soft is None else soft.log_p.numpy(),
-            log_rest=nothing[0] if soft is None else soft.log_rest.numpy(),
+            log_p=_NOTHING if soft is None else soft.log_p.numpy(),
+            log_rest=_NOTHING[0] if soft is None else soft.log_rest.numpy(),
             temperature=np.float32(1.0 if soft is None else soft.temperature),
-            aligned_ids=no_ids if aligned is None else aligned.ids.numpy(),
-            aligned=nothing if aligned is None else aligned.scores.numpy(),
+            aligned_ids=_NOTHING.astype(np.int32) if aligned is None else aligned.ids.numpy(),
+            aligned=_NOTHING if aligned is None else aligned.scores.numpy(),
             delta=np.float32(self.delta),
+            teachers_gold=_NOTHING[0] if teacher is None else teacher.gold.numpy(),
+            teachers_scale=np.float32(1.0 if teacher is None else teacher.scale.item()),
+            teachers_kind=0 if teacher is None else KINDS[teacher.kernel],
         )
 
 
@@ -145,7 +151,7 @@ class _Asked:
     weighted: Weighted
 
 
-def apart_from(own: Tensor, shared: Tensor, n_entities: int) -> Tensor:
+def _apart_from(own: Tensor, shared: Tensor, n_entities: int) -> Tensor:
     """Which of ``shared`` int64 [M] are not among a query's ``own`` int [B, K]: bool [B, M]."""
     numbers = torch.arange(len(shared), device=shared.device)
     position = torch.full((n_entities,), -1, device=shared.device).scatter(0, shared, numbers)
@@ -159,7 +165,7 @@ def _composed(query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> lis
     kernel, answer, index, shared, lists = asked.kernel, asked.answer, asked.index, asked.shared, asked.lists
     weighted, soft, aligned = asked.weighted, asked.weighted.soft, asked.weighted.aligned
     own = answer[:, None] if lists is None else torch.cat([answer[:, None], lists[index].long()], 1)
-    apart = apart_from(own, shared, len(table))
+    apart = _apart_from(own, shared, len(table))
     z_own = gathered_scores(query, table[own], kernel, scale)
     z_shared = scores(query, table[shared], kernel, scale).masked_fill(~apart, NEVER)
     doubled = (own[:, 1:] == answer[:, None]).any(1)  # the answer is on the list, too
@@ -178,7 +184,7 @@ def _composed(query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> lis
             mass = log_rest.exp() * (log_rest.clamp(min=-80) - outside + whole)
             kl = kl + torch.where((log_rest > -torch.inf) & (outside > -1e20), mass, 0.0)
         else:
-            y_gold, y_shared = soft.teacher.own_scores(index, answer)[:, None], soft.teacher.scores(index, shared)
+            y_gold, y_shared = soft.teacher.gold[index][:, None], soft.teacher.scores(index, shared)
             counted = torch.cat([~doubled[:, None], apart], 1)
             log_weights = torch.cat([torch.zeros_like(log_weight), log_weight.expand(-1, len(shared))], 1)
             y, z = torch.cat([y_gold, y_shared], 1), torch.cat([once, z_shared], 1)
@@ -208,13 +214,17 @@ class _Compiled(torch.autograd.Function):
         weights = weighted.hard_weight, weighted.soft_weight, weighted.alpha
         shares = [np.float32(weight / len(q)) for weight in weights]
         grad_query = np.zeros_like(q)
+        teacher = None if weighted.soft is None else weighted.soft.teacher
+        drawn = None if teacher is None else teacher.table[asked.shared]
 
         def work(part: Any) -> tuple[Any, Any, Any]:
             rows = slice(part[0], part[-1] + 1)
             found = np.zeros_like(e), np.zeros_like(columns), np.zeros(4)
             given = q[rows], e, np.float32(scale.item()), answer[rows], index[rows], columns, position, ids
-            others = _teachers_scores(weighted.soft, asked.index[rows], asked.answer[rows], asked.shared)
-            run(*given, *weighted.stored, *others, *shares, grad_query[rows], *found)
+            others = _NOTHING
+            if teacher is not None and drawn is not None:
+                others = teacher.compared(asked.index[rows], drawn).numpy()
+            run(*given, *weighted.stored, others, *shares, grad_query[rows], *found)
             return found
 
         first, *others = np.array_split(np.arange(len(q)), min(_pass_threads.get() or torch.get_num_threads(), len(q)))
@@ -237,15 +247,6 @@ class _Compiled(torch.autograd.Function):
             raise ValueError("the terms of a step must enter the loss with the same factor")
         found = ctx.saved_tensors if factor == 1 else [factor * each for each in ctx.saved_tensors]
         return (*found, None)
-
-
-def _teachers_scores(soft: SoftTargets | None, index: Tensor, answer: Tensor, shared: Tensor) -> Any:
-    """The teacher's t/T of shared entities [B, M] and true answers [B], at most 0; of length 0 where none is asked."""
-    if soft is None or soft.teacher is None:
-        return np.empty((1, 0), np.float32), np.empty(0, np.float32)
-    y, own = soft.teacher.scores(index, shared), soft.teacher.own_scores(index, answer)
-    top = torch.maximum(y.amax(1), own)
-    return (y - top[:, None]).div_(soft.temperature).numpy(), (own - top).div_(soft.temperature).numpy()
 
 
 @contextmanager

@@ -263,7 +263,8 @@ class _Stack:
         tables: dict[str, list[Tensor]] = {name: [getattr(t, name) for t in soft] for name in SOFT}
         tables |= {"aligned_ids": [each.ids for each in aligned], "aligned": [each.scores for each in aligned]}
         self.teacher = soft[0].teacher if soft else None
-        tables["teacher"] = [each.teacher.query for each in soft if each.teacher is not None]
+        told = [each.teacher for each in soft if each.teacher is not None]
+        tables |= {"teacher": [each.query for each in told], "gold": [each.gold for each in told]}
 
         self.shared: Tensor | None = None
         self.exact = not samplers[0].samples(first.model, epoch)
@@ -294,7 +295,7 @@ class _Stack:
         batch = QueryTensors(**{name: given[name] for name in vars(self.data)})
         changes: dict[str, Any] = {name: given[name] for name in WEIGHTS if name in given}
         if "ids" in given:
-            teacher = None if self.teacher is None else replace(self.teacher, query=given["teacher"])
+            teacher = self.teacher and replace(self.teacher, query=given["teacher"], gold=given["gold"])
             ids, log_p, log_rest = (given[name] for name in SOFT)
             changes["soft"] = SoftTargets(ids, log_p, log_rest, given["temperature"], teacher)
         if "aligned" in given:

@@ -82,15 +82,23 @@ class Backbone(nn.Module):
         return query.new_zeros(())
 
 
-def scores(query: Tensor, table: Tensor, kernel: Kernel, scale: Tensor) -> Tensor:
-    """Scores [B, E] of all rows of ``table`` [E, d] for queries [B, d]."""
+def compared(query: Tensor, table: Tensor, kernel: Kernel) -> Tensor:
+    """What scores [B, E] are made of: products (dot), squared distances (l2) or distances (l1)."""
     if kernel == "dot":
-        return scale * (query @ table.T)
+        return query @ table.T
     if kernel == "l1":
-        return -scale * torch.cdist(query, table, p=1.0)
+        return torch.cdist(query, table, p=1.0)
     # ‖q-e‖² = ‖q‖² + ‖e‖² - 2⟨q,e⟩ turns the distance into a matrix product
     squared = torch.addmm(table.square().sum(1)[None, :], query, table.T, alpha=-2.0)
-    return -scale * squared.add_(query.square().sum(1)[:, None]).clamp_min_(1e-12).sqrt_()
+    return squared.add_(query.square().sum(1)[:, None])
+
+
+def scores(query: Tensor, table: Tensor, kernel: Kernel, scale: Tensor) -> Tensor:
+    """Scores [B, E] of all rows of ``table`` [E, d] for queries [B, d]."""
+    found = compared(query, table, kernel)
+    if kernel == "dot":
+        return scale * found
+    return -scale * (found if kernel == "l1" else found.clamp_min_(1e-12).sqrt_())
 
 
 def gathered_scores(query: Tensor, vectors: Tensor, kernel: Kernel, scale: Tensor) -> Tensor:

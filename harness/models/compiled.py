@@ -69,7 +69,7 @@ def exp(x: Any) -> Any:
 
 
 @_inline
-def _to_scores(row: Any, kind: Any, scale: Any) -> None:
+def to_scores(row: Any, kind: Any, scale: Any) -> None:
     """Products, squared distances or distances [b] become scores, in place."""
     if kind == DOT:
         for j in range(len(row)):
@@ -81,6 +81,23 @@ def _to_scores(row: Any, kind: Any, scale: Any) -> None:
     else:
         for j in range(len(row)):
             row[j] = -scale * row[j]
+
+
+@_inline
+def largest(row: Any, lanes: Any) -> Any:
+    """The maximum of a row, -inf of none; ``lanes`` [LANES] is overwritten."""
+    whole = len(row) - len(row) % LANES
+    lanes[:] = F(-np.inf)
+    for start in range(0, whole, LANES):
+        for lane in range(LANES):
+            value = row[start + lane]
+            lanes[lane] = value if value > lanes[lane] else lanes[lane]
+    found = F(-np.inf)
+    for lane in range(LANES):
+        found = max(found, lanes[lane])
+    for j in range(whole, len(row)):
+        found = max(found, row[j])
+    return found
 
 
 @_jit
@@ -99,26 +116,16 @@ def add_block(block: Floats, kind: int, scale: F, inverses: Floats, top: Floats,
     for i in range(block.shape[0]):
         z = block[i]
         n = len(z)
-        _to_scores(z, kind, scale)
-        whole = n - n % LANES
-        lanes[:] = F(-np.inf)
-        for start in range(0, whole, LANES):
-            for lane in range(LANES):
-                value = z[start + lane]
-                lanes[lane] = value if value > lanes[lane] else lanes[lane]
-        largest = top[i]
-        for lane in range(LANES):
-            largest = max(largest, lanes[lane])
-        for j in range(whole, n):
-            largest = max(largest, z[j])
+        to_scores(z, kind, scale)
+        highest = max(top[i], largest(z, lanes))
         for k in range(len(inverses)):
-            if largest > top[i] and sums[i, k] > 0:
-                sums[i, k] *= np.exp((top[i] - largest) * inverses[k])
+            if highest > top[i] and sums[i, k] > 0:
+                sums[i, k] *= np.exp((top[i] - highest) * inverses[k])
             total = F(0.0)
             for j in range(n):
-                total += exp((z[j] - largest) * inverses[k])
+                total += exp((z[j] - highest) * inverses[k])
             sums[i, k] += total
-        top[i] = largest
+        top[i] = highest
 
 
 @_jit
@@ -141,7 +148,7 @@ def pull_back(block: Floats, kind: int, scale: F, inverses: Floats, logs: Floats
     of_scale: Any = 0.0
     for i in range(block.shape[0]):
         z = block[i]
-        _to_scores(z, kind, scale)
+        to_scores(z, kind, scale)
         weight[:] = F(0.0)
         for k in range(len(inverses)):
             inverse, log, factor = inverses[k], logs[i, k], grad[i, k] * inverses[k]

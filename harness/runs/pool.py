@@ -23,11 +23,10 @@ from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor, pr
 from harness.distill.trainer import Trained
 from harness.errors import UserError
 from harness.runs.cache import write_atomically
-from harness.runs.selection import select
 from harness.runs.spec import TrialSpec
 from harness.runs.stacks import train_together
 from harness.runs.stages import Context
-from harness.runs.trial import TrialError, TrialResult, build_stage, run_trial
+from harness.runs.trial import SCORED, TrialError, TrialResult, build_stage, run_trial
 
 T = TypeVar("T")
 
@@ -316,7 +315,8 @@ def _attempt(task: Task, context: Context, stacked: Trained | ArithmeticError | 
         return Outcome(failure=str(stacked))
     try:
         if task.stage is None:
-            return Outcome(result=(run_trial if task.scored else select)(task.spec, context, stacked))
+            splits = SCORED if task.scored else SCORED[:1]
+            return Outcome(result=run_trial(task.spec, context, stacked, splits))
         return Outcome(seconds=build_stage(task.stage, task.spec, context, stacked))
     except UserError:
         raise

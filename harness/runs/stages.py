@@ -302,11 +302,12 @@ class Stages:
         def build() -> Built:
             teacher = self.teacher()
             found = targets.teacher_vectors(teacher, self.inputs.training(teacher.time_input))
-            return {"query": found.query, "table": found.table, "scale": found.scale}, {"kernel": found.kernel}
+            tensors = {name: getattr(found, name) for name in ("query", "table", "scale", "gold")}
+            return tensors, {"kernel": found.kernel}
 
         entry = self._get("teacher-vectors", build)
-        query, table, scale = (entry.tensors[name].to(self.context.device) for name in ("query", "table", "scale"))
-        return TeacherVectors(query, table, scale, entry.meta["kernel"])
+        tensors = {name: tensor.to(self.context.device) for name, tensor in entry.tensors.items()}
+        return TeacherVectors(**tensors, kernel=entry.meta["kernel"])
 
     def llm_targets(self) -> dict[str, torch.Tensor]:
         """The LLM teacher's predictions (``ids``, ``scores``) and encodings (``entities``, ``relations``)."""

@@ -6,7 +6,7 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +23,9 @@ from harness.evaluate import NotFiniteError
 from harness.models import Backbone
 from harness.runs.spec import TrialSpec
 from harness.runs.stages import Context, Stages, summary
+
+#: the splits that a trial is scored on
+SCORED = ("valid", "test")
 
 
 class TrialError(Exception):
@@ -74,8 +77,17 @@ class _Clock:
         self.result.peak_mib[stage] = peak_memory()
 
 
-def run_trial(spec: TrialSpec, context: Context, stacked: Trained | None = None) -> TrialResult:
-    """Run one trial; ``stacked`` is what its stage 2 yielded if that was trained in a stack.
+def run_trial(
+    spec: TrialSpec, context: Context, stacked: Trained | None = None, splits: Sequence[str] = SCORED
+) -> TrialResult:
+    """Run one trial.
+
+    Args:
+        spec: what is trained.
+        context: where.
+        stacked: what its stage 2 yielded if that was trained in a stack.
+        splits: those that are scored: inside a search, validation decides and test facts are left alone. Only a result
+            that is scored on test has ranks.
 
     Raises:
         TrialError: if the loss or the scores are not finite.
@@ -99,7 +111,7 @@ def run_trial(spec: TrialSpec, context: Context, stacked: Trained | None = None)
         else:
             model, about = _student(stages, clock, stacked)
         with clock("evaluate"):
-            _score(stages, model, result)
+            _score(stages, model, result, splits)
     except (DivergedError, NotFiniteError) as error:
         raise TrialError(str(error)) from None
     result.curve, result.updates, result.best_epoch = about["curve"], about["updates"], about["best_epoch"]
@@ -202,17 +214,18 @@ def _read_stage1(stages: Stages) -> tuple[dict[str, Any], dict[str, dict[str, Te
     return {**entry.meta, "curve": [{"stage": 1, **row} for row in entry.meta["curve"]]}, parts
 
 
-def _score(stages: Stages, model: Backbone, result: TrialResult) -> None:
-    """Ranks and metrics on validation and test."""
-    for split in ("valid", "test"):
+def _score(stages: Stages, model: Backbone, result: TrialResult, splits: Sequence[str]) -> None:
+    """Metrics on ``splits``, and ranks on test."""
+    for split in splits:
         each = evaluate.ranks(model, stages.inputs.task(split, model.time_input))
         found = evaluate.metrics_by_direction(each)
         result.metrics |= {f"{split}_{name}": value for name, value in found.items()}
-    queries = stages.inputs.queries("test")
-    half = len(queries) // 2
-    result.ranks = {
-        "query": np.arange(len(queries)),
-        "direction": (np.arange(len(queries)) >= half).astype(np.int8),
-        "relation": (queries.relation % max(len(stages.graph.relations), 1)).astype(np.int32),
-        "rank": each,
-    }
+        if split == "test":
+            queries = stages.inputs.queries("test")
+            half = len(queries) // 2
+            result.ranks = {
+                "query": np.arange(len(queries)),
+                "direction": (np.arange(len(queries)) >= half).astype(np.int8),
+                "relation": (queries.relation % max(len(stages.graph.relations), 1)).astype(np.int32),
+                "rank": each,
+            }

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harness.distill.alignment import ScoreTargets, standardize
 from harness.distill.response import SoftTargets, TeacherVectors
-from harness.models.base import Backbone, scores
+from harness.models.base import Backbone, gathered_scores, scores
 from harness.models.batch import QueryTensors
 from harness.models.candidates import candidate_scores
 
@@ -60,12 +60,16 @@ def soft_targets(
 def teacher_vectors(teacher: Backbone, data: QueryTensors) -> TeacherVectors:
     """The teacher's vectors of the queries ``data`` [Q] and of all entities, on the CPU."""
     teacher.eval()
-    parts = []
+    table, scale = teacher.entity_table(), teacher.scale()
+    queries, gold = [], []
     for start in range(0, len(data), 1024):
         batch = data[slice(start, start + 1024)]
-        parts.append(teacher.encode(batch.subject, batch.relation, batch.time).half().cpu())
-    table, scale = teacher.entity_table().cpu().clone(), teacher.scale().cpu().clone()
-    return TeacherVectors(torch.cat(parts), table, scale, teacher.kernel)
+        query = teacher.encode(batch.subject, batch.relation, batch.time).half()
+        queries.append(query.cpu())
+        answers = table[batch.answer][:, None]
+        gold.append(gathered_scores(query.to(table.dtype), answers, teacher.kernel, scale)[:, 0].cpu())
+    found = torch.cat(queries), table.cpu().clone(), scale.cpu().clone()
+    return TeacherVectors(*found, teacher.kernel, torch.cat(gold))
 
 
 @torch.no_grad()

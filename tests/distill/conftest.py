@@ -92,7 +92,8 @@ def build(name: str, dtype: torch.dtype = torch.double, *, taught: bool = False)
     # six of ten entities in any order: the rest has no less mass than some of the list
     listed = torch.stack([torch.randperm(ENTITIES)[:6] for _ in range(n)])
     rest = log_p.scatter(1, listed, -torch.inf).logsumexp(1)
-    teacher = TeacherVectors(logits, torch.eye(ENTITIES, dtype=dtype), torch.ones((), dtype=dtype), "dot")
+    gold = logits.gather(1, data.answer[:, None])[:, 0]
+    teacher = TeacherVectors(logits, torch.eye(ENTITIES, dtype=dtype), torch.ones((), dtype=dtype), "dot", gold)
     soft = SoftTargets(
         listed.int(), log_p.gather(1, listed), rest, temperature=2.0, teacher=teacher if taught else None
     )

@@ -16,7 +16,7 @@ from harness.distill import sampled
 from harness.distill.alignment import ScoreTargets, huber_alignment
 from harness.distill.response import SoftTargets, TeacherVectors
 from harness.distill.sampled import Candidates, Weighted, sampled_losses, shared_candidates, threads_for_the_pass
-from harness.models.base import scores
+from harness.models.base import gathered_scores, scores
 
 KERNELS = ["dot", "l2", "l1"]
 E, B, Q, D = 60, 9, 20, 5
@@ -30,8 +30,9 @@ def targets(*, everything: bool = False, taught: bool = False) -> Weighted:
     log_p = torch.log_softmax(logits / 2, 1)
     listed = torch.stack([torch.randperm(E)[: E if everything else 8] for _ in range(Q)])
     rest = log_p.scatter(1, listed, -torch.inf).logsumexp(1)
-    teacher = TeacherVectors(logits, torch.eye(E, dtype=torch.double), torch.ones(()), "dot") if taught else None
-    soft = SoftTargets(listed.int(), log_p.gather(1, listed), rest, 2.0, teacher)
+    # scores of the true answers are put there by ``batch``, which draws these
+    vectors = logits, torch.eye(E, dtype=torch.double), torch.ones(()), "dot", torch.zeros(Q, dtype=torch.double)
+    soft = SoftTargets(listed.int(), log_p.gather(1, listed), rest, 2.0, TeacherVectors(*vectors) if taught else None)
     chosen = torch.randint(E, (Q, 7))
     aligned = ScoreTargets(chosen.int(), logits.gather(1, chosen))
     return Weighted(0.7, soft, 1.3, aligned, 0.9, 0.6)
@@ -44,6 +45,10 @@ def batch(weighted: Weighted, dtype: torch.dtype = torch.double) -> tuple[list[T
     answer = torch.randint(E, (B,))
     assert weighted.soft is not None
     answer[::2] = weighted.soft.ids[index][::2, 3].long()
+    if (teacher := weighted.soft.teacher) is not None:
+        vectors = teacher.table[answer][:, None]
+        found = gathered_scores(teacher.query[index].double(), vectors, teacher.kernel, teacher.scale)
+        teacher.gold[index] = found[:, 0]
     parts = [torch.randn(B, D, dtype=dtype), torch.randn(E, D, dtype=dtype), torch.tensor(1.7, dtype=dtype)]
     return [part.requires_grad_() for part in parts], answer, index
 
@@ -119,11 +124,30 @@ def test_compiled_pass_equals_tensor_operations(
     assert_equal(found, expected, own, parts, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.usefixtures("compiled")
+def test_compiled_pass_reads_teachers_of_every_kind(kernel: Any) -> None:
+    double = targets(taught=True)
+    assert double.soft is not None
+    size = 16
+    vectors = torch.randn(Q, size).half().double(), torch.randn(E, size, dtype=torch.double), torch.tensor(1.9).double()
+    teacher = TeacherVectors(*vectors, kernel, torch.zeros(Q, dtype=torch.double))
+    double = replace(double, soft=replace(double.soft, teacher=teacher))
+    parts, answer, index = batch(double)
+    own = [part.detach().float().requires_grad_() for part in parts]
+    shared = Candidates(torch.randperm(E)[:11])
+    found = sampled_losses(*own, "l2", answer, index, shared, narrow(double))
+    assert_equal(found, sampled_losses(*parts, "l2", answer, index, shared, double), own, parts, rtol=2e-4, atol=2e-5)
+
+
 def narrow(weighted: Weighted) -> Weighted:
     """The same in single precision."""
     soft, aligned = weighted.soft, weighted.aligned
     if soft is not None:
-        teacher = soft.teacher and replace(soft.teacher, query=soft.teacher.query.half(), table=torch.eye(E))
+        teacher = soft.teacher
+        if teacher is not None:
+            table, gold = teacher.table.float(), teacher.gold.float()
+            teacher = replace(teacher, query=teacher.query.half(), table=table, gold=gold)
         soft = replace(soft, log_p=soft.log_p.float(), log_rest=soft.log_rest.float(), teacher=teacher)
     return replace(
         weighted,

@@ -20,7 +20,6 @@ from harness.runs import execute, frames
 from harness.runs.design import Design, Run
 from harness.runs.execute import Tally
 from harness.runs.inputs import graph_of
-from harness.runs.selection import select
 from harness.runs.space import FRESH
 from harness.runs.spec import TrialSpec
 from harness.runs.stages import Context
@@ -121,7 +120,7 @@ def test_a_factor_cannot_be_set_beside(dataset: Path, tmp_path: Path, tiny_encod
 
 
 def test_inside_a_search_the_student_is_the_same_and_test_is_left_alone(spec: TrialSpec, context: Context) -> None:
-    whole, inside = run_trial(spec, context), select(spec, context)
+    whole, inside = run_trial(spec, context), run_trial(spec, context, splits=("valid",))
     valid = {name: value for name, value in whole.metrics.items() if name.startswith("valid")}
     assert inside.metrics == valid
     assert not inside.ranks
