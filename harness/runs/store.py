@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import tempfile
@@ -10,14 +9,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import filelock
 import numpy as np
 import optuna
 import pandas as pd
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial, TrialState, create_trial
 from sqlalchemy.engine import make_url
@@ -25,13 +23,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from harness.errors import UserError
 from harness.evaluate import metrics_by_relation
-from harness.models import BACKBONES
 from harness.runs.cache import digest
 from harness.runs.design import Run
-from harness.runs.spec import AlignmentName, Arm, TrialSpec
+from harness.runs.factors import parameters
+from harness.runs.notes import note_of
+from harness.runs.spec import TrialSpec
 from harness.runs.trial import TrialResult
 
-_ARMS = get_args(Arm)
 #: version of the attributes that a trial has; readers refuse newer ones
 SCHEMA = 1
 #: how the attributes of a study begin that hold what was measured beside its trials, a record each
@@ -159,7 +157,7 @@ class StudyStore:
 
     def describe(self, run: Run) -> None:
         """Tell optuna-dashboard what the study is, unless it was told. Takes a second: the package imports much."""
-        note = _note(run)
+        note = note_of(run, self.study.user_attrs["data"])
         if self.study.user_attrs.get("note") == digest(note):
             return
         from optuna_dashboard import save_note
@@ -303,35 +301,6 @@ def _files(folder: Path, result: TrialResult, relations: Sequence[str]) -> list[
     return paths
 
 
-def parameters(spec: TrialSpec) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
-    """The factors of a trial and their distributions, such as the dashboard filters and plots them.
-
-    Factors that do not act in an arm are left out: α belongs to L2, β to L3, and so on.
-    """
-    arm, parts, loss = spec.arm, spec.parts, spec.loss
-    dim = {"teacher": spec.teacher.dim, "llm-teacher": spec.semantic.dim}.get(arm, spec.student.dim)
-    factors: dict[str, tuple[Any, BaseDistribution]] = {
-        "arm": (arm, CategoricalDistribution(_ARMS)),
-        "backbone": (spec.backbone, CategoricalDistribution(tuple(sorted(BACKBONES)))),
-        "seed": (spec.seed, IntDistribution(0, max(1_000_000, spec.seed))),
-        "dim": (dim, IntDistribution(1, max(10_000, dim))),
-    }
-    if parts:
-        factors["stage1_epochs"] = 0 if spec.is_joint else spec.student.stage1_epochs, IntDistribution(0, 10_000)
-        factors["hard_weight"] = loss.hard_weight, FloatDistribution(0.0, 1000.0)
-    if "L1" in parts:
-        factors["temperature"] = loss.temperature, FloatDistribution(0.01, 1000.0)
-        factors["soft_weight"] = loss.soft_weight, FloatDistribution(0.0, 1000.0)
-    if "L2" in parts:
-        factors["alpha"] = loss.alpha, FloatDistribution(0.0, 1000.0)
-        factors["alignment"] = loss.alignment, CategoricalDistribution(get_args(AlignmentName))
-    if "L2" in parts and loss.alignment == "huber":
-        factors["delta"] = loss.delta, FloatDistribution(1e-4, 1e4)
-    if "L3" in parts:
-        factors["beta"] = loss.beta, FloatDistribution(0.0, 1000.0)
-    return {k: v for k, (v, _) in factors.items()}, {k: d for k, (_, d) in factors.items()}
-
-
 def sqlite_file(url: str) -> Path | None:
     """The file of an SQLite URL, None for another database.
 
@@ -355,27 +324,3 @@ def safe(url: str) -> str:
         return make_url(url).render_as_string(hide_password=True)
     except SQLAlchemyError:
         return re.sub(r"(?<=:)[^:@/]*(?=@)", "***", url)
-
-
-def _note(run: Run) -> str:
-    """The study in its own words, in Markdown."""
-    design = run.design
-    search = _search_note(run)
-    arms = json.dumps(list(design.arms), ensure_ascii=False).strip("[]").replace('"', "`")
-    references = ", ".join(f"`{arm}`" for arm in design.references)
-    return (
-        f"# {design.title}\n\n{design.about}\n\n- data: `{run.dataset}`\n- arms: {arms}; reference rows: {references}\n"
-        f"- preset `{run.preset}`: {design.presets[run.preset].about}\n- claims tested: {', '.join(design.claims)}\n"
-        f"{search}- the value of a trial is its validation MRR; test metrics are user attributes, and are scored once a"
-        " cell\n"
-    )
-
-
-def _search_note(run: Run) -> str:
-    if run.search is None:
-        return ""
-    factors = ", ".join(f"`{name}`" for name in run.search.factors)
-    return (
-        f"- search ({run.search.sampler}) over {factors}: a configuration is a trial a seed, with attribute "
-        "`configuration`; role `search` is not scored on test, role `confirm` is the best ones with fresh seeds\n"
-    )

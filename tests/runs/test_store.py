@@ -15,10 +15,12 @@ from harness.errors import UserError
 from harness.runs import design as designs
 from harness.runs import execute, frames
 from harness.runs.design import Run
+from harness.runs.factors import parameters
+from harness.runs.notes import note_of
 from harness.runs.pool import Listener, Outcome, Task
 from harness.runs.provenance import provenance
 from harness.runs.stages import Context
-from harness.runs.store import Store, StudyStore, parameters, safe, sqlite_file
+from harness.runs.store import Store, StudyStore, safe, sqlite_file
 from harness.runs.trial import TrialResult
 
 COUNTS = {"training facts": 10, "test facts": 2}
@@ -120,9 +122,22 @@ def test_value_of_a_trial_is_its_validation_mrr_and_factors_are_parameters(url: 
 def test_factors_that_do_not_act_are_left_out(run: Run) -> None:
     acting = {spec.arm: set(parameters(spec)[0]) for spec in run.cells}
     assert acting["none"] == {"arm", "backbone", "seed", "dim"}
-    assert acting["L1+L2"] - acting["L1"] == {"alpha", "alignment", "delta"}
-    assert acting["L1+L3"] - acting["L1"] == {"beta"}
+    language = {"order", "finetune", "vectors"}
+    assert acting["L1+L2"] - acting["L1"] == {"alpha", "alignment", "delta", "outliers", "fusion"} | language
+    assert acting["L1+L3"] - acting["L1"] == {"beta"} | language
     assert parameters(run.cells[-2])[0]["dim"] == run.cells[-2].teacher.dim
+
+
+@pytest.mark.parametrize("name", designs.names())
+def test_a_note_says_what_a_study_asks_and_what_its_trials_are_called(name: str) -> None:
+    design = designs.load(name)
+    run = designs.plan(design, dataset="lahman", data_digest="0", backbones=["ttranse"], preset="default")
+    note = note_of(run, {"training facts": 12_345})
+    assert note.startswith(f"# {design.title}\n\n{design.about}\n")
+    assert "12,345 training facts" in note
+    for label in (*design.arms, *design.variants, *design.references, *design.grid, *design.claims):
+        assert label in note
+    assert ("`configuration`" in note) == (run.search is not None)
 
 
 def test_failed_cell_keeps_its_reason_and_is_wanted_again(url: str, run: Run) -> None:
