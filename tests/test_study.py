@@ -21,7 +21,6 @@ from harness.runs import frames
 from harness.runs.design import Run
 from harness.runs.plan import Plan
 from harness.runs.spec import TrialSpec
-from harness.runs.stages import Context
 from tests.runs.conftest import write_dataset
 
 SETTINGS = {
@@ -276,8 +275,8 @@ def test_stacks_on_a_cpu_are_made_if_asked_for(
 ) -> None:
     used: list[int] = []
 
-    def started(_: object, context: Context, *__: object) -> None:
-        used.append(context.stack)
+    def started(_: object, __: object, ___: object, stack: int) -> None:
+        used.append(stack)
         raise UserError("seen enough")
 
     monkeypatch.setattr("harness.runs.pool.run", started)

@@ -21,11 +21,11 @@ from harness.reporting.labels import BACKBONES, STAGES, arm_name
 from harness.runs.design import Measure, Run
 from harness.runs.execute import Plans, counts
 from harness.runs.plan import NEEDS, code_version
-from harness.runs.pool import in_a_fresh_process
 from harness.runs.provenance import provenance
 from harness.runs.spec import StudentSpec, TrialSpec
 from harness.runs.stages import Context
 from harness.runs.store import Store
+from harness.runs.workers import in_a_fresh_process
 
 _BENCH = ("bench.common", "bench.student", "bench.in_the_loop")
 #: the modules whose code decides what is measured, by kind, besides the engine, which a study's name has

@@ -21,7 +21,6 @@ from harness.runs import pool, queries
 from harness.runs.cache import Cache
 from harness.runs.design import Run
 from harness.runs.plan import Plan
-from harness.runs.pool import Outcome, Task
 from harness.runs.progress import StudyProgress
 from harness.runs.provenance import provenance
 from harness.runs.reuse import adopt
@@ -30,6 +29,8 @@ from harness.runs.spec import TrialSpec
 from harness.runs.stacks import group_of
 from harness.runs.stages import Context
 from harness.runs.store import Store, StudyStore, safe
+from harness.runs.work import Outcome, Task
+from harness.runs.workers import LocalWorkers
 
 #: the plan of each cell, by the cell's key
 Plans = dict[str, Plan]
@@ -194,9 +195,10 @@ def execute(
         listener = pool.Listener(
             coordinator.started, coordinator.finished, progress.update, partial(study.describe, run), more
         )
+        workers = LocalWorkers(jobs, context, Path(scratch))
         try:
             with progress.shown():
-                pool.run(todo, context, jobs, Path(scratch), listener)
+                pool.run(todo, workers, listener, context.stack)
         except BaseException as error:
             with contextlib.suppress(StorageInternalError):  # which may be what ended the run
                 coordinator.interrupted()

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from harness.reporting.labels import STAGES
-from harness.runs.pool import Task
+from harness.runs.work import Task
 
 #: what the stages of a study cost relative to each other; only the time that is left depends on it
 _COST = {"teacher": 30.0, "finetune": 20.0, "encode": 10.0, "semantic": 12.0, "targets": 3.0, "llm-targets": 3.0}

@@ -18,10 +18,10 @@ from harness.runs import design as designs
 from harness.runs.design import Run
 from harness.runs.execute import Plans, plans
 from harness.runs.inputs import graph_of
-from harness.runs.pool import in_a_fresh_process
 from harness.runs.stages import Context
 from harness.runs.store import Store
 from harness.runs.trial import run_trial
+from harness.runs.workers import in_a_fresh_process
 
 CHANGES = {
     "time": {"size": 40},

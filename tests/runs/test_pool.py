@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from joblib.externals.loky import ProcessPoolExecutor
 from numpy.typing import NDArray
 
 from harness.errors import UserError
 from harness.runs import execute, pool
 from harness.runs.cache import Cache
 from harness.runs.inputs import graph_of
-from harness.runs.pool import Listener, Outcome, Task, run
+from harness.runs.pool import Listener, run
 from harness.runs.spec import TrialSpec
 from harness.runs.stages import Context
+from harness.runs.work import Outcome, Task
+from harness.runs.workers import LocalWorkers, executor
 
 
 @dataclass
@@ -50,7 +51,7 @@ def tasks_of(spec: TrialSpec, context: Context, *arms: str) -> list[Task]:
 def test_shared_stages_once_and_before_the_cells(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
     todo = tasks_of(spec, context, "none", "L1", "teacher")
     record = Record()
-    run(todo, context, 2, tmp_path, record.listener())
+    run(todo, LocalWorkers(2, context, tmp_path), record.listener())
     assert sorted(record.started) == sorted(
         ["stage1", "stage1", "teacher", "targets", "teacher-vectors", "none", "L1", "teacher"]
     )
@@ -75,7 +76,7 @@ def test_workers_go_on_while_the_listener_is_told(spec: TrialSpec, context: Cont
 
     events: list[str] = []
     listener = Listener(lambda task: events.append(task.id), finished, lambda _: None, lambda: events.append("working"))
-    run([first, second], context, 1, tmp_path, listener)
+    run([first, second], LocalWorkers(1, context, tmp_path), listener)
     assert overlapped == [True]
     assert events == ["working", first.id, second.id]
 
@@ -86,10 +87,10 @@ def test_what_ended_well_is_told_before_a_users_error_ends_the_run(
     good, bad = Task("good", change(spec, arm="none")), Task("bad", change(spec, arm="none", seed=1))
     ended: list[str] = []
 
-    class Both(ProcessPoolExecutor):
+    class Both(LocalWorkers):
         """Both tasks end at once."""
 
-        def submit(self, _: object, tasks: tuple[Task, ...], *__: object) -> Future[list[Outcome]]:
+        def submit(self, tasks: Sequence[Task]) -> Future[list[Outcome]]:
             future: Future[list[Outcome]] = Future()
             if tasks == (good,):
                 future.set_result([Outcome(seconds=1.0)])
@@ -98,10 +99,9 @@ def test_what_ended_well_is_told_before_a_users_error_ends_the_run(
             return future
 
     monkeypatch.setattr(pool, "wait", lambda running, **_: (list(running), []))
-    monkeypatch.setattr(pool, "executor", Both)
     listener = Listener(lambda _: None, lambda task, _: ended.append(task.id), lambda _: None)
     with pytest.raises(UserError, match="weights are missing"):
-        run([good, bad], context, 2, tmp_path, listener)
+        run([good, bad], Both(2, context, tmp_path), listener)
     assert ended == ["good"]
 
 
@@ -111,7 +111,7 @@ def test_same_numbers_with_one_and_two_jobs(spec: TrialSpec, context: Context, t
         own = Context(cache_dir=tmp_path / f"cache{jobs}")
         record, scratch = Record(), tmp_path / str(jobs)
         scratch.mkdir()
-        run(tasks_of(spec, own, "L1", "none"), own, jobs, scratch, record.listener())
+        run(tasks_of(spec, own, "L1", "none"), LocalWorkers(jobs, own, scratch), record.listener())
         found.append({k: o.result.metrics for k, o in record.finished.items() if o.result is not None})
     assert len(found[0]) == 2
     assert found[0] == found[1]
@@ -123,7 +123,7 @@ def test_failed_stage_fails_what_stands_on_it_and_nothing_else(
     broken = {**spec.teacher.model_dump(), "learning_rate": 1e30}
     todo = tasks_of(change(spec, teacher=broken), context, "L1", "none")
     record = Record()
-    run(todo, context, 2, tmp_path, record.listener())
+    run(todo, LocalWorkers(2, context, tmp_path), record.listener())
     outcomes = {task.spec.arm: record.finished[task.id] for task in todo if task.stage is None}
     assert outcomes["none"].failure is None
     assert "shared stage teacher" in str(outcomes["L1"].failure)
@@ -132,7 +132,8 @@ def test_failed_stage_fails_what_stands_on_it_and_nothing_else(
 
 def test_unforeseen_error_fails_the_cell_with_its_traceback(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
     record = Record()
-    run([Task("bad", spec.model_copy(update={"backbone": "no-such"}))], context, 1, tmp_path, record.listener())
+    bad = Task("bad", spec.model_copy(update={"backbone": "no-such"}))
+    run([bad], LocalWorkers(1, context, tmp_path), record.listener())
     assert "KeyError" in str(record.finished["bad"].failure)
     assert "Traceback" in record.finished["bad"].details
 
@@ -141,7 +142,7 @@ def test_users_error_in_a_worker_ends_the_run(spec: TrialSpec, context: Context,
     todo = [task for task in tasks_of(spec, context, "none") if task.stage is not None]
     (tmp_path / "file").write_text("where the cache should be")
     with pytest.raises(UserError, match="cannot be written"):
-        run(todo, Context(cache_dir=tmp_path / "file"), 1, tmp_path, Record().listener())
+        run(todo, LocalWorkers(1, Context(cache_dir=tmp_path / "file"), tmp_path), Record().listener())
 
 
 def test_interrupted_run_does_not_wait_for_its_workers(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
@@ -153,8 +154,9 @@ def test_interrupted_run_does_not_wait_for_its_workers(spec: TrialSpec, context:
             interrupted.append(time.monotonic())
             raise KeyboardInterrupt
 
+    listener = replace(Record().listener(), progress=progress)
     with pytest.raises(KeyboardInterrupt):
-        run([Task("long", endless)], context, 1, tmp_path, replace(Record().listener(), progress=progress))
+        run([Task("long", endless)], LocalWorkers(1, context, tmp_path), listener)
     assert time.monotonic() - interrupted[0] < 5
 
 
@@ -174,7 +176,7 @@ def test_task_that_kills_its_worker_fails_alone(
     deadly = Task("deadly", _Deadly.model_validate(spec.model_dump()))
     healthy = [Task(f"ok{seed}", change(spec, arm="none", seed=seed)) for seed in range(3)]
     record = Record()
-    run([deadly, *healthy], context, 2, tmp_path, record.listener())
+    run([deadly, *healthy], LocalWorkers(2, context, tmp_path), record.listener())
     assert "killed twice" in str(record.finished["deadly"].failure)
     assert all(record.finished[task.id].failure is None for task in healthy)
 
@@ -191,7 +193,7 @@ def _hold(mib: int) -> int:
 
 def test_a_worker_that_grows_goes_on() -> None:
     """loky replaces one that has grown by 300 MB since its first call, unless told otherwise."""
-    workers = pool.executor(1)
+    workers = executor(1)
     try:
         first = workers.submit(os.getpid).result()
         assert [workers.submit(_hold, mib).result() for mib in (400, 410, 400)] == [first] * 3

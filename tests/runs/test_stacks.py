@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +13,17 @@ from rich.console import Console
 
 from harness.errors import UserError
 from harness.runs import design as designs
-from harness.runs import execute, frames, pool
+from harness.runs import execute, frames
 from harness.runs.cache import Cache
 from harness.runs.design import Run
 from harness.runs.execute import Tally
 from harness.runs.inputs import graph_of
-from harness.runs.pool import Outcome, Task, stacks, work
+from harness.runs.pool import stacks
 from harness.runs.spec import TrialSpec
 from harness.runs.stacks import group_of
 from harness.runs.stages import Context
 from harness.runs.store import Store
+from harness.runs.work import STACK_FAILED, Outcome, Progress, Task, work
 
 ARMS = ("none", "L1", "L1+L2", "L1+L3", "L1+L2+L3")
 
@@ -51,7 +52,7 @@ def carry_out(cells: Sequence[TrialSpec], context: Context, folder: Path) -> tup
     plans = execute.plans(cells, graph.digest, "cpu")
     told = io.StringIO()
     tally = execute.execute(run, plans, graph, Store(url), context, 1, "command", Console(file=told))
-    assert pool.STACK_FAILED not in told.getvalue()
+    assert STACK_FAILED not in told.getvalue()
     trials, curves, _ = frames.load(url, "ablation", dataset)
     order = ["backbone", "arm", "seed"]
     return tally, trials.sort_values(order, ignore_index=True), curves.sort_values([*order, "epoch"], ignore_index=True)
@@ -177,15 +178,19 @@ def test_a_cell_that_diverges_fails_alone(sampled: TrialSpec, stage1_epochs: int
 # ---- in a worker -----------------------------------------------------------------------------------------------------
 
 
-def outcomes(cells: Sequence[TrialSpec], context: Context, report: Path) -> list[Outcome]:
-    return work([task for task in tasks_of(cells, context) if task.stage is None], context, report)
+def outcomes(
+    cells: Sequence[TrialSpec], context: Context, told: Callable[[Progress], None] = lambda _: None
+) -> list[Outcome]:
+    return work([task for task in tasks_of(cells, context) if task.stage is None], context, told)
 
 
-def test_a_stack_reports_its_progress_in_one_file(sampled: TrialSpec, tmp_path: Path) -> None:
+def test_a_stack_reports_its_progress_as_one(sampled: TrialSpec, tmp_path: Path) -> None:
     cells = [change(change(sampled, "student", stage1_epochs=0), arm="none", seed=seed) for seed in range(2)]
-    found = outcomes(cells, Context(tmp_path / "cache", stack=2), tmp_path / "report")
+    told: list[Progress] = []
+    found = outcomes(cells, Context(tmp_path / "cache", stack=2), told.append)
     assert [outcome.failure for outcome in found] == [None, None]
-    assert (tmp_path / "report").read_text().split("\t")[0] in ("stage2", "evaluate")
+    assert {stage for stage, _, _ in told} <= {"stage2", "evaluate"}
+    assert told[0][0] == "stage2"
     for outcome in found:
         assert outcome.result is not None
         assert outcome.result.seconds["stage2"] == outcome.result.curve[-1]["seconds"]
@@ -200,8 +205,8 @@ def test_a_stack_that_fails_as_a_whole_is_trained_one_by_one(
     def full(*_: object) -> None:
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr(pool, "train_together", full)
-    found = outcomes(cells, context, tmp_path / "report")
+    monkeypatch.setattr("harness.runs.work.train_together", full)
+    found = outcomes(cells, context)
     assert all(outcome.result is not None for outcome in found)
     assert found[0].warnings == ("a stack failed; its 2 students train one by one (RuntimeError: CUDA out of memory)",)
     assert found[1].warnings == ()
@@ -213,7 +218,7 @@ def test_a_users_error_in_a_stack_ends_the_run(
     def missing(*_: object) -> None:
         raise UserError("weights are missing")
 
-    monkeypatch.setattr(pool, "train_together", missing)
+    monkeypatch.setattr("harness.runs.work.train_together", missing)
     cells = [change(change(sampled, "student", stage1_epochs=0), arm="none", seed=seed) for seed in range(2)]
     with pytest.raises(UserError, match="weights are missing"):
-        outcomes(cells, replace(Context(tmp_path / "cache"), stack=2), tmp_path / "report")
+        outcomes(cells, replace(Context(tmp_path / "cache"), stack=2))

@@ -17,11 +17,12 @@ from harness.runs import execute, frames
 from harness.runs.design import Run
 from harness.runs.factors import parameters
 from harness.runs.notes import note_of
-from harness.runs.pool import Listener, Outcome, Task
+from harness.runs.pool import Listener
 from harness.runs.provenance import provenance
 from harness.runs.stages import Context
 from harness.runs.store import Store, StudyStore, safe, sqlite_file
 from harness.runs.trial import TrialResult
+from harness.runs.work import Outcome, Task
 
 COUNTS = {"training facts": 10, "test facts": 2}
 
@@ -248,7 +249,7 @@ def test_cell_whose_worker_died_stays_one_trial(url: str, run: Run, monkeypatch:
     graph = load("lahman")
     seen: list[str] = []
 
-    def twice(tasks: list[Task], _: Context, __: int, ___: Path, listener: Listener) -> None:
+    def twice(tasks: list[Task], _: object, listener: Listener, __: int) -> None:
         task = next(task for task in tasks if task.stage is None)
         listener.started(task)
         listener.started(task)
