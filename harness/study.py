@@ -35,6 +35,9 @@ PresetName = Annotated[str, typer.Option(help="Size of the study: quick, default
 Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds; default: the preset's.")]
 Arms = Annotated[str | None, typer.Option(help="Only these arms, with commas between; default: all of the study.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one a core.")]
+Cluster = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Have the workers of a Dask scheduler do it, as tcp://HOST:8786.")
+]
 Stack = Annotated[
     int | None, typer.Option(min=1, help="Students that a worker trains side by side; default: 32 on a GPU, else 1.")
 ]
@@ -108,6 +111,7 @@ def run_study(
     seeds: int | None,
     arms: str | None,
     jobs: int | None,
+    cluster: str | None,
     stack: int | None,
     data_dir: Path | None,
     storage: str,
@@ -122,6 +126,8 @@ def run_study(
     from harness.runs import design as designs
     from harness.runs.settings import parse_changes
 
+    if cluster is not None and jobs is not None:
+        raise UserError("--jobs: with --cluster the cluster's workers do the work, as many as there are; leave one out")
     design = designs.load(name)
     designs.preset_of(design, preset)
     if teacher_backbone is not None:
@@ -163,7 +169,7 @@ def run_study(
     cache, stack = (cache_dir or default_root()).resolve(), stack or default_stack(device)
     context = Context(cache, data_dir and data_dir.resolve(), device, stack)
     try:
-        tally = execute(run, planned, graph, store, context, jobs or default_jobs(device), command, console)
+        tally = execute(run, planned, graph, store, context, jobs or default_jobs(device), command, console, cluster)
         if not tally.added and not tally.failed:
             console.print(f"all {len(tally.cells)} cells were complete already")
         if tally.failed == len(tally.cells):
@@ -207,6 +213,7 @@ def _command_of(name: str, about: str) -> Callable[..., None]:
         seeds: Seeds = None,
         arms: Arms = None,
         jobs: Jobs = None,
+        cluster: Cluster = None,
         stack: Stack = None,
         data_dir: DataDir = None,
         storage: Storage = "sqlite:///runs/harness.db",

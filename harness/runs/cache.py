@@ -33,6 +33,16 @@ class Entry:
     cached: bool
 
 
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A stored result on its way to another machine: its file and the file's SHA-256."""
+
+    stage: str
+    key: str
+    content: bytes
+    checksum: str
+
+
 def digest(*parts: object) -> str:
     """A short hex digest of the JSON of ``parts``, the same in every process."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
@@ -82,10 +92,45 @@ class Cache:
                 self._write(path, tensors, meta)
                 return Entry(tensors, meta, cached=False)
         except OSError as error:
-            raise UserError(
-                f"cache {self.root}: cannot be written ({error.strerror or error}); "
-                "free some space there or name another folder with --cache-dir or HARNESS_CACHE"
-            ) from None
+            raise self._unwritable(error) from None
+
+    def pack(self, stage: str, key: str) -> Packed | None:
+        """The file of a stored result; None, with a warning, if it is damaged: whoever needs it builds it."""
+        path = self.path(stage, key)
+        try:
+            content, wanted = path.read_bytes(), path.with_suffix(".sha256").read_text().strip()
+            if hashlib.sha256(content).hexdigest() == wanted:
+                return Packed(stage, key, content, wanted)
+            reason = "does not match its checksum"
+        except OSError as error:
+            reason = f"cannot be read ({type(error).__name__})"
+        warnings.warn(f"cache file {path} {reason}; it is rebuilt", stacklevel=2)
+        return None
+
+    def unpack(self, packed: Packed) -> None:
+        """Store what another machine packed, unless it is there.
+
+        Raises:
+            UserError: it came damaged, or the folder cannot be written.
+        """
+        if self.has(packed.stage, packed.key):
+            return
+        path = self.path(packed.stage, packed.key)
+        if hashlib.sha256(packed.content).hexdigest() != packed.checksum:
+            raise UserError(f"{packed.stage} {packed.key}: came damaged; run the same command again")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(path.with_suffix(".lock")):
+                write_atomically(path.with_suffix(".sha256"), packed.checksum.encode())
+                write_atomically(path, packed.content)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(
+            f"cache {self.root}: cannot be written ({error.strerror or error}); "
+            "free some space there or name another folder with --cache-dir or HARNESS_CACHE"
+        )
 
     def _read(self, path: Path) -> Entry | None:
         if not path.exists():

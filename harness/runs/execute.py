@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -30,7 +31,7 @@ from harness.runs.stacks import group_of
 from harness.runs.stages import Context
 from harness.runs.store import Store, StudyStore, safe
 from harness.runs.work import Outcome, Task
-from harness.runs.workers import LocalWorkers
+from harness.runs.workers import LocalWorkers, Workers
 
 #: the plan of each cell, by the cell's key
 Plans = dict[str, Plan]
@@ -68,10 +69,12 @@ def tasks(
             if key not in found and not cache.has(name, key):
                 # what others wait for starts first: teachers before students
                 rank = 2 if name == "stage1" else 1 if name in ("targets", "teacher-vectors", "llm-targets") else 0
-                found[key] = Task(key, spec, name, frozenset(plan.needs(name)), rank, group_of(spec, name))
+                needs = frozenset(plan.needs(name))
+                reads = tuple((stage, other) for stage, other in plan.keys.items() if other in needs)
+                found[key] = Task(key, spec, name, needs, reads, rank, group_of(spec, name))
         scored = spec.key() not in unscored
-        needs = frozenset(plan.keys.values())
-        found[spec.key()] = Task(spec.key(), spec, None, needs, 3, group_of(spec, None), scored)
+        needs, reads = frozenset(plan.keys.values()), tuple(plan.keys.items())
+        found[spec.key()] = Task(spec.key(), spec, None, needs, reads, 3, group_of(spec, None), scored)
     return list(found.values())
 
 
@@ -153,10 +156,12 @@ def execute(
     jobs: int,
     command: str,
     console: Console,
+    cluster: str | None = None,
 ) -> Tally:
     """Bring all wanted cells of a run into the store; return how it went.
 
-    ``plans`` are those of the run's cells.
+    ``plans`` are those of the run's cells. The work is done by ``jobs`` processes of this machine, or by the workers of
+    ``cluster``, the address of a Dask scheduler.
 
     Interrupted by Ctrl-C or a user's error, the trials that were running are marked as failed, and what is complete
     stays; a second call goes on with what is missing.
@@ -195,9 +200,8 @@ def execute(
         listener = pool.Listener(
             coordinator.started, coordinator.finished, progress.update, partial(study.describe, run), more
         )
-        workers = LocalWorkers(jobs, context, Path(scratch))
         try:
-            with progress.shown():
+            with progress.shown(), _workers(cluster, jobs, context, graph.digest, Path(scratch)) as workers:
                 pool.run(todo, workers, listener, context.stack)
         except BaseException as error:
             with contextlib.suppress(StorageInternalError):  # which may be what ended the run
@@ -209,6 +213,20 @@ def execute(
                 ) from None
             raise
         return tally
+
+
+@contextmanager
+def _workers(cluster: str | None, jobs: int, context: Context, data: str, scratch: Path) -> Iterator[Workers]:
+    if cluster is None:
+        yield LocalWorkers(jobs, context, scratch)  # which stay for what comes next
+        return
+    from harness.runs.cluster import ClusterWorkers
+
+    workers = ClusterWorkers(cluster, context, data)
+    try:
+        yield workers
+    finally:
+        workers.close()
 
 
 def counts(graph: TemporalGraph) -> dict[str, int]:

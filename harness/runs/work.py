@@ -29,6 +29,8 @@ class Task:
     spec: TrialSpec
     stage: str | None = None
     needs: frozenset[str] = frozenset()
+    #: stage and key of each stored result that it reads
+    reads: tuple[tuple[str, str], ...] = ()
     #: tasks with a lower rank start first
     rank: int = 0
     #: students of one group may train in one stack
