@@ -6,13 +6,9 @@ import contextlib
 import importlib.util
 import json
 import os
-import pwd
 import re
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 import tomllib
 import urllib.request
@@ -26,6 +22,7 @@ import pytest
 import yaml
 
 import harness
+from tests.postgresql import Server, free_port
 
 ROOT = Path(__file__).parent.parent
 DOCKER = ROOT / "docker"
@@ -142,56 +139,6 @@ def test_image_starts_the_worker_s_program() -> None:
 # ---- on a real PostgreSQL -------------------------------------------------------------------------------------------
 
 
-def postgresql() -> Path | None:
-    """The folder of PostgreSQL's server programs, if they are installed."""
-    if found := shutil.which("initdb"):
-        return Path(found).resolve().parent
-    folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin")]
-    return next((folder for folder in folders if (folder / "initdb").exists()), None)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[tuple[int, dict[str, str]]]:
-    """A PostgreSQL server with an empty database ``harness``: its port, and an environment with its password."""
-    programs = postgresql()
-    if programs is None:
-        pytest.skip("PostgreSQL's server programs (initdb, pg_ctl) are not installed")
-    folder = Path(tempfile.mkdtemp(prefix="harness-postgresql-"))
-    port, password = free_port(), os.urandom(12).hex()
-    # the server refuses to run as root
-    who: dict[str, Any] = {}
-    if os.getuid() == 0:
-        nobody = pwd.getpwnam("nobody")
-        who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-
-    def run(program: str, *arguments: str) -> None:
-        subprocess.run([programs / program, *arguments], check=True, cwd=folder, stdout=subprocess.DEVNULL, **who)
-
-    secret = folder / "password"
-    secret.write_text(password)
-    data = str(folder / "data")
-    try:
-        run("initdb", "--username=harness", "--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8", data)
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
-        run("pg_ctl", "start", "--wait", f"--pgdata={data}", f"--log={folder / 'log'}", f"--options={options}")
-        try:
-            who["env"] = os.environ | {"PGPASSWORD": password}
-            run("createdb", "--host=127.0.0.1", f"--port={port}", "--username=harness", "harness")
-            yield port, who["env"]
-        finally:
-            run("pg_ctl", "stop", "--mode=immediate", f"--pgdata={data}")
-    finally:
-        shutil.rmtree(folder)
-
-
 def here(command: list[str], port: int) -> list[str]:
     """A service's command with this machine's addresses in the place of the containers'."""
     program = command[0]
@@ -235,9 +182,9 @@ def tiny_dataset(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_worker_and_dashboard_on_postgresql(server: tuple[int, dict[str, str]], tmp_path: Path) -> None:
-    port, environment = server
-    environment = {**environment, "PYTHONPATH": str(ROOT)}
+def test_worker_and_dashboard_on_postgresql(postgresql: Server, tmp_path: Path) -> None:
+    postgresql.database("harness")
+    port, environment = postgresql.port, {**os.environ, **postgresql.environment, "PYTHONPATH": str(ROOT)}
 
     def run(command: list[str]) -> str:
         done = subprocess.run(command, env=environment, cwd=tmp_path, check=False, capture_output=True, text=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from harness.runs import pool, queries
 from harness.runs.cache import Cache
 from harness.runs.design import Run
 from harness.runs.plan import Plan
+from harness.runs.pool import Claim
 from harness.runs.progress import StudyProgress
 from harness.runs.provenance import provenance
 from harness.runs.reuse import adopt
@@ -29,10 +31,12 @@ from harness.runs.searching import Searching
 from harness.runs.spec import TrialSpec
 from harness.runs.stacks import group_of
 from harness.runs.stages import Context
-from harness.runs.store import Store, StudyStore, safe
+from harness.runs.store import INTERRUPTED, Store, StudyStore, safe
 from harness.runs.work import Outcome, Task
 from harness.runs.workers import LocalWorkers, Workers
 
+#: seconds after which it is asked again whether another coordinator still works on a cell
+ASKED = 2.0
 #: the plan of each cell, by the cell's key
 Plans = dict[str, Plan]
 
@@ -91,6 +95,25 @@ class _Coordinator:
     tally: Tally
     searching: Searching | None = None
     trials: dict[str, Trial] = field(default_factory=dict)
+    #: when a cell was refused, since another coordinator works on it
+    refused: dict[str, float] = field(default_factory=dict)
+
+    def claim(self, task: Task) -> Claim:
+        """Whether a task may start, where several coordinators work on one study."""
+        if task.stage is not None or task.id in self.trials:
+            return "mine"
+        if time.monotonic() - self.refused.get(task.id, -ASKED) < ASKED:
+            return "later"
+        if not self.study.claims.take(task.id):
+            self.refused[task.id] = time.monotonic()
+            return "later"
+        if (other := self.study.ended(task.id)) is None:
+            return "mine"
+        self.study.claims.free(task.id)
+        self.tally.before += other.value is not None
+        self._tell(task, other.value)
+        self.progress.finish(task, "by another coordinator", other.value is None)
+        return "elsewhere"
 
     def started(self, task: Task) -> None:
         self.progress.start(task)
@@ -134,7 +157,7 @@ class _Coordinator:
 
     def interrupted(self) -> None:
         for trial in self.trials.values():
-            self.study.fail(trial, "interrupted")
+            self.study.fail(trial, INTERRUPTED, patience=0)
 
 
 def _note(outcome: Outcome) -> str:
@@ -181,6 +204,10 @@ def execute(
         tally = Tally(before=len(run.cells) - len(wanted), cells={spec.key() for spec in run.cells})
         cache = Cache(context.cache_dir)
         todo = tasks(wanted, plans, cache, run.unscored)
+        if run.search is not None and not study.claims.take("search"):
+            raise UserError(
+                f"storage {safe(store.url)}: another coordinator is at this search; wait for it, or start other studies"
+            )
         searching = None if run.search is None else Searching(run, study, graph.digest, context, tally.cells)
         title = f"{run.design.name} · {Path(run.dataset).name}"
         most = 0 if searching is None else searching.most
@@ -198,7 +225,12 @@ def execute(
             return added
 
         listener = pool.Listener(
-            coordinator.started, coordinator.finished, progress.update, partial(study.describe, run), more
+            coordinator.started,
+            coordinator.finished,
+            progress.update,
+            partial(study.describe, run),
+            more,
+            coordinator.claim,
         )
         try:
             with progress.shown(), _workers(cluster, jobs, context, graph.digest, Path(scratch)) as workers:
@@ -212,6 +244,8 @@ def execute(
                     f"storage {safe(store.url)}: cannot be written ({cause}); what is complete is kept"
                 ) from None
             raise
+        finally:
+            study.claims.close()
         return tally
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Literal
 
 from harness.runs.work import Outcome, Progress, Task
 from harness.runs.workers import Workers
+
+#: whether a task may start: not while another coordinator works on it, and never if one is done with it
+Claim = Literal["mine", "later", "elsewhere"]
 
 
 @dataclass
@@ -17,7 +22,8 @@ class Listener:
 
     ``working`` comes first, when the workers have their first tasks: the time for what they need not wait for.
     ``more`` gives further tasks: it is asked, once it was told all news, how many cells could run beside those that
-    run or wait. A run ends when it has none.
+    run or wait. A run ends when it has none. ``claim`` is asked before a task starts: "later" lets it wait, "elsewhere"
+    drops it.
     """
 
     started: Callable[[Task], None]
@@ -25,6 +31,7 @@ class Listener:
     progress: Callable[[dict[str, Progress]], None]
     working: Callable[[], None] = lambda: None
     more: Callable[[int], Sequence[Task]] = lambda _: ()
+    claim: Callable[[Task], Claim] = lambda _: "mine"
 
 
 def run(tasks: Iterable[Task], workers: Workers, listener: Listener, stack: int = 1) -> None:
@@ -72,6 +79,8 @@ class _Run:
                 if self._extend():
                     self._submit()
                     self._tell()
+                if self.waiting and not self.running:
+                    time.sleep(0.5)  # for others to finish what they claimed
                 done, _ = wait(self.running, timeout=0.5, return_when=FIRST_COMPLETED)
                 self.listener.progress(self._progress())
                 for future in done:
@@ -107,11 +116,25 @@ class _Run:
         # after a crash, the tasks that may have caused it run one at a time and nothing beside them
         room = 0 if alone else 1 - len(self.running) if suspicious else self.workers.slots - len(self.running)
         limit = 1 if suspicious else self.stack
-        for tasks in stacks(suspicious or ready, limit)[: max(room, 0)]:
+        for tasks in stacks(self._claimed(suspicious or ready, room * limit), limit)[: max(room, 0)]:
             for task in tasks:
                 self.waiting.remove(task)
                 self.news.append(partial(self.listener.started, task))
             self.running[self.workers.submit(tasks)] = tasks
+
+    def _claimed(self, tasks: Sequence[Task], most: int) -> list[Task]:
+        """Up to ``most`` of the tasks, in their order, that may start; those that others are done with are dropped."""
+        found: list[Task] = []
+        for task in tasks:
+            if len(found) >= most:
+                break
+            claim = self.listener.claim(task)
+            if claim == "mine":
+                found.append(task)
+            elif claim == "elsewhere":
+                self.waiting.remove(task)
+                self.open.discard(task.id)
+        return found
 
     def _collect(self, future: Future[list[Outcome]]) -> None:
         if future not in self.running:

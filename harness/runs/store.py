@@ -17,21 +17,25 @@ import optuna
 import pandas as pd
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.exceptions import StorageInternalError
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness.errors import UserError
 from harness.evaluate import metrics_by_relation
 from harness.runs.cache import digest
+from harness.runs.claims import claims_of
 from harness.runs.design import Run
 from harness.runs.factors import parameters
 from harness.runs.notes import note_of
+from harness.runs.patience import patience_with, patiently
 from harness.runs.spec import TrialSpec
 from harness.runs.trial import TrialResult
 
 #: version of the attributes that a trial has; readers refuse newer ones
 SCHEMA = 1
+#: how the reason of a trial begins that ended with its coordinator
+INTERRUPTED = "interrupted"
 #: how the attributes of a study begin that hold what was measured beside its trials, a record each
 MEASURED = "measured:"
 
@@ -145,12 +149,20 @@ class StudyStore:
 
     def __init__(self, study: optuna.Study, store: Store) -> None:
         self.study, self.store = study, store
+        self.claims = claims_of(store.storage.engine, study.study_name)
+        self.patience = patience_with(store.storage.engine)
+        #: trials before this one were there when the study was opened
+        self.first = len(study.get_trials(deepcopy=False))
 
     def close_stale(self) -> None:
         """Mark as failed what no coordinator works on any more."""
         with self.store.transaction():
             for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                self._fail(Trial(self.study, trial._trial_id), "interrupted: its coordinator ended before it")
+                cell = str(trial.user_attrs.get("cell"))
+                if not self.claims.take(cell):
+                    continue
+                self.claims.free(cell)
+                self._fail(Trial(self.study, trial._trial_id), f"{INTERRUPTED}: its coordinator ended before it")
             # earlier versions let a cell wait before it ran
             while self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
                 self.study.tell(self.study.ask(), state=TrialState.FAIL)
@@ -185,6 +197,13 @@ class StudyStore:
         """Keys of the cells that have a result."""
         done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         return {trial.user_attrs["cell"] for trial in done}
+
+    def ended(self, cell: str) -> FrozenTrial | None:
+        """How a cell ended since the study was opened: its complete trial, else one that failed and was not cut off."""
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
+        own = [trial for trial in trials if trial.number >= self.first and trial.user_attrs.get("cell") == cell]
+        over = [trial for trial in own if not str(trial.user_attrs.get("reason", "")).startswith(INTERRUPTED)]
+        return min(over, key=lambda trial: trial.state == TrialState.FAIL, default=None)
 
     def measured(self) -> dict[str, dict[str, Any]]:
         """What was measured beside the trials: records by name."""
@@ -228,13 +247,20 @@ class StudyStore:
             distributions=distributions,
             user_attrs={"cell": spec.key(), "spec": spec.model_dump_json(), **attributes},
         )
-        with self.store.transaction():
-            storage = self.store.storage
-            study = storage.get_study_id_from_name(self.study.study_name)
-            return Trial(self.study, storage.create_new_trial(study, running))
+        storage = self.store.storage
+
+        def create() -> Trial:
+            with self.store.transaction():
+                study = storage.get_study_id_from_name(self.study.study_name)
+                return Trial(self.study, storage.create_new_trial(study, running))
+
+        return patiently(create, self.patience)
 
     def finish(self, trial: Trial, result: TrialResult, relations: Sequence[str]) -> None:
-        """Store a result: its files first, then all attributes and that it is complete, at once."""
+        """Store a result: its files first, then all attributes and that it is complete, at once.
+
+        A cell that another coordinator has claimed since, while the database was gone, is left to it.
+        """
         times = {
             **{f"seconds_{stage}": value for stage, value in result.seconds.items()},
             **{f"built_seconds_{stage}": value for stage, value in result.built_seconds.items()},
@@ -248,20 +274,40 @@ class StudyStore:
             "best_epoch": result.best_epoch,
         }
         curve = {row["epoch"]: row["valid_mrr"] for row in result.curve if "valid_mrr" in row}
+        cell = str(trial.user_attrs["cell"])
+        if not self.claims.keep(cell):
+            self.fail(trial, f"{INTERRUPTED}: the database was gone, and another coordinator took the cell")
+            return
         with tempfile.TemporaryDirectory() as folder:
             files = _files(Path(folder), result, relations)
-            with self.store.transaction():
-                self._upload(trial, files)
-                for epoch, mrr in curve.items():
-                    trial.report(mrr, int(epoch))
-                for key, value in attributes.items():
-                    trial.set_user_attr(key, value)
-                self.study.tell(trial, result.metrics["valid_mrr"])
 
-    def fail(self, trial: Trial, reason: str, details: str = "") -> None:
-        """Mark a trial as failed, with the reason."""
-        with self.store.transaction():
-            self._fail(trial, reason, details)
+            def complete() -> None:
+                if self._is_over(trial):  # the server was lost after it had been told
+                    return
+                with self.store.transaction():
+                    self._upload(trial, files)
+                    for epoch, mrr in curve.items():
+                        trial.report(mrr, int(epoch))
+                    for key, value in attributes.items():
+                        trial.set_user_attr(key, value)
+                    self.study.tell(trial, result.metrics["valid_mrr"])
+
+            patiently(complete, self.patience)
+        self.claims.free(cell)
+
+    def fail(self, trial: Trial, reason: str, details: str = "", patience: float | None = None) -> None:
+        """Mark a trial as failed, with the reason; ``patience``: seconds to wait for a database that is gone."""
+
+        def failed() -> None:
+            if not self._is_over(trial):
+                with self.store.transaction():
+                    self._fail(trial, reason, details)
+
+        patiently(failed, self.patience if patience is None else patience)
+        self.claims.free(str(trial.user_attrs.get("cell")))
+
+    def _is_over(self, trial: Trial) -> bool:
+        return self.store.storage.get_trial(trial._trial_id).state.is_finished()
 
     def _fail(self, trial: Trial, reason: str, details: str = "") -> None:
         trial.set_user_attr("reason", reason)

@@ -1,0 +1,88 @@
+"""A real PostgreSQL server for tests, on a free port of this machine."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def programs() -> Path | None:
+    """The folder of PostgreSQL's server programs, if they are installed."""
+    if found := shutil.which("initdb"):
+        return Path(found).resolve().parent
+    folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin")]
+    return next((folder for folder in folders if (folder / "initdb").exists()), None)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """A server in a folder, whose user ``harness`` has a password."""
+
+    def __init__(self, folder: Path, where: Path) -> None:
+        self.folder, self.where, self.port = folder, where, free_port()
+        self.password = os.urandom(12).hex()
+        self.who: dict[str, Any] = {}
+        if os.getuid() == 0:  # as whom the server refuses to run
+            nobody = pwd.getpwnam("nobody")
+            self.who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+        secret = folder / "password"
+        secret.write_text(self.password)
+        options = ("--username=harness", "--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8")
+        self._run("initdb", *options, self.data)
+        self.start()
+
+    @property
+    def data(self) -> str:
+        return str(self.folder / "data")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What psycopg reads the password from, so that no URL holds it."""
+        return {"PGPASSWORD": self.password}
+
+    def _run(self, program: str, *arguments: str, **options: Any) -> None:
+        words = [self.where / program, *arguments]
+        subprocess.run(words, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, **self.who, **options)
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder}"
+        log = f"--log={self.folder / 'log'}"
+        self._run("pg_ctl", "start", "--wait", f"--pgdata={self.data}", log, f"--options={options}")
+
+    def stop(self) -> None:
+        """At once, as if the machine had lost its power."""
+        self._run("pg_ctl", "stop", "--mode=immediate", f"--pgdata={self.data}")
+
+    def database(self, name: str) -> str:
+        """The URL of a new database."""
+        own = ("--host=127.0.0.1", f"--port={self.port}", "--username=harness")
+        self._run("createdb", *own, name, env=os.environ | self.environment)
+        return f"postgresql+psycopg://harness@127.0.0.1:{self.port}/{name}"
+
+
+@contextmanager
+def server(where: Path) -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="harness-postgresql-"))
+    try:
+        found = Server(folder, where)
+        try:
+            yield found
+        finally:
+            found.stop()
+    finally:
+        shutil.rmtree(folder)
