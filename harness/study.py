@@ -95,6 +95,29 @@ def describe(name: Annotated[str, typer.Argument(help="Name of a study.")], pres
     console.print(table)
 
 
+@app.command()
+def copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The store to read, an SQLAlchemy URL.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="The store to add to; made if it is not there.")],
+    names: Annotated[list[str] | None, typer.Option("--study", help="Only this one; may be given again.")] = None,
+    from_artifacts: Annotated[Path | None, typer.Option(help="Folder of FROM's ranks and curves.")] = None,
+    to_artifacts: Annotated[Path | None, typer.Option(help="Folder of TO's ranks and curves.")] = None,
+) -> None:
+    """Copy complete trials, with ranks and curves, from one store to another, as from a laptop to a server.
+
+    What the other store has already stays as it is, so the command may be given again.
+    """
+    from harness.runs.copying import copy as copied
+    from harness.runs.store import Store, safe
+
+    console, count = cli.console(), 0
+    for one in copied(Store(source, from_artifacts, create=False), Store(target, to_artifacts), names or ()):
+        console.print(escape(f"{one.study}: {one.added} added, {one.there} were there"))
+        count += 1
+    if not count:
+        raise UserError(f"storage {safe(source)}: has no study")
+
+
 def _part(preset: Any) -> str:
     """What a preset has of the design's arms and levels, where it has not all."""
     arms = f"; arms: {', '.join(preset.arms)}" if preset.arms else ""

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -41,8 +42,10 @@ def argv(service: str) -> list[str]:
 
 
 def test_services_are_those_of_the_documentation() -> None:
-    assert sorted(SERVICES) == ["dashboard", "postgres", "schema", "worker"]
-    assert OWN == ["dashboard", "schema", "worker"]
+    assert sorted(SERVICES) == ["dashboard", "postgres", "scheduler", "schema", "study", "workers"]
+    assert sorted(set(SERVICES) - {"postgres"}) == OWN
+    described = set(re.findall(r"^\| `(\w+)` \|", (DOCKER / "README.md").read_text("utf-8"), re.M))
+    assert described >= set(SERVICES)
 
 
 def test_published_ports_are_bound_to_loopback() -> None:
@@ -114,11 +117,13 @@ def test_volumes_are_declared_and_used() -> None:
 
 
 def test_services_wait_for_a_healthy_database() -> None:
-    assert "healthcheck" in SERVICES["postgres"]
-    assert "healthcheck" in SERVICES["dashboard"]
+    lasting = {name for name, service in SERVICES.items() if "restart" in service}
+    assert {name for name, service in SERVICES.items() if "healthcheck" in service} == lasting
     assert SERVICES["schema"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
-    for name in ("dashboard", "worker"):
-        assert SERVICES[name]["depends_on"] == {"schema": {"condition": "service_completed_successfully"}}
+    for name in ("dashboard", "study"):
+        assert SERVICES[name]["depends_on"]["schema"] == {"condition": "service_completed_successfully"}
+    assert SERVICES["workers"]["depends_on"] == {"scheduler": {"condition": "service_healthy"}}
+    assert SERVICES["study"]["depends_on"]["workers"] == {"condition": "service_healthy"}
 
 
 @pytest.mark.parametrize("service", OWN)
@@ -131,19 +136,20 @@ def test_commands_exist(service: str) -> None:
         assert [entry.name for entry in entry_points(group="console_scripts", name=program)] == [program]
 
 
-def test_image_starts_the_worker_s_program() -> None:
+def test_image_starts_the_coordinator() -> None:
     (entrypoint,) = re.findall(r"^ENTRYPOINT (.*)$", DOCKERFILE, re.M)
-    assert json.loads(entrypoint) == SERVICES["worker"]["entrypoint"]
+    assert json.loads(entrypoint) == SERVICES["study"]["entrypoint"]
 
 
 # ---- on a real PostgreSQL -------------------------------------------------------------------------------------------
 
 
-def here(command: list[str], port: int) -> list[str]:
-    """A service's command with this machine's addresses in the place of the containers'."""
-    program = command[0]
-    local = str(Path(sys.executable).parent / program)
-    return [local, *(part.replace("@postgres:5432/", f"@127.0.0.1:{port}/") for part in command[1:])]
+def here(service: str, places: dict[str, str]) -> list[str]:
+    """A service's command with this machine's addresses and folders in the place of the containers'."""
+    program, *rest = argv(service)
+    for place, local in places.items():
+        rest = [part.replace(place, local) for part in rest]
+    return [str(Path(sys.executable).parent / program), *rest]
 
 
 @contextlib.contextmanager
@@ -170,6 +176,25 @@ def fetch(url: str, process: subprocess.Popen[bytes], seconds: float = 60) -> by
             time.sleep(0.2)
 
 
+def answers(port: int, seconds: float = 60) -> None:
+    """Wait until a server listens."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, f"nothing listens on port {port}"
+            time.sleep(0.2)
+
+
+def wait_for_workers(port: int, n: int) -> None:
+    from distributed import Client
+
+    with Client(f"tcp://127.0.0.1:{port}", set_as_default=False) as client:
+        client.wait_for_workers(n, timeout=90)
+
+
 def tiny_dataset(folder: Path) -> Path:
     """A few facts at random: enough to run every command, too few to learn anything."""
     rng = np.random.default_rng(0)
@@ -182,44 +207,50 @@ def tiny_dataset(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_worker_and_dashboard_on_postgresql(postgresql: Server, tmp_path: Path) -> None:
+def test_services_together(postgresql: Server, tmp_path: Path) -> None:
     postgresql.database("harness")
-    port, environment = postgresql.port, {**os.environ, **postgresql.environment, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **postgresql.environment, "PYTHONPATH": str(ROOT)}
+    web, port = free_port(), free_port()
+    artifacts, data = tmp_path / "runs" / "artifacts", tiny_dataset(tmp_path / "tiny")
+    places = {
+        "@postgres:5432/": f"@127.0.0.1:{postgresql.port}/",
+        "scheduler:8786": f"127.0.0.1:{port}",
+        "--port=8786": f"--port={port}",
+        "--port=8080": f"--port={web}",
+        "--host=0.0.0.0": "--host=127.0.0.1",
+        "/workspace/runs/artifacts": str(artifacts),
+        "/tmp/dask": str(tmp_path / "dask"),
+        "--dataset=lahman": f"--dataset={data}",
+    }
 
     def run(command: list[str]) -> str:
         done = subprocess.run(command, env=environment, cwd=tmp_path, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-1000:] + done.stdout[-1000:]
         return done.stdout
 
-    run(here(argv("schema"), port))
-    data = tiny_dataset(tmp_path / "tiny")
-    study = [part.replace("--dataset=lahman", f"--dataset={data}") for part in here(argv("worker"), port)]
+    run(here("schema", places))
     small = [f"--set={part}" for part in ("student.epochs=2", "student.stage1_epochs=1", "teacher.epochs=1")]
-    study += ["--arms=none,L1", "--jobs=1", "--set=teacher.dim=8", *small]
-    report = run(study).splitlines()[-1]
-    assert (tmp_path / report).read_bytes().startswith(b"%PDF")
-    assert environment["PGPASSWORD"] not in "".join(study)
+    study = [*here("study", places), "--arms=none,L1", "--set=teacher.dim=8", *small]
+    assert postgresql.password not in "".join(study)
+    with running(here("scheduler", places), environment), running(here("workers", places), environment):
+        answers(port)
+        wait_for_workers(port, 2)
+        report = run(study).splitlines()[-1]
+        assert (tmp_path / report).read_bytes().startswith(b"%PDF")
 
-    web = free_port()
-    artifacts = tmp_path / "runs" / "artifacts"
-    places = {"0.0.0.0": "127.0.0.1", "8080": str(web), "/workspace/runs/artifacts": str(artifacts)}
-    command = here(argv("dashboard"), port)
-    for place, local in places.items():
-        command = [part.replace(place, local) for part in command]
-    with running(command, environment) as process:
+        # started again, it finds nothing left to do
+        assert "all 2 cells were complete already" in run(study)
+
+    with running(here("dashboard", places), environment) as process:
         address = f"http://127.0.0.1:{web}"
         (listed,) = json.loads(fetch(f"{address}/api/studies", process))["study_summaries"]
         assert listed["study_name"].startswith("ablation-tiny-quick-")
         trials = f"{address}/api/studies/{listed['study_id']}"
         shown = json.loads(fetch(trials, process))["trials"]
-        assert [each["state"] for each in shown] == ["Complete", "Complete"]
+        assert [each["state"] for each in shown] == ["Complete"] * 2
         assert all(0 < each["values"][0] <= 1 for each in shown)
         arms = {each["param_external_value"] for trial in shown for each in trial["params"] if each["name"] == "arm"}
         assert arms == {"none", "L1"}
         assert b"<html" in fetch(f"{address}/dashboard", process).lower()
         files = {each["artifact_id"] for trial in shown for each in trial["artifacts"]}
-        assert files == {path.name for path in artifacts.iterdir()}
-
-        # started again, it finds nothing left to do
-        run(study)
-        assert len(json.loads(fetch(trials, process))["trials"]) == 2
+        assert files < {path.name for path in artifacts.iterdir()}

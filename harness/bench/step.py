@@ -42,7 +42,8 @@ def step(
 ) -> None:
     """A student's training step on a CPU: tensor operations against compiled passes.
 
-    Scored are all entities, and the default: those that the teacher names and random ones. Targets and encodings are
+    Scored are all entities, as in a student's first epoch, and those that the teacher names and random ones, as in the
+    others. Targets and encodings are
     random; a step costs the same whatever they are, or less where the names of popular entities come again and again.
     A turn makes some steps of one way, so that it finds its own data in the cache, as in training. The parts of the
     compiled step are medians of their own and need not add up.
@@ -61,8 +62,9 @@ def step(
     for arm, loss in workload.losses(stages, model, data).items():
         # an undistilled student lists what it finds hard itself
         hard = None if loss.soft is not None else mined
-        for scored, shared in (("all", 0), ("sampled", spec.student.candidates)):
-            once = workload.stepper(model, data, loss, spec.student.batch_size, shared=shared, lists=hard)
+        for scored in ("all", "sampled"):
+            drawn = {"shared": spec.student.candidates, "exact": scored == "all"}
+            once = workload.stepper(model, data, loss, spec.student.batch_size, lists=hard, **drawn)
             taken: dict[bool, list[Seconds]] = {True: [], False: []}
             both = {compiled: partial(_turn, compiled, once, steps, taken[compiled]) for compiled in taken}
             measured = alternate(both, rounds)

@@ -76,10 +76,12 @@ def stepper(
     *,
     shared: int = 0,
     lists: torch.Tensor | None = None,
+    exact: bool = False,
 ) -> Callable[[], Seconds]:
     """A function that makes one training step of a full batch and returns its seconds (``forward`` reads the batch).
 
-    ``shared`` random entities are scored (0: all), and the queries' ``lists`` int32 [Q, K].
+    ``shared`` random entities are scored (0: all), and the queries' ``lists`` int32 [Q, K]; ``exact``: all are, as in the
+    first epoch of a sampled training, in which L1 asks the teacher for no more than it lists.
     """
     recipe = recipe or model.student_recipe
     optimizer = make_optimizer(model, recipe.optimizer, recipe.learning_rate)
@@ -91,8 +93,8 @@ def stepper(
     def step() -> Seconds:
         index = next(full)
         times = [time.perf_counter()]
-        candidates = None if drawn is None else Candidates(next(drawn), lists)
-        with threads_for_the_pass(candidates is not None):
+        candidates = None if drawn is None else Candidates(next(drawn), lists, exact)
+        with threads_for_the_pass(candidates is not None and not exact):
             loss = torch.stack(list(objective(model, data[index], index, candidates).values())).sum()
             times.append(time.perf_counter())
             loss.backward()

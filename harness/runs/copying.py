@@ -1,0 +1,105 @@
+"""Copies of studies from one store to another, with their artifacts: as from a laptop's SQLite to PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from harness.errors import UserError, nearest
+from harness.runs.cache import write_atomically
+from harness.runs.store import SCHEMA, Store, safe
+
+
+#: how Optuna's attributes of a trial begin that name an artifact
+ARTIFACT = "artifacts:"
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What became of one study: its name, the trials that were added, and those that the target had already."""
+
+    study: str
+    added: int
+    there: int
+
+
+def copy(source: Store, target: Store, names: Collection[str] = ()) -> Iterator[Copied]:
+    """Copy complete trials that ``target`` lacks, study by study; what it has stays as it is.
+
+    Args:
+        source: is read only.
+        target: where they go; nobody else may write to it if it is an SQLite file.
+        names: of Optuna studies, or of study files such as ``ablation``; none: all studies.
+
+    Raises:
+        UserError: a name means nothing, a study is newer than this version, an artifact is missing, or the target cannot
+            be written.
+    """
+    every = {study.study_name: study for study in source.storage.get_all_studies() if "study" in study.user_attrs}
+    known = {*every, *(study.user_attrs["study"] for study in every.values())}
+    if unknown := [name for name in names if name not in known]:
+        raise UserError(f"storage {safe(source.url)}: has no study {unknown[0]!r}, {nearest(unknown[0], known)}")
+    with target.only_writer():
+        for name, study in every.items():
+            if names and name not in names and study.user_attrs["study"] not in names:
+                continue
+            if study.user_attrs.get("schema", 0) > SCHEMA:
+                raise UserError(f"storage {safe(source.url)}: was written by a newer version of the harness; update it")
+            yield _copy(optuna.load_study(study_name=name, storage=source.storage), source, target)
+
+
+def _copy(study: Study, source: Store, target: Store) -> Copied:
+    wanted = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    with target.transaction():
+        own = optuna.create_study(
+            study_name=study.study_name, storage=target.storage, direction="maximize", load_if_exists=True
+        )
+        is_new = not own.user_attrs
+    there = {trial.user_attrs["cell"] for trial in own.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))}
+    new = [trial for trial in wanted if trial.user_attrs["cell"] not in there]
+    files = {key.removeprefix(ARTIFACT) for trial in new for key in trial.system_attrs if key.startswith(ARTIFACT)}
+    files |= {str(study.user_attrs["queries"])} if "queries" in study.user_attrs else set()
+    for name in sorted(files):
+        _file(source.artifacts / name, target.artifacts / name)
+    with target.transaction():
+        if is_new:
+            storage, number = target.storage, own._study_id
+            for key, value in study.user_attrs.items():
+                own.set_user_attr(key, value)
+            for key, value in source.storage.get_study_system_attrs(study._study_id).items():
+                storage.set_study_system_attr(number, key, value)
+        own.add_trials([_fresh(trial) for trial in new])
+    return Copied(study.study_name, len(new), len(wanted) - len(new))
+
+
+def _fresh(trial: FrozenTrial) -> FrozenTrial:
+    return create_trial(
+        state=trial.state,
+        value=trial.value,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs=trial.user_attrs,
+        system_attrs=trial.system_attrs,
+        intermediate_values=trial.intermediate_values,
+    )
+
+
+def _file(source: Path, target: Path) -> None:
+    if target.exists():
+        return
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"artifact {source}: cannot be read ({error.strerror}); name its folder with --artifacts"
+        ) from None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, content)
+    except OSError as error:
+        raise UserError(f"artifact {target}: cannot be written ({error.strerror})") from None
