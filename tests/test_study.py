@@ -293,6 +293,15 @@ def check_mistake(place: Place, done: subprocess.CompletedProcess[str], message:
     assert [path.name for path in place.folder.iterdir()] == ["toy"]  # nothing is left behind
 
 
+def test_a_cluster_has_as_many_jobs_as_it_has(here: Here) -> None:
+    check_mistake(here, here("ablation", *here.options, "--cluster", "tcp://127.0.0.1:1"), "--jobs: with --cluster")
+
+
+def test_a_store_that_is_not_there_is_not_copied(here: Here) -> None:
+    done = here("copy", "sqlite:///none.db", "sqlite:///runs/harness.db")
+    check_mistake(here, done, "storage sqlite:///none.db: there is no such file")
+
+
 def test_missing_weights(place: Place) -> None:
     done = place("ablation", "--preset", "quick", *place.options, "--set", "llm.model=./no-weights")
     assert done.returncode == 2

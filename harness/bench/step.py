@@ -63,8 +63,8 @@ def step(
         # an undistilled student lists what it finds hard itself
         hard = None if loss.soft is not None else mined
         for scored in ("all", "sampled"):
-            drawn = {"shared": spec.student.candidates, "exact": scored == "all"}
-            once = workload.stepper(model, data, loss, spec.student.batch_size, lists=hard, **drawn)
+            size, shared, exact = spec.student.batch_size, spec.student.candidates, scored == "all"
+            once = workload.stepper(model, data, loss, size, shared=shared, lists=hard, exact=exact)
             taken: dict[bool, list[Seconds]] = {True: [], False: []}
             both = {compiled: partial(_turn, compiled, once, steps, taken[compiled]) for compiled in taken}
             measured = alternate(both, rounds)

@@ -80,8 +80,8 @@ def stepper(
 ) -> Callable[[], Seconds]:
     """A function that makes one training step of a full batch and returns its seconds (``forward`` reads the batch).
 
-    ``shared`` random entities are scored (0: all), and the queries' ``lists`` int32 [Q, K]; ``exact``: all are, as in the
-    first epoch of a sampled training, in which L1 asks the teacher for no more than it lists.
+    ``shared`` random entities are scored (0: all), and the queries' ``lists`` int32 [Q, K]; ``exact``: all are, as in
+    the first epoch of a sampled training, in which L1 asks the teacher for no more than it lists.
     """
     recipe = recipe or model.student_recipe
     optimizer = make_optimizer(model, recipe.optimizer, recipe.learning_rate)

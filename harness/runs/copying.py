@@ -14,7 +14,6 @@ from harness.errors import UserError, nearest
 from harness.runs.cache import write_atomically
 from harness.runs.store import SCHEMA, Store, safe
 
-
 #: how Optuna's attributes of a trial begin that name an artifact
 ARTIFACT = "artifacts:"
 
@@ -37,8 +36,8 @@ def copy(source: Store, target: Store, names: Collection[str] = ()) -> Iterator[
         names: of Optuna studies, or of study files such as ``ablation``; none: all studies.
 
     Raises:
-        UserError: a name means nothing, a study is newer than this version, an artifact is missing, or the target cannot
-            be written.
+        UserError: a name means nothing, a study is newer than this version, an artifact is missing, or the target
+            cannot be written.
     """
     every = {study.study_name: study for study in source.storage.get_all_studies() if "study" in study.user_attrs}
     known = {*every, *(study.user_attrs["study"] for study in every.values())}
@@ -55,11 +54,10 @@ def copy(source: Store, target: Store, names: Collection[str] = ()) -> Iterator[
 
 def _copy(study: Study, source: Store, target: Store) -> Copied:
     wanted = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    with target.transaction():
-        own = optuna.create_study(
-            study_name=study.study_name, storage=target.storage, direction="maximize", load_if_exists=True
-        )
-        is_new = not own.user_attrs
+    own = optuna.create_study(
+        study_name=study.study_name, storage=target.storage, direction="maximize", load_if_exists=True
+    )
+    is_new = not own.user_attrs  # also if an earlier copy got no further
     there = {trial.user_attrs["cell"] for trial in own.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))}
     new = [trial for trial in wanted if trial.user_attrs["cell"] not in there]
     files = {key.removeprefix(ARTIFACT) for trial in new for key in trial.system_attrs if key.startswith(ARTIFACT)}

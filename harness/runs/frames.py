@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,14 @@ def load(
     Raises:
         UserError: the store cannot be opened, is newer than this version, or has no such study.
     """
-    store = Store(storage, artifacts, create=False)
+    with closing(Store(storage, artifacts, create=False)) as store:
+        return _load(store, study, dataset, design)
+
+
+def _load(
+    store: Store, study: str, dataset: str, design: str | None
+) -> tuple[pd.DataFrame, pd.DataFrame, Callable[[Hashable], pd.DataFrame]]:
+    storage = store.url
     every = store.storage.get_all_studies()  # summaries of them would read all their trials
     own = [s for s in every if s.user_attrs.get("study") == study and s.user_attrs.get("dataset") == dataset]
     if not own:
@@ -106,7 +114,8 @@ def held(storage: str) -> list[tuple[str, str]]:
     Raises:
         UserError: the store cannot be opened.
     """
-    every = Store(storage, create=False).storage.get_all_studies()
+    with closing(Store(storage, create=False)) as store:
+        every = store.storage.get_all_studies()
     pairs = {(s.user_attrs["study"], s.user_attrs["dataset"]) for s in every if "study" in s.user_attrs}
     return sorted(pairs)
 

@@ -69,6 +69,10 @@ class Store:
                 f"storage {safe(url)}: cannot be opened ({reason}); such as: sqlite:///runs/harness.db"
             ) from None
 
+    def close(self) -> None:
+        """Give the connections to the database back."""
+        self.storage.engine.dispose()
+
     @contextmanager
     def only_writer(self) -> Iterator[None]:
         """Hold the right to write to an SQLite file.

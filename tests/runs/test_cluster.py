@@ -51,7 +51,7 @@ class Cluster:
         words = [sys.executable, "-m", f"distributed.cli.dask_{command}", *options]
         where = {"cwd": self.folder, "env": self.environment, "start_new_session": True}
         with (self.folder / f"{command}.log").open("ab") as log:
-            return subprocess.Popen(words, stdout=log, stderr=log, **where)  # type: ignore[call-overload]
+            return subprocess.Popen(words, stdout=log, stderr=log, **where)
 
     def add(self, n: int, *options: str, threads: int = 1) -> None:
         local = ("--local-directory", str(self.folder / "local"), "--no-dashboard", "--nthreads", str(threads))
@@ -214,6 +214,6 @@ def test_a_worker_that_is_not_alike_says_so(
     spec: TrialSpec, context: Context, three: Cluster, changed: dict[str, object], message: str
 ) -> None:
     with workers_of(three.address, spec, context) as workers:
-        workers.terms = replace(workers.terms, **changed)  # type: ignore[arg-type]
+        workers.terms = replace(workers.terms, **changed)
         with pytest.raises(UserError, match=rf"worker tcp://127.0.0.1:\d+: .*{message}"):
             run(tasks_of(spec, context, "none"), workers, Record().listener())
