@@ -10,7 +10,8 @@ from harness.runs.settings import flat
 _READING = """\
 The value of a trial is its validation MRR. Its attribute `label` is the name that reports have for it, `test_mrr` and
 the like are its metrics on test facts, `reason` says why it failed. Its artifacts are the ranks of all test queries
-(`ranks.parquet`), the learning curve (`curve.csv`) and metrics by relation (`relations.csv`).
+(`ranks.parquet`), the learning curve (`curve.csv`) and metrics by relation (`relations.csv`). Teachers are marked as
+infeasible, so that the history's line is that of the students; the dashboard's card of the best trial counts them all.
 """
 _SEARCHING = """
 A configuration of the search is a trial a seed, with its number as attribute `configuration`: those of role `search`

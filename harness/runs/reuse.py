@@ -7,7 +7,10 @@ from collections.abc import Mapping
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from harness.runs.store import StudyStore
+from harness.runs.store import CONSTRAINTS, StudyStore
+
+#: how Optuna's own attributes of a trial begin that a copy has, too
+KEPT = ("artifacts:", CONSTRAINTS)
 
 
 def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object]) -> int:
@@ -50,6 +53,6 @@ def _copy(trial: FrozenTrial, attributes: Mapping[str, object]) -> FrozenTrial:
         params=trial.params,
         distributions=trial.distributions,
         user_attrs={**trial.user_attrs, **attributes},
-        system_attrs={key: value for key, value in trial.system_attrs.items() if key.startswith("artifacts:")},
+        system_attrs={key: value for key, value in trial.system_attrs.items() if key.startswith(KEPT)},
         intermediate_values=trial.intermediate_values,
     )

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from harness.errors import UserError
 from harness.evaluate import metrics_by_relation
 from harness.runs.cache import digest
-from harness.runs.claims import claims_of
+from harness.runs.claims import Claims, claims_of
 from harness.runs.design import Run
 from harness.runs.factors import parameters
 from harness.runs.notes import note_of
@@ -34,6 +34,8 @@ from harness.runs.trial import TrialResult
 
 #: version of the attributes that a trial has; readers refuse newer ones
 SCHEMA = 1
+#: teachers are stored as violating a constraint, that of being a student, so that the best trial of a study is one
+CONSTRAINTS, REFERENCES = "constraints", ("teacher", "llm-teacher")
 #: how the reason of a trial begins that ended with its coordinator
 INTERRUPTED = "interrupted"
 #: how the attributes of a study begin that hold what was measured beside its trials, a record each
@@ -58,6 +60,7 @@ class Store:
             raise UserError(f"storage {safe(url)}: there is no such file; run a study first or name another --storage")
         beside = self.file.parent if self.file is not None else Path("runs")
         self.artifacts = artifacts or beside / "artifacts"
+        self._claims: list[Claims] = []
         try:
             if self.file is not None:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +73,9 @@ class Store:
             ) from None
 
     def close(self) -> None:
-        """Give the connections to the database back."""
+        """Give all claims and connections to the database back."""
+        for claims in self._claims:
+            claims.close()
         self.storage.engine.dispose()
 
     @contextmanager
@@ -144,6 +149,7 @@ class Store:
                 if known.get(key) != value:
                     study.set_user_attr(key, value)
         opened = StudyStore(study, self)
+        self._claims.append(opened.claims)
         opened.close_stale()
         return opened
 
@@ -252,6 +258,7 @@ class StudyStore:
             user_attrs={"cell": spec.key(), "spec": spec.model_dump_json(), **attributes},
         )
         storage = self.store.storage
+        self.claims.take(spec.key())
 
         def create() -> Trial:
             with self.store.transaction():
@@ -294,6 +301,8 @@ class StudyStore:
                         trial.report(mrr, int(epoch))
                     for key, value in attributes.items():
                         trial.set_user_attr(key, value)
+                    if trial.params["arm"] in REFERENCES:
+                        self.store.storage.set_trial_system_attr(trial._trial_id, CONSTRAINTS, [1.0])
                     self.study.tell(trial, result.metrics["valid_mrr"])
 
             patiently(complete, self.patience)

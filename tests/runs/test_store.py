@@ -120,6 +120,17 @@ def test_value_of_a_trial_is_its_validation_mrr_and_factors_are_parameters(url: 
     assert trial.intermediate_values == {1: 0.3}
 
 
+def test_the_best_trial_is_a_student(url: str, run: Run) -> None:
+    study = opened(url, run)
+    teacher = next(spec for spec in run.cells if spec.arm == "teacher")
+    for spec, mrr in ((run.cells[0], 0.3), (teacher, 0.9), (run.cells[1], 0.4)):
+        found = result()
+        found.metrics["valid_mrr"] = mrr
+        study.finish(study.begin(spec, {}), found, ["a", "b"])
+    best = optuna.load_study(study_name=run.study_name, storage=url).best_trial
+    assert (best.value, best.params["arm"]) == (0.4, run.cells[1].arm)
+
+
 def test_factors_that_do_not_act_are_left_out(run: Run) -> None:
     acting = {spec.arm: set(parameters(spec)[0]) for spec in run.cells}
     assert acting["none"] == {"arm", "backbone", "seed", "dim"}

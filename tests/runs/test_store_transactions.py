@@ -20,14 +20,14 @@ from sqlalchemy.engine import Connection
 from harness.runs import design as designs
 from harness.runs import frames
 from harness.runs.design import Run
+from harness.runs.factors import parameters
 from harness.runs.provenance import provenance
 from harness.runs.spec import TrialSpec
-from harness.runs.store import Store, StudyStore, parameters
+from harness.runs.store import Store, StudyStore
 from harness.runs.trial import TrialResult
-from tests import test_docker
+from tests.postgresql import Server
 from tests.runs.test_store import COUNTS, result
 
-server = test_docker.server
 ABOUT = {**provenance(), "preset": "quick", "threads": 1, "protocol": "time-aware", "started": "2026-01-01T00:00:00"}
 
 
@@ -92,20 +92,19 @@ def commits(store: Store) -> Iterator[list[str]]:
 
 
 @pytest.mark.slow
-def test_transactions_of_a_cell_on_postgresql(
-    server: tuple[int, dict[str, str]], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    port, environment = server
-    monkeypatch.setenv("PGPASSWORD", environment["PGPASSWORD"])
-    store = Store(f"postgresql+psycopg://harness@127.0.0.1:{port}/harness", tmp_path / "artifacts")
+def test_transactions_of_a_cell_on_postgresql(postgresql: Server, run: Run, tmp_path: Path) -> None:
+    store = Store(postgresql.database("cells"), tmp_path / "artifacts")
     try:
         test_transactions_of_a_cell(store, run)
         again = opened(store, run)
         again.begin(run.cells[0], ABOUT)
+        other = opened(store, run)
+        assert [trial.state.name for trial in other.study.trials][-1] == "RUNNING"  # somebody works on it
+        again.claims.close()  # as if that coordinator had died
         assert opened(store, run).complete() == {run.cells[k].key() for k in (3, 4)}
         assert [trial.state.name for trial in again.study.trials] == ["COMPLETE", "COMPLETE", "FAIL", "FAIL"]
     finally:
-        store.storage.engine.dispose()
+        store.close()
 
 
 def test_transactions_of_a_cell(store: Store, run: Run) -> None:
