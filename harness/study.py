@@ -134,7 +134,7 @@ def run_study(
     seeds: int | None,
     arms: str | None,
     jobs: int | None,
-    cluster: str | None,
+    cluster: str | None = None,
     stack: int | None,
     data_dir: Path | None,
     storage: str,
