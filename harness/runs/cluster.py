@@ -12,7 +12,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -78,7 +78,10 @@ class ClusterWorkers:
     def slots(self) -> int:
         """The workers there are now, an answer of the last seconds."""
         if time.monotonic() - self._counted > COUNTED:
-            threads = self.client.nthreads()
+            try:
+                threads = self.client.nthreads()
+            except (OSError, RuntimeError, CancelledError):  # nobody answers, or the client has given up
+                raise self._lost() from None
             if many := [f"{where} has {n}" for where, n in threads.items() if n > 1]:
                 raise UserError(
                     f"cluster {self.address}: a worker must have one thread, and {many[0]}; "
@@ -128,10 +131,7 @@ class ClusterWorkers:
 
         try:
             if inner.cancelled():
-                raise UserError(
-                    f"cluster {self.address}: the scheduler is lost; what is complete is kept, and the same command "
-                    "goes on from there"
-                )
+                raise self._lost()
             outcomes, made = inner.result()
             for packed in made:
                 self.cache.unpack(packed)
@@ -141,6 +141,12 @@ class ClusterWorkers:
             outer.set_result([Outcome(failure=f"its worker was killed {times} (out of memory?)")] * len(tasks))
         except BaseException as error:
             outer.set_exception(error)
+
+    def _lost(self) -> UserError:
+        return UserError(
+            f"cluster {self.address}: the scheduler is lost; what is complete is kept, and the same command goes on from "
+            "there"
+        )
 
     def progress(self, task: Task) -> Progress | None:
         return self._told.get(task.id)

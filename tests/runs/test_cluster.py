@@ -141,6 +141,7 @@ def test_progress_comes_from_the_workers(spec: TrialSpec, context: Context, thre
     assert "stage2" in seen
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_loses_nothing(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
     longer = {**spec.student.model_dump(), "epochs": 300, "stage1_epochs": 0}
     todo = [Task(f"cell{seed}", change(spec, arm="none", seed=seed, student=longer)) for seed in range(3)]
@@ -159,6 +160,7 @@ def test_a_worker_that_is_killed_loses_nothing(spec: TrialSpec, context: Context
     assert len(numbers(record)) == 3
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_its_workers_fails_alone(
     spec: TrialSpec, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +176,7 @@ def test_a_task_that_kills_its_workers_fails_alone(
     assert record.finished["healthy"].failure is None
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_is_lost_ends_the_run_with_one_line(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
     longer = {**spec.student.model_dump(), "epochs": 100_000, "stage1_epochs": 0}
     with cluster(tmp_path, DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="5s") as own:
@@ -189,6 +192,7 @@ def test_a_scheduler_that_is_lost_ends_the_run_with_one_line(spec: TrialSpec, co
                 run([Task("long", change(spec, arm="none", student=longer))], workers, listener)
 
 
+@pytest.mark.slow
 def test_clusters_that_cannot_do_it(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no scheduler answers there"), workers_of("tcp://127.0.0.1:1", spec, context):
         pass
