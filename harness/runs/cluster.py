@@ -144,8 +144,8 @@ class ClusterWorkers:
 
     def _lost(self) -> UserError:
         return UserError(
-            f"cluster {self.address}: the scheduler is lost; what is complete is kept, and the same command goes on from "
-            "there"
+            f"cluster {self.address}: the scheduler is lost; what is complete is kept, and the same command goes on "
+            "from there"
         )
 
     def progress(self, task: Task) -> Progress | None:
