@@ -22,6 +22,9 @@ TAKE = "SELECT pg_try_advisory_lock(:key)"
 class Claims:
     """Those of the only coordinator that a store admits: it has what it asks for."""
 
+    #: whether there may be other coordinators
+    shared = False
+
     def take(self, cell: str) -> bool:
         """Claim a cell; False if another coordinator has it."""
         return True
@@ -43,6 +46,8 @@ class DatabaseClaims(Claims):
     Raises:
         optuna.exceptions.StorageInternalError: in any method, if the database does not answer for long.
     """
+
+    shared = True
 
     def __init__(self, engine: Engine, study: str) -> None:
         self.engine, self.study = engine, study

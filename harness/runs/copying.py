@@ -8,10 +8,11 @@ from pathlib import Path
 
 import optuna
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState
 
 from harness.errors import UserError, nearest
 from harness.runs.cache import write_atomically
+from harness.runs.reuse import copy_of
 from harness.runs.store import SCHEMA, Store, safe
 
 #: how Optuna's attributes of a trial begin that name an artifact
@@ -71,20 +72,8 @@ def _copy(study: Study, source: Store, target: Store) -> Copied:
                 own.set_user_attr(key, value)
             for key, value in source.storage.get_study_system_attrs(study._study_id).items():
                 storage.set_study_system_attr(number, key, value)
-        own.add_trials([_fresh(trial) for trial in new])
+        own.add_trials([copy_of(trial, {}) for trial in new])
     return Copied(study.study_name, len(new), len(wanted) - len(new))
-
-
-def _fresh(trial: FrozenTrial) -> FrozenTrial:
-    return create_trial(
-        state=trial.state,
-        value=trial.value,
-        params=trial.params,
-        distributions=trial.distributions,
-        user_attrs=trial.user_attrs,
-        system_attrs=trial.system_attrs,
-        intermediate_values=trial.intermediate_values,
-    )
 
 
 def _file(source: Path, target: Path) -> None:

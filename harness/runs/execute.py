@@ -100,7 +100,7 @@ class _Coordinator:
 
     def claim(self, task: Task) -> Claim:
         """Whether a task may start, where several coordinators work on one study."""
-        if task.stage is not None or task.id in self.trials:
+        if not self.study.claims.shared or task.stage is not None or task.id in self.trials:
             return "mine"
         if time.monotonic() - self.refused.get(task.id, -ASKED) < ASKED:
             return "later"

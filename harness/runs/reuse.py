@@ -39,14 +39,15 @@ def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object
             is_scored = "test_mrr" in trial.user_attrs  # which it is not inside a search
             if is_scored and cell in wanted and cell not in found:
                 source = trial.user_attrs.get("copied_from", f"{other.study_name}, trial {trial.number}")
-                found[cell] = _copy(trial, {**own, "label": labels[cell], "copied_from": source})
+                found[cell] = copy_of(trial, {**own, "label": labels[cell], "copied_from": source})
     if found:
         with study.store.transaction():
             study.study.add_trials(found.values())
     return len(found)
 
 
-def _copy(trial: FrozenTrial, attributes: Mapping[str, object]) -> FrozenTrial:
+def copy_of(trial: FrozenTrial, attributes: Mapping[str, object]) -> FrozenTrial:
+    """A complete trial for another study, with the files of the original, and more ``attributes``."""
     return create_trial(
         state=TrialState.COMPLETE,
         value=trial.value,
