@@ -152,7 +152,7 @@ def test_scale(tmp_path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -> No
     sizes_of = [(axis, size) for axis, each in axes.items() for size in each]
     assert [(row["axis"], row["size"]) for row in found["rows"]] == sizes_of
     for row in found["rows"]:
-        assert_positive(row, "facts", "entities", "dim", "step_ms", "epoch_seconds", "rank_us", "peak_mib")
+        assert_positive(row, "facts", "entities", "dim", "step_ms", "exact_ms", "epoch_seconds", "rank_us", "peak_mib")
         if row["size"] == axes[row["axis"]][0]:
             assert row["step_ms_ratio"] == row["epoch_seconds_ratio"] == row["rank_us_ratio"] == 1
     assert [row["facts"] for row in found["rows"]][:3] == [96, 192, 576]

@@ -40,16 +40,22 @@ AXES: dict[str, tuple[float, ...]] = {
     "candidates": (32, 64, 128, 256, 512),
 }
 #: what has a ratio and an exponent, and its heading
-COSTS = {"step_ms": "ms a step", "epoch_seconds": "s an epoch", "rank_us": "µs a ranked query"}
+COSTS = {
+    "step_ms": "ms a step",
+    "exact_ms": "ms a step over all entities",
+    "epoch_seconds": "s an epoch",
+    "rank_us": "µs a ranked query",
+}
 
 
 @dataclass(frozen=True)
 class Point:
-    """A size of the problem, what it is, and the functions that measure it: seconds of a step and of a ranked query."""
+    """A size of the problem, what it is, and the functions that measure it: seconds of steps and of a ranked query."""
 
     size: float
     about: dict[str, int]
     step: Callable[[], float]
+    exact: Callable[[], float]
     rank: Callable[[], float]
 
 
@@ -68,8 +74,10 @@ def scale(
 
     facts: the first facts of the training split, entities renumbered, and copies of all of it with entities of their
     own. entities: the same facts with more entities that no fact names. candidates: stored ones a query, with the loss
-    L1; elsewhere there is no distillation. Sizes of an axis are measured in turns. Memory is the peak of the process
-    with a size alone. An exponent is the slope of log cost against log size.
+    L1; elsewhere there is no distillation, and a student lists what it finds hard itself. A step scores what is listed
+    and random entities, as trials do; beside it one that scores all entities, as in their first epoch. Sizes of an axis
+    are measured in turns. Memory is the peak of the process with a size alone. An exponent is the slope of log cost
+    against log size.
     """
     (name,) = backbones(backbone)
     if axis not in (*AXES, "all"):
@@ -82,12 +90,8 @@ def scale(
         rows += found
         exponents.append({"axis": each} | {cost: _slope([(row["size"], row[cost]) for row in found]) for cost in COSTS})
     columns = {"axis": "axis", "facts": "facts", "entities": "entities", "dim": "dimension", "candidates": "candidates"}
-    for cost, heading in {
-        "step_ms": "ms a step",
-        "epoch_seconds": "s an epoch",
-        "rank_us": "µs a ranked query",
-    }.items():
-        columns |= {cost: heading, f"{cost}_ratio": "ratio"}
+    for cost in ("step_ms", "exact_ms", "rank_us"):
+        columns |= {cost: COSTS[cost], f"{cost}_ratio": "ratio"}
     columns["peak_mib"] = "peak, MiB"
     show(f"{name} on {dataset}, {threads} thread(s); ratios to the smallest", columns, rows)
     show("exponents: cost grows as size to this power", {"axis": "axis", **COSTS}, exponents)
@@ -103,18 +107,21 @@ def _measured(stages: Stages, backbone: str, axis: str, queries: int, rounds: in
         _forget_peak()
         alone = _point(stages, backbone, axis, size, queries)
         alone.step()
+        alone.exact()
         alone.rank()
         peaks.append(peak_memory())
         del alone
     points = [_point(stages, backbone, axis, size, queries) for size in AXES[axis]]
     steps = alternate({point.size: point.step for point in points}, rounds)
+    exacts = alternate({point.size: point.exact for point in points}, rounds)
     ranks = alternate({point.size: point.rank for point in points}, rounds)
     rows: list[dict[str, Any]] = []
     for point, peak in zip(points, peaks[1:], strict=True):
         step, rank = steps[point.size].value, ranks[point.size].value
         epoch = step * 2 * point.about["facts"] / point.about["batch_size"]
         row: dict[str, Any] = {"axis": axis, "size": point.size, **point.about}
-        row |= {"step_ms": 1e3 * step, "epoch_seconds": epoch, "rank_us": 1e6 * rank, "peak_mib": peak}
+        row |= {"step_ms": 1e3 * step, "exact_ms": 1e3 * exacts[point.size].value}
+        row |= {"epoch_seconds": epoch, "rank_us": 1e6 * rank, "peak_mib": peak}
         smallest = rows[0] if rows else row
         rows.append(row | {f"{cost}_ratio": row[cost] / smallest[cost] for cost in COSTS})
     return rows
@@ -138,15 +145,19 @@ def _point(stages: Stages, backbone: str, axis: str, size: float, queries: int) 
     batch_size = min(spec.student.batch_size, len(data))
     about = {"facts": len(graph.train), "entities": entities, "dim": dim, "batch_size": batch_size}
     loss = Distillation(regularization=model.student_recipe.regularization)
+    candidates = int(size) if axis == "candidates" else spec.student.hard_candidates
+    lists = workload.random_ids(len(data), entities, candidates)
     if axis == "candidates":
-        about["candidates"] = int(size)
-        ids = workload.random_ids(len(data), entities, int(size))
-        loss = replace(loss, soft=workload.soft_targets(ids, model, spec))
+        about["candidates"] = candidates
+        loss = replace(loss, soft=workload.soft_targets(lists, model, spec))
     asked = both_directions(sizes.spread(graph.train, queries // 2), len(graph.relations))
     task = RankTask.build(asked, KnownAnswers(graph), inputs.timeline, kind.time_input, spec.protocol)
     ranked = rate(len(asked), lambda: ranks(model, task))
-    step = workload.stepper(model, data, loss, batch_size)
-    return Point(size, about, lambda: sum(step()), lambda: 1 / ranked())
+    hard, shared = lists if loss.soft is None else None, spec.student.candidates
+    step, exact = (
+        workload.stepper(model, data, loss, batch_size, shared=shared, lists=hard, exact=each) for each in (False, True)
+    )
+    return Point(size, about, lambda: sum(step()), lambda: sum(exact()), lambda: 1 / ranked())
 
 
 def _graph(graph: TemporalGraph, share: float) -> TemporalGraph:
