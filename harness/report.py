@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from harness import cli
 from harness.errors import UserError, nearest
+from harness.reporting.across import Grid, across_report
 from harness.reporting.capacity import capacity_report
 from harness.reporting.comparison import comparison_report
 from harness.reporting.cost import cost_report
@@ -20,6 +21,7 @@ from harness.reporting.evidence import SOURCES
 from harness.reporting.layout import Layout
 from harness.reporting.results import LoadRanks
 from harness.reporting.search import INSIDE
+from harness.reporting.search_effects import is_search
 from harness.reporting.sensitivity import sensitivity_report
 from harness.reporting.terminal import table
 from harness.reporting.verdicts import Found, claims_report
@@ -203,6 +205,50 @@ def claims(
     print(verdicts(dataset or [], storage, output or Path("reports", "output", "claims")))
 
 
+@app.command()
+def sensitivity(
+    dataset: Datasets = None,
+    storage: Storage = "sqlite:///runs/harness.db",
+    output: Annotated[Path, typer.Option(help="Folder that gets a folder a report.")] = Path("reports", "output"),
+) -> None:
+    """Make the reports of all grids and searches, and last that of settings that work on all data sets."""
+    for path in every_sensitivity(dataset or [], storage, output):
+        print(path)
+
+
+def every_sensitivity(datasets: Collection[str], storage: str, output: Path) -> Iterator[Path]:
+    """Make a report for each design of the store that varies factors, and for each study one across its data sets.
+
+    Yields:
+        The paths of the PDFs, one by one. The folder of a design is named after its study, data set and preset.
+
+    Raises:
+        UserError: the store has no such study, or its results do not pass a report's checks.
+    """
+    from harness.runs import catalogue, frames
+
+    layouts = {name: layout_of(name) for name in catalogue.files()}
+    varied = [name for name, layout in layouts.items() if layout.report == "sensitivity"]
+    held = [pair for pair in frames.held(storage) if pair[0] in varied and (not datasets or pair[1] in datasets)]
+    if not held:
+        where = f" on {', '.join(datasets)}" if datasets else ""
+        raise UserError(f"the store has no grid or search{where}; run: python -m harness.study grid --dataset wiki")
+    grids: dict[str, list[Grid]] = {}
+    for study, data in held:
+        trials, curves, load_ranks = _load(storage, study, data)
+        for design in trials.sort_values("started")["study_name"].unique():
+            own, learnt = one_design(trials, curves, design)
+            meta = trials.attrs.get("meta", {}).get(design, {})
+            preset = str(own["preset"].iloc[0]) if "preset" in own else "default"
+            folder = "-".join([study, Path(data).name, *([preset] if preset != "default" else [])])
+            yield REPORTS["sensitivity"](layouts[study], own, learnt, load_ranks, output / folder, meta)
+        if not is_search(own):  # of several designs the last
+            grids.setdefault(study, []).append(Grid(data, own, load_ranks, str(meta.get("command", ""))))
+    for study, each in grids.items():
+        if len(each) > 1:
+            yield across_report(layouts[study], each, output / f"{study}-across")
+
+
 @app.command("all")
 def all_(
     dataset: Datasets = None,
@@ -213,8 +259,14 @@ def all_(
     from harness.runs import frames
 
     held = [(study, data) for study, data in frames.held(storage) if not dataset or data in dataset]
+    varied = False
     for study, data in held:
-        print(make(study, data, storage, output / f"{study}-{Path(data).name}"))
+        if layout_of(study).report == "sensitivity":
+            varied = True
+        else:
+            print(make(study, data, storage, output / f"{study}-{Path(data).name}"))
+    for path in every_sensitivity(dataset or [], storage, output) if varied else ():
+        print(path)
     print(verdicts(dataset or [], storage, output / "claims"))
 
 

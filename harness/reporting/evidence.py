@@ -176,7 +176,7 @@ def of_factors(
             verdicts=[Claim(claim["id"], claim["text"], **line) for line in claim["lines"]],
             table=region_table(numbers.region.head(MOST_POINTS), numbers.cells.names),
             numbers=numbers.region,
-            figures={"": partial(robust, numbers.region, numbers.points, numbers.cells)},
+            figures={"": partial(robust, numbers.region, numbers.points, numbers.cells.names)},
             trials=results.trials,
         )
         for claim in sensitivity.judged(results, numbers)

@@ -187,7 +187,7 @@ def draw(numbers: Numbers, folder: Path) -> dict[str, dict[str, str]]:
         }
         drawn[backbone] = {kind: f"figures/{paths[kind].name}.pdf" for kind, is_made in made.items() if is_made}
     path = folder / "figures" / "region"
-    is_made = figures.robust(numbers.region, numbers.points, cells, path)
+    is_made = figures.robust(numbers.region, numbers.points, cells.names, path)
     return drawn | {"": {"region": "figures/region.pdf"} if is_made else {}}
 
 

@@ -192,9 +192,11 @@ def _shares(axes: Axes, parts: pd.DataFrame) -> None:
     axes.set_xlabel("share of the variance of validation MRR", fontsize=8)
 
 
-def robust(region: pd.DataFrame, points: pd.DataFrame, cells: Cells, path: Path) -> bool:
-    """Draw each point's difference to L1 on every backbone, best first by the smallest of them; the default is shaded
-    and robust points are filled. False: there is no L1, or nothing to draw."""
+def robust(
+    region: pd.DataFrame, points: pd.DataFrame, names: list[str], path: Path, *, situation: str = "backbone"
+) -> bool:
+    """Draw each point's difference to L1 in every situation (a column of ``points``), best first by the smallest of
+    them; the default is shaded and robust points are filled. False: there is no L1, or nothing to draw."""
     if region.empty or region["least"].isna().any():
         return False
     with figure(path, 2.2) as (axes,):
@@ -203,10 +205,10 @@ def robust(region: pd.DataFrame, points: pd.DataFrame, cells: Cells, path: Path)
         places = np.arange(1, len(region) + 1)
         filled = region["robust"].to_numpy(dtype=bool)
         keys: list[Artist] = []
-        for (marker, color), backbone in zip(KINDS, cells.backbones, strict=False):
-            own = points[points["backbone"] == backbone].set_index(cells.names)["difference"]
-            values = own.reindex(pd.MultiIndex.from_frame(region[cells.names]) if len(cells.names) > 1
-                                 else pd.Index(region[cells.names[0]])).to_numpy(dtype=float)  # fmt: skip
+        for (marker, color), backbone in zip(KINDS, points[situation].unique(), strict=False):
+            own = points[points[situation] == backbone].set_index(names)["difference"]
+            values = own.reindex(pd.MultiIndex.from_frame(region[names]) if len(names) > 1
+                                 else pd.Index(region[names[0]])).to_numpy(dtype=float)  # fmt: skip
             for kept, face in ((filled, color), (~filled, "white")):
                 axes.plot(places[kept], values[kept], marker, color=color, markerfacecolor=face, markersize=3.8)
             keys.append(
@@ -214,7 +216,7 @@ def robust(region: pd.DataFrame, points: pd.DataFrame, cells: Cells, path: Path)
             )
         keys.append(Patch(facecolor=LIGHT, alpha=0.7, label="default"))
         axes.set_xlim(0.2, len(region) + 0.8)
-        axes.set_xlabel("points, by the smallest difference on any backbone")
+        axes.set_xlabel(f"points, by the smallest difference on any {situation}")
         axes.set_ylabel("validation MRR minus L1")
         signed_ticks(axes.yaxis, 5)
         axes.legend(

@@ -133,8 +133,8 @@ def _source_row(line: dict[str, Any]) -> Row:
     return Row(tuple(Cell(text) for text in (*texts, p)), rule=line["source"] == "rest")
 
 
-def region_table(region: pd.DataFrame, names: Sequence[str]) -> Table:
-    """The best robust points, by the smallest difference to L1 on any backbone."""
+def region_table(region: pd.DataFrame, names: Sequence[str], situation: str = "backbone") -> Table:
+    """The best robust points, by the smallest difference to L1 on any backbone, or in whatever else a situation is."""
     robust = region[region["robust"]]
     rows = []
     for line in records(robust.head(MOST_POINTS)):
@@ -142,8 +142,10 @@ def region_table(region: pd.DataFrame, names: Sequence[str]) -> Table:
         values = (number(line["least"], 4, signed=True), number(line["lost"], 4))
         rows.append(Row(tuple(Cell(t) for t in (point_name(line, names), *values, *marks))))
     shown = f" The first {MOST_POINTS} are shown." if len(robust) > MOST_POINTS else ""
-    note = f"{len(robust)} of {len(region)} points that all backbones have are robust.{shown} By validation MRR alone: "
-    note += "least gain is the smallest difference to L1 on any backbone, most lost the largest to the best point."
+    note = (
+        f"{len(robust)} of {len(region)} points that every {situation} has are robust.{shown} By validation MRR alone: "
+    )
+    note += f"least gain is the smallest difference to L1 on any {situation}, most lost the largest to the best point."
     header = ("point", "least gain", "most lost", "near the best", "above L1")
     return Table("Robust points", header, "lrrcc", tuple(rows), note)
 
