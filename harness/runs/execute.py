@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import joblib
 from optuna.exceptions import StorageInternalError
@@ -22,10 +23,11 @@ from harness.errors import UserError
 from harness.runs import pool, queries
 from harness.runs.cache import Cache
 from harness.runs.design import Run
+from harness.runs.packing import ENVIRONMENT
 from harness.runs.plan import Plan
 from harness.runs.pool import Claim
 from harness.runs.progress import StudyProgress
-from harness.runs.provenance import provenance
+from harness.runs.provenance import environment
 from harness.runs.reuse import adopt
 from harness.runs.searching import Searching
 from harness.runs.spec import TrialSpec
@@ -90,8 +92,7 @@ class _Coordinator:
     progress: StudyProgress
     run: Run
     relations: list[str]
-    threads: int
-    stack: int
+    environment: dict[str, Any]
     tally: Tally
     searching: Searching | None = None
     trials: dict[str, Trial] = field(default_factory=dict)
@@ -139,9 +140,7 @@ class _Coordinator:
 
     def _begin(self, task: Task) -> Trial:
         attributes = {
-            **provenance(),
-            "threads": self.threads,
-            "stack": self.stack,
+            ENVIRONMENT: self.environment,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "preset": self.run.preset,
             "protocol": task.spec.protocol,
@@ -197,7 +196,8 @@ def execute(
         study = store.open(run, command, counts(graph))
         study.attach(queries.of_test(graph))
         names = {spec.key(): run.labels[spec.key()] for spec in run.cells if spec.key() not in run.unscored}
-        if adopted := adopt(study, names, {"preset": run.preset}):
+        here = environment(context)
+        if adopted := adopt(study, names, {"preset": run.preset}, here):
             console.print(f"{adopted} cells are taken from other studies of this store, where they are the same")
         complete = study.complete()
         wanted = [spec for spec in run.cells if spec.key() not in complete]
@@ -213,7 +213,7 @@ def execute(
         most = 0 if searching is None else searching.most
         progress = StudyProgress(title, todo, len(run.cells) + most, tally.before, console)
         labels = [label or name for name, label in zip(graph.relations.names, graph.relations.labels, strict=True)]
-        coordinator = _Coordinator(study, progress, run, distinct(labels), 1, context.stack, tally, searching)
+        coordinator = _Coordinator(study, progress, run, distinct(labels), here, tally, searching)
 
         def more(room: int) -> list[Task]:
             if searching is None:

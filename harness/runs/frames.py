@@ -14,6 +14,7 @@ from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import UserError
+from harness.runs.packing import unpacked
 from harness.runs.store import SCHEMA, Store, measured, safe
 
 _STATES = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
@@ -121,7 +122,7 @@ def held(storage: str) -> list[tuple[str, str]]:
 
 
 def _row(trial: FrozenTrial) -> dict[str, Any]:
-    row = {**trial.params, **trial.user_attrs, "state": _STATES[trial.state]}
+    row = {**trial.params, **unpacked(trial.user_attrs), "state": _STATES[trial.state]}
     if "arm" in row:
         row |= {"losses": row["arm"], "arm": row.get("label", row["arm"])}
     return row

@@ -13,6 +13,8 @@ from typing import Any
 import psutil
 
 import harness
+from harness.runs.stages import Context
+from harness.teachers.language_model import LanguageModelConfig
 
 
 @lru_cache(maxsize=1)
@@ -30,6 +32,14 @@ def provenance() -> dict[str, Any]:
         **{name: metadata.version(name) for name in packages},
         "machine": _machine(),
     }
+
+
+def environment(context: Context) -> dict[str, Any]:
+    """What a trial tells of where it ran: besides its provenance its device, and how the language model's weights are
+    read there, both of which can change numbers by more than rounding."""
+    number_format = str(LanguageModelConfig().torch_dtype).removeprefix("torch.")
+    where = {"device": context.device, "number_format": number_format, "threads": 1, "stack": context.stack}
+    return provenance() | where
 
 
 def _git(*arguments: str) -> str | None:

@@ -7,22 +7,25 @@ from collections.abc import Mapping
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from harness.runs.packing import unpacked
 from harness.runs.store import CONSTRAINTS, StudyStore
 
 #: how Optuna's own attributes of a trial begin that a copy has, too
 KEPT = ("artifacts:", CONSTRAINTS)
 
 
-def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object]) -> int:
+def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object], here: Mapping[str, object]) -> int:
     """Copy complete trials of other studies into ``study``; return how many.
 
-    Trials are the same if their cells are, and their studies have the same data and engine. A copy says where it is
-    from (``copied_from``) and shares the files of the original.
+    Trials are the same if their cells are, their studies have the same data and engine, and they ran on a machine that
+    computes alike: a study must not compare arms that differ in the number format of the language model. A copy
+    says where it is from (``copied_from``) and shares the files of the original.
 
     Args:
         study: where they go; cells that it has already stay as they are.
         labels: what it calls each of the cells that it wants, by key.
         own: attributes that a copy has of its new study.
+        here: the environment of the study's other trials (`harness.runs.provenance.environment`).
     """
     wanted, storage = set(labels) - study.complete(), study.store.storage
     same = {name: study.study.user_attrs[name] for name in ("dataset", "engine", "data_digest")}
@@ -37,13 +40,21 @@ def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object
         for trial in trials:
             cell = trial.user_attrs.get("cell")
             is_scored = "test_mrr" in trial.user_attrs  # which it is not inside a search
-            if is_scored and cell in wanted and cell not in found:
+            if is_scored and cell in wanted and cell not in found and _computes_alike(trial, here):
                 source = trial.user_attrs.get("copied_from", f"{other.study_name}, trial {trial.number}")
                 found[cell] = copy_of(trial, {**own, "label": labels[cell], "copied_from": source})
     if found:
         with study.store.transaction():
             study.study.add_trials(found.values())
     return len(found)
+
+
+def _computes_alike(trial: FrozenTrial, here: Mapping[str, object]) -> bool:
+    """Whether a trial's device and number format are those of ``here``; one of schema 1 tells of its machine alone."""
+    there = unpacked(trial.user_attrs)
+    if "number_format" in there:
+        return all(there.get(name) == here[name] for name in ("device", "number_format"))
+    return there.get("machine") == here["machine"]
 
 
 def copy_of(trial: FrozenTrial, attributes: Mapping[str, object]) -> FrozenTrial:

@@ -28,12 +28,13 @@ from harness.runs.claims import Claims, claims_of
 from harness.runs.design import Run
 from harness.runs.factors import parameters
 from harness.runs.notes import note_of
+from harness.runs.packing import packed
 from harness.runs.patience import patience_with, patiently
 from harness.runs.spec import TrialSpec
 from harness.runs.trial import TrialResult
 
-#: version of the attributes that a trial has; readers refuse newer ones
-SCHEMA = 1
+#: version of the attributes that a trial has (see `packing`); readers refuse newer ones, and read older ones
+SCHEMA = 2
 #: teachers are stored as violating a constraint, that of being a student, so that the best trial of a study is one
 CONSTRAINTS, REFERENCES = "constraints", ("teacher", "llm-teacher")
 #: how the reason of a trial begins that ended with its coordinator
@@ -278,7 +279,7 @@ class StudyStore:
             **{f"peak_mib_{stage}": value for stage, value in result.peak_mib.items()},
         }
         attributes = {
-            **result.metrics,
+            **packed(result.metrics),
             **{name: round(value, 3) for name, value in times.items() if math.isfinite(value)},
             "data_digest": result.data_digest,
             "updates": result.updates,
@@ -354,10 +355,21 @@ def _files(folder: Path, result: TrialResult, relations: Sequence[str]) -> list[
             "rank": result.ranks["rank"],
         }
     )
-    ranks.to_parquet(paths[1], compression="zstd", index=False)
+    write_ranks(ranks, paths[1])
     by_relation = metrics_by_relation(result.ranks["rank"], result.ranks["relation"], relations)
     pd.DataFrame.from_dict(by_relation, orient="index").rename_axis("relation").to_csv(paths[2])
     return paths
+
+
+def write_ranks(ranks: pd.DataFrame, path: Path) -> None:
+    """Write ranks of queries; numbers that count up take no room."""
+    ranks.to_parquet(
+        path,
+        compression="zstd",
+        index=False,
+        use_dictionary=["direction", "relation", "rank"],
+        column_encoding={"query": "DELTA_BINARY_PACKED"},
+    )
 
 
 def sqlite_file(url: str) -> Path | None:

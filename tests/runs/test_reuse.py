@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,11 +14,13 @@ import pytest
 from harness.runs import design as designs
 from harness.runs import frames
 from harness.runs.design import Run
+from harness.runs.packing import ENVIRONMENT
 from harness.runs.reuse import adopt
 from harness.runs.store import Store, StudyStore
 from tests.runs.test_store import COUNTS, result
 
 NEW = {"preset": "quick"}
+HERE: dict[str, Any] = {"machine": "m", "device": "cpu", "number_format": "bfloat16"}
 
 
 def planned(study: str, engine: str = "e", data_digest: str = "d") -> Run:
@@ -30,11 +35,12 @@ def store(tmp_path: Path) -> Store:
     return Store(f"sqlite:///{tmp_path}/runs/harness.db")
 
 
-def finished(store: Store, run: Run) -> StudyStore:
+def finished(store: Store, run: Run, about: Mapping[str, Any] = MappingProxyType({ENVIRONMENT: HERE})) -> StudyStore:
     """A study with every cell complete but the last."""
     study = store.open(run, "python -m harness.study ablation", COUNTS)
     for k, spec in enumerate(run.cells[:-1]):
-        study.finish(study.begin(spec, {"label": run.labels[spec.key()], "preset": "quick"}), result(k), ["a", "b"])
+        told = {"label": run.labels[spec.key()], "preset": "quick", **about}
+        study.finish(study.begin(spec, told), result(k), ["a", "b"])
     study.fail(study.begin(run.cells[-1], {"label": "x"}), "for a reason")
     return study
 
@@ -44,9 +50,9 @@ def test_equal_cells_of_another_study_are_taken_with_their_files(store: Store) -
     finished(store, ablation)
     study = store.open(baselines, "python -m harness.study baselines", COUNTS)
     shared = {spec.key() for spec in ablation.cells[:-1]} & set(baselines.labels)
-    assert adopt(study, baselines.labels, NEW) == len(shared) == 4
+    assert adopt(study, baselines.labels, NEW, HERE) == len(shared) == 4
     assert study.complete() == shared
-    assert adopt(study, baselines.labels, NEW) == 0
+    assert adopt(study, baselines.labels, NEW, HERE) == 0
 
     before, _, old_ranks = frames.load(store.url, "ablation", "lahman")
     after, curves, new_ranks = frames.load(store.url, "baselines", "lahman")
@@ -63,13 +69,13 @@ def test_a_copy_has_the_name_that_its_new_study_gives_it(store: Store) -> None:
     ablation, schedule = planned("ablation"), planned("schedule")
     finished(store, ablation)
     study = store.open(schedule, "python -m harness.study schedule", COUNTS)
-    adopt(study, schedule.labels, NEW)
+    adopt(study, schedule.labels, NEW, HERE)
     trials, _, _ = frames.load(store.url, "schedule", "lahman")
     assert set(trials["arm"]) == {"L1", "switch after 1/2"}
     assert set(trials["losses"]) == {"L1", "L1+L2+L3"}
     # of a copy, the source is the original
     again = store.open(planned("llm"), "python -m harness.study llm", COUNTS)
-    adopt(again, planned("llm").labels, NEW)
+    adopt(again, planned("llm").labels, NEW, HERE)
     copies, _, _ = frames.load(store.url, "llm", "lahman")
     assert copies["copied_from"].str.startswith(ablation.study_name).all()
 
@@ -79,5 +85,21 @@ def test_nothing_is_taken_from_another_engine_or_other_data(store: Store, change
     finished(store, planned("ablation"))
     run = planned("baselines", **change)
     study = store.open(run, "python -m harness.study baselines", COUNTS)
-    assert adopt(study, run.labels, NEW) == 0
+    assert adopt(study, run.labels, NEW, HERE) == 0
     assert study.complete() == set()
+
+
+@pytest.mark.parametrize(
+    ("there", "taken"),
+    [
+        ({ENVIRONMENT: HERE | {"machine": "another"}}, 4),
+        ({ENVIRONMENT: HERE | {"device": "cuda"}}, 0),
+        ({ENVIRONMENT: HERE | {"number_format": "float32"}}, 0),
+        ({"machine": "m"}, 4),  # of schema 1
+        ({"machine": "another"}, 0),
+    ],
+)
+def test_nothing_is_taken_from_where_numbers_are_others(store: Store, there: dict[str, Any], taken: int) -> None:
+    finished(store, planned("ablation"), there)
+    run = planned("baselines")
+    assert adopt(store.open(run, "python -m harness.study baselines", COUNTS), run.labels, NEW, HERE) == taken

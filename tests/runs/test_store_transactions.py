@@ -21,6 +21,7 @@ from harness.runs import design as designs
 from harness.runs import frames
 from harness.runs.design import Run
 from harness.runs.factors import parameters
+from harness.runs.packing import unpacked
 from harness.runs.provenance import provenance
 from harness.runs.spec import TrialSpec
 from harness.runs.store import Store, StudyStore
@@ -124,8 +125,8 @@ def test_transactions_of_a_cell(store: Store, run: Run) -> None:
     assert 2 <= len(failed) <= 6
     # and all of it was written
     old, new, lost = store.storage.get_all_trials(store.storage.get_study_id_from_name(run.study_name))
-    assert old.user_attrs.keys() <= new.user_attrs.keys()
-    assert new.user_attrs["test_tail_mrr"] == real_result().metrics["test_tail_mrr"]
+    assert old.user_attrs.keys() <= unpacked(new.user_attrs).keys()
+    assert unpacked(new.user_attrs)["test_tail_mrr"] == real_result().metrics["test_tail_mrr"]
     assert len(new.intermediate_values) == 16
     assert (new.params["arm"], new.state.name, lost.state.name) == ("L1+L3", "COMPLETE", "FAIL")
     assert lost.user_attrs["reason"] == "the loss became nan"
