@@ -220,6 +220,12 @@ def robust(
         axes.set_ylabel("validation MRR minus L1")
         signed_ticks(axes.yaxis, 5)
         axes.legend(
-            handles=keys, loc="lower left", bbox_to_anchor=(0, 1), ncols=6, frameon=False, fontsize=8, handletextpad=0.2
+            handles=keys,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=6 if len(keys) <= 3 else 3,  # names of several data sets are long
+            frameon=False,
+            fontsize=8,
+            handletextpad=0.2,
         )
     return True
