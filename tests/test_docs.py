@@ -319,3 +319,10 @@ def test_chance_is_the_rank_of_a_model_that_knows_nothing() -> None:
         asked = query(graph)
         known = len(left_out(graph, asked, protocol))
         assert example_rank(graph, asked, protocol, [0.0] * len(ENTITIES)) == (len(ENTITIES) - known + 1) / 2
+
+
+def test_the_wheel_has_every_template() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    templates = {f"reports/{path.name}" for path in (ROOT / "reports").glob("*.typ")}
+    assert templates == {source for source in included if source.endswith(".typ")}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.reporting.labels import ARMS, BACKBONES
+from harness.reporting.labels import ARMS, BACKBONES, DATASETS
 from harness.reporting.results import LoadRanks
 from harness.runs import frames
 
@@ -36,6 +36,22 @@ def markdown(dataset: str) -> str:
     return "\n".join(lines)
 
 
+def verdicts() -> str:
+    """The README's table of verdicts, made from the published claims report."""
+    frame = pd.read_csv(PUBLISHED / "claims" / "claims.csv", keep_default_na=False)
+    lines = ["| claim | | what the studies say |", "|---|---|---|"]
+    for (claim, text), rows in frame.groupby(["claim", "text"], sort=False):
+        said: dict[str, list[str]] = {}
+        for row in rows.to_dict("records"):
+            where = f"{row['backbone']} on {DATASETS.get(row['dataset'], row['dataset'])}" if row["backbone"] else ""
+            said.setdefault(row["verdict"], []).append(where)
+        told = "; ".join(
+            f"**{verdict}**{': ' if any(where) else ''}{', '.join(where)}" for verdict, where in said.items()
+        )
+        lines.append(f"| {claim} | {text} | {told} |")
+    return "\n".join(lines)
+
+
 def load(dataset: str, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, LoadRanks]:
     shutil.copyfile(PUBLISHED / "harness.db", folder / "harness.db")  # opening a store may write to it
     return frames.load(f"sqlite:///{folder}/harness.db", "ablation", dataset, PUBLISHED / "artifacts")
@@ -44,6 +60,10 @@ def load(dataset: str, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, LoadRa
 @pytest.mark.parametrize("dataset", ["wiki", "yago"])
 def test_table_is_the_published_one(dataset: str) -> None:
     assert markdown(dataset) in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_verdicts_are_those_of_the_published_claims_report() -> None:
+    assert verdicts() in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("dataset", ["wiki", "yago"])

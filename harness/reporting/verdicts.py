@@ -86,6 +86,8 @@ def overall(verdicts: Sequence[str]) -> str:
     words = set(verdicts) - {"not tested"}
     if not words:
         return "not tested"
+    if words == {"measured"}:  # costs that no test decides
+        return "measured"
     if {"supported", "contradicted"} <= words:
         return "mixed"
     return "contradicted" if "contradicted" in words else "supported" if words == {"supported"} else "undecided"
@@ -93,6 +95,8 @@ def overall(verdicts: Sequence[str]) -> str:
 
 def _overview(verdicts: pd.DataFrame) -> Table:
     own = verdicts[verdicts["dataset"] != ""]
+    # what is said of two backbones together stands with both
+    own = own.assign(backbone=own["backbone"].str.split(" and ")).explode("backbone")
     datasets, backbones = ordered(own["dataset"], DATASETS), ordered(own["backbone"], BACKBONES.values())
     columns = [(d, b) for d in datasets for b in backbones if ((own["dataset"] == d) & (own["backbone"] == b)).any()]
     rows = []
