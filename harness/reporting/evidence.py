@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,7 @@ class Evidence:
         figures: what draws each figure for a path without suffix (False: there is nothing to draw), by the end of its
             name.
         trials: what it rests on, one row a trial.
+        marks: what filled and hollow marks of the figures mean, a sentence; "" where there are none.
     """
 
     verdicts: list[Claim]
@@ -52,6 +53,7 @@ class Evidence:
     numbers: pd.DataFrame
     figures: Mapping[str, Callable[[Path], bool]]
     trials: pd.DataFrame
+    marks: str = ""
 
 
 #: takes layout, trials, curves, ranks and meta; returns the evidence by claim
@@ -79,6 +81,7 @@ def of_comparisons(
             numbers=rows,
             figures={"": partial(_forest, rows)},
             trials=results.trials,
+            marks="Filled: decided; hollow: undecided.",
         )
     return found
 
@@ -178,6 +181,7 @@ def of_factors(
             numbers=numbers.region,
             figures={"": partial(robust, numbers.region, numbers.points, numbers.cells.names)},
             trials=results.trials,
+            marks="Filled: robust; hollow: not; shaded: the recommended default.",
         )
         for claim in sensitivity.judged(results, numbers)
     }
@@ -189,14 +193,7 @@ def _of_search(
     _, results, numbers = search.found_by(layout, trials, load_ranks, Meta.model_validate(dict(meta)), None)
     bands = numbers.temperature
     backbones = numbers.trace.backbones
-    tables = [(name, temperature_table(bands, name)) for name in backbones]
-    rows = [
-        Row((Cell(BACKBONES.get(name, name) if k == 0 else ""), *row.cells), rule=k == 0 and name != backbones[0])
-        for name, table in tables
-        for k, row in enumerate(table.rows)
-    ]
-    first = tables[0][1]
-    whole = Table(first.caption, ("", *first.header), f"l{first.align}", tuple(rows), first.note)
+    whole = _together([(name, temperature_table(bands, name)) for name in backbones])
     return {
         claim["id"]: Evidence(
             verdicts=[Claim(claim["id"], claim["text"], **line) for line in claim["lines"]],
@@ -207,6 +204,17 @@ def _of_search(
         )
         for claim in search.judged(results, numbers)
     }
+
+
+def _together(tables: Sequence[tuple[str, Table]]) -> Table:
+    """Tables of single backbones as one, with a column that names the backbone; the words are those of the first."""
+    rows = [
+        Row((Cell(BACKBONES.get(name, name) if k == 0 else ""), *row.cells), rule=row.rule or (k == 0 and place > 0))
+        for place, (name, table) in enumerate(tables)
+        for k, row in enumerate(table.rows)
+    ]
+    first = tables[0][1]
+    return Table(first.caption, ("", *first.header), f"l{first.align}", tuple(rows), first.note)
 
 
 def of_costs(
@@ -227,7 +235,7 @@ def of_costs(
         make, frame = shown.get(claim, (cost_tables.amortised_table, numbers.amortised))
         found[claim] = Evidence(
             verdicts=[each for each in verdicts if each.id == claim],
-            table=make(frame),
+            table=_together([(name, make(frame[frame["backbone"] == name])) for name in results.backbones]),
             numbers=frame,
             figures=figures,
             trials=results.trials,

@@ -131,6 +131,7 @@ def _page(claim: str, found: Sequence[Found], studies: Mapping[str, Layout], fol
                 ],
                 "table": asdict(evidence.table) if evidence.table.rows else None,
                 "figures": drawn,
+                "marks": evidence.marks,
                 "facts": facts_of(evidence.trials, meta.data, name),
                 "command": meta.command,
             }
