@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,8 @@ PROTOCOLS = {
     "timeplex": "ranks in each year of the query's interval, known answers of that year left out, are averaged",
     "same-interval": "other known answers with exactly the same start and end are left out of the ranking",
 }
+#: more arms, or values of a setting, than these are told by their number, or by the smallest and largest
+MOST_NAMED = 13
 #: Parts of a spec that name the cell, not the settings.
 _CELL = ("dataset", "backbone", "arm", "seed")
 
@@ -106,7 +109,7 @@ def facts_of(
         "Data": f"{name}: {counts}",
         "Data digest": ", ".join(digest),
         "Protocol": "; ".join(protocols),
-        "Arms": f"{', '.join(map(arm_name, arms))}; {seed}" if arms else "",
+        "Arms": f"{_arms(arms)}; {seed}" if arms else "",
         **{factor: ", ".join(map(str, levels)) for factor, levels in (factors or {}).items()},
         "Weights": _weights(trials),
         "Preset": ", ".join(_unique(trials, "preset")),
@@ -117,6 +120,16 @@ def facts_of(
         "Machine": "; ".join(part for part in (machine, width) if part),
     }
     return [[label, value] for label, value in pairs.items() if value]
+
+
+def _arms(arms: Sequence[str]) -> str:
+    """The names of arms; of many that are points of a grid, such as "L1 + L2 + L3 · α=0.1", their number."""
+    if len(arms) <= MOST_NAMED:
+        return ", ".join(map(arm_name, arms))
+    points = Counter(arm.split(" · ")[0] for arm in arms)
+    return ", ".join(
+        arm_name(arm) if count == 1 else f"{arm_name(arm)} at {count} points" for arm, count in points.items()
+    )
 
 
 def _runs(values: list[int]) -> str:
@@ -134,9 +147,13 @@ def _weights(trials: pd.DataFrame) -> str:
     students = trials[~trials["arm"].isin(REFERENCES)]
     symbols = {"alpha": "α", "beta": "β", "delta": "δ", "temperature": "T", "hard_weight": "hard-label weight"}
     found = {symbol: _unique(students, column) for column, symbol in symbols.items()}
-    return ", ".join(
-        f"{symbol} = {' or '.join(v.removesuffix('.0') for v in each)}" for symbol, each in found.items() if each
-    )
+    return ", ".join(f"{symbol} {_values(each)}" for symbol, each in found.items() if each)
+
+
+def _values(found: Sequence[str]) -> str:
+    if len(found) <= MOST_NAMED:
+        return f"= {' or '.join(value.removesuffix('.0') for value in found)}"
+    return f"from {min(map(float, found)):.2g} to {max(map(float, found)):.2g}"
 
 
 def settings(trials: pd.DataFrame) -> list[list[str]]:

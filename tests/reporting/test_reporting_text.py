@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.reporting import about
 from harness.reporting.text import duration, interval, latex, number, p_value, percent, spreadsheet_cell
 
 
@@ -68,3 +69,11 @@ def test_latex_braces_balance_and_no_line_ends_early(text: str) -> None:
     assert "\n" not in escaped
     assert escaped.replace(r"\%", "").count("%") == 0
     assert escaped.replace(r"\$", "").count("$") % 2 == 0
+
+
+def test_many_arms_and_values_are_told_in_short() -> None:
+    points = [f"L1+L2+L3 · alpha={k}" for k in range(20)]
+    assert about._arms(["L1", "none"]) == "L1, no distillation"
+    assert about._arms(["L1", *points]) == "L1, L1 + L2 + L3 at 20 points"
+    assert about._values(["0.5", "1.0"]) == "= 0.5 or 1"
+    assert about._values([str(k / 7) for k in range(1, 20)]) == "from 0.14 to 2.7"
