@@ -152,7 +152,7 @@ def _weights(trials: pd.DataFrame) -> str:
 
 def _values(found: Sequence[str]) -> str:
     if len(found) <= MOST_NAMED:
-        return f"= {' or '.join(value.removesuffix('.0') for value in found)}"
+        return f"= {' or '.join(f'{float(value):.4g}' for value in found)}"
     return f"from {min(map(float, found)):.2g} to {max(map(float, found)):.2g}"
 
 
