@@ -23,7 +23,11 @@ from harness.reporting.text import number, percent
 
 METHODS = {"PED-ANOVA": ("o", BLUE, 0.14), "fANOVA": ("s", VERMILION, -0.14)}
 #: colours and markers of backbones in one figure
-KINDS = (("o", BLUE), ("^", VERMILION), ("s", GREEN), ("D", ORANGE))
+KINDS = tuple(
+    (marker, color)
+    for markers in ("o^sD", "v<PX")
+    for marker, color in zip(markers, (BLUE, VERMILION, GREEN, ORANGE), strict=True)
+)
 #: unit of the numbers in maps: differences of MRR are thousandths
 UNIT = 1000
 
