@@ -89,7 +89,9 @@ def bootstrap_intervals(
     """
     _check(values)
     draws = np.concatenate([_mean(weights, facts, values) for weights, facts in _resample(values, resamples, seed)])
-    return _intervals(values.mean(axis=(0, 1)), draws, values.shape[1], level)
+    ends = _ends(draws, level)
+    mean = values.mean(axis=(0, 1))
+    return _intervals(mean, ends, values.shape[1], _stretch(ends, values, level))
 
 
 def compare(
@@ -105,7 +107,10 @@ def compare(
     Intervals: percentile bootstrap with both factors resampled, seeds outside and facts inside (the two-way, or
     "pigeonhole", bootstrap: Owen, Annals of Applied Statistics 1 (2007), 386-411). A resample uses the same facts for
     all its seeds, as the seeds are tested on the same facts. Of S seeds, S - 1 are drawn (Rao and Wu, JASA 83 (1988),
-    231-241), without which the variance between so few seeds would come out (S - 1) / S too small.
+    231-241), without which the variance between so few seeds would come out (S - 1) / S too small. Where few seeds make
+    most of the variance, the interval of the difference is stretched to the length of a t interval with Satterthwaite's
+    degrees of freedom (Biometrics Bulletin 2 (1946), 110-114), and those of relative and effect by as much: no bootstrap
+    can know how uncertain the variance between three seeds is.
 
     Test: sign flips of the facts' differences averaged over seeds, null hypothesis: the two arms are exchangeable on
     every test fact. It is exact up to 13 facts, otherwise p = (1 + extreme) / (1 + permutations).
@@ -138,9 +143,12 @@ def compare(
         squares = _mean(seed_weights, fact_weights, delta**2)
         effects.append(_ratio(mean, np.sqrt(np.maximum(squares - mean**2, 0))))
     mean, base_mean = delta.mean(axis=(0, 1)), base.mean(axis=(0, 1))
-    difference = _intervals(mean, np.concatenate(differences), facts, level)
-    relative = _intervals(_ratio(mean, base_mean), np.concatenate(relatives), facts, level)
-    effect = _intervals(_ratio(mean, delta.std(axis=(0, 1))), np.concatenate(effects), facts, level)
+    ends = _ends(np.concatenate(differences), level)
+    stretch = _stretch(ends, delta, level)
+    difference = _intervals(mean, ends, facts, stretch)
+    relative = _intervals(_ratio(mean, base_mean), _ends(np.concatenate(relatives), level), facts, stretch)
+    spread = delta.std(axis=(0, 1))
+    effect = _intervals(_ratio(mean, spread), _ends(np.concatenate(effects), level), facts, stretch)
     p = sign_flip_test(delta.mean(axis=0), permutations, seed)
     per_seed = delta.mean(axis=1)
     return [
@@ -240,10 +248,58 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
     return np.where(numerator == 0, 0.0, np.where(denominator == 0, np.nan, numerator / safe))
 
 
-def _intervals(estimates: Array, draws: Array, n: int, level: float) -> list[Interval]:
+def _ends(draws: Array, level: float) -> Array:
+    """Percentiles ``[2, K]`` of draws ``[B, K]``."""
     tail = (1 - level) / 2
-    ends = np.quantile(draws, [tail, 1 - tail], axis=0)
-    return [Interval(float(e), float(low), float(high), n) for e, low, high in zip(estimates, *ends, strict=True)]
+    return np.asarray(np.quantile(draws, [tail, 1 - tail], axis=0))
+
+
+@dataclass(frozen=True)
+class _Errors:
+    """Standard errors ``[K]`` of a mean over seeds and facts: of facts alone, its own, and as the bootstrap sees it.
+
+    A value has a part of its seed, a part of its fact, and a rest e. The variance of e / (S F) is once in the variance
+    of the mean, and three times in that of the bootstrap (Owen, Annals of Applied Statistics 1 (2007), 386-411).
+    ``freedom``: Satterthwaite's degrees of freedom of the mean's own.
+    """
+
+    facts: Array
+    own: Array
+    bootstrap: Array
+    freedom: Array
+
+
+def _errors(values: Array) -> _Errors:
+    """Errors of the means of values ``[S, F, K]``, F at least 2; those of one seed cover facts alone."""
+    seeds, facts, _ = values.shape
+    by_fact, by_seed = values.mean(axis=0), values.mean(axis=1)
+    of_facts = by_fact.var(axis=0, ddof=1) / facts
+    if seeds == 1:
+        error = np.sqrt(of_facts)
+        return _Errors(error, error, error, np.full_like(error, np.inf))
+    rest = values - by_fact - by_seed[:, None] + by_seed.mean(axis=0)
+    noise = (rest**2).sum(axis=(0, 1)) / ((seeds - 1) * (facts - 1)) / (seeds * facts)
+    of_seeds = by_seed.var(axis=0, ddof=1) / seeds
+    both = of_seeds + of_facts  # has the noise twice
+    own = np.maximum(both - noise, of_facts)
+    squares = of_seeds**2 / (seeds - 1) + of_facts**2 / (facts - 1) + noise**2 / ((seeds - 1) * (facts - 1))
+    freedom = np.where(own > 0, own**2 / np.where(squares > 0, squares, 1), np.inf)
+    return _Errors(np.sqrt(of_facts), np.sqrt(own), np.sqrt(both + noise), freedom)
+
+
+def _stretch(ends: Array, values: Array, level: float) -> Array:
+    """By how much bootstrap intervals ``[2, K]`` are shorter than t intervals, at least 1; 1 for a single seed."""
+    seeds, facts, measures = values.shape
+    if seeds < 2 or facts < 2:
+        return np.ones(measures)
+    errors = _errors(values)
+    half, length = stats.t.ppf((1 + level) / 2, errors.freedom) * errors.own, (ends[1] - ends[0]) / 2
+    return np.asarray(np.maximum(half / np.where(length > 0, length, np.inf), 1))
+
+
+def _intervals(estimates: Array, ends: Array, n: int, stretch: Array) -> list[Interval]:
+    low, high = estimates + (ends - estimates) * stretch
+    return [Interval(float(e), float(a), float(b), n) for e, a, b in zip(estimates, low, high, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -308,12 +364,8 @@ def detectable(differences: Array, power: float = 0.8, level: float = 0.05, test
     """The smallest mean difference that the reports' rule would call better with the given power.
 
     The rule asks for two things: the interval of `compare` excludes zero, and the sign-flip test is significant as one
-    of ``tests`` (the first step of Holm's correction). So the mean must exceed z_{1 - level/2} standard errors of the
-    bootstrap, and z_{1 - level/(2 tests)} standard errors of the test; and z_{power} standard errors of its own more.
-
-    A difference has a part of its seed, a part of its fact, and a rest e. The variance of e / (S F) is once in the
-    variance of the mean, and three times in that of the bootstrap (Owen, Annals of Applied Statistics 1 (2007),
-    386-411).
+    of ``tests`` (the first step of Holm's correction). So the mean must exceed half the length of that interval, and
+    z_{1 - level/(2 tests)} standard errors of the test; and t_{power} standard errors of its own more.
 
     Args:
         differences: ``[S, F]`` paired differences by seed and test fact.
@@ -324,16 +376,10 @@ def detectable(differences: Array, power: float = 0.8, level: float = 0.05, test
     Returns:
         The difference in the unit of ``differences``; NaN with fewer than two facts, which show no variance.
     """
-    seeds, facts = differences.shape
-    if facts < 2:
+    if differences.shape[1] < 2:
         return float("nan")
-    by_fact, by_seed = differences.mean(axis=0), differences.mean(axis=1)
-    test = own = bootstrap = float(by_fact.var(ddof=1)) / facts
-    if seeds > 1:
-        rest = differences - by_fact - by_seed[:, None] + differences.mean()
-        noise = float((rest**2).sum()) / ((seeds - 1) * (facts - 1)) / (seeds * facts)
-        both = test + float(by_seed.var(ddof=1)) / seeds  # has the noise twice
-        own, bootstrap = max(both - noise, test), both + noise
-    z = stats.norm.ppf
-    shown = max(z(1 - level / 2) * np.sqrt(bootstrap), z(1 - level / 2 / tests) * np.sqrt(test))
-    return float(shown + z(power) * np.sqrt(own))
+    errors, z = _errors(differences[:, :, None]), stats.norm.ppf
+    t = stats.t(errors.freedom[0]).ppf
+    interval = max(z(1 - level / 2) * errors.bootstrap[0], t(1 - level / 2) * errors.own[0])
+    shown = max(interval, z(1 - level / 2 / tests) * errors.facts[0])
+    return float(shown + t(power) * errors.own[0])

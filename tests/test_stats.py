@@ -87,14 +87,12 @@ def test_bootstrap_of_one_seed_is_scipys_bootstrap_over_facts() -> None:
     assert ours.estimate == values.mean()
 
 
-def test_bootstrap_without_noise_between_facts_has_the_variance_between_seeds() -> None:
-    """Rao and Wu's S - 1 draws: the bootstrap variance is s²/S, not s²(S - 1)/S²."""
+def test_where_seeds_make_all_the_noise_the_interval_has_the_length_of_a_t_interval_over_seeds() -> None:
     per_seed = np.linspace(0, 1, 6)
     values = np.repeat(per_seed[:, None, None], 5, axis=1)
-    comparison = compare(values, np.zeros_like(values), resamples=20_000)[0]
-    standard_error = per_seed.std(ddof=1) / np.sqrt(6)
-    half = (comparison.difference.high - comparison.difference.low) / 2
-    assert half == pytest.approx(1.96 * standard_error, rel=0.05)
+    comparison = compare(values, np.zeros_like(values), resamples=1000)[0]
+    low, high = stats.ttest_1samp(per_seed, 0).confidence_interval(0.95)
+    assert comparison.difference.high - comparison.difference.low == pytest.approx(high - low)
     assert comparison.per_seed == pytest.approx(tuple(per_seed))
 
 
@@ -154,16 +152,17 @@ def test_compare_refuses(arm: np.ndarray, base: np.ndarray) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("between_seeds", [0.0, 0.0015, 0.004])
-def test_interval_covers_the_truth_with_three_seeds(between_seeds: float) -> None:
-    """95 % intervals hold the true difference (0) at least 93 % of the time, with facts shared by the seeds."""
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("between_seeds", [0.0, 0.004, 0.1])
+def test_interval_covers_the_truth_with_few_seeds(between_seeds: float, seeds: int) -> None:
+    """95 % intervals hold the true difference (0) at least 91 % of the time, with facts shared by the seeds."""
     random = np.random.default_rng(13)
-    covered, runs = 0, 300
+    covered, runs = 0, 400
     for _ in range(runs):
-        delta = random.normal(0, between_seeds, (3, 1, 1)) + random.normal(0, 0.05, (1, 500, 1))
-        interval = bootstrap_intervals(delta + random.normal(0, 0.1, (3, 500, 1)), resamples=600)[0]
+        delta = random.normal(0, between_seeds, (seeds, 1, 1)) + random.normal(0, 0.05, (1, 300, 1))
+        interval = bootstrap_intervals(delta + random.normal(0, 0.1, (seeds, 300, 1)), resamples=600)[0]
         covered += interval.low <= 0 <= interval.high
-    assert covered / runs >= 0.93
+    assert covered / runs >= 0.91
 
 
 POSITIONS = np.log2([5, 10, 25, 50, 100, 200])
@@ -267,7 +266,7 @@ def test_detectable_grows_with_power_and_with_the_family() -> None:
 
 @pytest.mark.parametrize(
     ("seeds", "by_seed", "by_fact", "rest", "tests"),
-    [(1, 0, 0.1, 0, 6), (3, 0.003, 0.05, 0.1, 1), (5, 0.01, 0.05, 0.1, 6), (5, 0, 0, 0.1, 1)],
+    [(1, 0, 0.1, 0, 6), (3, 0.003, 0.05, 0.1, 1), (5, 0.01, 0.05, 0.1, 6), (5, 0, 0, 0.1, 1), (5, 0.1, 0.05, 0.1, 1)],
 )
 def test_a_difference_that_is_detectable_is_seen_four_times_in_five(
     seeds: int, by_seed: float, by_fact: float, rest: float, tests: int
@@ -284,5 +283,5 @@ def test_a_difference_that_is_detectable_is_seen_four_times_in_five(
     for _ in range(runs):
         found = compare(drawn(wanted)[..., None], np.zeros((seeds, facts, 1)), resamples=300, permutations=1199)[0]
         seen += found.difference.low > 0 and found.p * tests < 0.05
-    # three standard errors of 250 runs are .076
-    assert seen / runs == pytest.approx(0.8, abs=0.08)
+    # three standard errors of 250 runs are .076, and few seeds show too little variance more often than too much
+    assert 0.68 <= seen / runs <= 0.9
