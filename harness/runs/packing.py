@@ -1,8 +1,7 @@
 """Attributes of a trial that nobody sorts or plots by, packed: a row of the store holds many of them.
 
-A trial has some sixty attributes, each of them a row and an entry of an index. Those that tell of the environment and
-of the two directions of queries are three in five of them, and are held as one attribute each from schema 2
-of the store on.
+A trial has some sixty attributes, each of them a row and an entry of an index. Most of them tell of the environment, of
+the two directions of queries (packed from schema 2 of the store on), or of what stages cost (from schema 3 on).
 """
 
 from __future__ import annotations
@@ -12,20 +11,28 @@ from collections.abc import Mapping
 from typing import Any
 
 #: attributes that hold others, by name
-ENVIRONMENT, DIRECTIONS = "environment", "by_direction"
-_BY_DIRECTION = re.compile(r"(valid|test)_(tail|head)_\w+")
+ENVIRONMENT, DIRECTIONS, COSTS = "environment", "by_direction", "costs"
+_HOLDERS = {
+    DIRECTIONS: re.compile(r"(valid|test)_(tail|head)_\w+"),
+    COSTS: re.compile(r"(seconds|built_seconds|peak_mib)_.+"),
+}
 
 
 def packed(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with the metrics of the two directions, such as ``test_tail_mrr``, in one attribute."""
-    directions = {name: value for name, value in attributes.items() if _BY_DIRECTION.fullmatch(name)}
-    others = {name: value for name, value in attributes.items() if name not in directions}
-    return others | ({DIRECTIONS: directions} if directions else {})
+    """The same with what is alike in one attribute, such as ``test_tail_mrr`` in ``by_direction``."""
+    found: dict[str, Any] = {}
+    for name, value in attributes.items():
+        holder = next((holder for holder, names in _HOLDERS.items() if names.fullmatch(name)), None)
+        if holder is None:
+            found[name] = value
+        else:
+            found.setdefault(holder, {})[name] = value
+    return found
 
 
 def unpacked(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """All attributes by their own names; those of stores of schema 1, which packs nothing, stay as they are."""
+    """All attributes by their own names; those of stores of earlier schemas, which pack less, stay as they are."""
     found: dict[str, Any] = {}
     for name, value in attributes.items():
-        found |= value if name in (ENVIRONMENT, DIRECTIONS) else {name: value}
+        found |= value if name in (ENVIRONMENT, *_HOLDERS) else {name: value}
     return found

@@ -34,7 +34,7 @@ from harness.runs.spec import TrialSpec
 from harness.runs.trial import TrialResult
 
 #: version of the attributes that a trial has (see `packing`); readers refuse newer ones, and read older ones
-SCHEMA = 2
+SCHEMA = 3
 #: teachers are stored as violating a constraint, that of being a student, so that the best trial of a study is one
 CONSTRAINTS, REFERENCES = "constraints", ("teacher", "llm-teacher")
 #: how the reason of a trial begins that ended with its coordinator
@@ -278,9 +278,9 @@ class StudyStore:
             **{f"built_seconds_{stage}": value for stage, value in result.built_seconds.items()},
             **{f"peak_mib_{stage}": value for stage, value in result.peak_mib.items()},
         }
+        finite = {name: round(value, 3) for name, value in times.items() if math.isfinite(value)}
         attributes = {
-            **packed(result.metrics),
-            **{name: round(value, 3) for name, value in times.items() if math.isfinite(value)},
+            **packed({**result.metrics, **finite}),
             "data_digest": result.data_digest,
             "updates": result.updates,
             "best_epoch": result.best_epoch,
