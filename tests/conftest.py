@@ -57,7 +57,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgresql() -> Iterator[servers.Server]:
     """A PostgreSQL server; its user's password is in the environment."""
     programs = servers.programs()
-    if programs is None:  # no package that pip installs carries them: they are the system's, as CONTRIBUTING.md says
+    if programs is None:  # the package of the group dev that carries them has no wheel for this machine
         pytest.skip("PostgreSQL's server programs (initdb, pg_ctl) are not installed")
     with servers.server(programs) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("PGPASSWORD", server.password)

