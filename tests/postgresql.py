@@ -32,6 +32,14 @@ def free_port() -> int:
         return port
 
 
+def _copy(where: Path, to: Path) -> Path:
+    """A copy of the programs of the package, with its libraries, which they look for beside the package's folder."""
+    package = where.parents[1]
+    libraries = package.with_name(f"{package.name}.libs")
+    shutil.copytree(libraries, to / libraries.name)
+    return Path(shutil.copytree(where.parent, to / package.name / where.parent.name), "bin")
+
+
 class Server:
     """A server in a folder, whose user ``harness`` has a password."""
 
@@ -44,7 +52,7 @@ class Server:
             self.who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
             if not all(parent.stat().st_mode & 0o005 == 0o005 for parent in where.parents):  # nobody may not go there
-                self.where = Path(shutil.copytree(where.parent, folder / "postgresql"), "bin")
+                self.where = _copy(where, folder / "copy")
         secret = folder / "password"
         secret.write_text(self.password)
         options = ("--username=harness", "--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8")
