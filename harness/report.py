@@ -220,7 +220,8 @@ def every_sensitivity(datasets: Collection[str], storage: str, output: Path) -> 
     """Make a report for each design of the store that varies factors, and for each study one across its data sets.
 
     Yields:
-        The paths of the PDFs, one by one. The folder of a design is named after its study, data set and preset.
+        The paths of the PDFs, one by one. The folder of a design is named after its study, data set and preset; that of
+        all but the last of one name after its digest, too.
 
     Raises:
         UserError: the store has no such study, or its results do not pass a report's checks.
@@ -236,11 +237,15 @@ def every_sensitivity(datasets: Collection[str], storage: str, output: Path) -> 
     grids: dict[str, list[Grid]] = {}
     for study, data in held:
         trials, curves, load_ranks = _load(storage, study, data)
-        for design in trials.sort_values("started")["study_name"].unique():
+        designs = trials.sort_values("started")["study_name"].unique().tolist()
+        for design in designs:
             own, learnt = one_design(trials, curves, design)
             meta = trials.attrs.get("meta", {}).get(design, {})
             preset = str(own["preset"].iloc[0]) if "preset" in own else "default"
-            folder = "-".join([study, Path(data).name, *([preset] if preset != "default" else [])])
+            name, _, digest = design.rpartition("-")
+            is_last = design == [other for other in designs if other.rpartition("-")[0] == name][-1]
+            parts = [study, Path(data).name, *([preset] if preset != "default" else []), *([] if is_last else [digest])]
+            folder = "-".join(parts)
             yield REPORTS["sensitivity"](layouts[study], own, learnt, load_ranks, output / folder, meta)
         if not is_search(own):  # of several designs the last
             grids.setdefault(study, []).append(Grid(data, own, load_ranks, str(meta.get("command", ""))))

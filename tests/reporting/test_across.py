@@ -83,3 +83,15 @@ def test_the_command_makes_a_report_a_design_and_one_across_them(
     assert len(list(report.every_sensitivity(["wiki"], "sqlite://", tmp_path / "one"))) == 1
     with pytest.raises(UserError, match="no grid or search on icews14"):
         list(report.every_sensitivity(["icews14"], "sqlite://", tmp_path))
+
+
+def test_of_two_designs_of_one_preset_both_have_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = grids()[0].trials.assign(preset="default")
+    older = one.assign(study_name="grid-wiki-default-0ld", started="2025-01-01T00:00:00+00:00")
+    newer = one.assign(study_name="grid-wiki-default-new", started="2026-01-01T00:00:00+00:00")
+    both = pd.concat([newer, older], ignore_index=True)
+    monkeypatch.setattr(stored, "held", lambda storage: [("grid", "wiki")])
+    monkeypatch.setattr(report, "_load", lambda *_: (both, pd.DataFrame(), None))
+    monkeypatch.setitem(report.REPORTS, "sensitivity", lambda layout, own, curves, ranks, folder, meta: folder)
+    found = list(report.every_sensitivity([], "sqlite://", tmp_path))
+    assert [path.name for path in found] == ["grid-wiki-0ld", "grid-wiki"]
