@@ -109,8 +109,8 @@ def compare(
     all its seeds, as the seeds are tested on the same facts. Of S seeds, S - 1 are drawn (Rao and Wu, JASA 83 (1988),
     231-241), without which the variance between so few seeds would come out (S - 1) / S too small. Where few seeds make
     most of the variance, the interval of the difference is stretched to the length of a t interval with Satterthwaite's
-    degrees of freedom (Biometrics Bulletin 2 (1946), 110-114), and those of relative and effect by as much: no bootstrap
-    can know how uncertain the variance between three seeds is.
+    degrees of freedom (Biometrics Bulletin 2 (1946), 110-114), and those of relative and effect by as much: no
+    bootstrap can know how uncertain the variance between three seeds is.
 
     Test: sign flips of the facts' differences averaged over seeds, null hypothesis: the two arms are exchangeable on
     every test fact. It is exact up to 13 facts, otherwise p = (1 + extreme) / (1 + permutations).

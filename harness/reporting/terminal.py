@@ -34,7 +34,7 @@ def table(trials: pd.DataFrame, layout: Layout) -> Table:
         title_justify="left",
         caption_justify="left",
     )
-    shown.add_column("arm", no_wrap=True)
+    shown.add_column("arm")  # of all columns the one that may take more lines
     shown.add_column("n", no_wrap=True)
     for measure in MEASURES:
         shown.add_column(measure.label, justify="right", no_wrap=True)
@@ -49,7 +49,7 @@ def table(trials: pd.DataFrame, layout: Layout) -> Table:
             cells = [_mean(done[f"test_{measure.key}"].tolist(), measure) for measure in MEASURES] if len(done) else []
             style = "dim" if arm in REFERENCES else None
             shown.add_row(
-                arm_name(arm), f"{len(done)} of {len(group)}" if failed else str(len(done)), *cells, style=style
+                escape(arm_name(arm)), f"{len(done)} of {len(group)}" if failed else str(len(done)), *cells, style=style
             )
     return shown
 

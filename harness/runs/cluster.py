@@ -22,6 +22,7 @@ from harness.errors import UserError
 from harness.runs.cache import Cache, Packed
 from harness.runs.inputs import graph_of
 from harness.runs.plan import engine_version
+from harness.runs.provenance import number_format
 from harness.runs.stages import Context
 from harness.runs.work import Outcome, Progress, Task, work
 
@@ -34,13 +35,15 @@ COUNTED = 2.0
 
 @dataclass(frozen=True)
 class Terms:
-    """What a worker must agree with: the code, the data, and a file that tells the coordinator's cache.
+    """What a worker must agree with: the code, the data, a file that tells the coordinator's cache, and how language
+    models are read where settings leave it open.
 
     ``probe`` None: the worker has a cache of its own.
     """
 
     engine: str
     data: str
+    number_format: str
     topic: str
     probe: Path | None
 
@@ -68,7 +71,7 @@ class ClusterWorkers:
                 raise UserError(f"cluster {address}: has no worker; start some: dask worker {address} --nthreads 1")
             topic = f"harness-{uuid.uuid4().hex[:12]}"
             self.client.subscribe_topic(topic, self._listen)
-            self.terms = Terms(engine_version(), data, topic, self._probe())
+            self.terms = Terms(engine_version(), data, number_format(), topic, self._probe())
         except BaseException:
             self.client.close()
             raise
@@ -216,6 +219,11 @@ def _agree(address: str, task: Task, context: Context, terms: Terms) -> None:
         raise UserError(f"worker {address}: has another version of the harness than the coordinator; install the same")
     if terms.probe is not None and not terms.probe.exists():
         raise UserError(f"worker {address}: does not see the cache {context.cache_dir}, as the others do; share it")
+    if task.spec.llm.dtype is None and (own := number_format()) != terms.number_format:
+        raise UserError(
+            f"worker {address}: reads language models in {own}, and the coordinator in {terms.number_format}; "
+            "name one for all: --set llm.dtype=float32"
+        )
     try:
         found = graph_of(task.spec.dataset, context.data_dir).digest
     except UserError as error:

@@ -28,7 +28,7 @@ from harness.runs.plan import Plan
 from harness.runs.pool import Claim
 from harness.runs.progress import StudyProgress
 from harness.runs.provenance import environment
-from harness.runs.reuse import adopt
+from harness.runs.reuse import adopt, refuse_mixing
 from harness.runs.searching import Searching
 from harness.runs.spec import TrialSpec
 from harness.runs.stacks import group_of
@@ -199,6 +199,7 @@ def execute(
         here = environment(context)
         if adopted := adopt(study, names, {"preset": run.preset}, here):
             console.print(f"{adopted} cells are taken from other studies of this store, where they are the same")
+        refuse_mixing(study, _open_formats(run, plans), here)
         complete = study.complete()
         wanted = [spec for spec in run.cells if spec.key() not in complete]
         tally = Tally(before=len(run.cells) - len(wanted), cells={spec.key() for spec in run.cells})
@@ -247,6 +248,12 @@ def execute(
         finally:
             study.claims.close()
         return tally
+
+
+def _open_formats(run: Run, plans: Plans) -> set[str]:
+    """The arms whose language model is read in the number format that a machine chooses."""
+    reading = [spec for spec in run.cells if spec.llm.dtype is None and "encode" in plans[spec.key()].keys]
+    return {spec.arm for spec in reading} | ({run.search.arm} if reading and run.search is not None else set())
 
 
 @contextmanager

@@ -37,9 +37,13 @@ def provenance() -> dict[str, Any]:
 def environment(context: Context) -> dict[str, Any]:
     """What a trial tells of where it ran: besides its provenance its device, and how the language model's weights are
     read there, both of which can change numbers by more than rounding."""
-    number_format = str(LanguageModelConfig().torch_dtype).removeprefix("torch.")
-    where = {"device": context.device, "number_format": number_format, "threads": 1, "stack": context.stack}
+    where = {"device": context.device, "number_format": number_format(), "threads": 1, "stack": context.stack}
     return provenance() | where
+
+
+def number_format() -> str:
+    """How this machine reads a language model's weights where settings leave it open."""
+    return str(LanguageModelConfig().torch_dtype).removeprefix("torch.")
 
 
 def _git(*arguments: str) -> str | None:

@@ -1,12 +1,13 @@
-"""Cells that another study of the same store has completed: they are the same trial, so its result is taken."""
+"""What is complete in a store and may stand beside new trials: cells of other studies, and of the study itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from harness.errors import UserError
 from harness.runs.packing import unpacked
 from harness.runs.store import CONSTRAINTS, StudyStore
 
@@ -47,6 +48,27 @@ def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object
         with study.store.transaction():
             study.study.add_trials(found.values())
     return len(found)
+
+
+def refuse_mixing(study: StudyStore, arms: Collection[str], here: Mapping[str, object]) -> None:
+    """Refuse to go on where the language model would be read in another number format than so far.
+
+    Args:
+        study: whose complete trials are looked at.
+        arms: those in which the language model takes part, in the format that each machine chooses.
+        here: the environment of trials to come.
+
+    Raises:
+        UserError: a complete trial of these arms has another format.
+    """
+    own = here["number_format"]
+    trials = study.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    told = [unpacked(trial.user_attrs) for trial in trials if trial.params["arm"] in arms]
+    if others := sorted({each["number_format"] for each in told if "number_format" in each} - {own}):
+        raise UserError(
+            f"study {study.study.study_name}: its trials read the language model in {others[0]}, this machine would in "
+            f"{own}, and numbers would not compare; go on where it began, or start another study: --set llm.dtype={own}"
+        )
 
 
 def _computes_alike(trial: FrozenTrial, here: Mapping[str, object]) -> bool:

@@ -51,3 +51,11 @@ def test_names_are_not_markup(frames: Make) -> None:
 def test_bad_frames_are_refused(frames: Make) -> None:
     with pytest.raises(UserError, match="there are none"):
         table(frames(facts=60).trials.iloc[:0], LAYOUT)
+
+
+def test_numbers_are_whole_beside_long_names(frames: Make) -> None:
+    study = frames(facts=60)
+    study.trials["arm"] = study.trials["arm"].replace("L1+L3", "L1+L3 · batch_size=1024 · [dim]dim=100")
+    lines = printed(study)
+    assert not any("…" in line for line in lines)
+    assert "[dim]dim" in "".join(lines)

@@ -211,6 +211,7 @@ def test_clusters_that_cannot_do_it(spec: TrialSpec, context: Context, tmp_path:
     [
         ({"engine": "other"}, "has another version of the harness"),
         ({"data": "other"}, "has other data for"),
+        ({"number_format": "float16"}, "and the coordinator in float16; name one for all: --set llm.dtype=float32"),
         ({"probe": Path("/no/such/file")}, "does not see the cache"),
     ],
 )

@@ -11,11 +11,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from harness.errors import UserError
 from harness.runs import design as designs
 from harness.runs import frames
 from harness.runs.design import Run
 from harness.runs.packing import ENVIRONMENT
-from harness.runs.reuse import adopt
+from harness.runs.reuse import adopt, refuse_mixing
 from harness.runs.store import Store, StudyStore
 from tests.runs.test_store import COUNTS, result
 
@@ -103,3 +104,12 @@ def test_nothing_is_taken_from_where_numbers_are_others(store: Store, there: dic
     finished(store, planned("ablation"), there)
     run = planned("baselines")
     assert adopt(store.open(run, "python -m harness.study baselines", COUNTS), run.labels, NEW, HERE) == taken
+
+
+def test_a_study_does_not_go_on_in_another_number_format(store: Store) -> None:
+    study = finished(store, planned("ablation"))
+    elsewhere = HERE | {"number_format": "float32"}
+    refuse_mixing(study, {"L1+L2+L3"}, HERE)
+    refuse_mixing(study, {"an arm that has no trial"}, elsewhere)
+    with pytest.raises(UserError, match=r"in bfloat16, this machine would in float32.*--set llm\.dtype=float32"):
+        refuse_mixing(study, {"none", "L1+L2+L3"}, elsewhere)
