@@ -114,13 +114,15 @@ def in_a_fresh_process(call: Callable[..., T], *arguments: object) -> T:
     alone = ProcessPoolExecutor(max_workers=1, initializer=_initialise, initargs=(os.getpid(),), env=_environment())
     try:
         found: T = alone.submit(call, *arguments).result()
-        return found
     except BrokenProcessPool as error:
         codes = re.search(r"exit codes of the workers are (\{.*\})", str(error))
         told = f": {codes[1]}" if codes else ""
         raise MemoryError(f"its process was killed (out of memory?{told})") from None
-    finally:
+    except BaseException:
         alone.shutdown(wait=True, kill_workers=True)
+        raise
+    alone.shutdown(wait=True)  # a process that is killed cannot give its semaphores back
+    return found
 
 
 def _environment() -> dict[str, str]:

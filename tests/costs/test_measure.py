@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,6 +183,13 @@ def test_a_process_of_its_own() -> None:
         in_a_fresh_process(_raise, "mine")
     with pytest.raises(MemoryError, match=r"was killed \(out of memory\?: \{SIGKILL"):
         in_a_fresh_process(_die)
+
+
+def test_a_process_gives_its_semaphores_back() -> None:
+    keep = "import builtins, multiprocessing; builtins.kept = multiprocessing.RLock()"
+    code = f"from harness.runs.workers import in_a_fresh_process; in_a_fresh_process(exec, {keep!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_every_kind_knows_its_code() -> None:
