@@ -85,6 +85,7 @@ class Cache:
             with filelock.FileLock(path.with_suffix(".lock")):
                 if (entry := self._read(path)) is not None:
                     return entry
+                _clear(path)
                 started = time.perf_counter()
                 tensors, meta = build()
                 # of what a stack made, ``meta`` tells its share of the stack's
@@ -121,6 +122,7 @@ class Cache:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(path.with_suffix(".lock")):
+                _clear(path)
                 write_atomically(path.with_suffix(".sha256"), packed.checksum.encode())
                 write_atomically(path, packed.content)
         except OSError as error:
@@ -155,6 +157,12 @@ class Cache:
         # the checksum first: a file without one, or with an old one, counts as damaged and never as good
         write_atomically(path.with_suffix(".sha256"), hashlib.sha256(content).hexdigest().encode())
         write_atomically(path, content)
+
+
+def _clear(path: Path) -> None:
+    """Remove what a process that was killed left of writing a result; whoever writes it now has its lock."""
+    for left in path.parent.glob(f".{path.stem}.*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes, *, sync: bool = True) -> None:

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from harness.runs.inputs import graph_of
 from harness.runs.plan import engine_version
 from harness.runs.stages import Context
 from harness.runs.work import Outcome, Progress, Task, work
+from harness.scratch import scratch
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -34,7 +36,7 @@ COUNTED = 2.0
 
 @dataclass(frozen=True)
 class Terms:
-    """What a worker must agree with: the code, the data, and a file that tells the coordinator's cache.
+    """What a worker must agree with: the code, the data, and a folder that tells the coordinator's cache.
 
     ``probe`` None: the worker has a cache of its own.
     """
@@ -59,7 +61,8 @@ class ClusterWorkers:
 
     def __init__(self, address: str, context: Context, data: str) -> None:
         self.address, self.context, self.cache = address, context, Cache(context.cache_dir)
-        self.client = _connect(address)
+        self._open = ExitStack()
+        self.client = self._open.enter_context(_connect(address))
         self._told: dict[str, Progress] = {}
         self._sent: dict[tuple[str, str], Any] = {}
         self._slots, self._counted = 0, 0.0
@@ -70,7 +73,7 @@ class ClusterWorkers:
             self.client.subscribe_topic(topic, self._listen)
             self.terms = Terms(engine_version(), data, topic, self._probe())
         except BaseException:
-            self.client.close()
+            self._open.close()
             raise
         self.executor = self.client.get_executor(pure=False)
 
@@ -91,18 +94,14 @@ class ClusterWorkers:
         return self._slots
 
     def _probe(self) -> Path | None:
-        """A file in the cache, if all workers see it."""
+        """A folder in the cache, if all workers see it."""
         root = self.cache.root.resolve()
-        probe = root / f".cluster-{uuid.uuid4().hex[:12]}"
         try:
             root.mkdir(parents=True, exist_ok=True)
-            probe.touch()
+            probe = self._open.enter_context(scratch(".cluster-", root))
         except OSError as error:
             raise UserError(f"cache {root}: cannot be written ({error.strerror})") from None
-        if all(self.client.run(os.path.exists, str(probe)).values()):
-            return probe
-        probe.unlink()
-        return None
+        return probe if all(self.client.run(os.path.exists, str(probe)).values()) else None
 
     def _listen(self, event: tuple[float, Any]) -> None:
         _, (task, stage, done, metric) = event
@@ -161,9 +160,7 @@ class ClusterWorkers:
     def close(self) -> None:
         """Drop what has not begun, forget what runs, and leave the cluster as it was."""
         self.executor.shutdown(wait=False)
-        if self.terms.probe is not None:
-            self.terms.probe.unlink(missing_ok=True)
-        self.client.close()
+        self._open.close()
 
 
 def _connect(address: str) -> Client:
