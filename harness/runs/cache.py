@@ -143,7 +143,10 @@ class Cache:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if found == wanted:
                 with safe_open(path, framework="pt") as file:
-                    meta = json.loads(file.metadata()["meta"])
+                    about = file.metadata()
+                    if about.get("result", _name(path)) != _name(path):
+                        raise ValueError("of another result")
+                    meta = json.loads(about["meta"])
                     names = file.keys()
                     return Entry({name: file.get_tensor(name) for name in names}, meta, cached=True)
             reason = "does not match its checksum"
@@ -153,10 +156,17 @@ class Cache:
         return None
 
     def _write(self, path: Path, tensors: dict[str, Tensor], meta: Meta) -> None:
-        content = save({k: v.contiguous() for k, v in tensors.items()}, {"meta": json.dumps(meta)})
+        content = save(
+            {k: v.contiguous() for k, v in tensors.items()}, {"meta": json.dumps(meta), "result": _name(path)}
+        )
         # the checksum first: a file without one, or with an old one, counts as damaged and never as good
         write_atomically(path.with_suffix(".sha256"), hashlib.sha256(content).hexdigest().encode())
         write_atomically(path, content)
+
+
+def _name(path: Path) -> str:
+    """What a file says it is, so that one with another's name is noticed; those of earlier versions do not say."""
+    return f"{path.parent.name}/{path.stem}"
 
 
 def _clear(path: Path) -> None:

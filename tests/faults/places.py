@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 import pandas as pd
 import psutil
+from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
 
 from harness.runs.artifacts import ARTIFACT
@@ -70,6 +71,18 @@ def reading(study: Study) -> Callable[[], bool]:
     facts = study.folder / "toy" / "train.txt"
     os.utime(facts, (1, facts.stat().st_mtime))
     return lambda: facts.stat().st_atime > 1
+
+
+def reading_again(study: Study) -> Callable[[], bool]:
+    """A worker reads what the coordinator has read."""
+    seen: list[Callable[[], bool]] = []
+
+    def is_read() -> bool:
+        if not seen and any(study.temporary.glob("harness-run-*")):
+            seen.append(reading(study))
+        return bool(seen) and seen[0]()
+
+    return is_read
 
 
 def making(stage: str) -> Callable[[Study], Callable[[], bool]]:
@@ -178,7 +191,7 @@ def results(study: Study, url: str | None = None) -> dict[str, Result]:
                 used |= _artifacts(trial.system_attrs)
                 cell = trial.user_attrs["cell"]
                 assert cell not in found
-                found[cell] = _result(study, trial)
+                found[cell] = _result(store, trial)
     assert {path.name for path in study.artifacts.iterdir()} == used
     return found
 
@@ -187,36 +200,41 @@ def _artifacts(attributes: Mapping[str, Any]) -> set[str]:
     return {key.removeprefix(ARTIFACT) for key in attributes if key.startswith(ARTIFACT)}
 
 
-def _result(study: Study, trial: optuna.trial.FrozenTrial) -> Result:
+def _result(store: Store, trial: optuna.trial.FrozenTrial) -> Result:
     of_its_time = ("seconds_", "built_seconds_", "peak_mib_")
     about = {name: value for name, value in unpacked(trial.user_attrs).items() if not name.startswith(of_its_time)}
     kept = {name: about[name] for name in about if name.startswith(("valid_", "test_"))}
-    kept |= {name: about[name] for name in ("spec", "label", "data_digest", "updates", "best_epoch")}
+    kept |= {name: about[name] for name in ("spec", "label", "data_digest", "updates", "best_epoch") if name in about}
     kept |= {"value": trial.value, **trial.params}
-    return Result(kept, trial.intermediate_values, dict(_files(study, trial)))
+    return Result(kept, trial.intermediate_values, dict(_files(store, trial)))
 
 
-def _files(study: Study, trial: optuna.trial.FrozenTrial) -> Iterator[tuple[str, pd.DataFrame]]:
-    for meta in optuna.artifacts.get_all_artifact_meta(trial, storage=optuna.storages.InMemoryStorage()):
-        path = study.artifacts / meta.artifact_id
-        yield meta.filename, pd.read_parquet(path) if meta.filename.endswith("parquet") else pd.read_csv(path)
+def _files(store: Store, trial: optuna.trial.FrozenTrial) -> Iterator[tuple[str, pd.DataFrame]]:
+    for meta in get_all_artifact_meta(trial, storage=store.storage):
+        path = store.artifacts / meta.artifact_id
+        frame = pd.read_parquet(path) if meta.filename.endswith("parquet") else pd.read_csv(path)
+        yield meta.filename, frame.drop(columns="seconds", errors="ignore")
 
 
 def check(study: Study, whole: Study, url: str | None = None) -> None:
     """The study ended as the undisturbed one: numbers equal to the bit, and no file that the other has not."""
-    own, wanted = results(study, url), results(whole)
+    compare(results(study, url), results(whole))
+    assert names(study.cache) == names(whole.cache)
+    assert names(study.output) == names(whole.output)
+    assert names(study.temporary) == []
+    assert len(names(study.artifacts)) == len(names(whole.artifacts))
+
+
+def compare(found: dict[str, Result], wanted: dict[str, Result]) -> None:
+    """Results that are equal to the bit."""
     assert len(wanted) == CELLS
-    assert own.keys() == wanted.keys()
-    for cell, result in own.items():
+    assert found.keys() == wanted.keys()
+    for cell, result in found.items():
         assert result.numbers == wanted[cell].numbers
         assert result.curve == wanted[cell].curve
         assert result.files.keys() == wanted[cell].files.keys()
         for name, frame in result.files.items():
             pd.testing.assert_frame_equal(frame, wanted[cell].files[name], check_exact=True)
-    assert names(study.cache) == names(whole.cache)
-    assert names(study.output) == names(whole.output)
-    assert names(study.temporary) == []
-    assert len(list(study.artifacts.iterdir())) == len(list(whole.artifacts.iterdir()))
 
 
 def names(folder: Path) -> list[str]:
