@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: seconds for which the number of workers is taken as it was
 COUNTED = 2.0
+#: how often Dask's client is started that does not answer
+STARTS = 6
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class ClusterWorkers:
     def __init__(self, address: str, context: Context, data: str) -> None:
         self.address, self.context, self.cache = address, context, Cache(context.cache_dir)
         self._open = ExitStack()
-        self.client = self._open.enter_context(_connect(address))
+        self.client = self._open.enter_context(_connected(address))
         self._told: dict[str, Progress] = {}
         self._sent: dict[tuple[str, str], Any] = {}
         self._slots, self._counted = 0, 0.0
@@ -163,18 +165,33 @@ class ClusterWorkers:
         self._open.close()
 
 
-def _connect(address: str) -> Client:
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
     try:
         from distributed import Client
+        from distributed.utils import LoopRunner
     except ImportError:
         raise UserError("--cluster needs Dask: pip install 'tkg-distill-harness[cluster]'") from None
+    for attempt in range(STARTS):
+        runner = LoopRunner()
+        try:
+            runner.start()
+            break
+        except AssertionError:  # ten seconds were not enough for its thread, on a machine that is busy
+            if attempt == STARTS - 1:
+                raise UserError(f"cluster {address}: Dask's client does not start; is this machine busy?") from None
     try:
-        return Client(address, timeout="10s", set_as_default=False)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(
-            f"cluster {address}: no scheduler answers there ({reason}); start one: dask scheduler --host 127.0.0.1"
-        ) from None
+        try:
+            client = Client(address, timeout="10s", set_as_default=False, loop=runner.loop)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise UserError(
+                f"cluster {address}: no scheduler answers there ({reason}); start one: dask scheduler --host 127.0.0.1"
+            ) from None
+        with client:
+            yield client
+    finally:
+        runner.stop()
 
 
 def _work(tasks: Sequence[Task], context: Context, terms: Terms, *files: Packed) -> tuple[list[Outcome], list[Packed]]:

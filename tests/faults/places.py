@@ -115,13 +115,12 @@ def reporting(study: Study) -> Callable[[], bool]:
     return lambda: any(study.output.glob(".unfinished-*/*"))
 
 
+#: the shared stages, and the folders of the cache that they go to
+SHARED = {"teacher": "teacher", "fine-tuning": "finetune", "encoding": "encode", "targets": "targets"}
 #: by stage: what is seen of it from outside
 MOMENTS: dict[str, Callable[[Study], Callable[[], bool]]] = {
     "reading": reading,
-    "teacher": making("teacher"),
-    "fine-tuning": making("finetune"),
-    "encoding": making("encode"),
-    "targets": making("targets"),
+    **{stage: making(folder) for stage, folder in SHARED.items()},
     "student": student,
     "store": storing,
     "report": reporting,
