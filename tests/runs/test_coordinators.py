@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -17,9 +18,12 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import OperationalError
 
+from harness.runs import design as designs
 from harness.runs.claims import Claims, DatabaseClaims, claims_of
 from harness.runs.patience import patience_with, patiently
+from harness.runs.store import Store
 from tests.postgresql import Server
+from tests.runs.test_store import result
 from tests.test_study import Place
 
 #: none, L1, L1+L2, L1+L3, L1+L2+L3, teacher and llm-teacher
@@ -168,6 +172,25 @@ def test_claims_outlive_their_connection_unless_another_takes_them(
     assert not one.keep("lost")
     assert one.keep("kept")
     assert not other.take("kept")
+
+
+def test_a_result_is_dropped_if_another_coordinator_took_the_cell(
+    url: str, engine: sqlalchemy.Engine, tmp_path: Path
+) -> None:
+    design = designs.load("ablation")
+    run = designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    with closing(Store(url, tmp_path / "artifacts")) as store:
+        one, other = (store.open(run, "command", {}) for _ in range(2))
+        lost = one.begin(run.cells[0], {})
+        cut(engine)
+        deadline = time.monotonic() + 20
+        while not other.claims.take(run.cells[0].key()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert not one.finish(lost, result(), ["a", "b"])
+        assert not list(store.artifacts.glob("*"))
+        assert other.finish(other.begin(run.cells[0], {}), result(), ["a", "b"])
+        assert [trial.state.name for trial in one.study.trials] == ["FAIL", "COMPLETE"]
 
 
 def test_other_databases_have_one_coordinator(tmp_path: Path) -> None:
