@@ -194,7 +194,7 @@ def execute(
         UserError: the store or the cache cannot be written, another coordinator writes to the store, or a worker met
             a user's error.
     """
-    with store.only_writer(), scratch(TEMPORARY) as folder:
+    with store.told(), store.only_writer(), scratch(TEMPORARY) as folder:
         study = store.open(run, command, counts(graph))
         study.attach(queries.of_test(graph))
         names = {spec.key(): run.labels[spec.key()] for spec in run.cells if spec.key() not in run.unscored}
@@ -237,14 +237,9 @@ def execute(
         try:
             with progress.shown(), _workers(cluster, jobs, context, graph.digest, folder) as workers:
                 pool.run(todo, workers, listener, context.stack)
-        except BaseException as error:
+        except BaseException:
             with contextlib.suppress(StorageInternalError):  # which may be what ended the run
                 coordinator.interrupted()
-            if isinstance(error, StorageInternalError):
-                cause = " ".join(str(error.__cause__ or error).split())[:160]
-                raise UserError(
-                    f"storage {safe(store.url)}: cannot be written ({cause}); what is complete is kept"
-                ) from None
             raise
         finally:
             study.claims.close()

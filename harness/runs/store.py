@@ -67,11 +67,12 @@ class Store:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
             engine = {"connect_args": {"timeout": 60}} if self.file is not None else {"pool_pre_ping": True}
             self.storage = optuna.storages.RDBStorage(url, engine_kwargs=engine)
+            self.patience = patience_with(self.storage.engine)
         except (OSError, SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:160].replace(url, safe(url))
             raise UserError(
                 f"storage {safe(url)}: cannot be opened ({reason}); such as: sqlite:///runs/harness.db"
-            ) from None
+            ) from error
 
     def close(self) -> None:
         """Give all claims and connections to the database back."""
@@ -103,6 +104,21 @@ class Store:
             yield
         finally:
             lock.release()
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Tell the user, in one line, that the storage cannot be written or does not answer any more.
+
+        Raises:
+            UserError: in the place of a ``StorageInternalError``.
+        """
+        try:
+            yield
+        except StorageInternalError as error:
+            cause = " ".join(str(error.__cause__ or error).split())[:160]
+            raise UserError(
+                f"storage {safe(self.url)}: cannot be written ({cause}); what is complete is kept"
+            ) from None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -162,7 +178,7 @@ class StudyStore:
         self.study, self.store = study, store
         self.artifacts = artifacts.Artifacts(store.artifacts)
         self.claims = claims_of(store.storage.engine, study.study_name)
-        self.patience = patience_with(store.storage.engine)
+        self.patience = store.patience
         #: trials before this one were there when the study was opened
         self.first = len(study.get_trials(deepcopy=False))
 

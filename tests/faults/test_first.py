@@ -28,19 +28,20 @@ def one_thread() -> Iterator[None]:
 def test_refused_killed_and_run_again(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moment, process = MOMENTS["store"](study), study.begin("--arms", "none")
     until(lambda: any(study.temporary.glob("harness-run-*")), process)
-    refused = study.begin("--arms", "none")
+    os.kill(process.pid, signal.SIGSTOP)  # while it has the store
+    told = end(study.begin("--arms", "none"), 2)
+    assert told.startswith("error: storage sqlite:///runs/harness.db: another study is writing to it")
+    os.kill(process.pid, signal.SIGCONT)
     until(moment, process)
     os.killpg(process.pid, signal.SIGKILL)
     gone(process)
-    assert end(refused, 2).startswith("error: storage sqlite:///runs/harness.db: another study is writing to it")
 
     study.complete("--arms", "none")
-    found = results(study)
-    assert sorted(result.numbers["arm"] for result in found.values()) == ["llm-teacher", "none", "teacher"]
+    (result,) = results(study).values()
     assert names(study.temporary) == []
     assert not [name for name in (*names(study.cache), *names(study.output)) if "/." in f"/{name}"]
     monkeypatch.chdir(study.folder)
-    for result in found.values():  # as each is by itself
-        alone = run_trial(TrialSpec.model_validate_json(result.numbers["spec"]), Context(tmp_path / "cache"))
-        assert {name: result.numbers[name] for name in alone.metrics} == alone.metrics
-        assert result.files["ranks.parquet"]["rank"].tolist() == alone.ranks["rank"].tolist()
+    # as the trial is by itself
+    alone = run_trial(TrialSpec.model_validate_json(result.numbers["spec"]), Context(tmp_path / "cache"))
+    assert {name: result.numbers[name] for name in alone.metrics} == alone.metrics
+    assert result.files["ranks.parquet"]["rank"].tolist() == alone.ranks["rank"].tolist()

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
 
 import optuna
 import pytest
@@ -18,7 +19,9 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import OperationalError
 
+from harness.errors import UserError
 from harness.runs import design as designs
+from harness.runs import frames
 from harness.runs.claims import Claims, DatabaseClaims, claims_of
 from harness.runs.patience import patience_with, patiently
 from harness.runs.store import Store
@@ -217,6 +220,23 @@ def test_a_server_that_is_gone_for_a_moment_is_asked_again() -> None:
         return "answer"
 
     assert patiently(call, 5) == "answer"
+
+
+def test_a_report_waits_for_a_server_that_is_started_again(url: str, postgresql: Server, tmp_path: Path) -> None:
+    design = designs.load("ablation")
+    run = designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    with closing(Store(url, tmp_path)) as store:
+        study = store.open(run, "command", {})
+        study.finish(study.begin(run.cells[0], {}), result(), ["a", "b"])
+    postgresql.stop()
+    again = Thread(target=lambda: (time.sleep(2), postgresql.start()))
+    try:
+        with pytest.raises(UserError, match="cannot be opened"):
+            frames.load(url, "ablation", "lahman", tmp_path)
+    finally:
+        again.start()
+    assert len(frames.load(url, "ablation", "lahman", tmp_path, patience=30)[0]) == 1
+    again.join()
 
 
 @pytest.mark.parametrize("patience", [0.0, 1.0])
