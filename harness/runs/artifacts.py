@@ -56,22 +56,27 @@ def write(folder: Path, result: TrialResult, relations: Sequence[str]) -> list[P
 
 
 class Artifacts:
-    """A folder of artifacts: a trial has its own, and studies with equal content share theirs."""
+    """A folder of artifacts: a trial has its own, and studies with equal content share theirs.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: where they are.
+        store: the URL of the store that names them, without a password.
+    """
+
+    def __init__(self, folder: Path, store: str) -> None:
+        self.folder, self.store = folder, store
 
     def keep(self, trial: Trial, files: Sequence[Path]) -> None:
         """Store the files of a trial."""
         for path in files:
-            name = _name(trial, path.name)
+            name = self._name(trial, path.name)
             trial.storage.set_trial_system_attr(trial._trial_id, ARTIFACT + name, _about(name, path))
             self._write(name, path)
 
     def drop(self, trial: Trial) -> None:
         """Remove the files of a trial that did not become complete."""
         for name in (CURVE, RANKS, RELATIONS):
-            (self.folder / _name(trial, name)).unlink(missing_ok=True)
+            (self.folder / self._name(trial, name)).unlink(missing_ok=True)
 
     def keep_of_study(self, study: Study, path: Path) -> str:
         """Store a file of a study; return the artifact's name."""
@@ -82,16 +87,16 @@ class Artifacts:
             self._write(name, path)
         return name
 
+    def _name(self, trial: Trial, file: str) -> str:
+        """No other trial's: stores that share a folder may have the same study, and one may be a copy of the other."""
+        assert trial.datetime_start is not None
+        start = trial.datetime_start.isoformat()
+        return _uuid(f"{self.store}/{trial.study.study_name}/{trial.number}/{start}/{file}")
+
     def _write(self, name: str, path: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with path.open("rb") as file:
             FileSystemArtifactStore(self.folder).write(name, file)
-
-
-def _name(trial: Trial, file: str) -> str:
-    """The time is there since stores that share a folder may have the same study with the same trials."""
-    assert trial.datetime_start is not None
-    return _uuid(f"{trial.study.study_name}/{trial.number}/{trial.datetime_start.isoformat()}/{file}")
 
 
 def _uuid(text: str) -> str:

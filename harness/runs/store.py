@@ -176,7 +176,7 @@ class StudyStore:
 
     def __init__(self, study: optuna.Study, store: Store) -> None:
         self.study, self.store = study, store
-        self.artifacts = artifacts.Artifacts(store.artifacts)
+        self.artifacts = artifacts.Artifacts(store.artifacts, safe(store.url))
         self.claims = claims_of(store.storage.engine, study.study_name)
         self.patience = store.patience
         #: trials before this one were there when the study was opened

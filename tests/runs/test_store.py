@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,6 +194,18 @@ def test_files_of_a_trial_that_was_cut_off_are_removed(url: str, run: Run, monke
     assert again.study.trials[1].user_attrs["reason"].startswith("interrupted")
     assert set(study.store.artifacts.iterdir()) - kept == {study.store.artifacts / "of another store"}
     assert kept <= set(study.store.artifacts.iterdir())
+
+
+def test_a_copy_of_a_store_does_not_remove_files_of_the_original(url: str, run: Run, tmp_path: Path) -> None:
+    """Copied beside it while a trial ran: to the copy, that one was cut off."""
+    study = opened(url, run)
+    trial = study.begin(run.cells[0], {})
+    shutil.copyfile(tmp_path / "runs" / "harness.db", tmp_path / "runs" / "copy.db")
+    study.finish(trial, result(), ["a", "b"])
+    before = set(study.store.artifacts.iterdir())
+    copy = opened(url.replace("harness.db", "copy.db"), run)
+    assert copy.study.trials[0].state.name == "FAIL"
+    assert set(copy.store.artifacts.iterdir()) == before
 
 
 def test_queries_are_stored_once(url: str, run: Run) -> None:
