@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import re
+import signal
 import sys
 
 import typer
@@ -13,6 +14,8 @@ from rich.console import Console
 
 from harness.errors import UserError
 
+#: exit code after Ctrl-C
+INTERRUPTED = 130
 #: what is wrong with the machine or the place, not with the program
 _ENVIRONMENT = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
@@ -28,6 +31,8 @@ def run(app: typer.Typer) -> None:
             stream.reconfigure(errors="replace")
     try:
         status = app(standalone_mode=False)
+        if status == INTERRUPTED:  # again would only cut short how workers are ended
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stdout.flush()
     except UserError as error:
         _fail(str(error))

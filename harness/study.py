@@ -200,14 +200,15 @@ def run_study(
         if design.measured(preset):
             from harness.costs.measure import measure
 
-            measure(run, planned, graph, store, context, command, console)
+            with store.told():
+                measure(run, planned, graph, store, context, command, console)
     except KeyboardInterrupt:
         console.print("interrupted; what is complete is kept, and the same command goes on from there")
         raise
 
     from harness.report import report_of_cells
 
-    trials, curves, load_ranks = frames.load(storage, name, dataset, artifacts, run.study_name)
+    trials, curves, load_ranks = frames.load(storage, name, dataset, artifacts, run.study_name, store.patience)
     return report_of_cells(name, trials, curves, load_ranks, folder, run.study_name, tally.cells, console)
 
 

@@ -66,6 +66,7 @@ def test_errors_of_the_user_and_the_place(
     end: End, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, line: str
 ) -> None:
     monkeypatch.setattr(cli, "_discard_output", lambda: None)  # capturing has taken standard output's place
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)  # else no Ctrl-C would end the tests
     assert end(raising(error)) == (code, "", line)
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
@@ -44,14 +45,15 @@ class Place:
     def __init__(self, folder: Path, encoder: Path, **settings: object) -> None:
         self.folder = folder
         self.url = "sqlite:///runs/harness.db"
+        self.environment: dict[str, str] = {}
         write_dataset(folder / "toy")
         self.options = ["--dataset", "./toy", "--jobs", "2"]
         for key, value in {**SETTINGS, "llm.model": str(encoder), **settings}.items():
             self.options += ["--set", f"{key}={value}"]
 
-    def start(self, *arguments: str, module: str = "harness.study") -> subprocess.Popen[str]:
+    def start(self, *arguments: str, module: str = "harness.study", **how: Any) -> subprocess.Popen[str]:
         root = str(Path(__file__).parent.parent)
-        environment = {**os.environ, "PYTHONPATH": root, "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": root, "COLUMNS": "100", "OMP_NUM_THREADS": "1", **self.environment}
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=self.folder,
@@ -60,6 +62,7 @@ class Place:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            **how,
         )
 
     def __call__(self, *arguments: str, module: str = "harness.study") -> subprocess.CompletedProcess[str]:

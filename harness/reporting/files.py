@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import harness
 from harness.errors import UserError
+from harness.scratch import scratch
 
 
 @contextmanager
@@ -22,8 +22,7 @@ def staging(output: Path) -> Iterator[Path]:
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output, prefix=".unfinished-") as name:
-            folder = Path(name)
+        with scratch(".unfinished-", output) as folder:
             yield folder
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                 target = output / path.relative_to(folder)

@@ -85,6 +85,7 @@ class Cache:
             with filelock.FileLock(path.with_suffix(".lock")):
                 if (entry := self._read(path)) is not None:
                     return entry
+                _clear(path)
                 started = time.perf_counter()
                 tensors, meta = build()
                 # of what a stack made, ``meta`` tells its share of the stack's
@@ -121,6 +122,7 @@ class Cache:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(path.with_suffix(".lock")):
+                _clear(path)
                 write_atomically(path.with_suffix(".sha256"), packed.checksum.encode())
                 write_atomically(path, packed.content)
         except OSError as error:
@@ -141,7 +143,10 @@ class Cache:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if found == wanted:
                 with safe_open(path, framework="pt") as file:
-                    meta = json.loads(file.metadata()["meta"])
+                    about = file.metadata()
+                    if about.get("result", _name(path)) != _name(path):
+                        raise ValueError("of another result")
+                    meta = json.loads(about["meta"])
                     names = file.keys()
                     return Entry({name: file.get_tensor(name) for name in names}, meta, cached=True)
             reason = "does not match its checksum"
@@ -151,10 +156,23 @@ class Cache:
         return None
 
     def _write(self, path: Path, tensors: dict[str, Tensor], meta: Meta) -> None:
-        content = save({k: v.contiguous() for k, v in tensors.items()}, {"meta": json.dumps(meta)})
+        content = save(
+            {k: v.contiguous() for k, v in tensors.items()}, {"meta": json.dumps(meta), "result": _name(path)}
+        )
         # the checksum first: a file without one, or with an old one, counts as damaged and never as good
         write_atomically(path.with_suffix(".sha256"), hashlib.sha256(content).hexdigest().encode())
         write_atomically(path, content)
+
+
+def _name(path: Path) -> str:
+    """What a file says it is, so that one with another's name is noticed; those of earlier versions do not say."""
+    return f"{path.parent.name}/{path.stem}"
+
+
+def _clear(path: Path) -> None:
+    """Remove what a process that was killed left of writing a result; whoever writes it now has its lock."""
+    for left in path.parent.glob(f".{path.stem}.*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes, *, sync: bool = True) -> None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,17 +26,20 @@ from harness.runs.plan import engine_version
 from harness.runs.provenance import number_format
 from harness.runs.stages import Context
 from harness.runs.work import Outcome, Progress, Task, work
+from harness.scratch import scratch
 
 if TYPE_CHECKING:
     from distributed import Client
 
 #: seconds for which the number of workers is taken as it was
 COUNTED = 2.0
+#: how often Dask's client is started that does not answer
+STARTS = 6
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What a worker must agree with: the code, the data, a file that tells the coordinator's cache, and how language
+    """What a worker must agree with: the code, the data, a folder that tells the coordinator's cache, and how language
     models are read where settings leave it open.
 
     ``probe`` None: the worker has a cache of its own.
@@ -62,7 +66,8 @@ class ClusterWorkers:
 
     def __init__(self, address: str, context: Context, data: str) -> None:
         self.address, self.context, self.cache = address, context, Cache(context.cache_dir)
-        self.client = _connect(address)
+        self._open = ExitStack()
+        self.client = self._open.enter_context(_connected(address))
         self._told: dict[str, Progress] = {}
         self._sent: dict[tuple[str, str], Any] = {}
         self._slots, self._counted = 0, 0.0
@@ -73,7 +78,7 @@ class ClusterWorkers:
             self.client.subscribe_topic(topic, self._listen)
             self.terms = Terms(engine_version(), data, number_format(), topic, self._probe())
         except BaseException:
-            self.client.close()
+            self._open.close()
             raise
         self.executor = self.client.get_executor(pure=False)
 
@@ -94,18 +99,14 @@ class ClusterWorkers:
         return self._slots
 
     def _probe(self) -> Path | None:
-        """A file in the cache, if all workers see it."""
+        """A folder in the cache, if all workers see it."""
         root = self.cache.root.resolve()
-        probe = root / f".cluster-{uuid.uuid4().hex[:12]}"
         try:
             root.mkdir(parents=True, exist_ok=True)
-            probe.touch()
+            probe = self._open.enter_context(scratch(".cluster-", root))
         except OSError as error:
             raise UserError(f"cache {root}: cannot be written ({error.strerror})") from None
-        if all(self.client.run(os.path.exists, str(probe)).values()):
-            return probe
-        probe.unlink()
-        return None
+        return probe if all(self.client.run(os.path.exists, str(probe)).values()) else None
 
     def _listen(self, event: tuple[float, Any]) -> None:
         _, (task, stage, done, metric) = event
@@ -164,23 +165,36 @@ class ClusterWorkers:
     def close(self) -> None:
         """Drop what has not begun, forget what runs, and leave the cluster as it was."""
         self.executor.shutdown(wait=False)
-        if self.terms.probe is not None:
-            self.terms.probe.unlink(missing_ok=True)
-        self.client.close()
+        self._open.close()
 
 
-def _connect(address: str) -> Client:
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
     try:
         from distributed import Client
+        from distributed.utils import LoopRunner
     except ImportError:
         raise UserError("--cluster needs Dask: pip install 'tkg-distill-harness[cluster]'") from None
+    for attempt in range(STARTS):
+        runner = LoopRunner()
+        try:
+            runner.start()
+            break
+        except AssertionError:  # ten seconds were not enough for its thread, on a machine that is busy
+            if attempt == STARTS - 1:
+                raise UserError(f"cluster {address}: Dask's client does not start; is this machine busy?") from None
     try:
-        return Client(address, timeout="10s", set_as_default=False)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(
-            f"cluster {address}: no scheduler answers there ({reason}); start one: dask scheduler --host 127.0.0.1"
-        ) from None
+        try:
+            client = Client(address, timeout="10s", set_as_default=False, loop=runner.loop)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise UserError(
+                f"cluster {address}: no scheduler answers there ({reason}); start one: dask scheduler --host 127.0.0.1"
+            ) from None
+        with client:
+            yield client
+    finally:
+        runner.stop()
 
 
 def _work(tasks: Sequence[Task], context: Context, terms: Terms, *files: Packed) -> tuple[list[Outcome], list[Packed]]:

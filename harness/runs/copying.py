@@ -11,12 +11,10 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from harness.errors import UserError, nearest
+from harness.runs.artifacts import ARTIFACT
 from harness.runs.cache import write_atomically
 from harness.runs.reuse import copy_of
 from harness.runs.store import SCHEMA, Store, safe
-
-#: how Optuna's attributes of a trial begin that name an artifact
-ARTIFACT = "artifacts:"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,9 +32,10 @@ from harness.runs.searching import Searching
 from harness.runs.spec import TrialSpec
 from harness.runs.stacks import group_of
 from harness.runs.stages import Context
-from harness.runs.store import INTERRUPTED, Store, StudyStore, safe
+from harness.runs.store import INTERRUPTED, TEMPORARY, Store, StudyStore, safe
 from harness.runs.work import Outcome, Task
 from harness.runs.workers import LocalWorkers, Workers
+from harness.scratch import scratch
 
 #: seconds after which it is asked again whether another coordinator still works on a cell
 ASKED = 2.0
@@ -121,14 +121,15 @@ class _Coordinator:
         if task.stage is None and task.id not in self.trials:  # else its worker died, and it is tried again
             self.trials[task.id] = self._begin(task)
 
-    def finished(self, task: Task, outcome: Outcome) -> None:
+    def finished(self, task: Task, outcome: Outcome) -> pool.Settled:
         failed = outcome.failure is not None
         for warning in outcome.warnings:
             self.progress.console.print(f"[yellow]warning[/] {warning}", highlight=False)
         if task.stage is None:
             trial = self.trials.pop(task.id, None) or self._begin(task)
             if outcome.result is not None:
-                self.study.finish(trial, outcome.result, self.relations)
+                if not self.study.finish(trial, outcome.result, self.relations):
+                    return "elsewhere"
                 self.tally.added += 1
                 self._tell(task, outcome.result.metrics["valid_mrr"])
             else:
@@ -137,6 +138,7 @@ class _Coordinator:
                 self.tally.reason = self.tally.reason or str(outcome.failure)
                 self._tell(task, None)
         self.progress.finish(task, _note(outcome), failed)
+        return "here"
 
     def _begin(self, task: Task) -> Trial:
         attributes = {
@@ -192,7 +194,7 @@ def execute(
         UserError: the store or the cache cannot be written, another coordinator writes to the store, or a worker met
             a user's error.
     """
-    with store.only_writer(), tempfile.TemporaryDirectory(prefix="harness-") as scratch:
+    with store.told(), store.only_writer(), scratch(TEMPORARY) as folder:
         study = store.open(run, command, counts(graph))
         study.attach(queries.of_test(graph))
         names = {spec.key(): run.labels[spec.key()] for spec in run.cells if spec.key() not in run.unscored}
@@ -234,16 +236,11 @@ def execute(
             coordinator.claim,
         )
         try:
-            with progress.shown(), _workers(cluster, jobs, context, graph.digest, Path(scratch)) as workers:
+            with progress.shown(), _workers(cluster, jobs, context, graph.digest, folder) as workers:
                 pool.run(todo, workers, listener, context.stack)
-        except BaseException as error:
+        except BaseException:
             with contextlib.suppress(StorageInternalError):  # which may be what ended the run
                 coordinator.interrupted()
-            if isinstance(error, StorageInternalError):
-                cause = " ".join(str(error.__cause__ or error).split())[:160]
-                raise UserError(
-                    f"storage {safe(store.url)}: cannot be written ({cause}); what is complete is kept"
-                ) from None
             raise
         finally:
             study.claims.close()

@@ -11,17 +11,24 @@ from typing import Any
 import optuna
 import pandas as pd
 from optuna.artifacts import get_all_artifact_meta
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import UserError
 from harness.runs.packing import unpacked
+from harness.runs.patience import patiently
 from harness.runs.store import SCHEMA, Store, measured, safe
 
 _STATES = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
 
 
 def load(
-    storage: str, study: str, dataset: str, artifacts: Path | None = None, design: str | None = None
+    storage: str,
+    study: str,
+    dataset: str,
+    artifacts: Path | None = None,
+    design: str | None = None,
+    patience: float = 0.0,
 ) -> tuple[pd.DataFrame, pd.DataFrame, Callable[[Hashable], pd.DataFrame]]:
     """All trials of a study on a data set.
 
@@ -31,6 +38,7 @@ def load(
         dataset: the data set's name.
         artifacts: folder of the artifacts, if it is not where the store keeps it.
         design: name of the one Optuna study that is wanted; None: all designs of the study.
+        patience: seconds for which the database may be gone.
 
     Returns:
         trials: one row a trial: factors, metrics, state, seconds and provenance; ``arm`` is what its study calls it,
@@ -41,10 +49,18 @@ def load(
             `harness.runs.queries` tells of the query where the study has that.
 
     Raises:
-        UserError: the store cannot be opened, is newer than this version, or has no such study.
+        UserError: the store cannot be opened or read, is newer than this version, or has no such study.
     """
-    with closing(Store(storage, artifacts, create=False)) as store:
-        return _load(store, study, dataset, design)
+
+    def read() -> tuple[pd.DataFrame, pd.DataFrame, Callable[[Hashable], pd.DataFrame]]:
+        with closing(Store(storage, artifacts, create=False)) as store:
+            return _load(store, study, dataset, design)
+
+    try:
+        return patiently(read, patience)
+    except StorageInternalError as error:
+        cause = " ".join(str(error.__cause__ or error).split())[:160]
+        raise UserError(f"storage {safe(storage)}: cannot be read ({cause}); give the command again") from None
 
 
 def _load(

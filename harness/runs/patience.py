@@ -10,6 +10,8 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, InvalidRequestError, OperationalError
 
+from harness.errors import UserError
+
 T = TypeVar("T")
 
 #: seconds that a server may be gone
@@ -24,19 +26,20 @@ def patience_with(engine: Engine) -> float:
 
 
 def patiently(call: Callable[[], T], patience: float) -> T:
-    """What ``call`` returns; it is called again while the server is gone, so it must be one transaction.
+    """What ``call`` returns; it is called again while the server is gone, so it must be one transaction, or only read.
 
     Raises:
         StorageInternalError: the server is gone for more than ``patience`` seconds, or says no.
+        UserError: as ``call`` does, of a storage that cannot be opened for so long.
     """
     deadline = time.monotonic() + patience
     while True:
         try:
             return call()
-        except (StorageInternalError, *GONE) as error:
-            cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-            if not isinstance(cause, GONE) or time.monotonic() >= deadline:
-                if isinstance(error, StorageInternalError):
+        except (StorageInternalError, UserError, *GONE) as error:
+            is_told = isinstance(error, (StorageInternalError, UserError))
+            if not isinstance(error.__cause__ if is_told else error, GONE) or time.monotonic() >= deadline:
+                if is_told:
                     raise
                 raise StorageInternalError("the database does not answer") from error
             time.sleep(0.5)

@@ -14,6 +14,8 @@ from harness.runs.workers import Workers
 
 #: whether a task may start: not while another coordinator works on it, and never if one is done with it
 Claim = Literal["mine", "later", "elsewhere"]
+#: whether the outcome of a task counts: "elsewhere" if another coordinator took the task meanwhile
+Settled = Literal["here", "elsewhere"]
 
 
 @dataclass
@@ -23,11 +25,11 @@ class Listener:
     ``working`` comes first, when the workers have their first tasks: the time for what they need not wait for.
     ``more`` gives further tasks: it is asked, once it was told all news, how many cells could run beside those that
     run or wait. A run ends when it has none. ``claim`` is asked before a task starts: "later" lets it wait, "elsewhere"
-    drops it.
+    drops it. A task that ``finished`` finds settled elsewhere waits for what comes of it there.
     """
 
     started: Callable[[Task], None]
-    finished: Callable[[Task, Outcome], None]
+    finished: Callable[[Task, Outcome], Settled]
     progress: Callable[[dict[str, Progress]], None]
     working: Callable[[], None] = lambda: None
     more: Callable[[int], Sequence[Task]] = lambda _: ()
@@ -169,7 +171,12 @@ class _Run:
                 reason = f"shared stage {task.stage}: {reason}"
             self.failed[task.id] = reason
             outcome = replace(outcome, failure=reason)
-        self.news.append(partial(self.listener.finished, task, outcome))
+        self.news.append(partial(self._settle, task, outcome))
+
+    def _settle(self, task: Task, outcome: Outcome) -> None:
+        if self.listener.finished(task, outcome) == "elsewhere":
+            self.waiting.append(task)
+            self.open.add(task.id)
 
     def _progress(self) -> dict[str, Progress]:
         told = ((tasks, self.workers.progress(tasks[0])) for tasks in self.running.values())

@@ -8,11 +8,12 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.errors import UserError
+from harness.runs.artifacts import ARTIFACT
 from harness.runs.packing import unpacked
 from harness.runs.store import CONSTRAINTS, StudyStore
 
 #: how Optuna's own attributes of a trial begin that a copy has, too
-KEPT = ("artifacts:", CONSTRAINTS)
+KEPT = (ARTIFACT, CONSTRAINTS)
 
 
 def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object], here: Mapping[str, object]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-import numpy as np
 import optuna
 import pandas as pd
-from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness.errors import UserError
-from harness.evaluate import metrics_by_relation
+from harness.runs import artifacts
 from harness.runs.cache import digest
 from harness.runs.claims import Claims, claims_of
 from harness.runs.design import Run
@@ -32,6 +29,7 @@ from harness.runs.packing import packed
 from harness.runs.patience import patience_with, patiently
 from harness.runs.spec import TrialSpec
 from harness.runs.trial import TrialResult
+from harness.scratch import scratch
 
 #: version of the attributes that a trial has (see `packing`); readers refuse newer ones, and read older ones
 SCHEMA = 3
@@ -39,6 +37,8 @@ SCHEMA = 3
 CONSTRAINTS, REFERENCES = "constraints", ("teacher", "llm-teacher")
 #: how the reason of a trial begins that ended with its coordinator
 INTERRUPTED = "interrupted"
+#: how the names of temporary folders begin
+TEMPORARY = "harness-run-"
 #: how the attributes of a study begin that hold what was measured beside its trials, a record each
 MEASURED = "measured:"
 
@@ -67,11 +67,12 @@ class Store:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
             engine = {"connect_args": {"timeout": 60}} if self.file is not None else {"pool_pre_ping": True}
             self.storage = optuna.storages.RDBStorage(url, engine_kwargs=engine)
+            self.patience = patience_with(self.storage.engine)
         except (OSError, SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:160].replace(url, safe(url))
             raise UserError(
                 f"storage {safe(url)}: cannot be opened ({reason}); such as: sqlite:///runs/harness.db"
-            ) from None
+            ) from error
 
     def close(self) -> None:
         """Give all claims and connections to the database back."""
@@ -103,6 +104,21 @@ class Store:
             yield
         finally:
             lock.release()
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Tell the user, in one line, that the storage cannot be written or does not answer any more.
+
+        Raises:
+            UserError: in the place of a ``StorageInternalError``.
+        """
+        try:
+            yield
+        except StorageInternalError as error:
+            cause = " ".join(str(error.__cause__ or error).split())[:160]
+            raise UserError(
+                f"storage {safe(self.url)}: cannot be written ({cause}); what is complete is kept"
+            ) from None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -160,8 +176,9 @@ class StudyStore:
 
     def __init__(self, study: optuna.Study, store: Store) -> None:
         self.study, self.store = study, store
+        self.artifacts = artifacts.Artifacts(store.artifacts, safe(store.url))
         self.claims = claims_of(store.storage.engine, study.study_name)
-        self.patience = patience_with(store.storage.engine)
+        self.patience = store.patience
         #: trials before this one were there when the study was opened
         self.first = len(study.get_trials(deepcopy=False))
 
@@ -195,14 +212,11 @@ class StudyStore:
         """Store what reports may split test queries by (`harness.runs.queries`), once a study."""
         if "queries" in self.study.user_attrs:
             return
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "queries.parquet")
+        with scratch(TEMPORARY) as folder:
+            path = folder / "queries.parquet"
             queries.to_parquet(path, compression="zstd", index=False)
             with self.store.transaction():
-                self.store.artifacts.mkdir(parents=True, exist_ok=True)
-                kept = FileSystemArtifactStore(self.store.artifacts)
-                stored = upload_artifact(artifact_store=kept, file_path=str(path), study_or_trial=self.study)
-                self.study.set_user_attr("queries", stored)
+                self.study.set_user_attr("queries", self.artifacts.keep_of_study(self.study, path))
 
     def complete(self) -> set[str]:
         """Keys of the cells that have a result."""
@@ -268,10 +282,11 @@ class StudyStore:
 
         return patiently(create, self.patience)
 
-    def finish(self, trial: Trial, result: TrialResult, relations: Sequence[str]) -> None:
+    def finish(self, trial: Trial, result: TrialResult, relations: Sequence[str]) -> bool:
         """Store a result: its files first, then all attributes and that it is complete, at once.
 
-        A cell that another coordinator has claimed since, while the database was gone, is left to it.
+        A cell that another coordinator has claimed since, while the database was gone, is left to it: the result is
+        dropped, and False is returned.
         """
         times = {
             **{f"seconds_{stage}": value for stage, value in result.seconds.items()},
@@ -289,15 +304,15 @@ class StudyStore:
         cell = str(trial.user_attrs["cell"])
         if not self.claims.keep(cell):
             self.fail(trial, f"{INTERRUPTED}: the database was gone, and another coordinator took the cell")
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            files = _files(Path(folder), result, relations)
+            return False
+        with scratch(TEMPORARY) as folder:
+            files = artifacts.write(folder, result, relations)
 
-            def complete() -> None:
-                if self._is_over(trial):  # the server was lost after it had been told
-                    return
+            def complete() -> bool:
+                if (state := self._state(trial)).is_finished():  # the server was lost after it had been told
+                    return state == TrialState.COMPLETE
                 with self.store.transaction():
-                    self._upload(trial, files)
+                    self.artifacts.keep(trial, files)
                     for epoch, mrr in curve.items():
                         trial.report(mrr, int(epoch))
                     for key, value in attributes.items():
@@ -305,71 +320,39 @@ class StudyStore:
                     if trial.params["arm"] in REFERENCES:
                         self.store.storage.set_trial_system_attr(trial._trial_id, CONSTRAINTS, [1.0])
                     self.study.tell(trial, result.metrics["valid_mrr"])
+                return True
 
-            patiently(complete, self.patience)
+            is_complete = patiently(complete, self.patience)
+        if not is_complete:  # another coordinator has closed it
+            self.artifacts.drop(trial)
         self.claims.free(cell)
+        return is_complete
 
     def fail(self, trial: Trial, reason: str, details: str = "", patience: float | None = None) -> None:
         """Mark a trial as failed, with the reason; ``patience``: seconds to wait for a database that is gone."""
 
         def failed() -> None:
-            if not self._is_over(trial):
+            if not self._state(trial).is_finished():
                 with self.store.transaction():
                     self._fail(trial, reason, details)
 
         patiently(failed, self.patience if patience is None else patience)
         self.claims.free(str(trial.user_attrs.get("cell")))
 
-    def _is_over(self, trial: Trial) -> bool:
-        return self.store.storage.get_trial(trial._trial_id).state.is_finished()
+    def _state(self, trial: Trial) -> TrialState:
+        return self.store.storage.get_trial(trial._trial_id).state
 
     def _fail(self, trial: Trial, reason: str, details: str = "") -> None:
+        self.artifacts.drop(trial)
         trial.set_user_attr("reason", reason)
         if details:
             trial.set_user_attr("traceback", details)
         self.study.tell(trial, state=TrialState.FAIL)
 
-    def _upload(self, trial: Trial, files: Sequence[Path]) -> None:
-        self.store.artifacts.mkdir(parents=True, exist_ok=True)
-        artifacts = FileSystemArtifactStore(self.store.artifacts)
-        for path in files:
-            upload_artifact(artifact_store=artifacts, file_path=str(path), study_or_trial=trial)
-
 
 def measured(attributes: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The records of measurements among the attributes of a study, by name."""
     return {name.removeprefix(MEASURED): value for name, value in attributes.items() if name.startswith(MEASURED)}
-
-
-def _files(folder: Path, result: TrialResult, relations: Sequence[str]) -> list[Path]:
-    """The artifacts of a result, written into a folder: ranks of each query, learning curve, metrics by relation."""
-    paths = [folder / name for name in ("curve.csv", "ranks.parquet", "relations.csv")]
-    pd.DataFrame(result.curve).to_csv(paths[0], index=False)
-    if not result.ranks:  # inside a search
-        return paths[:1]
-    ranks = pd.DataFrame(
-        {
-            "query": result.ranks["query"].astype("int32"),
-            "direction": np.array(["tail", "head"])[result.ranks["direction"]],
-            "relation": np.array(relations)[result.ranks["relation"]],
-            "rank": result.ranks["rank"],
-        }
-    )
-    write_ranks(ranks, paths[1])
-    by_relation = metrics_by_relation(result.ranks["rank"], result.ranks["relation"], relations)
-    pd.DataFrame.from_dict(by_relation, orient="index").rename_axis("relation").to_csv(paths[2])
-    return paths
-
-
-def write_ranks(ranks: pd.DataFrame, path: Path) -> None:
-    """Write ranks of queries; numbers that count up take no room."""
-    ranks.to_parquet(
-        path,
-        compression="zstd",
-        index=False,
-        use_dictionary=["direction", "relation", "rank"],
-        column_encoding={"query": "DELTA_BINARY_PACKED"},
-    )
 
 
 def sqlite_file(url: str) -> Path | None:

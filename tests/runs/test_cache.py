@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import stat
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from harness.errors import UserError
 from harness.runs.cache import Built, Cache, digest, write_atomically
@@ -30,7 +32,7 @@ def test_built_once_then_read(tmp_path: Path) -> None:
     assert cache.meta("teacher", "other") == {}
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "foreign", "no checksum", "pickle"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "foreign", "another's", "no checksum", "pickle"])
 def test_damaged_file_is_rebuilt_with_a_warning(tmp_path: Path, damage: str) -> None:
     cache = Cache(tmp_path)
     cache.get_or_build("teacher", "k", build)
@@ -43,6 +45,10 @@ def test_damaged_file_is_rebuilt_with_a_warning(tmp_path: Path, damage: str) -> 
         path.write_bytes(content[: len(content) // 2])
     elif damage == "foreign":
         path.write_bytes(b"not a safetensors file")
+    elif damage == "another's":  # with its own checksum
+        cache.get_or_build("teacher", "other", build)
+        for suffix in (".safetensors", ".sha256"):
+            cache.path("teacher", "other").with_suffix(suffix).replace(path.with_suffix(suffix))
     elif damage == "pickle":  # would create a file if it were ever loaded
         path.write_bytes(b"cposix\nsystem\n(S'touch " + str(tmp_path / "owned").encode() + b"'\ntR.")
     else:
@@ -60,6 +66,24 @@ def test_failure_to_build_leaves_nothing(tmp_path: Path) -> None:
         cache.get_or_build("teacher", "k", refuse)
     assert [path.suffix for path in (tmp_path / "teacher").iterdir()] in ([], [".lock"])
     assert not cache.has("teacher", "k")
+
+
+def test_what_a_killed_process_left_of_writing_is_removed(tmp_path: Path) -> None:
+    left = [tmp_path / "teacher" / f".{name}.1a2b3c4d.tmp" for name in ("k.safetensors", "k.sha256", "other.sha256")]
+    left[0].parent.mkdir()
+    for path in left:
+        path.touch()
+    Cache(tmp_path).get_or_build("teacher", "k", build)
+    assert [path.exists() for path in left] == [False, False, True]  # somebody may be at the other one
+
+
+def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """It does not say whose it is."""
+    content = save(build()[0], {"meta": "{}"})
+    (tmp_path / "teacher").mkdir()
+    Cache(tmp_path).path("teacher", "k").write_bytes(content)
+    (tmp_path / "teacher" / "k.sha256").write_text(hashlib.sha256(content).hexdigest())
+    assert Cache(tmp_path).get_or_build("teacher", "k", refuse).cached
 
 
 def test_unwritable_folder_is_a_user_error(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from harness.runs.workers import LocalWorkers
 from tests.runs.test_pool import Record, _Deadly, change, tasks_of
 
 distributed = pytest.importorskip("distributed")
+LoopRunner = distributed.utils.LoopRunner
 
 ROOT = Path(__file__).parents[2]
 ARMS = ("none", "L1", "L1+L2+L3", "teacher")
@@ -128,6 +129,21 @@ def test_a_damaged_file_is_not_sent_but_built(
     with workers_of(three.address, spec, context) as workers, pytest.warns(UserWarning, match=r"stage1.*checksum"):
         run(tasks_of(spec, context, "L1"), workers, again.listener())
     assert numbers(again) == numbers(first)
+
+
+def test_a_machine_that_is_busy_starts_the_client_late(
+    spec: TrialSpec, context: Context, three: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, late = LoopRunner._start_unlocked, [True, True]
+
+    def start(runner: LoopRunner) -> None:
+        if late:
+            assert not late.pop()  # as Dask does when its thread has not begun in ten seconds
+        real(runner)
+
+    monkeypatch.setattr(LoopRunner, "_start_unlocked", start)
+    with workers_of(three.address, spec, context) as workers:
+        assert workers.slots == 3
 
 
 def test_progress_comes_from_the_workers(spec: TrialSpec, context: Context, three: Cluster) -> None:

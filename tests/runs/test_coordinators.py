@@ -8,7 +8,9 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from threading import Thread
 
 import optuna
 import pytest
@@ -17,9 +19,14 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import OperationalError
 
+from harness.errors import UserError
+from harness.runs import design as designs
+from harness.runs import frames
 from harness.runs.claims import Claims, DatabaseClaims, claims_of
 from harness.runs.patience import patience_with, patiently
+from harness.runs.store import Store
 from tests.postgresql import Server
+from tests.runs.test_store import result
 from tests.test_study import Place
 
 #: none, L1, L1+L2, L1+L3, L1+L2+L3, teacher and llm-teacher
@@ -170,6 +177,25 @@ def test_claims_outlive_their_connection_unless_another_takes_them(
     assert not other.take("kept")
 
 
+def test_a_result_is_dropped_if_another_coordinator_took_the_cell(
+    url: str, engine: sqlalchemy.Engine, tmp_path: Path
+) -> None:
+    design = designs.load("ablation")
+    run = designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    with closing(Store(url, tmp_path / "artifacts")) as store:
+        one, other = (store.open(run, "command", {}) for _ in range(2))
+        lost = one.begin(run.cells[0], {})
+        cut(engine)
+        deadline = time.monotonic() + 20
+        while not other.claims.take(run.cells[0].key()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert not one.finish(lost, result(), ["a", "b"])
+        assert not list(store.artifacts.glob("*"))
+        assert other.finish(other.begin(run.cells[0], {}), result(), ["a", "b"])
+        assert [trial.state.name for trial in one.study.trials] == ["FAIL", "COMPLETE"]
+
+
 def test_other_databases_have_one_coordinator(tmp_path: Path) -> None:
     claims = claims_of(sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'store.db'}"), "a")
     assert type(claims) is Claims
@@ -194,6 +220,23 @@ def test_a_server_that_is_gone_for_a_moment_is_asked_again() -> None:
         return "answer"
 
     assert patiently(call, 5) == "answer"
+
+
+def test_a_report_waits_for_a_server_that_is_started_again(url: str, postgresql: Server, tmp_path: Path) -> None:
+    design = designs.load("ablation")
+    run = designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    with closing(Store(url, tmp_path)) as store:
+        study = store.open(run, "command", {})
+        study.finish(study.begin(run.cells[0], {}), result(), ["a", "b"])
+    postgresql.stop()
+    again = Thread(target=lambda: (time.sleep(2), postgresql.start()))
+    try:
+        with pytest.raises(UserError, match="cannot be opened"):
+            frames.load(url, "ablation", "lahman", tmp_path)
+    finally:
+        again.start()
+    assert len(frames.load(url, "ablation", "lahman", tmp_path, patience=30)[0]) == 1
+    again.join()
 
 
 @pytest.mark.parametrize("patience", [0.0, 1.0])

@@ -18,7 +18,7 @@ from harness.errors import UserError
 from harness.runs import execute, pool
 from harness.runs.cache import Cache
 from harness.runs.inputs import graph_of
-from harness.runs.pool import Listener, run
+from harness.runs.pool import Claim, Listener, Settled, run
 from harness.runs.spec import TrialSpec
 from harness.runs.stages import Context
 from harness.runs.work import Outcome, Task
@@ -31,9 +31,10 @@ class Record:
     finished: dict[str, Outcome] = field(default_factory=dict)
 
     def listener(self) -> Listener:
-        def finish(task: Task, outcome: Outcome) -> None:
+        def finish(task: Task, outcome: Outcome) -> Settled:
             assert task.id not in self.finished
             self.finished[task.id] = outcome
+            return "here"
 
         return Listener(lambda task: self.started.append(task.stage or task.spec.arm), finish, lambda _: None)
 
@@ -67,12 +68,13 @@ def test_workers_go_on_while_the_listener_is_told(spec: TrialSpec, context: Cont
     first, second = (Task(f"cell{seed}", change(spec, arm="none", seed=seed)) for seed in range(2))
     overlapped: list[bool] = []
 
-    def finished(task: Task, _: Outcome) -> None:
+    def finished(task: Task, _: Outcome) -> Settled:
         if task is first:
             deadline = time.monotonic() + 60
             while not (tmp_path / f"{second.id}.progress").exists() and time.monotonic() < deadline:
                 time.sleep(0.01)
             overlapped.append(time.monotonic() < deadline)
+        return "here"
 
     events: list[str] = []
     listener = Listener(lambda task: events.append(task.id), finished, lambda _: None, lambda: events.append("working"))
@@ -87,6 +89,10 @@ def test_what_ended_well_is_told_before_a_users_error_ends_the_run(
     good, bad = Task("good", change(spec, arm="none")), Task("bad", change(spec, arm="none", seed=1))
     ended: list[str] = []
 
+    def finished(task: Task, _: Outcome) -> Settled:
+        ended.append(task.id)
+        return "here"
+
     class Both(LocalWorkers):
         """Both tasks end at once."""
 
@@ -99,7 +105,7 @@ def test_what_ended_well_is_told_before_a_users_error_ends_the_run(
             return future
 
     monkeypatch.setattr(pool, "wait", lambda running, **_: (list(running), []))
-    listener = Listener(lambda _: None, lambda task, _: ended.append(task.id), lambda _: None)
+    listener = Listener(lambda _: None, finished, lambda _: None)
     with pytest.raises(UserError, match="weights are missing"):
         run([good, bad], Both(2, context, tmp_path), listener)
     assert ended == ["good"]
@@ -158,6 +164,26 @@ def test_interrupted_run_does_not_wait_for_its_workers(spec: TrialSpec, context:
     with pytest.raises(KeyboardInterrupt):
         run([Task("long", endless)], LocalWorkers(1, context, tmp_path), listener)
     assert time.monotonic() - interrupted[0] < 5
+
+
+@pytest.mark.parametrize("later", ["mine", "elsewhere"])
+def test_a_task_that_another_coordinator_took_waits_for_it(
+    spec: TrialSpec, context: Context, tmp_path: Path, later: Claim
+) -> None:
+    """Its outcome is dropped; it runs again if the other one gives it back, and not if that is done with it."""
+    claims: list[Claim] = ["mine", "later", later]
+    settled: list[Settled] = ["elsewhere", "here"]
+    ended: list[Outcome] = []
+
+    def finished(_: Task, outcome: Outcome) -> Settled:
+        ended.append(outcome)
+        return settled[len(ended) - 1]
+
+    listener = replace(Record().listener(), finished=finished, claim=lambda _: claims.pop(0))
+    run([Task("cell", change(spec, arm="none"))], LocalWorkers(1, context, tmp_path), listener)
+    assert not claims
+    assert len(ended) == (2 if later == "mine" else 1)
+    assert all(outcome.result is not None for outcome in ended)
 
 
 class _Deadly(TrialSpec):

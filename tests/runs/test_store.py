@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from harness.data import load
 from harness.errors import UserError
 from harness.runs import design as designs
 from harness.runs import execute, frames
+from harness.runs.claims import Claims
 from harness.runs.design import Run
 from harness.runs.factors import parameters
 from harness.runs.notes import note_of
@@ -171,6 +173,74 @@ def test_what_a_dead_coordinator_left_is_closed(url: str, run: Run) -> None:
     assert trial.user_attrs["cell"] == run.cells[1].key()
     again.finish(trial, result(), ["a", "b"])
     assert again.complete() == {run.cells[1].key()}
+
+
+def test_files_of_a_trial_that_was_cut_off_are_removed(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a coordinator leaves that is killed when the files are there and the database has not got the result."""
+    study = opened(url, run)
+    study.finish(study.begin(run.cells[0], {}), result(), ["a", "b"])
+    kept = set(study.store.artifacts.iterdir())
+    cut_off = study.begin(run.cells[1], {})
+    (study.store.artifacts / "of another store").touch()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study.study, "tell", killed)
+    with pytest.raises(KeyboardInterrupt):
+        study.finish(cut_off, result(), ["a", "b"])
+    assert len(set(study.store.artifacts.iterdir()) - kept) == 4
+    again = opened(url, run)
+    assert again.study.trials[1].user_attrs["reason"].startswith("interrupted")
+    assert set(study.store.artifacts.iterdir()) - kept == {study.store.artifacts / "of another store"}
+    assert kept <= set(study.store.artifacts.iterdir())
+
+
+def test_a_copy_of_a_store_does_not_remove_files_of_the_original(url: str, run: Run, tmp_path: Path) -> None:
+    """Copied beside it while a trial ran: to the copy, that one was cut off."""
+    study = opened(url, run)
+    trial = study.begin(run.cells[0], {})
+    shutil.copyfile(tmp_path / "runs" / "harness.db", tmp_path / "runs" / "copy.db")
+    study.finish(trial, result(), ["a", "b"])
+    before = set(study.store.artifacts.iterdir())
+    copy = opened(url.replace("harness.db", "copy.db"), run)
+    assert copy.study.trials[0].state.name == "FAIL"
+    assert set(copy.store.artifacts.iterdir()) == before
+
+
+def test_queries_are_stored_once(url: str, run: Run) -> None:
+    study, other = opened(url, run), opened(url, replace(run, study_name="other"))
+    queries = pd.DataFrame({"query": [0, 1], "degree": [3, 4]})
+    for each in (study, other, study):
+        each.attach(queries)
+    (path,) = study.store.artifacts.iterdir()
+    pd.testing.assert_frame_equal(pd.read_parquet(path), queries)
+    assert study.study.user_attrs["queries"] == other.study.user_attrs["queries"] == path.name
+
+
+def test_a_result_that_another_coordinator_took_is_dropped(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It neither counts nor is told; the cell waits for what comes of it there."""
+    store, said = Store(url), list[str]()
+    first = next(spec for spec in run.cells if spec.arm == "none")
+
+    def lost(tasks: list[Task], _: object, listener: Listener, __: int) -> None:
+        task = next(task for task in tasks if task.id == first.key())
+        listener.started(task)
+        monkeypatch.setattr(Claims, "keep", lambda *_: False)
+        said.append(listener.finished(task, Outcome(result=result())))
+        monkeypatch.undo()
+        listener.started(task)
+        said.append(listener.finished(task, Outcome(result=result())))
+
+    monkeypatch.setattr(execute.pool, "run", lost)
+    graph = load("lahman")
+    plans = execute.plans(run.cells, graph.digest, "cpu")
+    context = Context(Path("cache"))
+    tally = execute.execute(run, plans, graph, store, context, 1, "command", Console(quiet=True))
+    assert said == ["elsewhere", "here"]
+    assert (tally.added, tally.failed) == (1, 0)
+    states = [trial.state.name for trial in optuna.load_study(study_name=run.study_name, storage=url).trials]
+    assert states == ["FAIL", "COMPLETE"]
 
 
 def test_one_writer(url: str) -> None:

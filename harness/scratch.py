@@ -1,0 +1,64 @@
+"""Temporary folders that are removed even if their process is killed: by the next one that makes such a folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+
+@contextmanager
+def scratch(prefix: str, parent: Path | None = None) -> Iterator[Path]:
+    """A temporary folder, locked while it is in use; those of the same prefix that nobody has locked are removed.
+
+    The system frees the lock of a process that dies, however it dies. Where folders cannot be locked, as on some
+    network file systems, nothing is removed but one's own.
+
+    Args:
+        prefix: how its name begins.
+        parent: the folder that it is in; None: the system's for temporary files.
+    """
+    where = Path(tempfile.gettempdir()) if parent is None else parent
+    for left in where.glob(f"{prefix}*"):
+        with _opened(left) as handle:
+            if handle is not None and _lock(handle) == "locked":
+                shutil.rmtree(left, ignore_errors=True)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=where))
+        with _opened(folder) as handle:
+            if handle is None or _lock(handle) == "another's" or not folder.exists():
+                continue  # another process took it for one that is left, before it was locked
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int | None]:
+    """A handle of a folder, None if there is no such folder or none that this user may read."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        yield None
+        return
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> Literal["locked", "another's", "cannot"]:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return "another's"
+    except OSError:
+        return "cannot"
+    return "locked"

@@ -1,0 +1,240 @@
+"""Studies in a place of their own, watched from outside, and what has to be equal afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import psutil
+from optuna.artifacts import get_all_artifact_meta
+from optuna.trial import TrialState
+
+from harness.runs.artifacts import ARTIFACT
+from harness.runs.packing import unpacked
+from harness.runs.store import Store
+from tests.test_study import Place
+
+#: through all stages; the language model is fine-tuned with LoRA
+SETTINGS = {"finetune": "lora", "token_budget": 2000}
+#: none, L1, L1+L2, L1+L3, L1+L2+L3, teacher and llm-teacher
+CELLS = 7
+
+
+class Study(Place):
+    """The ablation on a small data set: its store, cache, artifacts, report and temporary files in one folder."""
+
+    def __init__(self, folder: Path, encoder: Path, jobs: int = 1, **settings: object) -> None:
+        super().__init__(folder, encoder, **{**SETTINGS, **settings})
+        self.options[self.options.index("--jobs") + 1] = str(jobs)
+        self.cache, self.artifacts = folder / "runs" / "cache", folder / "runs" / "artifacts"
+        self.output, self.temporary = folder / "reports" / "output" / "ablation-toy", folder / "tmp"
+        self.temporary.mkdir()
+        self.environment = {"TMPDIR": str(self.temporary)}
+
+    def begin(self, *more: str, **how: Any) -> subprocess.Popen[str]:
+        return self.start("ablation", "--preset", "quick", *self.options, *more, **how)
+
+    def complete(self, *more: str) -> str:
+        """Run to the end; what it says."""
+        return end(self.begin(*more))
+
+
+def end(process: subprocess.Popen[str], code: int = 0) -> str:
+    out, err = process.communicate(timeout=280)
+    assert process.returncode == code, out + err
+    return out + err
+
+
+def until(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 120) -> None:
+    """Wait for what can be seen from outside."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+# ---- the moments of a study ------------------------------------------------------------------------------------------
+
+
+def reading(study: Study) -> Callable[[], bool]:
+    """The system notes when a file was read last, if it was written since."""
+    facts = study.folder / "toy" / "train.txt"
+    os.utime(facts, (1, facts.stat().st_mtime))
+    return lambda: facts.stat().st_atime > 1
+
+
+def reading_again(study: Study) -> Callable[[], bool]:
+    """A worker reads what the coordinator has read."""
+    seen: list[Callable[[], bool]] = []
+
+    def is_read() -> bool:
+        if not seen and any(study.temporary.glob("harness-run-*")):
+            seen.append(reading(study))
+        return bool(seen) and seen[0]()
+
+    return is_read
+
+
+def making(stage: str) -> Callable[[Study], Callable[[], bool]]:
+    """A process has the lock of a shared stage."""
+    return lambda study: lambda: any((study.cache / stage).glob("*.lock"))
+
+
+def student(study: Study) -> Callable[[], bool]:
+    """A worker tells of its progress once every shared stage is there."""
+    return lambda: any((study.cache / "stage1").glob("*.safetensors")) and _tells(study, "stage2")
+
+
+def _tells(study: Study, stage: str) -> bool:
+    for path in study.temporary.glob("harness-run-*/*.progress"):
+        try:
+            if path.read_text().startswith(stage):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def storing(study: Study) -> Callable[[], bool]:
+    """A transaction that the disk has not got yet, and files of its trial."""
+    journal = study.folder / "runs" / "harness.db-journal"
+    return lambda: journal.exists() and study.artifacts.exists() and any(study.artifacts.iterdir())
+
+
+def reporting(study: Study) -> Callable[[], bool]:
+    return lambda: any(study.output.glob(".unfinished-*/*"))
+
+
+#: the shared stages, and the folders of the cache that they go to
+SHARED = {"teacher": "teacher", "fine-tuning": "finetune", "encoding": "encode", "targets": "targets"}
+#: by stage: what is seen of it from outside
+MOMENTS: dict[str, Callable[[Study], Callable[[], bool]]] = {
+    "reading": reading,
+    **{stage: making(folder) for stage, folder in SHARED.items()},
+    "student": student,
+    "store": storing,
+    "report": reporting,
+}
+
+
+# ---- victims ---------------------------------------------------------------------------------------------------------
+
+
+def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that compute for a coordinator."""
+    children = psutil.Process(process.pid).children()
+    return [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+
+
+def kill(process: subprocess.Popen[str], victim: str) -> None:
+    """SIGKILL, which nobody can answer."""
+    if victim == "coordinator":
+        process.kill()
+    elif victim == "group":
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        for worker in workers(process):
+            worker.kill()
+
+
+def gone(process: subprocess.Popen[str]) -> None:
+    """Wait until no process of a killed study is left."""
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 20
+    while alive := [p for p in psutil.process_iter(["pid"]) if _session(p.pid) == process.pid]:
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.05)
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0
+
+
+# ---- what has to be equal --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Result:
+    """What a cell's numbers are, to the bit: metrics, the validation curve, and its files."""
+
+    numbers: dict[str, Any]
+    curve: dict[int, float]
+    files: dict[str, pd.DataFrame]
+
+
+def results(study: Study, url: str | None = None) -> dict[str, Result]:
+    """All results of a store, by cell; every cell is complete once, none runs, and no file is there for nothing."""
+    found: dict[str, Result] = {}
+    used: set[str] = set()
+    with closing(Store(url or f"sqlite:///{study.folder}/runs/harness.db", study.artifacts, create=False)) as store:
+        for known in store.storage.get_all_studies():
+            used |= _artifacts(store.storage.get_study_system_attrs(known._study_id))
+            for trial in store.storage.get_all_trials(known._study_id):
+                assert trial.state in (TrialState.COMPLETE, TrialState.FAIL)
+                if trial.state == TrialState.FAIL:
+                    assert not _artifacts(trial.system_attrs)
+                    continue
+                used |= _artifacts(trial.system_attrs)
+                cell = trial.user_attrs["cell"]
+                assert cell not in found
+                found[cell] = _result(store, trial)
+    assert {path.name for path in study.artifacts.iterdir()} == used
+    return found
+
+
+def _artifacts(attributes: Mapping[str, Any]) -> set[str]:
+    return {key.removeprefix(ARTIFACT) for key in attributes if key.startswith(ARTIFACT)}
+
+
+def _result(store: Store, trial: optuna.trial.FrozenTrial) -> Result:
+    of_its_time = ("seconds_", "built_seconds_", "peak_mib_")
+    about = {name: value for name, value in unpacked(trial.user_attrs).items() if not name.startswith(of_its_time)}
+    kept = {name: about[name] for name in about if name.startswith(("valid_", "test_"))}
+    kept |= {name: about[name] for name in ("spec", "label", "data_digest", "updates", "best_epoch") if name in about}
+    kept |= {"value": trial.value, **trial.params}
+    return Result(kept, trial.intermediate_values, dict(_files(store, trial)))
+
+
+def _files(store: Store, trial: optuna.trial.FrozenTrial) -> Iterator[tuple[str, pd.DataFrame]]:
+    for meta in get_all_artifact_meta(trial, storage=store.storage):
+        path = store.artifacts / meta.artifact_id
+        frame = pd.read_parquet(path) if meta.filename.endswith("parquet") else pd.read_csv(path)
+        yield meta.filename, frame.drop(columns="seconds", errors="ignore")
+
+
+def check(study: Study, whole: Study, url: str | None = None) -> None:
+    """The study ended as the undisturbed one: numbers equal to the bit, and no file that the other has not."""
+    compare(results(study, url), results(whole))
+    assert names(study.cache) == names(whole.cache)
+    assert names(study.output) == names(whole.output)
+    assert names(study.temporary) == []
+    assert len(names(study.artifacts)) == len(names(whole.artifacts))
+
+
+def compare(found: dict[str, Result], wanted: dict[str, Result]) -> None:
+    """Results that are equal to the bit."""
+    assert len(wanted) == CELLS
+    assert found.keys() == wanted.keys()
+    for cell, result in found.items():
+        assert result.numbers == wanted[cell].numbers
+        assert result.curve == wanted[cell].curve
+        assert result.files.keys() == wanted[cell].files.keys()
+        for name, frame in result.files.items():
+            pd.testing.assert_frame_equal(frame, wanted[cell].files[name], check_exact=True)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))

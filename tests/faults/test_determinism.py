@@ -1,0 +1,47 @@
+"""The same command on the same machine gives the same numbers, to the bit, however the work is divided."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.faults.places import Study, check, compare, end, results
+
+
+@pytest.mark.slow
+def test_the_same_command_again(study: Study, whole: Study) -> None:
+    study.complete()
+    check(study, whole)
+
+
+@pytest.mark.slow
+def test_two_jobs(study: Study, whole: Study) -> None:
+    study.complete("--jobs", "2")
+    check(study, whole)
+
+
+@pytest.mark.slow
+def test_in_parts(study: Study, whole: Study) -> None:
+    end(study.begin("--arms", "L1+L3"))
+    end(study.begin("--arms", "none,L1", "--jobs", "2"))
+    study.complete()
+    check(study, whole)
+
+
+@pytest.mark.slow
+def test_stacks(study: Study, whole: Study, tmp_path: Path, tiny_encoder: Path) -> None:
+    """Equal among themselves with one job, which packs the same students; beside single ones but for rounding."""
+    again = Study(tmp_path / "again", tiny_encoder)
+    for each in (study, again):
+        each.complete("--stack", "4")
+    found, wanted = results(study), results(whole)
+    compare(found, results(again))
+    assert found.keys() == wanted.keys()
+    for cell, result in found.items():
+        for name, number in wanted[cell].numbers.items():
+            assert result.numbers[name] == (pytest.approx(number, rel=1e-3) if isinstance(number, float) else number)
+        ranks, alone = (each.files["ranks.parquet"] for each in (result, wanted[cell]))
+        pd.testing.assert_frame_equal(ranks.drop(columns="rank"), alone.drop(columns="rank"))
+        assert ranks["rank"].sub(alone["rank"]).abs().max() <= 1

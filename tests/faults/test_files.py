@@ -1,0 +1,96 @@
+"""Files of the cache and the store that something else has touched, holds, or wrote long ago."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.faults.places import CELLS, MOMENTS, Study, check, compare, end, names, results, until
+from tests.runs.test_schemas import SCHEMAS, STORES
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 4
+    path.write_bytes(content)
+
+
+def replace(path: Path) -> None:
+    """By what another stage has made: whole, and with its own checksum."""
+    other = next(each for each in sorted(path.parents[1].glob("*/*.safetensors")) if each.parent != path.parent)
+    for suffix in (".safetensors", ".sha256"):
+        shutil.copyfile(other.with_suffix(suffix), path.with_suffix(suffix))
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, replace])
+@pytest.mark.slow
+def test_damaged_files_of_the_cache(study: Study, whole: Study, damage: Callable[[Path], None]) -> None:
+    shutil.copytree(whole.cache, study.cache)
+    for path in sorted(study.cache.glob("*/*.safetensors")):
+        damage(path)
+    told = study.complete()
+    assert "is rebuilt" in told
+    check(study, whole)
+    assert "is rebuilt" not in study.complete()
+
+
+@pytest.mark.slow
+def test_a_store_that_is_locked_for_a_moment(study: Study, whole: Study) -> None:
+    moment, process = MOMENTS["student"](study), study.begin()
+    until(moment, process)
+    with closing(sqlite3.connect(study.folder / "runs" / "harness.db", timeout=30)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        time.sleep(5)
+    end(process)
+    check(study, whole)
+
+
+@pytest.mark.slow
+def test_a_store_that_stays_locked(study: Study, whole: Study) -> None:
+    moment, process = MOMENTS["student"](study), study.begin()
+    until(moment, process)
+    with closing(sqlite3.connect(study.folder / "runs" / "harness.db", timeout=30)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        told = end(process, 2)
+    assert "cannot be written" in told
+    assert "database is locked" in told
+    assert "Traceback" not in told
+    study.complete()
+    check(study, whole)
+
+
+@pytest.mark.slow
+def test_two_coordinators_started_at_once_on_one_file(study: Study, whole: Study) -> None:
+    both = [study.begin(), study.begin()]
+    told = [process.communicate(timeout=280) for process in both]
+    assert sorted(process.returncode for process in both) in ([0, 2], [2, 2]), told
+    for process, (_, err) in zip(both, told, strict=True):
+        if process.returncode == 2:
+            assert err.startswith("error: storage sqlite:///runs/harness.db: ")
+            assert len(err.splitlines()) == 1
+    study.complete()
+    check(study, whole)
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+@pytest.mark.slow
+def test_a_store_of_an_earlier_version(study: Study, whole: Study, schema: str) -> None:
+    shutil.copytree(STORES / schema / "artifacts", study.artifacts)
+    old = names(study.artifacts)
+    with closing(sqlite3.connect(study.folder / "runs" / "harness.db")) as database:
+        database.executescript((STORES / schema / "harness.sql").read_text(encoding="utf-8"))
+    study.complete()
+    assert set(old) <= set(names(study.artifacts))
+    found, wanted = results(study), results(whole)
+    assert len(found) == CELLS + 2
+    compare({cell: found[cell] for cell in wanted}, wanted)

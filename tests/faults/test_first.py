@@ -1,0 +1,47 @@
+"""The most telling faults in one small study: a second coordinator, then kill -9 of all while a result is stored."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.runs.spec import TrialSpec
+from harness.runs.stages import Context
+from harness.runs.trial import run_trial
+from tests.faults.places import MOMENTS, Study, end, gone, names, results, until
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as workers do
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_refused_killed_and_run_again(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moment, process = MOMENTS["store"](study), study.begin("--arms", "none")
+    until(lambda: any(study.temporary.glob("harness-run-*")), process)
+    os.kill(process.pid, signal.SIGSTOP)  # while it has the store
+    told = end(study.begin("--arms", "none"), 2)
+    assert told.startswith("error: storage sqlite:///runs/harness.db: another study is writing to it")
+    os.kill(process.pid, signal.SIGCONT)
+    until(moment, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    gone(process)
+
+    study.complete("--arms", "none")
+    (result,) = results(study).values()
+    assert names(study.temporary) == []
+    assert not [name for name in (*names(study.cache), *names(study.output)) if "/." in f"/{name}"]
+    monkeypatch.chdir(study.folder)
+    # as the trial is by itself
+    alone = run_trial(TrialSpec.model_validate_json(result.numbers["spec"]), Context(tmp_path / "cache"))
+    assert {name: result.numbers[name] for name in alone.metrics} == alone.metrics
+    assert result.files["ranks.parquet"]["rank"].tolist() == alone.ranks["rank"].tolist()

@@ -1,0 +1,57 @@
+"""What a study asks others for, and loses: a database, a cluster's scheduler."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from harness.runs.store import Store
+from tests.faults.places import MOMENTS, Study, check, end, until
+from tests.postgresql import Server
+from tests.runs.test_cluster import cluster
+
+
+def complete(store: Store) -> int:
+    """How many cells are."""
+    time.sleep(0.1)
+    with store.storage.engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT count(*) FROM trials WHERE state = 'COMPLETE'")
+        return int(found.scalar_one())
+
+
+@pytest.mark.slow
+def test_postgresql_is_started_again(study: Study, whole: Study, postgresql: Server) -> None:
+    url = postgresql.database("again")
+    with closing(Store(url)) as store:
+        process = study.begin("--storage", url)
+        until(lambda: complete(store) > 1, process)
+    postgresql.stop()
+    time.sleep(3)
+    postgresql.start()
+    end(process)
+    check(study, whole, url)
+    study.complete("--storage", url)
+    check(study, whole, url)
+
+
+@pytest.mark.slow
+def test_a_scheduler_is_lost(study: Study, whole: Study, tmp_path: Path) -> None:
+    at = study.options.index("--jobs")
+    del study.options[at : at + 2]
+    told = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        with cluster(tmp_path / name, DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="5s") as own:
+            own.add(1, "--no-nanny")
+            process = study.begin("--cluster", own.address)
+            if name == "first":
+                until(MOMENTS["student"](study), process)
+                own.stop()
+                told.append(end(process, 2))
+            else:
+                end(process)
+    assert "the scheduler is lost; what is complete is kept" in told[0]
+    check(study, whole)
