@@ -204,10 +204,14 @@ class StudyStore:
                 stored = upload_artifact(artifact_store=kept, file_path=str(path), study_or_trial=self.study)
                 self.study.set_user_attr("queries", stored)
 
+    def done(self) -> list[dict[str, Any]]:
+        """The attributes of the complete trials."""
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return [trial.user_attrs for trial in trials]
+
     def complete(self) -> set[str]:
         """Keys of the cells that have a result."""
-        done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return {trial.user_attrs["cell"] for trial in done}
+        return {told["cell"] for told in self.done()}
 
     def ended(self, cell: str) -> FrozenTrial | None:
         """How a cell ended since the study was opened: its complete trial, else one that failed and was not cut off."""
