@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from harness.errors import UserError
 from harness.runs import pool, queries
 from harness.runs.cache import Cache
 from harness.runs.design import Run
+from harness.runs.order import Expected, Seconds, estimate
 from harness.runs.packing import ENVIRONMENT
 from harness.runs.plan import Plan
 from harness.runs.pool import Claim
@@ -65,7 +67,11 @@ def plans(cells: Sequence[TrialSpec], data_digest: str, device: str) -> Plans:
 
 
 def tasks(
-    cells: Sequence[TrialSpec], plans: Plans, cache: Cache, unscored: Collection[str] = frozenset()
+    cells: Sequence[TrialSpec],
+    plans: Plans,
+    cache: Cache,
+    unscored: Collection[str] = frozenset(),
+    seconds: Seconds = estimate,
 ) -> list[Task]:
     """The cells and the shared stages that they lack, each stage once; ``unscored`` cells leave test facts alone."""
     found: dict[str, Task] = {}
@@ -73,15 +79,26 @@ def tasks(
         plan = plans[spec.key()]
         for name, key in plan.keys.items():
             if key not in found and not cache.has(name, key):
-                # what others wait for starts first: teachers before students
-                rank = 2 if name == "stage1" else 1 if name in ("targets", "teacher-vectors", "llm-targets") else 0
                 needs = frozenset(plan.needs(name))
                 reads = tuple((stage, other) for stage, other in plan.keys.items() if other in needs)
-                found[key] = Task(key, spec, name, needs, reads, rank, group_of(spec, name))
+                found[key] = Task(key, spec, name, needs, reads, seconds(spec, name), group_of(spec, name))
         scored = spec.key() not in unscored
         needs, reads = frozenset(plan.keys.values()), tuple(plan.keys.items())
-        found[spec.key()] = Task(spec.key(), spec, None, needs, reads, 3, group_of(spec, None), scored)
+        own = seconds(spec, None)
+        found[spec.key()] = Task(spec.key(), spec, None, needs, reads, own, group_of(spec, None), scored)
     return list(found.values())
+
+
+def expected(study: StudyStore, cells: Sequence[TrialSpec], plans: Plans, cache: Cache) -> Expected:
+    """What is known of how long tasks take: from the study's complete trials, and of stages that lie in the cache."""
+    found = Expected()
+    for told in study.done():
+        found.learn_trial(told)
+    for spec in cells:
+        for name, key in plans[spec.key()].keys.items():
+            if not found.knows(spec, name) and cache.has(name, key):
+                found.learn(spec, name, float(cache.meta(name, key).get("build_seconds", math.nan)))
+    return found
 
 
 @dataclass
@@ -206,7 +223,8 @@ def execute(
         wanted = [spec for spec in run.cells if spec.key() not in complete]
         tally = Tally(before=len(run.cells) - len(wanted), cells={spec.key() for spec in run.cells})
         cache = Cache(context.cache_dir)
-        todo = tasks(wanted, plans, cache, run.unscored)
+        seconds = expected(study, wanted, plans, cache)
+        todo = tasks(wanted, plans, cache, run.unscored, seconds)
         if run.search is not None and not study.claims.take("search"):
             raise UserError(
                 f"storage {safe(store.url)}: another coordinator is at this search; wait for it, or start other studies"
@@ -223,7 +241,7 @@ def execute(
                 return []
             specs = searching.more(room)
             own = {spec.key(): Plan.of(spec, graph.digest, context.device) for spec in specs}
-            added = tasks(specs, own, cache, searching.unscored)
+            added = tasks(specs, own, cache, searching.unscored, seconds)
             progress.add(added)
             return added
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
+from harness.runs.order import upward_ranks
 from harness.runs.work import Outcome, Progress, Task
 from harness.runs.workers import Workers
 
@@ -44,7 +47,7 @@ def run(tasks: Iterable[Task], workers: Workers, listener: Listener, stack: int 
     worker again fails.
 
     Args:
-        tasks: in any order; ``needs`` that name no task are taken as met.
+        tasks: in any order, which decides between equal ranks; ``needs`` that name no task are taken as met.
         workers: who does them.
         listener: is told what happens.
         stack: how many students train side by side, at most.
@@ -52,28 +55,40 @@ def run(tasks: Iterable[Task], workers: Workers, listener: Listener, stack: int 
     Raises:
         UserError: one that a worker raised, such as weights that are not there: no other task would fare better.
     """
-    _Run(list(tasks), workers, listener, stack).loop()
+    _Run(workers, listener, stack).loop(list(tasks))
+
+
+#: tasks as a heap: minus the rank, then the place in the order in which they came
+Queue = list[tuple[float, int, Task]]
 
 
 @dataclass
 class _Run:
-    waiting: list[Task]
     workers: Workers
     listener: Listener
     stack: int
+    #: the tasks that have not started, by id, and how many of them are cells
+    waiting: dict[str, Task] = field(default_factory=dict)
+    cells: int = 0
+    #: those of them that wait for no other; what was lost with its worker is tried again apart
+    ready: Queue = field(default_factory=list)
+    lost: Queue = field(default_factory=list)
+    ranks: dict[str, float] = field(default_factory=dict)
+    #: the place of each task in the order in which they came
+    known: dict[str, int] = field(default_factory=dict)
+    #: the tasks that are not done, and who waits for them
+    open: set[str] = field(default_factory=set)
+    dependents: defaultdict[str, list[Task]] = field(default_factory=lambda: defaultdict(list))
     failed: dict[str, str] = field(default_factory=dict)
     suspects: dict[str, int] = field(default_factory=dict)
     running: dict[Future[list[Outcome]], tuple[Task, ...]] = field(default_factory=dict)
     #: what the listener has still to be told, in the order in which it happened
     news: list[Callable[[], None]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.open = {task.id for task in self.waiting}
-        self.known = set(self.open)
-        if self.waiting:
+    def loop(self, tasks: Sequence[Task]) -> None:
+        if tasks:
             self.news.append(self.listener.working)
-
-    def loop(self) -> None:
+            self._add(tasks)
         try:
             while self.waiting or self.running or self.news or self._extend():
                 self._submit()
@@ -93,14 +108,44 @@ class _Run:
 
     def _extend(self) -> bool:
         """Take further tasks while workers have nothing to do, stages only that this run did not have yet."""
-        taken = sum(task.stage is None for task in self.waiting)
-        taken += sum(len(tasks) for tasks in self.running.values())
+        taken = self.cells + sum(len(tasks) for tasks in self.running.values())
         room = max(self.workers.slots * self.stack - taken, 0)
         new = [task for task in self.listener.more(room) if task.id not in self.known]
-        self.waiting += new
-        self.open |= {task.id for task in new}
-        self.known |= {task.id for task in new}
+        if new:
+            self._add(new)
         return bool(new)
+
+    def _add(self, tasks: Sequence[Task]) -> None:
+        for task in tasks:
+            self.known[task.id] = len(self.known)
+            self.waiting[task.id] = task
+            self.cells += task.stage is None
+        self.open |= {task.id for task in tasks}
+        # what is new may wait for what is not, whose rank it raises
+        self.ranks |= upward_ranks(self.waiting.values())
+        for task in tasks:
+            for need in task.needs & self.open:
+                self.dependents[need].append(task)
+            if causes := task.needs & self.failed.keys():
+                self._leave(task)
+                self._finish(task, Outcome(failure=self.failed[min(causes)]))
+        fresh = (task for task in self.waiting.values() if task.id not in self.suspects)
+        self.ready = [self._entry(task) for task in fresh if not task.needs & self.open]
+        heapq.heapify(self.ready)
+
+    def _entry(self, task: Task) -> tuple[float, int, Task]:
+        return -self.ranks[task.id], self.known[task.id], task
+
+    def _wait(self, task: Task, queue: Queue) -> None:
+        """A task waits again."""
+        self.waiting[task.id] = task
+        self.cells += task.stage is None
+        heapq.heappush(queue, self._entry(task))
+
+    def _leave(self, task: Task) -> None:
+        """A task does not wait any more."""
+        del self.waiting[task.id]
+        self.cells -= task.stage is None
 
     def _tell(self) -> None:
         """Tell the listener, who takes his time (he writes to a disk), when the workers have got what comes next."""
@@ -108,34 +153,36 @@ class _Run:
             self.news.pop(0)()
 
     def _submit(self) -> None:
-        for task in [task for task in self.waiting if task.needs & self.failed.keys()]:
-            cause = self.failed[min(task.needs & self.failed.keys())]
-            self.waiting.remove(task)
-            self._finish(task, Outcome(failure=cause))
-        ready = sorted((task for task in self.waiting if not task.needs & self.open), key=lambda task: task.rank)
-        suspicious = [task for task in ready if task.id in self.suspects]
         alone = any(task.id in self.suspects for tasks in self.running.values() for task in tasks)
         # after a crash, the tasks that may have caused it run one at a time and nothing beside them
-        room = 0 if alone else 1 - len(self.running) if suspicious else self.workers.slots - len(self.running)
-        limit = 1 if suspicious else self.stack
-        for tasks in stacks(self._claimed(suspicious or ready, room * limit), limit)[: max(room, 0)]:
+        room = 0 if alone else 1 - len(self.running) if self.lost else self.workers.slots - len(self.running)
+        queue, limit = (self.lost, 1) if self.lost else (self.ready, self.stack)
+        found = stacks(self._claimed(queue, room * limit), limit)
+        for tasks in found[: max(room, 0)]:
             for task in tasks:
-                self.waiting.remove(task)
+                self._leave(task)
                 self.news.append(partial(self.listener.started, task))
             self.running[self.workers.submit(tasks)] = tasks
+        for task in (task for tasks in found[max(room, 0) :] for task in tasks):
+            heapq.heappush(queue, self._entry(task))
 
-    def _claimed(self, tasks: Sequence[Task], most: int) -> list[Task]:
-        """Up to ``most`` of the tasks, in their order, that may start; those that others are done with are dropped."""
+    def _claimed(self, queue: Queue, most: int) -> list[Task]:
+        """Up to ``most`` tasks of a queue, in its order, that may start; what others are done with is dropped."""
         found: list[Task] = []
-        for task in tasks:
-            if len(found) >= most:
-                break
+        later: Queue = []
+        while queue and len(found) < most:
+            entry = heapq.heappop(queue)
+            task = entry[-1]
             claim = self.listener.claim(task)
             if claim == "mine":
                 found.append(task)
-            elif claim == "elsewhere":
-                self.waiting.remove(task)
+            elif claim == "later":
+                later.append(entry)
+            else:
+                self._leave(task)
                 self.open.discard(task.id)
+        for entry in later:
+            heapq.heappush(queue, entry)
         return found
 
     def _collect(self, future: Future[list[Outcome]]) -> None:
@@ -158,7 +205,7 @@ class _Run:
             if self.suspects[task.id] > 1 and len(lost) == 1:
                 self._finish(task, Outcome(failure="its worker was killed twice (out of memory?)"))
             else:
-                self.waiting.append(task)
+                self._wait(task, self.lost)
 
     def _finish(self, task: Task, outcome: Outcome) -> None:
         self.open.discard(task.id)
@@ -172,11 +219,20 @@ class _Run:
             self.failed[task.id] = reason
             outcome = replace(outcome, failure=reason)
         self.news.append(partial(self._settle, task, outcome))
+        for other in self.dependents.pop(task.id, ()):
+            if other.id not in self.waiting:  # it failed with another of its needs
+                continue
+            if outcome.failure is not None:
+                self._leave(other)
+                self._finish(other, Outcome(failure=outcome.failure))
+            elif not other.needs & self.open:
+                heapq.heappush(self.ready, self._entry(other))
 
     def _settle(self, task: Task, outcome: Outcome) -> None:
+        """Tell the listener; a cell that he leaves to another coordinator waits for what comes of it there."""
         if self.listener.finished(task, outcome) == "elsewhere":
-            self.waiting.append(task)
             self.open.add(task.id)
+            self._wait(task, self.ready)
 
     def _progress(self) -> dict[str, Progress]:
         told = ((tasks, self.workers.progress(tasks[0])) for tasks in self.running.values())

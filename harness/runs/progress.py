@@ -13,16 +13,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from harness.reporting.labels import STAGES
 from harness.runs.work import Task
 
-#: what the stages of a study cost relative to each other; only the time that is left depends on it
-_COST = {"teacher": 30.0, "finetune": 20.0, "encode": 10.0, "semantic": 12.0, "targets": 3.0, "llm-targets": 3.0}
-_COST["teacher-vectors"] = 1.0
-
-
-def _cost(task: Task) -> float:
-    if task.stage is None:
-        return 0.2 if task.spec.arm in ("teacher", "llm-teacher") else 6.0
-    return _COST.get(task.stage, 6.0)
-
 
 def label(task: Task) -> str:
     """What a task is about, short."""
@@ -42,8 +32,9 @@ class StudyProgress:
     def __init__(self, title: str, tasks: list[Task], cells: int, complete: int, console: Console) -> None:
         self.console, self.title = console, title
         self.cells, self.complete, self.failed = cells, complete, 0
-        self.costs = {task.id: _cost(task) for task in tasks}
-        self.done_cost, self.started = 0.0, time.monotonic()
+        #: expected seconds of the work, of which the display needs proportions only
+        self.costs = {task.id: task.seconds for task in tasks}
+        self.total, self.done_cost, self.started = sum(self.costs.values()), 0.0, time.monotonic()
         self.bars: dict[str, TaskID] = {}
         self.running: dict[str, Task] = {}
         self.bar = Progress(
@@ -57,12 +48,14 @@ class StudyProgress:
             refresh_per_second=2,  # drawing it takes a core's time from the workers
             disable=not console.is_terminal,
         )
-        self.whole = self.bar.add_task(f"[bold]{escape(title)}", total=max(sum(self.costs.values()), 1e-9), note="")
+        self.whole = self.bar.add_task(f"[bold]{escape(title)}", total=max(self.total, 1e-9), note="")
 
     def add(self, tasks: Iterable[Task]) -> None:
         """Tasks that were not known at the start."""
-        self.costs |= {task.id: _cost(task) for task in tasks}
-        self.bar.update(self.whole, total=max(sum(self.costs.values()), 1e-9))
+        new = {task.id: task.seconds for task in tasks if task.id not in self.costs}
+        self.costs |= new
+        self.total += sum(new.values())
+        self.bar.update(self.whole, total=max(self.total, 1e-9))
 
     @contextmanager
     def shown(self) -> Iterator[StudyProgress]:
@@ -108,8 +101,8 @@ class StudyProgress:
 
     def _refresh(self, partial: float) -> None:
         done = self.done_cost + partial
-        spent, total = time.monotonic() - self.started, sum(self.costs.values())
-        left = spent * (total - done) / done if done > 0.02 * total else None
+        spent = time.monotonic() - self.started
+        left = spent * (self.total - done) / done if done > 0.02 * self.total else None
         note = f"{self.complete}/{self.cells} cells" + (f", {self.failed} failed" if self.failed else "")
         note += "" if left is None else f" · {_duration(left)} left"
         self.bar.update(self.whole, completed=done, note=note)

@@ -25,7 +25,7 @@ from harness.runs.claims import Claims, claims_of
 from harness.runs.design import Run
 from harness.runs.factors import parameters
 from harness.runs.notes import note_of
-from harness.runs.packing import packed
+from harness.runs.packing import packed, unpacked
 from harness.runs.patience import patience_with, patiently
 from harness.runs.spec import TrialSpec
 from harness.runs.trial import TrialResult
@@ -217,6 +217,11 @@ class StudyStore:
             queries.to_parquet(path, compression="zstd", index=False)
             with self.store.transaction():
                 self.study.set_user_attr("queries", self.artifacts.keep_of_study(self.study, path))
+
+    def done(self) -> list[dict[str, Any]]:
+        """The attributes of the complete trials."""
+        done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return [unpacked(trial.user_attrs) for trial in done]
 
     def complete(self) -> set[str]:
         """Keys of the cells that have a result."""

@@ -31,8 +31,8 @@ class Task:
     needs: frozenset[str] = frozenset()
     #: stage and key of each stored result that it reads
     reads: tuple[tuple[str, str], ...] = ()
-    #: tasks with a lower rank start first
-    rank: int = 0
+    #: how long it should take; see ``order``
+    seconds: float = 1.0
     #: students of one group may train in one stack
     group: str | None = None
     #: whether a cell is scored on test facts; inside a search it is not
