@@ -58,7 +58,9 @@ class Cache:
         return self.root / stage / f"{key}.safetensors"
 
     def has(self, stage: str, key: str) -> bool:
-        return self.path(stage, key).exists()
+        """Whether a result is stored and sound, so that nobody who asks for it has to build it."""
+        path = self.path(stage, key)
+        return path.exists() and _flaw(path) is None
 
     def meta(self, stage: str, key: str) -> Meta:
         """What is known about a stored result, without reading or checking its tensors; empty if it cannot be read."""
@@ -137,22 +139,12 @@ class Cache:
     def _read(self, path: Path) -> Entry | None:
         if not path.exists():
             return None
-        try:
-            wanted = path.with_suffix(".sha256").read_text().strip()
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found == wanted:
-                with safe_open(path, framework="pt") as file:
-                    about = file.metadata()
-                    if about.get("result", _name(path)) != _name(path):
-                        raise ValueError("of another result")
-                    meta = json.loads(about["meta"])
-                    names = file.keys()
-                    return Entry({name: file.get_tensor(name) for name in names}, meta, cached=True)
-            reason = "does not match its checksum"
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-            reason = f"cannot be read ({type(error).__name__})"
-        warnings.warn(f"cache file {path} {reason}; it is rebuilt", stacklevel=3)
+        if (flaw := _flaw(path)) is None:
+            with safe_open(path, framework="pt") as file:
+                names = file.keys()
+                meta = json.loads(file.metadata()["meta"])
+                return Entry({name: file.get_tensor(name) for name in names}, meta, cached=True)
+        warnings.warn(f"cache file {path} {flaw}; it is rebuilt", stacklevel=3)
         return None
 
     def _write(self, path: Path, tensors: dict[str, Tensor], meta: Meta) -> None:
@@ -162,6 +154,21 @@ class Cache:
         # the checksum first: a file without one, or with an old one, counts as damaged and never as good
         write_atomically(path.with_suffix(".sha256"), hashlib.sha256(content).hexdigest().encode())
         write_atomically(path, content)
+
+
+def _flaw(path: Path) -> str | None:
+    """What is wrong with a file; None if it is sound."""
+    try:
+        wanted = path.with_suffix(".sha256").read_text().strip()
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
+                return "does not match its checksum"
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata()
+            json.loads(about["meta"])
+        return None if about.get("result", _name(path)) == _name(path) else "is that of another result"
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        return f"cannot be read ({type(error).__name__})"
 
 
 def _name(path: Path) -> str:

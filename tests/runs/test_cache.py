@@ -53,6 +53,7 @@ def test_damaged_file_is_rebuilt_with_a_warning(tmp_path: Path, damage: str) -> 
         path.write_bytes(b"cposix\nsystem\n(S'touch " + str(tmp_path / "owned").encode() + b"'\ntR.")
     else:
         path.with_suffix(".sha256").unlink()
+    assert not cache.has("teacher", "k")
     with pytest.warns(UserWarning, match="is rebuilt"):
         entry = cache.get_or_build("teacher", "k", build)
     assert not entry.cached
