@@ -53,6 +53,8 @@ class Cache:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        #: files that were found sound, with time and size: many cells ask for the same large file
+        self._sound: dict[Path, tuple[int, int]] = {}
 
     def path(self, stage: str, key: str) -> Path:
         return self.root / stage / f"{key}.safetensors"
@@ -60,7 +62,14 @@ class Cache:
     def has(self, stage: str, key: str) -> bool:
         """Whether a result is stored and sound, so that nobody who asks for it has to build it."""
         path = self.path(stage, key)
-        return path.exists() and _flaw(path) is None
+        try:
+            about = path.stat()
+        except OSError:
+            return False
+        seen = about.st_mtime_ns, about.st_size
+        if self._sound.get(path) != seen and _flaw(path) is None:
+            self._sound[path] = seen
+        return self._sound.get(path) == seen
 
     def meta(self, stage: str, key: str) -> Meta:
         """What is known about a stored result, without reading or checking its tensors; empty if it cannot be read."""

@@ -198,11 +198,12 @@ def execute(
     command: str,
     console: Console,
     cluster: str | None = None,
+    workers: Workers | None = None,
 ) -> Tally:
     """Bring all wanted cells of a run into the store; return how it went.
 
     ``plans`` are those of the run's cells. The work is done by ``jobs`` processes of this machine, or by the workers of
-    ``cluster``, the address of a Dask scheduler.
+    ``cluster``, the address of a Dask scheduler, or by other ``workers``.
 
     Interrupted by Ctrl-C or a user's error, the trials that were running are marked as failed, and what is complete
     stays; a second call goes on with what is missing.
@@ -223,7 +224,7 @@ def execute(
         wanted = [spec for spec in run.cells if spec.key() not in complete]
         tally = Tally(before=len(run.cells) - len(wanted), cells={spec.key() for spec in run.cells})
         cache = Cache(context.cache_dir)
-        seconds = expected(study, wanted, plans, cache)
+        seconds = expected(study, wanted, plans, cache) if wanted or run.search is not None else estimate
         todo = tasks(wanted, plans, cache, run.unscored, seconds)
         if run.search is not None and not study.claims.take("search"):
             raise UserError(
@@ -254,8 +255,9 @@ def execute(
             coordinator.claim,
         )
         try:
-            with progress.shown(), _workers(cluster, jobs, context, graph.digest, folder) as workers:
-                pool.run(todo, workers, listener, context.stack)
+            own = contextlib.nullcontext(workers) if workers else _workers(cluster, jobs, context, graph, folder)
+            with progress.shown(), own as hands:
+                pool.run(todo, hands, listener, context.stack)
         except BaseException:
             with contextlib.suppress(StorageInternalError):  # which may be what ended the run
                 coordinator.interrupted()
@@ -272,13 +274,15 @@ def _open_formats(run: Run, plans: Plans) -> set[str]:
 
 
 @contextmanager
-def _workers(cluster: str | None, jobs: int, context: Context, data: str, scratch: Path) -> Iterator[Workers]:
+def _workers(
+    cluster: str | None, jobs: int, context: Context, graph: TemporalGraph, scratch: Path
+) -> Iterator[Workers]:
     if cluster is None:
         yield LocalWorkers(jobs, context, scratch)  # which stay for what comes next
         return
     from harness.runs.cluster import ClusterWorkers
 
-    workers = ClusterWorkers(cluster, context, data)
+    workers = ClusterWorkers(cluster, context, graph.digest)
     try:
         yield workers
     finally:

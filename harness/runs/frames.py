@@ -85,7 +85,8 @@ def _load(
             continue
         if known.user_attrs.get("schema", 0) > SCHEMA:
             raise UserError(f"storage {safe(storage)}: was written by a newer version of the harness; update it")
-        opened = optuna.load_study(study_name=known.study_name, storage=store.storage)
+        remembering = optuna.storages.get_storage(store.storage)  # asked for one trial, it need not read it again
+        opened = optuna.load_study(study_name=known.study_name, storage=remembering)
         about = {name: known.user_attrs[name] for name in ("command", "data")}
         if beside := measured(known.user_attrs):
             about["measured"] = [record for _, record in sorted(beside.items())]
@@ -94,7 +95,7 @@ def _load(
         for trial in opened.get_trials(deepcopy=False):
             if trial.state not in _STATES or "cell" not in trial.user_attrs:
                 continue
-            found = {m.filename: m.artifact_id for m in get_all_artifact_meta(trial, storage=store.storage)}
+            found = {m.filename: m.artifact_id for m in get_all_artifact_meta(trial, storage=remembering)}
             key = {"study_name": known.study_name, "dataset": dataset, "trial": trial.number}
             rows.append({**key, **_row(trial)})
             where.append(found.get("ranks.parquet"))

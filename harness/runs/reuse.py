@@ -32,7 +32,7 @@ def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object
     wanted, storage = set(labels) - study.complete(), study.store.storage
     same = {name: study.study.user_attrs[name] for name in ("dataset", "engine", "data_digest")}
     found: dict[str, FrozenTrial] = {}
-    for other in storage.get_all_studies():
+    for other in storage.get_all_studies() if wanted else ():
         is_alike = all(other.user_attrs.get(name) == value for name, value in same.items())
         if not is_alike or other.study_name == study.study.study_name:
             continue

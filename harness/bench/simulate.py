@@ -1,0 +1,336 @@
+"""``simulate``: a study of many trials that do nothing, through the real coordinator, store, report and dashboard."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import math
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import typer
+
+from harness.bench.common import DataDir, Dataset, JsonFile, app, open_stages, save, show
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    from harness.data import TemporalGraph
+    from harness.runs.design import Run
+    from harness.runs.store import Store
+    from harness.runs.trial import TrialResult
+    from harness.runs.work import Outcome, Progress, Task
+
+#: the study whose cells are simulated, with as many seeds as it takes
+STUDY = "grid"
+#: results that trials take in turns, and the epochs of their curves
+RESULTS, EPOCHS = 64, 16
+#: spread of what a trial takes: the standard deviation of the logarithm of its seconds
+SPREAD = 0.5
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a simulated study is, and how large."""
+
+    trials: int
+    jobs: int
+    seconds: float
+    dataset: str
+    data_dir: Path | None
+    url: str
+    artifacts: Path
+    folder: Path
+
+
+@app.command()
+def simulate(
+    trials: Annotated[list[int] | None, typer.Option(min=2, help="How many; may be given again. [100, 1000]")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Simulated workers.")] = 64,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Median of what a trial takes.")] = 0.05,
+    missing: Annotated[int, typer.Option(min=1, help="Trials that are missing when a study is resumed.")] = 100,
+    dataset: Dataset = "lahman",
+    data_dir: DataDir = None,
+    storage: Annotated[str | None, typer.Option(help="An empty store; default: a new SQLite file a size.")] = None,
+    report: Annotated[bool, typer.Option(help="Make the report, too, and ask the dashboard.")] = True,
+    file: JsonFile = None,
+) -> None:
+    """How coordinator, store, report and dashboard grow with the number of trials.
+
+    Trials of study grid, with as many whole seeds as it takes, whose workers sleep (lognormal) and return made-up
+    metrics, a curve, and a rank for each test query of the data set. All else is real: the coordinator, its display,
+    the store with its artifacts, the report, optuna-dashboard. Each step runs in a process of its own, whose peak
+    memory is told; imports do not count, nor does reading the data. With so many workers it is the coordinator that
+    limits trials a second.
+    """
+    sizes = trials or [100, 1000]
+    if storage is not None and len(sizes) > 1:
+        raise UserError("--storage: holds one simulated study; give --trials once")
+    stages = open_stages(dataset, "ttranse", data_dir, 1)
+    rows = []
+    for size in sizes:
+        with tempfile.TemporaryDirectory(prefix="harness-simulate-") as name:
+            folder = Path(name)
+            url = storage or f"sqlite:///{folder / 'harness.db'}"
+            place = Place(size, jobs, seconds, dataset, data_dir, url, folder / "artifacts", folder)
+            rows.append(_measured(place, min(missing, size // 2), report=report))
+    columns = {
+        "trials": "trials",
+        "per_second": "trials/s",
+        "last_per_second": "of the last tenth",
+        "cpu_ms": "coordinator, CPU ms a trial",
+        "peak_mib": "its peak, MiB",
+        "resume_seconds": "s to resume, all there",
+        "missing_seconds": "s to the first task, some missing",
+        "store_kib": "store, KiB a trial",
+        "artifacts_kib": "artifacts, KiB a trial",
+        "report_seconds": "s to report",
+        "frames_seconds": "of them reading",
+        "report_peak_mib": "its peak, MiB",
+        "dashboard_seconds": "s, dashboard's first answer",
+        "dashboard_again_seconds": "its second",
+        "dashboard_peak_mib": "its peak, MiB",
+    }
+    show(f"simulated {STUDY} on {dataset}, {jobs} workers, {seconds} s a trial", columns, rows)
+    save(file, "simulate", stages, 1, jobs=jobs, seconds=seconds, study=STUDY, rows=rows)
+
+
+def _measured(place: Place, missing: int, *, report: bool) -> dict[str, Any]:
+    """The row of a size. The study is first run without some of its trials, then resumed twice."""
+    from harness.runs.workers import in_a_fresh_process
+
+    first = in_a_fresh_process(_run, place, missing, True)
+    some, none = (in_a_fresh_process(_run, place, 0, False) for _ in range(2))
+    row = first | {"missing": missing}
+    row |= {"missing_seconds": some["first_task"], "resume_seconds": none["seconds"]}
+    row |= {"trials": none["trials"], "resume_peak_mib": none["peak_mib"], **_sizes(place, none["trials"])}
+    if report:
+        row |= in_a_fresh_process(_report, place) | in_a_fresh_process(_dashboard, place)
+    return row
+
+
+def _planned(place: Place, missing: int) -> tuple[Run, TemporalGraph]:
+    """The study without its last cells, in whole seeds."""
+    from harness.runs import design
+    from harness.runs.inputs import graph_of
+
+    graph, chosen = graph_of(place.dataset, place.data_dir), design.load(STUDY)
+    options: dict[str, Any] = {"dataset": place.dataset, "data_digest": graph.digest, "backbones": ["ttranse"]}
+    a_seed = len(design.plan(chosen, **options, preset="default", seeds=1).cells)
+    run = design.plan(chosen, **options, preset="default", seeds=math.ceil(place.trials / a_seed))
+    return replace(run, cells=run.cells[: len(run.cells) - missing]), graph
+
+
+def _run(place: Place, missing: int, fresh: bool) -> dict[str, Any]:
+    """Bring the cells of the study into the store, but for the last ones; what that took."""
+    from rich.console import Console
+
+    from harness.runs import execute
+    from harness.runs.stages import Context
+    from harness.runs.store import Store
+    from harness.runs.trial import peak_memory
+
+    results = Results(_planned(place, 0)[1])
+    workers = Sleepers(place.jobs, place.seconds, results)
+    with closing(Store(place.url, place.artifacts)) as store, Path(os.devnull).open("w") as nowhere:
+        if fresh and store.storage.get_all_studies():
+            raise UserError("--storage: holds studies, with which simulated trials would mix; name an empty store")
+        began, began_cpu = time.perf_counter(), time.thread_time()
+        run, graph = _planned(place, missing)
+        plans = execute.plans(run.cells, graph.digest, "cpu")
+        context = Context(place.folder / "cache")
+        tally = execute.execute(
+            run, plans, graph, store, context, 1, "simulated", Console(file=nowhere), workers=workers
+        )
+        seconds, cpu = time.perf_counter() - began, time.thread_time() - began_cpu
+        ends = sorted(trial.datetime_complete for trial in _trials(store, run) if trial.datetime_complete is not None)
+    assert tally.before + tally.added == len(ends) == len(run.cells)
+    tenth = max(1, len(ends) // 10)
+    last = (ends[-1] - ends[-1 - tenth]).total_seconds()
+    return {
+        "trials": len(run.cells),
+        "seconds": seconds,
+        "first_task": workers.first - began,
+        "per_second": tally.added / seconds,
+        "last_per_second": tenth / max(last, 1e-6),
+        "cpu_ms": 1e3 * cpu / max(tally.added, 1),
+        "peak_mib": peak_memory(),
+    }
+
+
+def _trials(store: Store, run: Run) -> Sequence[Any]:
+    import optuna
+
+    return optuna.load_study(study_name=run.study_name, storage=store.storage).get_trials(deepcopy=False)
+
+
+def _sizes(place: Place, trials: int) -> dict[str, float]:
+    """KiB a trial of the database and of the artifacts."""
+    import sqlalchemy
+
+    from harness.runs.store import sqlite_file
+
+    if (path := sqlite_file(place.url)) is not None:
+        size = path.stat().st_size
+    else:
+        engine = sqlalchemy.create_engine(place.url)
+        with engine.connect() as connection:
+            size = connection.execute(sqlalchemy.text("SELECT pg_database_size(current_database())")).scalar_one()
+        engine.dispose()
+    files = sum(path.stat().st_size for path in place.artifacts.iterdir())
+    return {"store_kib": size / 2**10 / trials, "artifacts_kib": files / 2**10 / trials}
+
+
+def _report(place: Place) -> dict[str, float]:
+    """Seconds and peak memory of the study's report."""
+    from harness import report
+    from harness.runs import frames
+    from harness.runs.trial import peak_memory
+
+    began = time.perf_counter()
+    trials, curves, load_ranks = frames.load(place.url, STUDY, place.dataset, place.artifacts)
+    read = time.perf_counter() - began
+    layout, meta = report.layout_of(STUDY), trials.attrs["meta"][trials["study_name"].iloc[0]]
+    report.REPORTS[layout.report](layout, trials, curves, load_ranks, place.folder / "report", meta)
+    whole = time.perf_counter() - began
+    return {"report_seconds": whole, "frames_seconds": read, "report_peak_mib": peak_memory()}
+
+
+def _dashboard(place: Place) -> dict[str, float]:
+    """Seconds of optuna-dashboard to list studies, and to answer with all trials: first, and once it has them."""
+    from optuna.artifacts import FileSystemArtifactStore
+    from optuna_dashboard import wsgi
+
+    from harness.runs.store import Store
+    from harness.runs.trial import peak_memory
+
+    with closing(Store(place.url, place.artifacts, create=False)) as store:
+        application = wsgi(store.storage, artifact_store=FileSystemArtifactStore(place.artifacts))
+        with make_server("127.0.0.1", 0, application, handler_class=_Silent) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            listed, listing = _asked(server.server_port, "/api/studies")
+            page = f"/api/studies/{listed['study_summaries'][0]['study_id']}?after=0"
+            (told, first), (_, again) = _asked(server.server_port, page), _asked(server.server_port, page)
+            server.shutdown()
+    assert len(told["trials"]) >= place.trials
+    seconds = {"dashboard_list_seconds": listing, "dashboard_seconds": first, "dashboard_again_seconds": again}
+    return seconds | {"dashboard_peak_mib": peak_memory()}
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Nothing: standard error is for the user."""
+
+
+def _asked(port: int, path: str) -> tuple[dict[str, Any], float]:
+    """What a server of this machine answers, and the seconds that it took."""
+    began, connection = time.perf_counter(), HTTPConnection("127.0.0.1", port)
+    connection.request("GET", path)
+    content = connection.getresponse().read()
+    seconds = time.perf_counter() - began
+    connection.close()
+    return json.loads(content), seconds
+
+
+class Results:
+    """Made-up results: a rank for each query of the test split, metrics that are those of the ranks, and a curve."""
+
+    def __init__(self, graph: TemporalGraph) -> None:
+        import numpy as np
+
+        from harness.evaluate import metrics_by_direction
+        from harness.runs.trial import TrialResult
+
+        rng, facts = np.random.default_rng(0), len(graph.test)
+        relation = np.tile(graph.test.relation, 2).astype(np.int32)
+        query, direction = np.arange(2 * facts), (np.arange(2 * facts) >= facts).astype(np.int8)
+        epochs = range(1, EPOCHS + 1)
+        self.made: list[TrialResult] = []
+        for _ in range(RESULTS):
+            # half of the answers among the first few, as of a student; ties at their mean rank
+            ranks = np.minimum(np.floor(2 * np.exp(rng.exponential(1.5, 2 * facts))) / 2, len(graph.entities))
+            found = metrics_by_direction(ranks)
+            valid = {f"valid_{name}": value * 1.01 for name, value in found.items()}
+            rise = [found["mrr"] * (1 - math.exp(-epoch / 4)) for epoch in epochs]
+            self.made.append(
+                TrialResult(
+                    data_digest=graph.digest,
+                    metrics=valid | {f"test_{name}": value for name, value in found.items()},
+                    ranks={"query": query, "direction": direction, "relation": relation, "rank": ranks},
+                    curve=[
+                        {"stage": 1 + (epoch > 8), "epoch": epoch, "updates": 80 * epoch, "loss": 9 / epoch}
+                        | {"seconds": 0.9 * epoch, "valid_mrr": mrr}
+                        for epoch, mrr in zip(epochs, rise, strict=True)
+                    ],
+                    seconds={"data": 0.001, "stage2": 7.2, "evaluate": 0.2},
+                    peak_mib={"stage2": 600.0, "evaluate": 610.0},
+                    built_seconds={"teacher": 60.0, "targets": 1.0, "teacher-vectors": 0.6, "stage1": 6.0},
+                    updates=80 * EPOCHS,
+                    best_epoch=EPOCHS,
+                )
+            )
+
+    def of(self, task: Task) -> TrialResult:
+        return self.made[int(task.id, 16) % RESULTS]
+
+
+@dataclass
+class Sleepers:
+    """Workers that sleep for a sampled time, all in one thread, and then have a result."""
+
+    slots: int
+    median: float
+    results: Results
+    #: when the first task came
+    first: float = math.nan
+    _due: list[tuple[float, int, Future[list[Outcome]], list[Outcome]]] = field(default_factory=list)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def __post_init__(self) -> None:
+        import numpy as np
+
+        self._rng, self._count = np.random.default_rng(1), itertools.count()
+        threading.Thread(target=self._wake, daemon=True).start()
+
+    def submit(self, tasks: Sequence[Task]) -> Future[list[Outcome]]:
+        from harness.runs.work import Outcome
+
+        now, future = time.perf_counter(), Future[list["Outcome"]]()
+        self.first = now if math.isnan(self.first) else self.first
+        due = now + self.median * math.exp(self._rng.normal(0, SPREAD))
+        outcomes = [Outcome(self.results.of(task) if task.stage is None else None, due - now) for task in tasks]
+        with self._changed:
+            heapq.heappush(self._due, (due, next(self._count), future, outcomes))
+            self._changed.notify()
+        return future
+
+    def _wake(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._due))
+                self._changed.wait(max(0.0, self._due[0][0] - time.perf_counter()))
+                over = []
+                while self._due and self._due[0][0] <= time.perf_counter():
+                    over.append(heapq.heappop(self._due))
+            for _, _, future, outcomes in over:
+                future.set_result(outcomes)
+
+    def progress(self, task: Task) -> Progress | None:
+        return None
+
+    def forget(self, task: Task) -> None: ...
+
+    def lost_all(self, error: BaseException) -> bool:
+        return False
+
+    def close(self) -> None: ...
