@@ -318,8 +318,8 @@ class StudyStore:
                     return state == TrialState.COMPLETE
                 with self.store.transaction():
                     self.artifacts.keep(trial, files)
-                    for epoch, mrr in curve.items():
-                        trial.report(mrr, int(epoch))
+                    for epoch, mrr in curve.items():  # trial.report() leaves out what it told before a server was lost
+                        self.store.storage.set_trial_intermediate_value(trial._trial_id, int(epoch), mrr)
                     for key, value in attributes.items():
                         trial.set_user_attr(key, value)
                     if trial.params["arm"] in REFERENCES:

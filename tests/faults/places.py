@@ -232,7 +232,7 @@ def compare(found: dict[str, Result], wanted: dict[str, Result]) -> None:
         other = wanted[cell].numbers
         assert result.numbers.keys() == other.keys()
         assert {name: (n, other[name]) for name, n in result.numbers.items() if n != other[name]} == {}
-        assert result.curve == wanted[cell].curve
+        assert result.curve == wanted[cell].curve, cell
         assert result.files.keys() == wanted[cell].files.keys()
         for name, frame in result.files.items():
             pd.testing.assert_frame_equal(frame, wanted[cell].files[name], check_exact=True)

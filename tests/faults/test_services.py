@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.runs.store import Store
-from tests.faults.places import MOMENTS, Study, check, end, until
+from tests.faults.places import Study, check, end, until
 from tests.postgresql import Server
 from tests.runs.test_cluster import cluster
 
@@ -44,11 +44,12 @@ def test_a_scheduler_is_lost(study: Study, whole: Study, tmp_path: Path) -> None
     told = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
+        (tmp_path / name / "toy").symlink_to(study.folder / "toy")  # workers have the same data
         with cluster(tmp_path / name, DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="5s") as own:
             own.add(1, "--no-nanny")
             process = study.begin("--cluster", own.address)
             if name == "first":
-                until(MOMENTS["student"](study), process)
+                until(lambda: any((study.cache / "stage1").glob("*.safetensors")), process)
                 own.stop()
                 told.append(end(process, 2))
             else:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import OperationalError
 
 from harness.runs import design as designs
 from harness.runs import frames
@@ -208,6 +209,31 @@ def test_failure_in_the_middle_leaves_the_cell_running(store: Store, run: Run, m
     assert "test_mrr" not in left.user_attrs
     study.fail(trial, "interrupted")  # as the coordinator does; it works on after a failure
     assert study.study.trials[0].user_attrs["reason"] == "interrupted"
+
+
+def test_a_result_is_stored_whole_at_the_second_attempt(
+    store: Store, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the server is lost in the middle of the first."""
+    study, attempts = opened(store, run), list[int]()
+    tell = study.study.tell
+
+    def lost(*arguments: object, **options: object) -> None:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise OperationalError("UPDATE", {}, ConnectionError("the server closed the connection"))
+        tell(*arguments, **options)
+
+    monkeypatch.setattr(study.study, "tell", lost)
+    study.patience = 10
+    trial = study.begin(run.cells[0], ABOUT)
+    assert study.finish(trial, real_result(), ["a", "b"])
+    (stored,) = optuna.load_study(study_name=run.study_name, storage=store.url).trials
+    assert stored.state.name == "COMPLETE"
+    assert len(attempts) == 2
+    assert stored.intermediate_values == dict.fromkeys(range(1, 17), 0.3)
+    assert unpacked(stored.user_attrs)["test_tail_mrr"] == real_result().metrics["test_tail_mrr"]
+    assert len(get_all_artifact_meta(stored, storage=store.storage)) == len(list(store.artifacts.iterdir())) == 3
 
 
 def test_full_disk_is_a_storage_error(store: Store, run: Run) -> None:

@@ -45,6 +45,18 @@ def test_same_spec_same_numbers_whatever_is_cached(spec: TrialSpec, context: Con
     assert again.built_seconds == pytest.approx(first.built_seconds)
 
 
+def test_damaged_encodings_are_made_again_with_the_adapter(spec: TrialSpec, context: Context) -> None:
+    adapted = {**spec.llm.model_dump(), "finetune": "lora", "token_budget": 2000, "learning_rate": 0.01}
+    plain, tuned = (change(spec, arm="llm-teacher", llm=llm) for llm in (spec.llm.model_dump(), adapted))
+    bare, whole = (Stages(each, context).vectors()["entities"] for each in (plain, tuned))
+    path = Stages(tuned, context).cache.path("encode", Stages(tuned, context).plan.keys["encode"])
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.warns(UserWarning, match="is rebuilt"):
+        again = Stages(tuned, context).vectors()["entities"]
+    assert torch.equal(again, whole)
+    assert not torch.equal(again, bare)
+
+
 @pytest.mark.parametrize("backbone", ["ttranse", "ta-distmult"])
 def test_result_is_complete_and_consistent(spec: TrialSpec, context: Context, backbone: str) -> None:
     result = run_trial(change(spec, backbone=backbone), context)
