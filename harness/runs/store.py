@@ -206,8 +206,7 @@ class StudyStore:
 
     def done(self) -> list[dict[str, Any]]:
         """The attributes of the complete trials."""
-        trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return [trial.user_attrs for trial in trials]
+        return [trial.user_attrs for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
 
     def complete(self) -> set[str]:
         """Keys of the cells that have a result."""
