@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import wait
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from harness.bench import app, simulate
+from harness.bench import app, simulate, sleepers
 from harness.data import load
 from harness.errors import UserError
 from harness.reporting.frames import fact_measures
@@ -19,8 +20,8 @@ from harness.runs.work import Task
 from tests.runs.conftest import write_dataset
 from tests.test_bench import assert_positive, figures
 
-#: cells of a seed of the study
-CELLS = 65
+#: cells of a seed of study grid, and of the smaller one that stands for it
+CELLS, FEW = 65, 7
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def place(tmp_path: Path) -> simulate.Place:
 
 
 def test_sleepers_end_after_a_sampled_time(place: simulate.Place) -> None:
-    workers = simulate.Sleepers(8, 0.02, simulate.Results(load(place.dataset)))
+    workers = sleepers.Sleepers(8, 0.02, sleepers.Results(load(place.dataset)))
     began = time.perf_counter()
     todo = [Task(f"{k:x}", TrialSpec(), "stage1" if k == 3 else None) for k in range(8)]
     futures = [workers.submit([task]) for task in todo]
@@ -43,28 +44,32 @@ def test_sleepers_end_after_a_sampled_time(place: simulate.Place) -> None:
     assert workers.first >= began
 
 
-def test_a_simulated_study_is_resumed_and_read_like_any_other(place: simulate.Place) -> None:
-    first, some, none = (simulate._run(place, missing, fresh) for missing, fresh in ((5, True), (0, False), (0, False)))
-    assert [each["trials"] for each in (first, some, none)] == [CELLS - 5, CELLS, CELLS]
+def test_a_simulated_study_is_resumed_and_read_like_any_other(
+    place: simulate.Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulate, "STUDY", "ablation")
+    few = replace(place, trials=FEW)
+    first, some, none = (simulate._run(few, missing, fresh) for missing, fresh in ((3, True), (0, False), (0, False)))
+    assert [each["trials"] for each in (first, some, none)] == [FEW - 3, FEW, FEW]
     assert first["cpu_ms"] > 0
     assert some["first_task"] < some["seconds"]
     assert none["per_second"] == 0
-    trials, curves, load_ranks = frames.load(place.url, simulate.STUDY, place.dataset, place.artifacts)
+    trials, curves, load_ranks = frames.load(place.url, "ablation", place.dataset, place.artifacts)
     assert trials["state"].eq("complete").all()
-    assert len(curves) == CELLS * simulate.EPOCHS
-    ranks = load_ranks(trials.index[7])
-    fact_measures(ranks, trials.iloc[7])  # which refuses metrics that are not those of the ranks
-    assert trials["test_mrr"].nunique() > CELLS // 4
+    assert len(curves) == FEW * sleepers.EPOCHS
+    fact_measures(load_ranks(trials.index[4]), trials.iloc[4])  # which refuses metrics that are not those of the ranks
+    assert trials["test_mrr"].nunique() > FEW // 2
     with pytest.raises(UserError, match="holds studies, with which simulated trials would mix"):
-        simulate._run(place, 0, True)
+        simulate._run(few, 0, True)
 
 
 @pytest.mark.slow
 def test_the_command(tmp_path: Path, place: simulate.Place) -> None:
     options = ("--dataset", place.dataset, "--trials", "66", "--jobs", "8", "--seconds", "0.001", "--missing", "9")
-    (row,) = figures(tmp_path, "simulate", *options)["rows"]
+    (row,) = figures(tmp_path, "simulate", *options, "--figure", str(tmp_path / "growth.png"))["rows"]
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
     assert (row["trials"], row["missing"]) == (2 * CELLS, 9)
-    speeds = ("per_second", "last_per_second", "cpu_ms", "resume_seconds", "missing_seconds")
+    speeds = ("per_second", "wall_ms", "last_ms", "cpu_ms", "resume_seconds", "missing_seconds")
     shown = ("report_seconds", "frames_seconds", "dashboard_list_seconds", "dashboard_seconds", "dashboard_peak_mib")
     assert_positive(row, *speeds, *shown, "peak_mib", "report_peak_mib", "store_kib", "artifacts_kib")
     assert row["frames_seconds"] < row["report_seconds"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import json
 import math
 import os
@@ -11,9 +9,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,22 +18,16 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import typer
 
-from harness.bench.common import DataDir, Dataset, JsonFile, app, open_stages, save, show
+from harness.bench.common import DataDir, Dataset, JsonFile, Row, app, open_stages, save, show
 from harness.errors import UserError
 
 if TYPE_CHECKING:
     from harness.data import TemporalGraph
     from harness.runs.design import Run
     from harness.runs.store import Store
-    from harness.runs.trial import TrialResult
-    from harness.runs.work import Outcome, Progress, Task
 
 #: the study whose cells are simulated, with as many seeds as it takes
 STUDY = "grid"
-#: results that trials take in turns, and the epochs of their curves
-RESULTS, EPOCHS = 64, 16
-#: spread of what a trial takes: the standard deviation of the logarithm of its seconds
-SPREAD = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,7 +53,7 @@ def simulate(
     dataset: Dataset = "lahman",
     data_dir: DataDir = None,
     storage: Annotated[str | None, typer.Option(help="An empty store; default: a new SQLite file a size.")] = None,
-    report: Annotated[bool, typer.Option(help="Make the report, too, and ask the dashboard.")] = True,
+    picture: Annotated[Path | None, typer.Option("--figure", help="Draw the figures here: .pdf and .png.")] = None,
     file: JsonFile = None,
 ) -> None:
     """How coordinator, store, report and dashboard grow with the number of trials.
@@ -83,12 +74,13 @@ def simulate(
             folder = Path(name)
             url = storage or f"sqlite:///{folder / 'harness.db'}"
             place = Place(size, jobs, seconds, dataset, data_dir, url, folder / "artifacts", folder)
-            rows.append(_measured(place, min(missing, size // 2), report=report))
+            rows.append(_measured(place, min(missing, size // 2)))
     columns = {
         "trials": "trials",
         "per_second": "trials/s",
-        "last_per_second": "of the last tenth",
-        "cpu_ms": "coordinator, CPU ms a trial",
+        "wall_ms": "ms a trial",
+        "last_ms": "of the last tenth",
+        "cpu_ms": "of the processor",
         "peak_mib": "its peak, MiB",
         "resume_seconds": "s to resume, all there",
         "missing_seconds": "s to the first task, some missing",
@@ -102,10 +94,12 @@ def simulate(
         "dashboard_peak_mib": "its peak, MiB",
     }
     show(f"simulated {STUDY} on {dataset}, {jobs} workers, {seconds} s a trial", columns, rows)
+    if picture is not None:
+        draw(rows, picture.with_suffix(""))
     save(file, "simulate", stages, 1, jobs=jobs, seconds=seconds, study=STUDY, rows=rows)
 
 
-def _measured(place: Place, missing: int, *, report: bool) -> dict[str, Any]:
+def _measured(place: Place, missing: int) -> dict[str, Any]:
     """The row of a size. The study is first run without some of its trials, then resumed twice."""
     from harness.runs.workers import in_a_fresh_process
 
@@ -114,9 +108,7 @@ def _measured(place: Place, missing: int, *, report: bool) -> dict[str, Any]:
     row = first | {"missing": missing}
     row |= {"missing_seconds": some["first_task"], "resume_seconds": none["seconds"]}
     row |= {"trials": none["trials"], "resume_peak_mib": none["peak_mib"], **_sizes(place, none["trials"])}
-    if report:
-        row |= in_a_fresh_process(_report, place) | in_a_fresh_process(_dashboard, place)
-    return row
+    return row | in_a_fresh_process(_report, place) | in_a_fresh_process(_dashboard, place)
 
 
 def _planned(place: Place, missing: int) -> tuple[Run, TemporalGraph]:
@@ -135,6 +127,7 @@ def _run(place: Place, missing: int, fresh: bool) -> dict[str, Any]:
     """Bring the cells of the study into the store, but for the last ones; what that took."""
     from rich.console import Console
 
+    from harness.bench.sleepers import Results, Sleepers
     from harness.runs import execute
     from harness.runs.stages import Context
     from harness.runs.store import Store
@@ -162,7 +155,8 @@ def _run(place: Place, missing: int, fresh: bool) -> dict[str, Any]:
         "seconds": seconds,
         "first_task": workers.first - began,
         "per_second": tally.added / seconds,
-        "last_per_second": tenth / max(last, 1e-6),
+        "wall_ms": 1e3 * seconds / max(tally.added, 1),
+        "last_ms": 1e3 * last / tenth,
         "cpu_ms": 1e3 * cpu / max(tally.added, 1),
         "peak_mib": peak_memory(),
     }
@@ -242,95 +236,29 @@ def _asked(port: int, path: str) -> tuple[dict[str, Any], float]:
     return json.loads(content), seconds
 
 
-class Results:
-    """Made-up results: a rank for each query of the test split, metrics that are those of the ranks, and a curve."""
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """What grows with the number of trials, as ``path`` with the suffixes .pdf and .png."""
+    from harness.reporting.style import BLACK, BLUE, GREEN, ORANGE, VERMILION, figure
 
-    def __init__(self, graph: TemporalGraph) -> None:
-        import numpy as np
-
-        from harness.evaluate import metrics_by_direction
-        from harness.runs.trial import TrialResult
-
-        rng, facts = np.random.default_rng(0), len(graph.test)
-        relation = np.tile(graph.test.relation, 2).astype(np.int32)
-        query, direction = np.arange(2 * facts), (np.arange(2 * facts) >= facts).astype(np.int8)
-        epochs = range(1, EPOCHS + 1)
-        self.made: list[TrialResult] = []
-        for _ in range(RESULTS):
-            # half of the answers among the first few, as of a student; ties at their mean rank
-            ranks = np.minimum(np.floor(2 * np.exp(rng.exponential(1.5, 2 * facts))) / 2, len(graph.entities))
-            found = metrics_by_direction(ranks)
-            valid = {f"valid_{name}": value * 1.01 for name, value in found.items()}
-            rise = [found["mrr"] * (1 - math.exp(-epoch / 4)) for epoch in epochs]
-            self.made.append(
-                TrialResult(
-                    data_digest=graph.digest,
-                    metrics=valid | {f"test_{name}": value for name, value in found.items()},
-                    ranks={"query": query, "direction": direction, "relation": relation, "rank": ranks},
-                    curve=[
-                        {"stage": 1 + (epoch > 8), "epoch": epoch, "updates": 80 * epoch, "loss": 9 / epoch}
-                        | {"seconds": 0.9 * epoch, "valid_mrr": mrr}
-                        for epoch, mrr in zip(epochs, rise, strict=True)
-                    ],
-                    seconds={"data": 0.001, "stage2": 7.2, "evaluate": 0.2},
-                    peak_mib={"stage2": 600.0, "evaluate": 610.0},
-                    built_seconds={"teacher": 60.0, "targets": 1.0, "teacher-vectors": 0.6, "stage1": 6.0},
-                    updates=80 * EPOCHS,
-                    best_epoch=EPOCHS,
-                )
-            )
-
-    def of(self, task: Task) -> TrialResult:
-        return self.made[int(task.id, 16) % RESULTS]
-
-
-@dataclass
-class Sleepers:
-    """Workers that sleep for a sampled time, all in one thread, and then have a result."""
-
-    slots: int
-    median: float
-    results: Results
-    #: when the first task came
-    first: float = math.nan
-    _due: list[tuple[float, int, Future[list[Outcome]], list[Outcome]]] = field(default_factory=list)
-    _changed: threading.Condition = field(default_factory=threading.Condition)
-
-    def __post_init__(self) -> None:
-        import numpy as np
-
-        self._rng, self._count = np.random.default_rng(1), itertools.count()
-        threading.Thread(target=self._wake, daemon=True).start()
-
-    def submit(self, tasks: Sequence[Task]) -> Future[list[Outcome]]:
-        from harness.runs.work import Outcome
-
-        now, future = time.perf_counter(), Future[list["Outcome"]]()
-        self.first = now if math.isnan(self.first) else self.first
-        due = now + self.median * math.exp(self._rng.normal(0, SPREAD))
-        outcomes = [Outcome(self.results.of(task) if task.stage is None else None, due - now) for task in tasks]
-        with self._changed:
-            heapq.heappush(self._due, (due, next(self._count), future, outcomes))
-            self._changed.notify()
-        return future
-
-    def _wake(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: bool(self._due))
-                self._changed.wait(max(0.0, self._due[0][0] - time.perf_counter()))
-                over = []
-                while self._due and self._due[0][0] <= time.perf_counter():
-                    over.append(heapq.heappop(self._due))
-            for _, _, future, outcomes in over:
-                future.set_result(outcomes)
-
-    def progress(self, task: Task) -> Progress | None:
-        return None
-
-    def forget(self, task: Task) -> None: ...
-
-    def lost_all(self, error: BaseException) -> bool:
-        return False
-
-    def close(self) -> None: ...
+    sizes = [row["trials"] for row in rows]
+    panels = {
+        "seconds": {
+            "report": ("report_seconds", VERMILION),
+            "resume": ("resume_seconds", BLUE),
+            "dashboard": ("dashboard_seconds", ORANGE),
+        },
+        "ms of the coordinator a trial": {"wall": ("wall_ms", BLACK), "the last tenth": ("last_ms", GREEN)},
+        "peak memory, MiB": {
+            "report": ("report_peak_mib", VERMILION),
+            "coordinator": ("peak_mib", BLACK),
+            "dashboard": ("dashboard_peak_mib", ORANGE),
+        },
+    }
+    with figure(path, 2.4, columns=len(panels)) as axes:
+        for each, (label, lines) in zip(axes, panels.items(), strict=True):
+            for name, (key, color) in lines.items():
+                each.plot(sizes, [row[key] for row in rows], "o-", color=color, label=name, markersize=3)
+            each.set(xscale="log", xlabel="trials", ylabel=label)
+            each.set_yscale("linear" if "ms" in label else "log")
+            each.set_ylim(bottom=0 if "ms" in label else None)
+            each.legend(frameon=False, fontsize=7)
