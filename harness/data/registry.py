@@ -15,7 +15,7 @@ import pooch
 from harness.data import checks, lahman
 from harness.data.graph import SPLITS, TemporalGraph
 from harness.data.reading import read_folder
-from harness.errors import UserError, nearest
+from harness.errors import UserError, is_readable, nearest
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ def load(name: str, data_dir: Path | None = None) -> TemporalGraph:
     Raises:
         UserError: if there is no such data set, its files are not to be had, or a line is malformed.
     """
+    if not is_readable(name):
+        raise UserError(f"data set {name[:200]!r}: the name holds control characters; rename the folder")
     if name == "lahman":
         return checks.build(name, lahman.read())
     if name in SOURCES:

@@ -49,7 +49,7 @@ def table(trials: pd.DataFrame, layout: Layout) -> Table:
             cells = [_mean(done[f"test_{measure.key}"].tolist(), measure) for measure in MEASURES] if len(done) else []
             style = "dim" if arm in REFERENCES else None
             shown.add_row(
-                arm_name(arm), f"{len(done)} of {len(group)}" if failed else str(len(done)), *cells, style=style
+                escape(arm_name(arm)), f"{len(done)} of {len(group)}" if failed else str(len(done)), *cells, style=style
             )
     return shown
 

@@ -13,7 +13,8 @@ from optuna.trial import TrialState
 from harness.errors import UserError, nearest
 from harness.runs.cache import write_atomically
 from harness.runs.reuse import copy_of
-from harness.runs.store import SCHEMA, Store, safe
+from harness.runs.store import SCHEMA, Store
+from harness.runs.urls import safe
 
 #: how Optuna's attributes of a trial begin that name an artifact
 ARTIFACT = "artifacts:"

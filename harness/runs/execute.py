@@ -17,7 +17,9 @@ import joblib
 from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial
 from rich.console import Console
+from rich.markup import escape
 
+from harness.cli import printable
 from harness.data import TemporalGraph
 from harness.errors import UserError
 from harness.runs import pool, queries
@@ -33,7 +35,8 @@ from harness.runs.searching import Searching
 from harness.runs.spec import TrialSpec
 from harness.runs.stacks import group_of
 from harness.runs.stages import Context
-from harness.runs.store import INTERRUPTED, Store, StudyStore, safe
+from harness.runs.store import INTERRUPTED, Store, StudyStore
+from harness.runs.urls import reason_of, safe
 from harness.runs.work import Outcome, Task
 from harness.runs.workers import LocalWorkers, Workers
 
@@ -124,7 +127,7 @@ class _Coordinator:
     def finished(self, task: Task, outcome: Outcome) -> None:
         failed = outcome.failure is not None
         for warning in outcome.warnings:
-            self.progress.console.print(f"[yellow]warning[/] {warning}", highlight=False)
+            self.progress.console.print(f"[yellow]warning[/] {escape(printable(warning))}", highlight=False)
         if task.stage is None:
             trial = self.trials.pop(task.id, None) or self._begin(task)
             if outcome.result is not None:
@@ -239,7 +242,7 @@ def execute(
             with contextlib.suppress(StorageInternalError):  # which may be what ended the run
                 coordinator.interrupted()
             if isinstance(error, StorageInternalError):
-                cause = " ".join(str(error.__cause__ or error).split())[:160]
+                cause = reason_of(error.__cause__ or error, store.url)
                 raise UserError(
                     f"storage {safe(store.url)}: cannot be written ({cause}); what is complete is kept"
                 ) from None

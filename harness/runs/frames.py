@@ -15,7 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import UserError
 from harness.runs.packing import unpacked
-from harness.runs.store import SCHEMA, Store, measured, safe
+from harness.runs.store import SCHEMA, Store, measured
+from harness.runs.urls import safe
 
 _STATES = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
 

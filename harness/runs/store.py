@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,6 @@ import pandas as pd
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness.errors import UserError
@@ -32,6 +30,7 @@ from harness.runs.packing import packed
 from harness.runs.patience import patience_with, patiently
 from harness.runs.spec import TrialSpec
 from harness.runs.trial import TrialResult
+from harness.runs.urls import reason_of, safe, sqlite_file
 
 #: version of the attributes that a trial has (see `packing`); readers refuse newer ones, and read older ones
 SCHEMA = 2
@@ -68,9 +67,8 @@ class Store:
             engine = {"connect_args": {"timeout": 60}} if self.file is not None else {"pool_pre_ping": True}
             self.storage = optuna.storages.RDBStorage(url, engine_kwargs=engine)
         except (OSError, SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:160].replace(url, safe(url))
             raise UserError(
-                f"storage {safe(url)}: cannot be opened ({reason}); such as: sqlite:///runs/harness.db"
+                f"storage {safe(url)}: cannot be opened ({reason_of(error, url)}); such as: sqlite:///runs/harness.db"
             ) from None
 
     def close(self) -> None:
@@ -370,28 +368,3 @@ def write_ranks(ranks: pd.DataFrame, path: Path) -> None:
         use_dictionary=["direction", "relation", "rank"],
         column_encoding={"query": "DELTA_BINARY_PACKED"},
     )
-
-
-def sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite URL, None for another database.
-
-    Raises:
-        UserError: if it is no URL, or names no file.
-    """
-    try:
-        parsed = make_url(url)
-    except SQLAlchemyError:
-        raise UserError(f"storage {safe(url)!r}: is not a URL such as sqlite:///runs/harness.db") from None
-    if parsed.get_backend_name() != "sqlite":
-        return None
-    if not parsed.database or parsed.database == ":memory:":
-        raise UserError(f"storage {url!r}: names no file; write sqlite:///runs/harness.db")
-    return Path(parsed.database)
-
-
-def safe(url: str) -> str:
-    """The URL without its password; any other text as it is."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except SQLAlchemyError:
-        return re.sub(r"(?<=:)[^:@/]*(?=@)", "***", url)

@@ -126,9 +126,7 @@ class Server:
 
     def stop(self) -> None:
         """End the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(30)
+        self.process.communicate(timeout=30)
 
 
 def filled(word: str, place: Place) -> str:

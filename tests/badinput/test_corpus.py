@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.badinput import datasets
+from tests.badinput import datasets, studies
 from tests.badinput.place import Case, Server, check
 
-CORPUS = {module.__name__.rpartition(".")[2]: list(module.cases()) for module in (datasets,)}
+CORPUS = {module.__name__.rpartition(".")[2]: list(module.cases()) for module in (datasets, studies)}
 
 
 @pytest.mark.parametrize(
