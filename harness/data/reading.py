@@ -25,7 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 #: the longest line that is not taken for a broken file, in characters
 _MAX_LINE = 20_000
 #: the largest file that is read; a hundred million bytes are some millions of facts
-_MAX_BYTES = 128 * 2**20
+MAX_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +87,8 @@ def _lines(path: Path) -> Generator[tuple[int, str]]:
 def _refuse_strange(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"{path}: is no file")
-    if path.stat().st_size > _MAX_BYTES:
-        raise UserError(f"{path}: is larger than {_MAX_BYTES >> 20} MiB, which no file of facts is")
+    if path.stat().st_size > MAX_BYTES:
+        raise UserError(f"{path}: is larger than {MAX_BYTES >> 20} MiB, which no file of facts is")
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             if b"\0" in block:

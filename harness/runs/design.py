@@ -167,21 +167,13 @@ def load(name: str) -> Design:
 def read(path: Path) -> Design:
     """Read and check the study file at ``path``; see ``load``."""
     design = _parsed(path)
-    if design.name != path.stem:
-        raise UserError(f"study file {path}: name: must be that of the file, {path.stem!r}, not {design.name!r}")
-    if design.like is not None:
-        if design.like not in names():
-            raise UserError(f"study file {path}: like: unknown study {design.like!r}: {nearest(design.like, names())}")
-        other = _parsed(catalogue.files()[design.like])
-        if other.like is not None or "default" not in other.presets:
-            raise UserError(
-                f"study file {path}: like: {design.like!r} is like another itself, or has no preset 'default'"
-            )
-        design = _with_presets_of(other, design)
-    if design.backbone not in BACKBONES:
-        wrong = design.backbone
-        raise UserError(f"study file {path}: unknown backbone {wrong!r}: {nearest(wrong, BACKBONES)}")
     try:
+        if design.name != path.stem:
+            raise UserError(f"name: must be that of the file, {path.stem!r}, not {design.name!r}")
+        if design.like is not None:
+            design = _with_presets_of(design.like, design)
+        if (wrong := design.backbone) not in BACKBONES:
+            raise UserError(f"unknown backbone {wrong!r}: {nearest(wrong, BACKBONES)}")
         for preset in design.presets.values():
             settle(design, preset)
             _check(design, preset)
@@ -203,8 +195,13 @@ def _parsed(path: Path) -> Design:
         raise UserError(f"study file {path}: {explain(error, Design)}") from None
 
 
-def _with_presets_of(other: Design, design: Design) -> Design:
+def _with_presets_of(like: str, design: Design) -> Design:
     """The design with the settings of another's presets below its own; those of "default" where there is none alike."""
+    if like not in names():
+        raise UserError(f"like: unknown study {like!r}: {nearest(like, names())}")
+    other = _parsed(catalogue.files()[like])
+    if other.like is not None or "default" not in other.presets:
+        raise UserError(f"like: {like!r} is like another itself, or has no preset 'default'")
     presets = {}
     for name, own in design.presets.items():
         below = other.presets.get(name, other.presets["default"]).settings

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from harness.distill.sampler import Sampling
 from harness.errors import is_readable
@@ -41,6 +41,14 @@ class Frozen(BaseModel):
     """Base of all parts of a spec: immutable, unknown keys refused, NaN and infinity refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse ``true``, ``yes`` and ``on`` where a number is meant, which Python takes for 1."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("true and false have no meaning here")
+        return value
 
     def key(self) -> str:
         """A hex digest of the content, the same in every process."""

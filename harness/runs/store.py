@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
+import sqlite3
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +59,18 @@ class Store:
     def __init__(self, url: str, artifacts: Path | None = None, *, create: bool = True) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.url, self.file = url, sqlite_file(url)
-        if self.file is not None and not create and not self.file.is_file():
+        if self.file is not None and not create and not os.path.isfile(self.file):
             raise UserError(f"storage {safe(url)}: there is no such file; run a study first or name another --storage")
         beside = self.file.parent if self.file is not None else Path("runs")
         self.artifacts = artifacts or beside / "artifacts"
         self._claims: list[Claims] = []
         try:
             if self.file is not None:
+                _refuse_foreign(self.file, url, create)
                 self.file.parent.mkdir(parents=True, exist_ok=True)
             engine = {"connect_args": {"timeout": 60}} if self.file is not None else {"pool_pre_ping": True}
             self.storage = optuna.storages.RDBStorage(url, engine_kwargs=engine)
-        except (OSError, SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
+        except (OSError, SQLAlchemyError, sqlite3.Error, ImportError, RuntimeError, ValueError) as error:
             raise UserError(
                 f"storage {safe(url)}: cannot be opened ({reason_of(error, url)}); such as: sqlite:///runs/harness.db"
             ) from None
@@ -76,6 +80,19 @@ class Store:
         for claims in self._claims:
             claims.close()
         self.storage.engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Turn what a damaged database raises into one line.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        try:
+            yield
+        except (StorageInternalError, SQLAlchemyError, JSONDecodeError) as error:
+            cause = reason_of(error.__cause__ or error, self.url)
+            raise UserError(f"storage {safe(self.url)}: cannot be read ({cause}); restore it from a back-up") from None
 
     @contextmanager
     def only_writer(self) -> Iterator[None]:
@@ -332,6 +349,16 @@ class StudyStore:
         artifacts = FileSystemArtifactStore(self.store.artifacts)
         for path in files:
             upload_artifact(artifact_store=artifacts, file_path=str(path), study_or_trial=trial)
+
+
+def _refuse_foreign(file: Path, url: str, create: bool) -> None:
+    """Leave the SQLite files of other programs alone: Optuna would make its tables in them."""
+    if not os.path.exists(file):
+        return
+    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not {"studies", "trials", "version_info"} <= tables and (tables or not create):
+        raise UserError(f"storage {safe(url)}: is no store of studies; run a study first or name another --storage")
 
 
 def measured(attributes: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from harness.errors import UserError
+from harness.errors import UserError, is_readable
 
 _PASSWORD = re.compile(r"(?<=://)([^:/?#@]*):(.*)@", re.DOTALL)
 _OPTION = re.compile(r"([?&][^?&=\s]*(?:pass|secret|token|credential)[^?&=\s]*=)([^&\s]*)", re.IGNORECASE)
@@ -25,7 +25,11 @@ def sqlite_file(url: str) -> Path | None:
         parsed = make_url(url)
     except (SQLAlchemyError, ValueError):  # ValueError: of a port that is no number
         raise UserError(f"storage {safe(url)!r}: is not a URL such as sqlite:///runs/harness.db") from None
+    if not is_readable(url):
+        raise UserError(f"storage {safe(url)!r}: holds control characters")
     if parsed.get_backend_name() != "sqlite":
+        if "@" in (parsed.host or ""):
+            raise UserError(f"storage {safe(url)!r}: write @ in a password as %40, or give it as PGPASSWORD")
         return None
     if not parsed.database or parsed.database == ":memory:":
         raise UserError(f"storage {safe(url)!r}: names no file; write sqlite:///runs/harness.db")
