@@ -19,6 +19,9 @@ INTERRUPTED = 130
 #: what is wrong with the machine or the place, not with the program
 _ENVIRONMENT = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
+#: characters of an error line; what is longer quotes what was given
+_LONGEST = 1500
+
 
 def run(app: typer.Typer) -> None:
     """Run ``app`` and exit.
@@ -68,7 +71,9 @@ def printable(text: str) -> str:
 
 def _fail(message: str, hint: str = "") -> None:
     if message:  # none where the help was already shown in its place
-        print(f"error: {printable(message)}{f' ({hint})' if hint else ''}", file=sys.stderr)
+        line = printable(message)
+        line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
+        print(f"error: {line}{f' ({hint})' if hint else ''}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -12,6 +13,15 @@ class UserError(Exception):
     Command lines print its text as one line on standard error and exit with code 2. The text says what is
     wrong, where (file and line number, option, key), and what to do about it.
     """
+
+
+def is_readable(text: str) -> bool:
+    """Whether a text has no characters that a terminal takes for commands, and none that hide others.
+
+    >>> is_readable("Zürich, 東京"), is_readable("two\\nlines"), is_readable("\\x1b[2J"), is_readable("\\u202e")
+    (True, False, False, False)
+    """
+    return not any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in text)
 
 
 def nearest(wrong: str, valid: Iterable[str]) -> str:

@@ -32,7 +32,7 @@ Dataset = Annotated[str, typer.Option(help="Name of a data set, or a folder with
 BackboneName = Annotated[str | None, typer.Option(help="ttranse, ta-distmult or all; default: the study's.")]
 TeacherBackbone = Annotated[str | None, typer.Option(help="The structural teacher's; default: the student's.")]
 PresetName = Annotated[str, typer.Option(help="Size of the study: quick, default or full.")]
-Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds; default: the preset's.")]
+Seeds = Annotated[int | None, typer.Option(min=1, max=1000, help="Number of seeds; default: the preset's.")]
 Arms = Annotated[str | None, typer.Option(help="Only these arms, with commas between; default: all of the study.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one a core.")]
 Cluster = Annotated[
@@ -56,7 +56,8 @@ def list_() -> None:
     table = Table("study", "what", "claims", "presets")
     for path in catalogue.files().values():
         study = catalogue.heading(path)
-        table.add_row(study.name, study.title, ", ".join(study.claims), ", ".join(study.presets))
+        words = (study.name, study.title, ", ".join(study.claims), ", ".join(study.presets))
+        table.add_row(*map(escape, words))
     cli.console().print(table)
 
 
@@ -71,10 +72,10 @@ def describe(name: Annotated[str, typer.Argument(help="Name of a study.")], pres
     console = cli.console()
     console.print(f"[bold]{escape(design.title)}[/]\n{escape(design.about)}\n")
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    facts.add_row("claims", ", ".join(design.claims))
+    facts.add_row("claims", escape(", ".join(design.claims)))
     facts.add_row("arms", ", ".join(design.arms))
     for label, variant in design.variants.items():
-        facts.add_row(f"variant {label}", escape(f"{variant.arm}, {flat(variant.settings)}"))
+        facts.add_row(escape(f"variant {label}"), escape(f"{variant.arm}, {flat(variant.settings)}"))
     for key, levels in design.grid.items():
         facts.add_row("varied", escape(f"{key}: {', '.join(map(str, levels))}"))
     if (search := design.searched(chosen)) is not None:
@@ -85,13 +86,13 @@ def describe(name: Annotated[str, typer.Argument(help="Name of a study.")], pres
     if measured := design.measured(preset):
         facts.add_row("measured beside", ", ".join(measured))
     for base, arms in design.compare.items():
-        facts.add_row(f"compared with {base}", ", ".join(arms))
+        facts.add_row(escape(f"compared with {base}"), escape(", ".join(arms)))
     for key, value in design.presets.items():
         facts.add_row(f"preset {key}", escape(f"{value.about}; seeds: {value.seeds}{_part(value)}"))
     console.print(facts)
     table = Table("setting", "value", "what it is", title=f"settings of preset {preset}", title_justify="left")
     for key, setting, about in settings(designs.settle(design, chosen)):
-        table.add_row(key, setting, escape(about))
+        table.add_row(key, escape(setting), escape(about))
     console.print(table)
 
 
@@ -108,7 +109,8 @@ def copy(
     What the other store has already stays as it is, so the command may be given again.
     """
     from harness.runs.copying import copy as copied
-    from harness.runs.store import Store, safe
+    from harness.runs.store import Store
+    from harness.runs.urls import safe
 
     console, count = cli.console(), 0
     for one in copied(Store(source, from_artifacts, create=False), Store(target, to_artifacts), names or ()):
@@ -250,7 +252,7 @@ def _command_of(name: str, about: str) -> Callable[..., None]:
         options: dict[str, Any] = {**locals(), "changes": changes or []}
         for closed_over in ("name", "about"):
             options.pop(closed_over, None)
-        from harness.runs.store import safe
+        from harness.runs.urls import safe
 
         line = shlex.join(["python", "-m", "harness.study", *(safe(word) for word in sys.argv[1:])])
         # the report's path is the last line, alone, for scripts to read

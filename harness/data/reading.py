@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import re
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -19,6 +24,8 @@ _SUFFIXES = ("txt", "tsv", "csv")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 #: the longest line that is not taken for a broken file, in characters
 _MAX_LINE = 20_000
+#: the largest file that is read; a hundred million bytes are some millions of facts
+MAX_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +34,7 @@ class Columns:
 
     path: Path
     fields: list[tuple[str, ...]]
-    lines: list[int]
+    lines: Sequence[int]
 
     def convert(self, column: int, meaning: Callable[[str], int]) -> Ints:
         """One column as int64 [rows]; a ``ValueError`` of ``meaning`` becomes an error that names the line."""
@@ -48,39 +55,63 @@ def read_columns(path: Path, widths: Sequence[int]) -> Columns:
     Raises:
         UserError: if the file cannot be read, is empty, binary or not UTF-8, or has a malformed line.
     """
-    lines = _lines(path)
-    rows = [line.split("\t") for line in lines.values()]
-    first = len(rows[0])
-    for number, row in zip(lines, rows, strict=True):
-        if len(row) != first or first not in widths:
-            wanted = " or ".join(map(str, widths)) if len(row) == first else f"{first}, as above,"
-            raise UserError(f"{path}, line {number}: {len(row)} column(s) where {wanted} are needed, separated by tabs")
-    return Columns(path, list(zip(*rows, strict=True)), list(lines))
+    lines = array("q")
+    rows: list[tuple[str, ...]] = []
+    known: dict[str, str] = {}  # a name takes memory once, however many facts have it
+    with closing(_lines(path)) as numbered:  # also after an error
+        for number, line in numbered:
+            row = line.split("\t")
+            first = len(rows[0]) if rows else len(row)
+            if len(row) != first or first not in widths:
+                wanted = " or ".join(map(str, widths)) if len(row) == first else f"{first}, as above,"
+                raise UserError(
+                    f"{path}, line {number}: {len(row)} column(s) where {wanted} are needed, separated by tabs"
+                )
+            lines.append(number)
+            rows.append(tuple(known.setdefault(token, token) for token in row))
+    if not rows:
+        raise UserError(f"{path}: is empty")
+    return Columns(path, list(zip(*rows, strict=True)), lines)
 
 
-def _lines(path: Path) -> dict[int, str]:
-    """The lines of a text file that are not empty, by their number."""
+def _lines(path: Path) -> Generator[tuple[int, str]]:
+    """The lines of a text file that are not empty, and their numbers, one by one: a file may be larger than memory."""
     try:
-        raw = path.read_bytes()
+        _refuse_strange(path)
+        with path.open("rb") as file:
+            yield from _lines_of(file, path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}; check the path and its permissions") from None
-    if b"\0" in raw:
-        raise UserError(f"{path}: is a binary file, not tab-separated text")
-    try:
-        text = raw.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        number = raw.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {number}: is not UTF-8 text; convert the file to UTF-8") from None
-    lines = {number: line for number, line in enumerate(text.split("\n"), 1) if line}
-    if not lines:
-        raise UserError(f"{path}: is empty")
-    if _CONTROL.search(text):
-        number = next(number for number, line in lines.items() if _CONTROL.search(line))
-        raise UserError(f"{path}, line {number}: contains a control character; remove it")
-    if max(map(len, lines.values())) > _MAX_LINE:
-        number = next(number for number, line in lines.items() if len(line) > _MAX_LINE)
-        raise UserError(f"{path}, line {number}: is longer than {_MAX_LINE:,} characters, which is not a fact")
-    return lines
+
+
+def _refuse_strange(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"{path}: is no file")
+    if path.stat().st_size > MAX_BYTES:
+        raise UserError(f"{path}: is larger than {MAX_BYTES >> 20} MiB, which no file of facts is")
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            if b"\0" in block:
+                raise UserError(f"{path}: is a binary file, not tab-separated text")
+
+
+def _lines_of(file: BinaryIO, path: Path) -> Iterator[tuple[int, str]]:
+    most = 4 * _MAX_LINE + 5  # bytes: of the longest line in UTF-8, its end, and a byte order mark
+    for number, raw in enumerate(iter(partial(file.readline, most), b""), 1):
+        if number == 1:
+            raw = raw.removeprefix(codecs.BOM_UTF8)
+        is_whole = raw.endswith(b"\n") or len(raw) < most
+        try:
+            # of a line that is longer, the last letter may be cut
+            line = raw.decode(errors="strict" if is_whole else "ignore").removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError:
+            raise UserError(f"{path}, line {number}: is not UTF-8 text; convert the file to UTF-8") from None
+        if _CONTROL.search(line):
+            raise UserError(f"{path}, line {number}: contains a control character; remove it")
+        if len(line) > _MAX_LINE or not is_whole:
+            raise UserError(f"{path}, line {number}: is longer than {_MAX_LINE:,} characters, which is not a fact")
+        if line:
+            yield number, line
 
 
 def read_folder(folder: Path) -> RawGraph:

@@ -9,13 +9,14 @@ import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import BinaryIO
 
 import pooch
 
 from harness.data import checks, lahman
 from harness.data.graph import SPLITS, TemporalGraph
-from harness.data.reading import read_folder
-from harness.errors import UserError, nearest
+from harness.data.reading import MAX_BYTES, read_folder
+from harness.errors import UserError, is_readable, nearest
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ def load(name: str, data_dir: Path | None = None) -> TemporalGraph:
     Raises:
         UserError: if there is no such data set, its files are not to be had, or a line is malformed.
     """
+    if not is_readable(name):
+        raise UserError(f"data set {name[:200]!r}: the name holds control characters; rename the folder")
     if name == "lahman":
         return checks.build(name, lahman.read())
     if name in SOURCES:
@@ -96,7 +99,7 @@ def _download(name: str, data_dir: Path | None) -> Path:
     try:
         for split in SPLITS:
             known, url = source.sha256.get(split), source.url.format(split=split)
-            path = Path(pooch.retrieve(url, known and f"sha256:{known}", f"{split}.txt", folder))
+            path = Path(pooch.retrieve(url, known and f"sha256:{known}", f"{split}.txt", folder, downloader=_fetch))
             if known is None and _sorted_sha256(path) != source.sorted_sha256[split]:
                 path.unlink()
                 raise ValueError(f"the lines of {url} are not those with the known SHA-256")
@@ -112,6 +115,30 @@ def _download(name: str, data_dir: Path | None) -> Path:
             f"or use the data set 'lahman', which needs no download"
         ) from None
     return folder
+
+
+class _Bounded:
+    """A file that takes ``MAX_BYTES`` at most, so that neither a wrong server nor a bomb fills the disk."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.size = file, 0
+
+    def write(self, content: bytes) -> int:
+        self.size += len(content)
+        if self.size > MAX_BYTES:
+            raise ValueError(f"it is larger than {MAX_BYTES >> 20} MiB")
+        return self.file.write(content)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _fetch(url: str, path: str, _: object) -> None:
+    """Download a file for pooch, which checks its digest."""
+    # as it is: what is packed on the way is unpacked in memory, whatever it becomes
+    download = pooch.HTTPDownloader(chunk_size=1 << 16, headers={"Accept-Encoding": "identity"})
+    with open(path, "wb") as file:
+        download(url, _Bounded(file), None)
 
 
 def _sorted_sha256(path: Path) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import harness
-from harness.errors import UserError
+from harness.errors import UserError, is_readable
 from harness.scratch import scratch
 
 
@@ -18,8 +18,11 @@ def staging(output: Path) -> Iterator[Path]:
     Each file is moved by renaming it, so no reader ever sees half of one; after an error nothing is left behind.
 
     Raises:
-        UserError: the folder cannot be made or written (read-only, full, or a file is in its place).
+        UserError: the folder cannot be made or written (read-only, full, or a file is in its place), or its name must
+            not be shown.
     """
+    if not is_readable(str(output)):
+        raise UserError(f"cannot write the report to {output}: the name holds control characters; name another folder")
     try:
         output.mkdir(parents=True, exist_ok=True)
         with scratch(".unfinished-", output) as folder:

@@ -8,10 +8,11 @@ import os
 import time
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import filelock
 from safetensors import SafetensorError, safe_open
@@ -191,18 +192,25 @@ def _clear(path: Path) -> None:
         left.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, content: bytes, *, sync: bool = True) -> None:
+@contextmanager
+def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """Write a file so that its name holds the old content or all of the new; ``sync``: also after a power cut."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes, *, sync: bool = True) -> None:
+    """Write a file so that its name holds the old content or all of the new; see ``replacing``."""
+    with replacing(path, sync=sync) as file:
+        file.write(content)
 
 
 def default_root() -> Path:

@@ -9,7 +9,8 @@ from pathlib import Path
 import yaml
 
 import harness
-from harness.errors import UserError
+from harness.errors import UserError, is_readable
+from harness.runs import plain
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,15 @@ def heading(path: Path) -> Heading:
         UserError: the file cannot be read, or is no study; names the file and the key.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        arms = (*content.get("arms", ()), *content.get("variants", ()), *content.get("references", ()))
-        lists = {key: dict(content.get(key, {})) for key in ("compare", "contrasts")}
-        compare, contrasts = ({name: tuple(each) for name, each in found.items()} for found in lists.values())
-        report = content.get("report", "comparison")
-        presets, claims = tuple(content["presets"]), tuple(content.get("claims", ()))
-        return Heading(path.stem, content["title"], content["about"], report, claims, presets, arms, compare, contrasts)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+        content = plain.load(path.read_text(encoding="utf-8"))
+        title, about, report = _texts([content["title"], content["about"], content.get("report", "comparison")])
+        presets, claims = tuple(dict(content["presets"])), _texts(content.get("claims", []))
+        arms = (*_texts(content.get("arms", [])), *dict(content.get("variants", {})))
+        arms += _texts(content.get("references", []))
+        compare = {name: _texts(each) for name, each in dict(content.get("compare", {})).items()}
+        contrasts = {name: (a, b, c, d) for name, (a, b, c, d) in dict(content.get("contrasts", {})).items()}
+        return Heading(path.stem, title, about, report, claims, presets, arms, compare, contrasts)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError):
         from harness.runs.design import read  # which says what is wrong, and brings PyTorch with it
 
         design = read(path)
@@ -68,3 +70,14 @@ def heading(path: Path) -> Heading:
             tuple(design.conditions),
         )
         return Heading(path.stem, *about, design.compare, design.contrasts)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """A list of texts without control characters.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(value, list) or not all(isinstance(t, str) and is_readable(t.replace("\n", " ")) for t in value):
+        raise TypeError("not a list of texts")
+    return tuple(value)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import optuna
 from optuna.study import Study
 from optuna.trial import TrialState
 
 from harness.errors import UserError, nearest
-from harness.runs.artifacts import ARTIFACT
-from harness.runs.cache import write_atomically
+from harness.runs.artifacts import ARTIFACT, copy_to, path_of
+from harness.runs.frames import refuse_newer
 from harness.runs.reuse import copy_of
-from harness.runs.store import SCHEMA, Store, safe
+from harness.runs.store import Store, reading
+from harness.runs.urls import safe
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ def copy(source: Store, target: Store, names: Collection[str] = ()) -> Iterator[
         UserError: a name means nothing, a study is newer than this version, an artifact is missing, or the target
             cannot be written.
     """
-    every = {study.study_name: study for study in source.storage.get_all_studies() if "study" in study.user_attrs}
+    with reading(source.url):
+        found = source.storage.get_all_studies()
+    every = {one.study_name: one for one in found if isinstance(one.user_attrs.get("study"), str)}
     known = {*every, *(study.user_attrs["study"] for study in every.values())}
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"storage {safe(source.url)}: has no study {unknown[0]!r}, {nearest(unknown[0], known)}")
@@ -46,13 +48,14 @@ def copy(source: Store, target: Store, names: Collection[str] = ()) -> Iterator[
         for name, study in every.items():
             if names and name not in names and study.user_attrs["study"] not in names:
                 continue
-            if study.user_attrs.get("schema", 0) > SCHEMA:
-                raise UserError(f"storage {safe(source.url)}: was written by a newer version of the harness; update it")
+            refuse_newer(source.url, study.user_attrs)
             yield _copy(optuna.load_study(study_name=name, storage=source.storage), source, target)
 
 
 def _copy(study: Study, source: Store, target: Store) -> Copied:
-    wanted = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    with reading(source.url):
+        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    wanted = [trial for trial in done if "cell" in trial.user_attrs]
     own = optuna.create_study(
         study_name=study.study_name, storage=target.storage, direction="maximize", load_if_exists=True
     )
@@ -62,7 +65,8 @@ def _copy(study: Study, source: Store, target: Store) -> Copied:
     files = {key.removeprefix(ARTIFACT) for trial in new for key in trial.system_attrs if key.startswith(ARTIFACT)}
     files |= {str(study.user_attrs["queries"])} if "queries" in study.user_attrs else set()
     for name in sorted(files):
-        _file(source.artifacts / name, target.artifacts / name)
+        if not path_of(target.artifacts, name).exists():
+            copy_to(path_of(source.artifacts, name), path_of(target.artifacts, name))
     with target.transaction():
         if is_new:
             storage, number = target.storage, own._study_id
@@ -72,19 +76,3 @@ def _copy(study: Study, source: Store, target: Store) -> Copied:
                 storage.set_study_system_attr(number, key, value)
         own.add_trials([copy_of(trial, {}) for trial in new])
     return Copied(study.study_name, len(new), len(wanted) - len(new))
-
-
-def _file(source: Path, target: Path) -> None:
-    if target.exists():
-        return
-    try:
-        content = source.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"artifact {source}: cannot be read ({error.strerror}); name its folder with --artifacts"
-        ) from None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, content)
-    except OSError as error:
-        raise UserError(f"artifact {target}: cannot be written ({error.strerror})") from None

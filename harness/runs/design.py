@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import Field, ValidationError
 
 from harness.errors import UserError, nearest
 from harness.models import BACKBONES
-from harness.runs import catalogue
+from harness.runs import catalogue, plain
 from harness.runs.cache import digest
 from harness.runs.plan import engine_version
 from harness.runs.settings import AXES, Settings, explain, merge, nested, similar, tuned
 from harness.runs.space import FRESH, Point, Search
-from harness.runs.spec import Arm, Frozen, TrialSpec, option_names
+from harness.runs.spec import Arm, Frozen, Text, TrialSpec, option_names
 
+#: combinations of levels that a grid may have, each of them some cells
+_MOST_POINTS = 10_000
 #: levels of factors, by the dotted name of a setting
 Grid = dict[str, tuple[Any, ...]]
 #: what a study may measure when its cells are complete; see ``harness.costs``
 Measure = Literal["stages", "loop", "trained loop", "inference", "export"]
+
+
+#: part of the names of Optuna studies and of folders
+PresetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 
 
 class Preset(Frozen):
@@ -32,8 +39,8 @@ class Preset(Frozen):
     ``search`` changes the design's.
     """
 
-    about: str
-    seeds: int = Field(ge=1, description="number of seeds: 0, 1, 2 ...")
+    about: Text
+    seeds: int = Field(ge=1, le=FRESH, description="number of seeds: 0, 1, 2 ...")
     settings: Settings = Field(default={})
     arms: tuple[str, ...] | None = Field(default=None, description="names of arms and variants")
     grid: Grid | None = Field(default=None)
@@ -61,22 +68,22 @@ class Design(Frozen):
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
-    title: str
-    about: str
+    title: Text
+    about: Text
     report: Literal["comparison", "capacity", "sensitivity", "cost"] = "comparison"
-    claims: tuple[str, ...] = ()
+    claims: tuple[Text, ...] = ()
     arms: tuple[Arm, ...] = ()
-    variants: dict[str, Variant] = Field(default={})
+    variants: dict[Text, Variant] = Field(default={})
     grid: Grid = Field(default={})
     search: dict[str, Any] | None = None
     references: tuple[Arm, ...] = ()
     measure: tuple[Measure, ...] = ()
     compare: dict[str, tuple[str, ...]] = Field(default={})
-    contrasts: dict[str, tuple[str, str, str, str]] = Field(default={})
+    contrasts: dict[Text, tuple[str, str, str, str]] = Field(default={})
     backbone: str
     like: str | None = None
     settings: Settings = Field(default={})
-    presets: dict[str, Preset] = Field(min_length=1)
+    presets: dict[PresetName, Preset] = Field(min_length=1)
 
     def searched(self, preset: Preset) -> Search | None:
         """What a preset searches; None if the study searches nothing.
@@ -159,22 +166,14 @@ def load(name: str) -> Design:
 
 def read(path: Path) -> Design:
     """Read and check the study file at ``path``; see ``load``."""
+    design = _parsed(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"study file {path}: cannot be read ({' '.join(str(error).split())[:200]})") from None
-    if not isinstance(content, dict):
-        raise UserError(f"study file {path}: a mapping with name, title, about, arms, backbone and presets is expected")
-    try:
-        design = Design.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"study file {path}: {explain(error, Design)}") from None
-    if design.like is not None:
-        design = _with_presets_of(load(design.like), design)
-    if design.backbone not in BACKBONES:
-        wrong = design.backbone
-        raise UserError(f"study file {path}: unknown backbone {wrong!r}: {nearest(wrong, BACKBONES)}")
-    try:
+        if design.name != path.stem:
+            raise UserError(f"name: must be that of the file, {path.stem!r}, not {design.name!r}")
+        if design.like is not None:
+            design = _with_presets_of(design.like, design)
+        if (wrong := design.backbone) not in BACKBONES:
+            raise UserError(f"unknown backbone {wrong!r}: {nearest(wrong, BACKBONES)}")
         for preset in design.presets.values():
             settle(design, preset)
             _check(design, preset)
@@ -183,8 +182,26 @@ def read(path: Path) -> Design:
     return design
 
 
-def _with_presets_of(other: Design, design: Design) -> Design:
+def _parsed(path: Path) -> Design:
+    try:
+        content = plain.load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"study file {path}: cannot be read ({plain.reason(error)})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"study file {path}: a mapping with name, title, about, arms, backbone and presets is expected")
+    try:
+        return Design.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"study file {path}: {explain(error, Design)}") from None
+
+
+def _with_presets_of(like: str, design: Design) -> Design:
     """The design with the settings of another's presets below its own; those of "default" where there is none alike."""
+    if like not in names():
+        raise UserError(f"like: unknown study {like!r}: {nearest(like, names())}")
+    other = _parsed(catalogue.files()[like])
+    if other.like is not None or "default" not in other.presets:
+        raise UserError(f"like: {like!r} is like another itself, or has no preset 'default'")
     presets = {}
     for name, own in design.presets.items():
         below = other.presets.get(name, other.presets["default"]).settings
@@ -201,6 +218,9 @@ def _check(design: Design, preset: Preset) -> None:
         raise UserError("arms: a study needs at least one arm or variant")
     if double := [name for name in design.variants if name in get_args(Arm)]:
         raise UserError(f"variants: {double[0]!r} is the name of an arm; name the variant otherwise")
+    for grid in (design.grid, preset.grid or {}):
+        if math.prod(map(len, grid.values())) > _MOST_POINTS:
+            raise UserError(f"grid: has more than {_MOST_POINTS:,} combinations of levels")
     compared = itertools.chain(design.compare, *design.compare.values(), *design.contrasts.values())
     for name in (*(preset.arms or ()), *compared):
         if name not in names:

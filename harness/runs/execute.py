@@ -17,7 +17,9 @@ import joblib
 from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial
 from rich.console import Console
+from rich.markup import escape
 
+from harness.cli import printable
 from harness.data import TemporalGraph
 from harness.errors import UserError
 from harness.runs import pool, queries
@@ -34,7 +36,8 @@ from harness.runs.searching import Searching
 from harness.runs.spec import TrialSpec
 from harness.runs.stacks import group_of
 from harness.runs.stages import Context
-from harness.runs.store import INTERRUPTED, TEMPORARY, Store, StudyStore, safe
+from harness.runs.store import INTERRUPTED, TEMPORARY, Store, StudyStore
+from harness.runs.urls import safe
 from harness.runs.work import Outcome, Task
 from harness.runs.workers import LocalWorkers, Workers
 from harness.scratch import scratch
@@ -141,7 +144,7 @@ class _Coordinator:
     def finished(self, task: Task, outcome: Outcome) -> pool.Settled:
         failed = outcome.failure is not None
         for warning in outcome.warnings:
-            self.progress.console.print(f"[yellow]warning[/] {warning}", highlight=False)
+            self.progress.console.print(f"[yellow]warning[/] {escape(printable(warning))}", highlight=False)
         if task.stage is None:
             trial = self.trials.pop(task.id, None) or self._begin(task)
             if outcome.result is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
@@ -11,13 +11,15 @@ from typing import Any
 import optuna
 import pandas as pd
 from optuna.artifacts import get_all_artifact_meta
-from optuna.exceptions import StorageInternalError
+from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import UserError
+from harness.runs.artifacts import path_of, read_csv, read_table
 from harness.runs.packing import unpacked
 from harness.runs.patience import patiently
-from harness.runs.store import SCHEMA, Store, measured, safe
+from harness.runs.store import SCHEMA, Store, measured, reading
+from harness.runs.urls import safe
 
 _STATES = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
 
@@ -56,11 +58,8 @@ def load(
         with closing(Store(storage, artifacts, create=False)) as store:
             return _load(store, study, dataset, design)
 
-    try:
+    with reading(storage):
         return patiently(read, patience)
-    except StorageInternalError as error:
-        cause = " ".join(str(error.__cause__ or error).split())[:160]
-        raise UserError(f"storage {safe(storage)}: cannot be read ({cause}); give the command again") from None
 
 
 def _load(
@@ -68,11 +67,9 @@ def _load(
 ) -> tuple[pd.DataFrame, pd.DataFrame, Callable[[Hashable], pd.DataFrame]]:
     storage = store.url
     every = store.storage.get_all_studies()  # summaries of them would read all their trials
-    own = [s for s in every if s.user_attrs.get("study") == study and s.user_attrs.get("dataset") == dataset]
+    own = [s for s in every if (s.user_attrs.get("study"), s.user_attrs.get("dataset")) == (study, dataset)]
     if not own:
-        pairs = sorted(
-            {f"{s.user_attrs['study']} on {s.user_attrs['dataset']}" for s in every if "study" in s.user_attrs}
-        )
+        pairs = [f"{one} on {data}" for one, data in _pairs(every)]
         held = f"; it holds: {', '.join(pairs)}" if pairs else ""
         raise UserError(
             f"storage {safe(storage)}: has no study {study!r} on {dataset!r}{held}; "
@@ -83,11 +80,10 @@ def _load(
     for known in own:
         if design not in (None, known.study_name):
             continue
-        if known.user_attrs.get("schema", 0) > SCHEMA:
-            raise UserError(f"storage {safe(storage)}: was written by a newer version of the harness; update it")
+        refuse_newer(storage, known.user_attrs)
         remembering = optuna.storages.get_storage(store.storage)  # asked for one trial, it need not read it again
         opened = optuna.load_study(study_name=known.study_name, storage=remembering)
-        about = {name: known.user_attrs[name] for name in ("command", "data")}
+        about = {name: known.user_attrs.get(name, kind()) for name, kind in (("command", str), ("data", dict))}
         if beside := measured(known.user_attrs):
             about["measured"] = [record for _, record in sorted(beside.items())]
         about |= {"search": known.user_attrs["search"]} if "search" in known.user_attrs else {}
@@ -97,11 +93,18 @@ def _load(
                 continue
             found = {m.filename: m.artifact_id for m in get_all_artifact_meta(trial, storage=remembering)}
             key = {"study_name": known.study_name, "dataset": dataset, "trial": trial.number}
-            rows.append({**key, **_row(trial)})
+            try:
+                rows.append({**key, **_row(trial)})
+            except (TypeError, ValueError):
+                name = f"trial {trial.number} of {known.study_name}"
+                raise UserError(
+                    f"storage {safe(storage)}: {name} has attributes that the harness does not write; "
+                    "was it written by another program?"
+                ) from None
             where.append(found.get("ranks.parquet"))
             queries.append(known.user_attrs.get("queries"))
             if trial.state == TrialState.COMPLETE and "curve.csv" in found:
-                curves.append(_curve(store.artifacts / found["curve.csv"], rows[-1]))
+                curves.append(_curve(path_of(store.artifacts, found["curve.csv"]), rows[-1]))
     if not rows:
         raise UserError(
             f"storage {safe(storage)}: study {study!r} on {dataset!r} has no finished trial yet; "
@@ -113,14 +116,14 @@ def _load(
     def load_ranks(label: Hashable) -> pd.DataFrame:
         position = trials.index.get_loc(label)
         assert isinstance(position, int)
-        path = store.artifacts / str(where[position])
+        path = path_of(store.artifacts, where[position])
         try:
-            frame = pd.read_parquet(path)
+            frame = read_table(path)
         except (OSError, ValueError) as error:
             name = f"trial {rows[position]['trial']} of {rows[position]['study_name']}"
             raise UserError(f"ranks of {name}: {path} cannot be read ({type(error).__name__}); restore it") from None
         if (about := queries[position]) is not None:
-            frame = frame.merge(_queries(store.artifacts / str(about)), on="query")
+            frame = frame.merge(_queries(path_of(store.artifacts, about)), on="query")
         return frame.astype({"direction": str, "relation": str, "query": "int64"})
 
     return trials, pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(), load_ranks
@@ -132,10 +135,26 @@ def held(storage: str) -> list[tuple[str, str]]:
     Raises:
         UserError: the store cannot be opened.
     """
-    with closing(Store(storage, create=False)) as store:
+    with reading(storage), closing(Store(storage, create=False)) as store:
         every = store.storage.get_all_studies()
-    pairs = {(s.user_attrs["study"], s.user_attrs["dataset"]) for s in every if "study" in s.user_attrs}
-    return sorted(pairs)
+    return _pairs(every)
+
+
+def _pairs(studies: Iterable[FrozenStudy]) -> list[tuple[str, str]]:
+    """Study and data set of Optuna studies, without those of other programs."""
+    pairs = {(s.user_attrs.get("study"), s.user_attrs.get("dataset")) for s in studies if "study" in s.user_attrs}
+    return sorted((one, data) for one, data in pairs if isinstance(one, str) and isinstance(data, str))
+
+
+def refuse_newer(storage: str, attributes: Mapping[str, Any]) -> None:
+    """Refuse a study whose attributes this version may not understand.
+
+    Raises:
+        UserError: it is of a newer schema, or of one that is no number.
+    """
+    schema = attributes.get("schema", 0)
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise UserError(f"storage {safe(storage)}: was written by a newer version of the harness; update it")
 
 
 def _row(trial: FrozenTrial) -> dict[str, Any]:
@@ -148,14 +167,14 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
 @lru_cache(maxsize=8)
 def _queries(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path)
+        return read_table(path)
     except (OSError, ValueError) as error:
         raise UserError(f"queries {path}: cannot be read ({type(error).__name__}); restore it") from None
 
 
 def _curve(path: Path, row: dict[str, Any]) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(path)
+        frame = read_csv(path)
     except (OSError, ValueError) as error:
         raise UserError(f"learning curve {path}: cannot be read ({type(error).__name__}); restore it") from None
     if "stage" not in frame:  # a teacher has one stage only

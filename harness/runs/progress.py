@@ -10,12 +10,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from harness.cli import printable
 from harness.reporting.labels import STAGES
 from harness.runs.work import Task
 
 
 def label(task: Task) -> str:
-    """What a task is about, short."""
+    """What a task is about, short, and safe to show."""
+    return printable(_label(task))
+
+
+def _label(task: Task) -> str:
     spec = task.spec
     if task.stage in ("finetune", "encode", "semantic", "llm-targets"):
         return spec.llm.model
@@ -96,7 +101,7 @@ class StudyProgress:
             self.complete += not failed
         mark = "[red]failed[/]" if failed else "[green]done[/]"
         name = STAGES[task.stage] if task.stage else f"cell {self.complete + self.failed}/{self.cells}"
-        self.console.print(f"{mark} {name} · {escape(label(task))}: {escape(note)}", highlight=False)
+        self.console.print(f"{mark} {name} · {escape(label(task))}: {escape(printable(note))}", highlight=False)
         self._refresh(0.0)
 
     def _refresh(self, partial: float) -> None:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from harness.errors import UserError, nearest
+from harness.runs import plain
 from harness.runs.spec import Frozen, TrialSpec, option_names
 
 #: keys of a trial that a study's settings cannot change: they are the axes of its design
@@ -22,7 +23,7 @@ Settings = dict[str, Any]
 @lru_cache(maxsize=1)
 def _tuned() -> dict[str, dict[str, Settings]]:
     content = Path(__file__).with_name("tuned.yaml").read_text(encoding="utf-8")
-    return dict(yaml.safe_load(content))
+    return dict(plain.load(content))
 
 
 def tuned(dataset: str, backbone: str) -> Settings:
@@ -90,25 +91,29 @@ def parse_changes(items: Sequence[str]) -> Settings:
     for item in items:
         key, equals, text = item.partition("=")
         if not equals:
-            raise UserError(f"--set {item!r}: write key=value, such as --set loss.alpha=0.5")
+            raise UserError(f"--set {_short(item)}: write key=value, such as --set loss.alpha=0.5")
         found = [name for name in keys if name == key or name.endswith(f".{key}")]
         if key in keys:
             found = [key]
         if len(found) > 1:
-            raise UserError(f"--set {item!r}: {key!r} may mean {' or '.join(found)}; write it out")
+            raise UserError(f"--set {_short(item)}: {key!r} may mean {' or '.join(found)}; write it out")
         if found and found[0] in AXES:
             raise UserError(
-                f"--set {item!r}: {key!r} is an axis of the design; see --dataset, --backbone, --arms, --seeds"
+                f"--set {_short(item)}: {key!r} is an axis of the design; see --dataset, --backbone, --arms, --seeds"
             )
         if not found:
             hint = similar(key, [name for name in keys if name not in AXES])
-            raise UserError(f"--set {item!r}: unknown key{hint}; 'describe' lists all keys")
+            raise UserError(f"--set {_short(item)}: unknown key{hint}; 'describe' lists all keys")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UserError(f"--set {item!r}: the value cannot be read") from None
+            value = plain.load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {_short(item)}: the value cannot be read ({plain.reason(error)})") from None
         changes = merge(changes, nested({found[0]: value}))
     return changes
+
+
+def _short(item: str) -> str:
+    return repr(item if len(item) <= 100 else f"{item[:100]}...")
 
 
 def similar(key: str, names: Sequence[str]) -> str:

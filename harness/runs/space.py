@@ -77,9 +77,9 @@ class Search(Frozen):
     arm: Arm
     factors: dict[str, Range] = Field(min_length=1)
     sampler: Literal["tpe", "qmc"] = "tpe"
-    trials: int = Field(ge=1, description="tpe: configurations; qmc: base points, best a power of two")
+    trials: int = Field(ge=1, le=100_000, description="tpe: configurations; qmc: base points, best a power of two")
     prune: float = Field(default=0.2, ge=0, lt=1, description="p value below which tpe gives up a configuration")
-    confirm: int = Field(default=3, ge=0, description="configurations that are trained anew and scored on test")
+    confirm: int = Field(default=3, ge=0, le=100, description="configurations that are trained anew and scored on test")
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """The factors for Optuna."""

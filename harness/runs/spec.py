@@ -8,11 +8,12 @@ A spec is frozen, hashable by content (``key``) and round-trips through JSON.
 from __future__ import annotations
 
 import hashlib
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from harness.distill.sampler import Sampling
+from harness.errors import is_readable
 from harness.teachers.language_model import LanguageModelConfig
 
 Arm = Literal[
@@ -26,10 +27,28 @@ LANGUAGE = ("L2", "L3")
 Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval"]
 
 
+def _readable(text: str) -> str:
+    if not is_readable(text.replace("\n", " ")):
+        raise ValueError("holds a control character")
+    return text
+
+
+#: what is shown on terminals and in reports
+Text = Annotated[str, AfterValidator(_readable)]
+
+
 class Frozen(BaseModel):
     """Base of all parts of a spec: immutable, unknown keys refused, NaN and infinity refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse ``true``, ``yes`` and ``on`` where a number is meant, which Python takes for 1."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("true and false have no meaning here")
+        return value
 
     def key(self) -> str:
         """A hex digest of the content, the same in every process."""
@@ -58,8 +77,12 @@ class TimeSpec(Frozen):
 class SampledSpec(Frozen):
     """Which entities a training step scores; see ``harness.distill.sampler``."""
 
-    candidates: int = Field(default=256, ge=0, description="random entities that a step scores; 0: all entities")
-    hard_candidates: int = Field(default=64, ge=0, description="listed entities a query, without a teacher's list")
+    candidates: int = Field(
+        default=256, ge=0, le=1_000_000, description="random entities that a step scores; 0: all entities"
+    )
+    hard_candidates: int = Field(
+        default=64, ge=0, le=10_000, description="listed entities a query, without a teacher's list"
+    )
     hard_every: int = Field(default=4, ge=1, description="epochs between new lists of hard candidates")
     exact_epochs: int = Field(default=1, ge=0, description="first epochs, in which a step scores all entities")
 
@@ -75,7 +98,7 @@ class TrainingSpec(SampledSpec):
     dim: int = Field(default=25, ge=1, le=10_000, description="dimension of entities and relations")
     norm: Literal["l2", "l1"] = Field(default="l2", description="norm of the distance; of TTransE alone")
     epochs: int = Field(default=12, ge=1, description="passes over both directions of the training facts")
-    batch_size: int = Field(default=512, ge=1, description="queries a step")
+    batch_size: int = Field(default=512, ge=1, le=10**6, description="queries a step")
     optimizer: Literal["adam", "adagrad"] | None = Field(default=None, description="adam or adagrad")
     learning_rate: float | None = Field(default=None, gt=0, description="at the start; falls linearly to a tenth")
     regularization: float | None = Field(default=None, ge=0, description="weight of the backbone's penalty")
@@ -117,11 +140,13 @@ class SemanticSpec(SampledSpec):
     vectors: Literal["model", "shuffled", "random"] = Field(
         default="model", description="LLM(p); or controls: given to other names at random, or random ones as long"
     )
-    candidates: int = Field(default=0, ge=0, description="random entities that a step scores; 0: all entities")
-    dim: int = Field(default=128, ge=1, description="dimension of E(p)")
-    components: int = Field(default=256, ge=1, description="principal components of LLM(p) that E(p) reads")
+    candidates: int = Field(
+        default=0, ge=0, le=1_000_000, description="random entities that a step scores; 0: all entities"
+    )
+    dim: int = Field(default=128, ge=1, le=10_000, description="dimension of E(p)")
+    components: int = Field(default=256, ge=1, le=10_000, description="principal components of LLM(p) that E(p) reads")
     epochs: int = Field(default=8, ge=1, description="passes over both directions of the training facts, at most")
-    batch_size: int = Field(default=512, ge=1, description="queries a step")
+    batch_size: int = Field(default=512, ge=1, le=10**6, description="queries a step")
     learning_rate: float = Field(default=0.003, gt=0, description="of Adam, at the start; falls linearly to a tenth")
     patience: int = Field(default=2, ge=1, description="validations without a better MRR before stopping")
     seed: int = Field(default=0, ge=0, description="of initial values and batches")
@@ -137,7 +162,7 @@ class LossSpec(Frozen):
     hard_weight: float = Field(default=1.0, ge=0, le=1000, description="weight of the cross-entropy in L1")
     soft_weight: float = Field(default=1.0, ge=0, le=1000, description="weight of T²·KL(teacher ‖ student) in L1")
     semantic_share: float = Field(default=0.25, gt=0, le=1, description="share of each batch that L3 is taken over")
-    targets: int = Field(default=128, ge=2, description="stored teacher candidates a query")
+    targets: int = Field(default=128, ge=2, le=10_000, description="stored teacher candidates a query")
     others: Literal["estimated", "merged"] = Field(
         default="estimated", description="L1 over entities not stored: from random ones, or as one outcome"
     )
@@ -148,7 +173,9 @@ class LossSpec(Frozen):
     fitnet: float = Field(default=1.0, ge=0, le=1000, description="weight of FitNet's hint loss")
     rkd_distance: float = Field(default=25.0, ge=0, le=10_000, description="weight of RKD-D, of pairwise distances")
     rkd_angle: float = Field(default=50.0, ge=0, le=10_000, description="weight of RKD-A, of angles of triplets")
-    relational_entities: int = Field(default=64, ge=3, description="entities a step that RKD compares, at most")
+    relational_entities: int = Field(
+        default=64, ge=3, le=10_000, description="entities a step that RKD compares, at most"
+    )
 
 
 def parts_of(arm: str) -> tuple[str, ...]:

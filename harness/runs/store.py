@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
+import os
+import sqlite3
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,6 @@ import optuna
 import pandas as pd
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness.errors import UserError
@@ -29,6 +30,7 @@ from harness.runs.packing import packed, unpacked
 from harness.runs.patience import patience_with, patiently
 from harness.runs.spec import TrialSpec
 from harness.runs.trial import TrialResult
+from harness.runs.urls import reason_of, safe, sqlite_file
 from harness.scratch import scratch
 
 #: version of the attributes that a trial has (see `packing`); readers refuse newer ones, and read older ones
@@ -57,21 +59,21 @@ class Store:
     def __init__(self, url: str, artifacts: Path | None = None, *, create: bool = True) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.url, self.file = url, sqlite_file(url)
-        if self.file is not None and not create and not self.file.is_file():
+        if self.file is not None and not create and not os.path.isfile(self.file):
             raise UserError(f"storage {safe(url)}: there is no such file; run a study first or name another --storage")
         beside = self.file.parent if self.file is not None else Path("runs")
         self.artifacts = artifacts or beside / "artifacts"
         self._claims: list[Claims] = []
         try:
             if self.file is not None:
+                _refuse_foreign(self.file, url, create)
                 self.file.parent.mkdir(parents=True, exist_ok=True)
             engine = {"connect_args": {"timeout": 60}} if self.file is not None else {"pool_pre_ping": True}
             self.storage = optuna.storages.RDBStorage(url, engine_kwargs=engine)
             self.patience = patience_with(self.storage.engine)
-        except (OSError, SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:160].replace(url, safe(url))
+        except (OSError, SQLAlchemyError, sqlite3.Error, ImportError, RuntimeError, ValueError) as error:
             raise UserError(
-                f"storage {safe(url)}: cannot be opened ({reason}); such as: sqlite:///runs/harness.db"
+                f"storage {safe(url)}: cannot be opened ({reason_of(error, url)}); such as: sqlite:///runs/harness.db"
             ) from error
 
     def close(self) -> None:
@@ -115,7 +117,7 @@ class Store:
         try:
             yield
         except StorageInternalError as error:
-            cause = " ".join(str(error.__cause__ or error).split())[:160]
+            cause = reason_of(error.__cause__ or error, self.url)
             raise UserError(
                 f"storage {safe(self.url)}: cannot be written ({cause}); what is complete is kept"
             ) from None
@@ -355,31 +357,31 @@ class StudyStore:
         self.study.tell(trial, state=TrialState.FAIL)
 
 
+@contextmanager
+def reading(url: str) -> Iterator[None]:
+    """Turn what a damaged or lost database raises into one line.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError, JSONDecodeError) as error:
+        cause = reason_of(error.__cause__ or error, url)
+        advice = "give the command again" if sqlite_file(url) is None else "restore it from a back-up"
+        raise UserError(f"storage {safe(url)}: cannot be read ({cause}); {advice}") from None
+
+
+def _refuse_foreign(file: Path, url: str, create: bool) -> None:
+    """Leave the SQLite files of other programs alone: Optuna would make its tables in them."""
+    if not os.path.exists(file):
+        return
+    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not {"studies", "trials", "version_info"} <= tables and (tables or not create):
+        raise UserError(f"storage {safe(url)}: is no store of studies; run a study first or name another --storage")
+
+
 def measured(attributes: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The records of measurements among the attributes of a study, by name."""
     return {name.removeprefix(MEASURED): value for name, value in attributes.items() if name.startswith(MEASURED)}
-
-
-def sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite URL, None for another database.
-
-    Raises:
-        UserError: if it is no URL, or names no file.
-    """
-    try:
-        parsed = make_url(url)
-    except SQLAlchemyError:
-        raise UserError(f"storage {safe(url)!r}: is not a URL such as sqlite:///runs/harness.db") from None
-    if parsed.get_backend_name() != "sqlite":
-        return None
-    if not parsed.database or parsed.database == ":memory:":
-        raise UserError(f"storage {url!r}: names no file; write sqlite:///runs/harness.db")
-    return Path(parsed.database)
-
-
-def safe(url: str) -> str:
-    """The URL without its password; any other text as it is."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except SQLAlchemyError:
-        return re.sub(r"(?<=:)[^:@/]*(?=@)", "***", url)

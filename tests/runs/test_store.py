@@ -22,8 +22,9 @@ from harness.runs.notes import note_of
 from harness.runs.pool import Listener
 from harness.runs.provenance import provenance
 from harness.runs.stages import Context
-from harness.runs.store import Store, StudyStore, safe, sqlite_file
+from harness.runs.store import Store, StudyStore
 from harness.runs.trial import TrialResult
+from harness.runs.urls import safe, sqlite_file
 from harness.runs.work import Outcome, Task
 
 COUNTS = {"training facts": 10, "test facts": 2}

@@ -1,0 +1,54 @@
+"""URLs of stores: which file one names, and how it is shown without its password."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from harness.errors import UserError, is_readable
+
+_PASSWORD = re.compile(r"(?<=://)([^:/?#@]*):(.*)@", re.DOTALL)
+_OPTION = re.compile(r"([?&][^?&=\s]*(?:pass|secret|token|credential)[^?&=\s]*=)([^&\s]*)", re.IGNORECASE)
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of an SQLite URL, None for another database.
+
+    Raises:
+        UserError: if it is no URL, or names no file.
+    """
+    try:
+        parsed = make_url(url)
+    except (SQLAlchemyError, ValueError):  # ValueError: of a port that is no number
+        raise UserError(f"storage {safe(url)!r}: is not a URL such as sqlite:///runs/harness.db") from None
+    if not is_readable(url):
+        raise UserError(f"storage {safe(url)!r}: holds control characters")
+    if parsed.get_backend_name() != "sqlite":
+        if "@" in (parsed.host or ""):
+            raise UserError(f"storage {safe(url)!r}: write @ in a password as %40, or give it as PGPASSWORD")
+        return None
+    if not parsed.database or parsed.database == ":memory:":
+        raise UserError(f"storage {safe(url)!r}: names no file; write sqlite:///runs/harness.db")
+    return Path(parsed.database)
+
+
+def safe(text: str) -> str:
+    """A text without the passwords of URLs in it: from ``USER:`` to the last ``@``, and in options.
+
+    >>> safe("postgresql://me:p@ss/w:rd@host/db?password=x&sslmode=require")
+    'postgresql://me:***@host/db?password=***&sslmode=require'
+    """
+    return _OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
+
+
+def reason_of(error: BaseException, url: str) -> str:
+    """What an error says, short, on one line, and without the passwords of ``url``."""
+    text = " ".join(safe(str(error)).split())
+    for secret in (*(found[2] for found in _PASSWORD.finditer(url)), *(found[2] for found in _OPTION.finditer(url))):
+        for form in sorted({secret, unquote(secret)} - {""}, key=len, reverse=True):
+            text = text.replace(form, "***")
+    return text[:160]

@@ -1,0 +1,247 @@
+"""Stores that are damaged, foreign, newer or empty, read by every report and by ``copy``."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tests.badinput.place import Case, Place
+
+URL = "sqlite:///store/store.db"
+REPORT = ("report", "ablation", "--dataset", "lahman", "--storage", URL)
+COPY = ("study", "copy", URL, "sqlite:///copy/copy.db")
+#: the reports that there are
+REPORTS = (
+    *("ablation", "alignment", "baselines", "capacity", "cost", "generalize", "grid", "llm", "schedule", "sweep"),
+    *("claims", "sensitivity", "all"),
+)
+PICKLE = b"cos\nmkdir\n(S'executed'\ntR."
+
+
+@lru_cache
+def template(cells: int) -> Path:
+    """A folder with a good store: so many cells of the ablation, with ranks and curves."""
+    from harness.runs import design as designs
+    from harness.runs.store import Store
+    from tests.runs.test_store import result
+
+    folder = Path(tempfile.mkdtemp(prefix="harness-store-"))
+    design = designs.load("ablation")
+    run = designs.plan(design, dataset="lahman", data_digest="0", backbones=["ttranse"], preset="quick")
+    store = Store(f"sqlite:///{folder / 'store.db'}", folder / "artifacts")
+    study = store.open(run, "python -m harness.study ablation --preset quick", {"training facts": 3})
+    study.attach(pd.DataFrame({"query": np.arange(4), "subject_degree": 1, "answer_degree": 2}))
+    for spec in run.cells[:cells]:
+        about = {"label": spec.arm, "preset": "quick", "started": "2026-01-01T00:00:00+00:00"}
+        study.finish(study.begin(spec, about), result(), ["plays for", "manages"])
+    store.close()
+    return folder
+
+
+def store(
+    *statements: str, cells: int = 7, change: Callable[[Path], object] | None = None
+) -> Callable[[Place], object]:
+    """The good store, changed by SQL, and its files by ``change``, which gets the folder."""
+
+    def build(place: Place) -> None:
+        folder = place.work / "store"
+        shutil.copytree(template(cells), folder)
+        with closing(sqlite3.connect(folder / "store.db")) as database:
+            for statement in statements:
+                database.execute(statement)
+            database.commit()
+        if change is not None:
+            change(folder)
+
+    return build
+
+
+def file(content: bytes) -> Callable[[Place], object]:
+    """Something else than a database."""
+    return lambda place: place.write("store/store.db", content)
+
+
+def foreign(*statements: str) -> Callable[[Place], object]:
+    """The database of another program."""
+
+    def build(place: Place) -> None:
+        (place.work / "store").mkdir()
+        with closing(sqlite3.connect(place.work / "store/store.db")) as database:
+            for statement in statements:
+                database.execute(statement)
+            database.commit()
+
+    return build
+
+
+def study_attribute(key: str, value: object) -> str:
+    """SQL that changes an attribute of the study."""
+    return f"UPDATE study_user_attributes SET value_json = '{json.dumps(value)}' WHERE key = '{key}'"
+
+
+def trial_attribute(key: str, text: str) -> str:
+    """SQL that changes an attribute of all trials; ``text`` is JSON, or should be."""
+    return f"UPDATE trial_user_attributes SET value_json = '{text}' WHERE key = '{key}'"
+
+
+def artifacts(name: str, content: bytes | None) -> Callable[[Path], object]:
+    """Have all artifacts of a name hold something else, or be gone."""
+
+    def change(folder: Path) -> None:
+        with closing(sqlite3.connect(folder / "store.db")) as database:
+            rows = database.execute("SELECT value_json FROM trial_system_attributes WHERE key LIKE 'artifacts:%'")
+            found = [json.loads(json.loads(row[0])) for row in rows]
+            queries = database.execute("SELECT value_json FROM study_user_attributes WHERE key = 'queries'").fetchone()
+        ids = [each["artifact_id"] for each in found if each["filename"] == name]
+        for own in ids if name != "queries.parquet" else [json.loads(queries[0])]:
+            path = folder / "artifacts" / own
+            path.unlink() if content is None else path.write_bytes(content)
+
+    return change
+
+
+def parquet(**columns: object) -> bytes:
+    """A table of ranks, changed."""
+    table = {"query": np.arange(4), "direction": ["tail", "tail", "head", "head"], "relation": list("abab")}
+    table |= {"rank": [1.0, 4.0, 2.5, 10.0], **columns}
+    kept = {name: value for name, value in table.items() if value is not None}
+    return bytes(pd.DataFrame(kept).to_parquet(index=False))
+
+
+def bomb() -> bytes:
+    """A small file of 50 million rows."""
+    rows = 50_000_000
+    frame = pd.DataFrame({"query": np.zeros(rows, np.int8), "rank": np.zeros(rows, np.int8)})
+    return bytes(frame.to_parquet(index=False, compression="zstd"))
+
+
+def renamed(name: str) -> str:
+    """SQL that gives the artifacts of all trials another name."""
+    return (
+        "UPDATE trial_system_attributes SET value_json = replace(value_json, "
+        "substr(value_json, instr(value_json, 'artifact_id') + 17, 36), "
+        f"'{name}') WHERE key LIKE 'artifacts:%'"
+    )
+
+
+#: files in the place of a store
+FILES = {
+    "text": b"mine\n" * 300,
+    "an SQL script": b"DROP TABLE studies;\n",
+    "a pickle": PICKLE,
+    "random bytes": np.random.default_rng(0).bytes(5000),
+    "a gzip bomb": gzip.compress(b"0" * 10_000_000),
+    "the head of a database": b"SQLite format 3\0" + b"\0" * 100,
+    "NUL bytes": b"\0" * 8192,
+}
+#: databases of others
+FOREIGN = {
+    "notes": ("CREATE TABLE notes (text TEXT)", "INSERT INTO notes VALUES ('mine')"),
+    "studies of another program": ("CREATE TABLE studies (name TEXT)",),
+    "no tables": (),
+}
+#: changes after which a report of the ablation says what is wrong
+BROKEN = {
+    "no study": (
+        store("DELETE FROM studies"),
+        r"has no study 'ablation' on 'lahman'; run: python -m harness\.study abl",
+    ),
+    "no trials": (store(cells=0), r"has no finished trial yet; run: python -m harness\.study ablation"),
+    "running trials alone": (store("UPDATE trials SET state = 'RUNNING'"), r"none is complete"),
+    "failed trials alone": (store("UPDATE trials SET state = 'FAIL'"), r"none is complete"),
+    "a newer schema": (store(study_attribute("schema", 99)), r"newer version of the harness; update it"),
+    "a schema that is a word": (store(study_attribute("schema", "two")), r"newer version of the harness"),
+    "a newer version of Optuna": (store("UPDATE version_info SET schema_version = 99"), r"storage .*cannot be opened"),
+    "an unknown version of the tables": (store("UPDATE alembic_version SET version_num = 'x'"), r"storage .*"),
+    "a missing table": (store("DROP TABLE trial_values"), r"storage .*"),
+    "a missing table of studies": (store("DROP TABLE studies"), r"storage .*"),
+    "a number for the data set": (store(study_attribute("dataset", 3)), r"has no study 'ablation' on 'lahman'"),
+    "a list for the study": (store(study_attribute("study", ["a"])), r"has no study 'ablation' on 'lahman'"),
+    "broken JSON of the study": (store("UPDATE study_user_attributes SET value_json = '{'"), r"storage .*"),
+    "broken JSON of trials": (store("UPDATE trial_user_attributes SET value_json = '{'"), r"storage .*"),
+    "NaN for a metric": (store(trial_attribute("test_mrr", "NaN")), r"test_mrr is not a finite number"),
+    "infinity for a metric": (store(trial_attribute("test_mrr", "Infinity")), r"test_mrr"),
+    "a text for a metric": (store(trial_attribute("test_mrr", '"high"')), r"test_mrr"),
+    "a list for a metric": (store(trial_attribute("test_mrr", "[1]")), r"test_mrr"),
+    "a metric above 1": (store(trial_attribute("test_mrr", "7")), r"test_mrr"),
+    "a negative metric": (store(trial_attribute("test_hits1", "-1")), r"test_hits1"),
+    "a metric that is missing": (store("DELETE FROM trial_user_attributes WHERE key = 'test_mrr'"), r"test_mrr"),
+    "a metric that ranks do not have": (store(trial_attribute("test_mrr", "0.9")), r"its ranks give"),
+    "no cells": (store("DELETE FROM trial_user_attributes WHERE key = 'cell'"), r"no finished trial"),
+    "no arms": (store("DELETE FROM trial_params WHERE param_name = 'arm'"), r"'arm'"),
+    "no seeds": (store("DELETE FROM trial_params WHERE param_name = 'seed'"), r"'seed'"),
+    "a number for the environment": (store(trial_attribute("label", "3")), r"|arm"),
+    "every file gone": (store(change=lambda folder: shutil.rmtree(folder / "artifacts")), r"cannot be read"),
+    "no ranks": (store(change=artifacts("ranks.parquet", None)), r"ranks of trial .*cannot be read"),
+    "no curves": (store(change=artifacts("curve.csv", None)), r"learning curve .*cannot be read"),
+    "no queries": (store(change=artifacts("queries.parquet", None)), r"queries .*cannot be read"),
+    "a pickle for ranks": (store(change=artifacts("ranks.parquet", PICKLE)), r"ranks of trial .*cannot be read"),
+    "a pickle for queries": (store(change=artifacts("queries.parquet", PICKLE)), r"queries .*cannot be read"),
+    "ranks that are cut off": (store(change=artifacts("ranks.parquet", parquet()[:300])), r"ranks of .*cannot be read"),
+    "empty ranks": (store(change=artifacts("ranks.parquet", b"")), r"ranks of trial .*cannot be read"),
+    "ranks without a column": (store(change=artifacts("ranks.parquet", parquet(rank=None))), r"'rank'"),
+    "ranks of text": (store(change=artifacts("ranks.parquet", parquet(rank=list("abcd")))), r"rank"),
+    "ranks of NaN": (store(change=artifacts("ranks.parquet", parquet(rank=[np.nan] * 4))), r"rank"),
+    "ranks below 1": (store(change=artifacts("ranks.parquet", parquet(rank=[0.0] * 4))), r"rank"),
+    "infinite ranks": (store(change=artifacts("ranks.parquet", parquet(rank=[np.inf] * 4))), r"rank"),
+    "queries twice": (store(change=artifacts("ranks.parquet", parquet(query=[0, 0, 1, 1]))), r"query"),
+    "queries of text": (store(change=artifacts("ranks.parquet", parquet(query=list("abcd")))), r"ranks|query"),
+    "a direction that is none": (store(change=artifacts("ranks.parquet", parquet(direction=["up"] * 4))), r"direction"),
+    "a curve of bytes": (store(change=artifacts("curve.csv", b"\xff\xfe\0")), r"learning curve .*cannot be read"),
+    "an empty curve": (store(change=artifacts("curve.csv", b"")), r"learning curve .*cannot be read"),
+    "a curve of text": (store(change=artifacts("curve.csv", b"stage,epoch,updates,valid_mrr\na,b,c,d\n")), r"curves: "),
+    "a curve of NaN": (store(change=artifacts("curve.csv", b"stage,epoch,updates,valid_mrr\nnan,,,7\n")), r"curves: "),
+    "a curve of 40 MB": (
+        store(change=artifacts("curve.csv", b"a,b\n" * 10_000_000)),
+        r"learning curve .*cannot be read",
+    ),
+}
+#: names of artifacts that are paths
+PATHS = ("../../../outside/mine.txt", "/etc/hostname", "..", ".", "a/b", "")
+
+
+def cases() -> Iterator[Case]:
+    """All of them."""
+    for name, content in FILES.items():
+        yield Case(f"{name} for a store", REPORT, r"storage .*cannot be opened", file(content))
+        yield Case(f"{name} to copy from", COPY, r"storage .*cannot be opened", file(content), writes=("work/copy",))
+    for name, statements in FOREIGN.items():
+        for command in REPORTS:
+            argv = ("report", command, "--storage", URL)
+            yield Case(f"{name}, {command}", argv, r"is no store", foreign(*statements))
+        yield Case(f"{name} to copy from", COPY, r"is no store", foreign(*statements), writes=("work/copy",))
+    for name, (build, says) in BROKEN.items():
+        yield Case(name, REPORT, says, build)
+    for name in ("no study", "no trials"):
+        for command in REPORTS:
+            says = r"(has no (study|grid)|no finished trial).*; run: python -m harness\.study"
+            yield Case(f"{name}, {command}", ("report", command, "--storage", URL), says, BROKEN[name][0])
+    for command in REPORTS:
+        says = r"there is no such file; run a study first"
+        yield Case(f"no store, {command}", ("report", command, "--storage", URL), says)
+        other = ("report", command, "--storage", URL, "--dataset", "icews14")
+        says = r"has no (study|grid).*; run: python -m harness\.study"
+        yield Case(f"another data set alone, {command}", other, says, store())
+    for command in ("grid", "capacity", "cost", "llm"):
+        says = rf"has no study '{command}' on 'lahman'; it holds: ablation on lahman; run: python -m harness\.study"
+        yield Case(f"another study alone, {command}", ("report", command, "--storage", URL), says, store())
+    for path in PATHS:
+        build = store(renamed(path))
+        yield Case(f"artifacts named {path!r}", REPORT, r"is no name of an artifact", build)
+        yield Case(
+            f"artifacts named {path!r} to copy", COPY, r"is no name of an artifact", build, writes=("work/copy",)
+        )
+    queries = store(study_attribute("queries", "../../../outside/mine.txt"))
+    yield Case("queries that are a path", REPORT, r"is no name of an artifact", queries)
+    yield Case("queries that are a path, to copy", COPY, r"is no name of an artifact", queries, writes=("work/copy",))
+    yield Case("ranks of 50 million rows", REPORT, r"cannot be read", store(change=artifacts("ranks.parquet", bomb())))
