@@ -14,7 +14,7 @@ from rich.console import Console
 from harness.errors import UserError
 
 #: what is wrong with the machine or the place, not with the program
-_ENVIRONMENT = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
+_ENVIRONMENT = {errno.EACCES, errno.EDQUOT, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
 #: characters of an error line; what is longer quotes what was given
 _LONGEST = 1500

@@ -66,7 +66,7 @@ class Cache:
         try:
             with safe_open(self.path(stage, key), framework="pt") as file:
                 return dict(json.loads(file.metadata()["meta"]))
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError):
             return {}
 
     def get_or_build(self, stage: str, key: str, build: Callable[[], Built]) -> Entry:
@@ -146,7 +146,7 @@ class Cache:
                     names = file.keys()
                     return Entry({name: file.get_tensor(name) for name in names}, meta, cached=True)
             reason = "does not match its checksum"
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
             reason = f"cannot be read ({type(error).__name__})"
         warnings.warn(f"cache file {path} {reason}; it is rebuilt", stacklevel=3)
         return None
