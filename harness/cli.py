@@ -17,7 +17,7 @@ from harness.errors import UserError
 #: exit code after Ctrl-C
 INTERRUPTED = 130
 #: what is wrong with the machine or the place, not with the program
-_ENVIRONMENT = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
+_ENVIRONMENT = {errno.EACCES, errno.EDQUOT, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
 #: characters of an error line; what is longer quotes what was given
 _LONGEST = 1500

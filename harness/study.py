@@ -6,6 +6,7 @@ Lists and help texts import no engine; a command imports what it needs.
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -222,7 +223,7 @@ def check_folder(folder: Path) -> None:
     """
     from harness.reporting.files import staging
 
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     with staging(folder):
         pass
     with contextlib.suppress(OSError):

@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import os
 import pickle
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 import harness
+from harness.data import load
+from harness.errors import UserError
+from harness.runs.artifacts import read_csv, read_table
 from harness.runs.cache import Cache
+from harness.teachers.language_model import load as load_model
 
 ROOT = Path(harness.__file__).parent
-MODULES = sorted(ROOT.rglob("*.py"))
+#: all code that is run, and no test: of the package, and of the checks
+MODULES = sorted([*ROOT.rglob("*.py"), *(ROOT.parent / ".ci").glob("*.py")])
 #: modules whose reading runs code that a file holds
 RUNS_FILES = {"pickle", "cPickle", "cloudpickle", "dill", "shelve", "marshal", "jsonpickle"}
 #: functions that unpickle, or run text, unless told otherwise
 RUNS_CODE = {
     *("torch.load", "joblib.load", "np.load", "numpy.load", "pd.read_pickle", "pandas.read_pickle", "yaml.load"),
-    *("yaml.full_load", "yaml.unsafe_load", "eval", "exec", "compile", "os.system", "__import__"),
+    *(
+        "yaml.load_all",
+        "yaml.full_load",
+        "yaml.unsafe_load",
+        "yaml.Loader",
+        "yaml.UnsafeLoader",
+        "runpy.run_path",
+        "eval",
+        "exec",
+        "compile",
+        "os.system",
+        "__import__",
+    ),
+    *("os.popen", "subprocess.getoutput", "shutil.unpack_archive", "pooch.Unzip", "pooch.Untar", "torch.jit.load"),
 }
 
 
@@ -31,7 +52,7 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
             yield ast.unparse(node.func), node
 
 
-@pytest.fixture(params=MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.fixture(params=MODULES, ids=lambda path: str(path.relative_to(ROOT.parent)))
 def tree(request: pytest.FixtureRequest) -> ast.Module:
     return ast.parse(request.param.read_text("utf-8"))
 
@@ -68,10 +89,6 @@ class Planted:
 
 
 def test_a_pickle_in_the_cache_is_not_loaded(tmp_path: Path) -> None:
-    import hashlib
-
-    import torch
-
     trace = tmp_path / "executed"
     content = pickle.dumps(Planted(trace))
     cache = Cache(tmp_path / "cache")
@@ -86,3 +103,69 @@ def test_a_pickle_in_the_cache_is_not_loaded(tmp_path: Path) -> None:
     assert not trace.exists()
     pickle.loads(content)  # it would have
     assert trace.exists()
+
+
+def test_pickled_ranks_and_curves_are_not_loaded(tmp_path: Path) -> None:
+    trace = tmp_path / "executed"
+    path = tmp_path / "artifact"
+    path.write_bytes(pickle.dumps(Planted(trace)))
+    for read in (read_table, read_csv):
+        with pytest.raises(ValueError, match=r"."):
+            read(path)
+    assert not trace.exists()
+
+
+def test_a_pickle_as_data_is_not_loaded(tmp_path: Path) -> None:
+    trace = tmp_path / "executed"
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.txt").write_bytes(pickle.dumps(Planted(trace)))
+    with pytest.raises(UserError, match=r"train\.txt: is a binary file"):
+        load(str(tmp_path))
+    assert not trace.exists()
+
+
+def test_pickled_weights_are_not_loaded(tmp_path: Path) -> None:
+    trace = tmp_path / "executed"
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    for name in ("pytorch_model.bin", "model.safetensors"):  # under its own name, and under another
+        (tmp_path / name).write_bytes(pickle.dumps(Planted(trace)))
+        with pytest.raises(UserError, match=r"pickled weights|cannot be loaded"):
+            load_model(str(tmp_path), torch.float32)
+    assert not trace.exists()
+
+
+# ---- the audit of packages -------------------------------------------------------------------------------------------
+
+verdict = runpy.run_path(str(ROOT.parent / ".ci" / "audit.py"))["verdict"]
+SKIPPED = {"name": "a", "skip_reason": "Dependency not found on PyPI"}
+CLEAN = {"name": "b", "version": "1", "vulns": []}
+WEAK = {"name": "c", "version": "2", "vulns": [{"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["3"]}]}
+
+
+@pytest.mark.parametrize(
+    ("report", "required", "code", "last"),
+    [
+        (None, False, 0, "NOT DONE, the service does not answer"),
+        (None, True, 1, "NOT DONE, the service does not answer"),
+        ({"dependencies": [SKIPPED]}, False, 0, "NOT DONE, the service knows none of 1 packages"),
+        ({"dependencies": [SKIPPED]}, True, 1, "NOT DONE, the service knows none of 1 packages"),
+        ({"dependencies": [SKIPPED, CLEAN]}, True, 0, "1 of 2 packages looked up, 0 weaknesses"),
+        ({"dependencies": [CLEAN, WEAK]}, False, 1, "2 of 2 packages looked up, 1 weaknesses"),
+    ],
+)
+def test_an_audit_that_looked_nothing_up_does_not_pass_for_one(
+    report: dict[str, object] | None, required: bool, code: int, last: str
+) -> None:
+    found, lines = verdict(report, required)
+    assert found == code
+    assert last in lines[-1]
+    assert report is None or WEAK not in report["dependencies"] or "c 2: PYSEC-1 (fixed in 3)" in lines[0]
+
+
+def test_every_exception_of_bandit_and_of_the_audit_has_a_reason() -> None:
+    text = (ROOT.parent / "pyproject.toml").read_text("utf-8")
+    skips = text.split("[tool.bandit]")[1].split("]")[0].strip().splitlines()[1:]
+    assert skips
+    assert all("#" in line and len(line.split("#")[1].split()) > 3 for line in skips)
+    exceptions = runpy.run_path(str(ROOT.parent / ".ci" / "audit.py"))["EXCEPTIONS"]
+    assert all(len(reason.split()) > 3 for reason in exceptions.values())

@@ -27,6 +27,7 @@ from optuna.trial import Trial
 
 from harness.errors import UserError
 from harness.evaluate import metrics_by_relation
+from harness.reporting.text import spreadsheet_cell
 from harness.runs.cache import replacing
 from harness.runs.trial import TrialResult
 
@@ -61,7 +62,8 @@ def write(folder: Path, result: TrialResult, relations: Sequence[str]) -> list[P
         column_encoding={"query": "DELTA_BINARY_PACKED"},  # numbers that count up take no room
     )
     by_relation = metrics_by_relation(result.ranks["rank"], result.ranks["relation"], relations)
-    pd.DataFrame.from_dict(by_relation, orient="index").rename_axis("relation").to_csv(paths[2])
+    shown = {str(spreadsheet_cell(name)): metrics for name, metrics in by_relation.items()}
+    pd.DataFrame.from_dict(shown, orient="index").rename_axis("relation").to_csv(paths[2])
     return paths
 
 

@@ -77,7 +77,7 @@ class Cache:
         try:
             with safe_open(self.path(stage, key), framework="pt") as file:
                 return dict(json.loads(file.metadata()["meta"]))
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError):
             return {}
 
     def get_or_build(self, stage: str, key: str, build: Callable[[], Built]) -> Entry:
@@ -177,7 +177,7 @@ def _flaw(path: Path) -> str | None:
             about = file.metadata()
             json.loads(about["meta"])
         return None if about.get("result", _name(path)) == _name(path) else "is that of another result"
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         return f"cannot be read ({type(error).__name__})"
 
 

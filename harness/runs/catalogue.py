@@ -61,15 +61,18 @@ def heading(path: Path) -> Heading:
         from harness.runs.design import read  # which says what is wrong, and brings PyTorch with it
 
         design = read(path)
-        about = (
+        arms = tuple(design.conditions)
+        return Heading(
+            path.stem,
             design.title,
             design.about,
             design.report,
             design.claims,
             tuple(design.presets),
-            tuple(design.conditions),
+            arms,
+            design.compare,
+            design.contrasts,
         )
-        return Heading(path.stem, *about, design.compare, design.contrasts)
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from typing import Any
 import optuna
 import pandas as pd
 from optuna.artifacts import get_all_artifact_meta
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import UserError
@@ -69,7 +68,7 @@ def _load(
     every = store.storage.get_all_studies()  # summaries of them would read all their trials
     own = [s for s in every if (s.user_attrs.get("study"), s.user_attrs.get("dataset")) == (study, dataset)]
     if not own:
-        pairs = [f"{one} on {data}" for one, data in _pairs(every)]
+        pairs = [f"{one} on {data}" for one, data in _pairs(s.user_attrs for s in every)]
         held = f"; it holds: {', '.join(pairs)}" if pairs else ""
         raise UserError(
             f"storage {safe(storage)}: has no study {study!r} on {dataset!r}{held}; "
@@ -137,13 +136,13 @@ def held(storage: str) -> list[tuple[str, str]]:
     """
     with reading(storage), closing(Store(storage, create=False)) as store:
         every = store.storage.get_all_studies()
-    return _pairs(every)
+    return _pairs(s.user_attrs for s in every)
 
 
-def _pairs(studies: Iterable[FrozenStudy]) -> list[tuple[str, str]]:
-    """Study and data set of Optuna studies, without those of other programs."""
-    pairs = {(s.user_attrs.get("study"), s.user_attrs.get("dataset")) for s in studies if "study" in s.user_attrs}
-    return sorted((one, data) for one, data in pairs if isinstance(one, str) and isinstance(data, str))
+def _pairs(studies: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Study and data set by the attributes of Optuna studies, without those of other programs."""
+    pairs = ((attributes.get("study"), attributes.get("dataset")) for attributes in studies)
+    return sorted({(one, data) for one, data in pairs if isinstance(one, str) and isinstance(data, str)})
 
 
 def refuse_newer(storage: str, attributes: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ import json
 import os
 import resource
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -66,6 +67,7 @@ def child(request: dict[str, Any]) -> int:
     for number, name in ((1, "out"), (2, "err")):
         with open(request[name], "wb") as file:
             os.dup2(file.fileno(), number)
+    tempfile.tempdir = None  # which the parent may have looked up
     trace = os.open(request["trace"], os.O_WRONLY | os.O_CREAT)
     resource.setrlimit(resource.RLIMIT_DATA, (MOST, MOST))
     module, *arguments = request["argv"]
