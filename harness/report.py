@@ -119,7 +119,7 @@ def verdicts(datasets: Collection[str], storage: str, output: Path) -> Path:
         output: folder of the report.
 
     Raises:
-        UserError: the store cannot be opened, or has no study on these data sets.
+        UserError: the store cannot be opened, or has no study on these data sets, or none that says anything.
     """
     from harness.runs import catalogue, frames
 
@@ -141,6 +141,8 @@ def verdicts(datasets: Collection[str], storage: str, output: Path) -> Path:
             found.append(Found(layout, data, meta, evidence))
         except UserError as error:  # what one study lacks does not keep the others from speaking
             found.append(Found(layout, data, {}, {}, str(error)))
+    if all(each.missing for each in found):
+        raise UserError(found[0].missing)
     return claims_report(found, layouts, output)
 
 

@@ -97,8 +97,7 @@ def _load(
             except (TypeError, ValueError):
                 name = f"trial {trial.number} of {known.study_name}"
                 raise UserError(
-                    f"storage {safe(storage)}: {name} has attributes that the harness does not write; "
-                    "was it written by another program?"
+                    f"storage {safe(storage)}: {name} is not as the harness writes trials; was it another program?"
                 ) from None
             where.append(found.get("ranks.parquet"))
             queries.append(known.user_attrs.get("queries"))
@@ -118,12 +117,12 @@ def _load(
         path = path_of(store.artifacts, where[position])
         try:
             frame = read_table(path)
-        except (OSError, ValueError) as error:
+            if (about := queries[position]) is not None:
+                frame = frame.merge(_queries(path_of(store.artifacts, about)), on="query")
+            return frame.astype({"direction": str, "relation": str, "query": "int64"})
+        except (OSError, ValueError, KeyError) as error:
             name = f"trial {rows[position]['trial']} of {rows[position]['study_name']}"
             raise UserError(f"ranks of {name}: {path} cannot be read ({type(error).__name__}); restore it") from None
-        if (about := queries[position]) is not None:
-            frame = frame.merge(_queries(path_of(store.artifacts, about)), on="query")
-        return frame.astype({"direction": str, "relation": str, "query": "int64"})
 
     return trials, pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(), load_ranks
 
@@ -158,9 +157,9 @@ def refuse_newer(storage: str, attributes: Mapping[str, Any]) -> None:
 
 def _row(trial: FrozenTrial) -> dict[str, Any]:
     row = {**trial.params, **unpacked(trial.user_attrs), "state": _STATES[trial.state]}
-    if "arm" in row:
-        row |= {"losses": row["arm"], "arm": row.get("label", row["arm"])}
-    return row
+    if not {"arm", "backbone", "seed"} <= row.keys():
+        raise ValueError("no cell of a design")
+    return row | {"losses": row["arm"], "arm": row.get("label", row["arm"])}
 
 
 @lru_cache(maxsize=8)

@@ -13,9 +13,11 @@ from tests.badinput.place import Case, Place
 LINE = "ann\tlives in\tRome\t1990\t1995\n"
 ENTITIES = "id\tname\tlabel\n0\tQ1\tRome\n1\tQ2\tOslo\n"
 Build = Callable[[Place], object]
+#: of a file; made when it is needed if it is large
+Content = str | bytes | Callable[[], bytes]
 
 
-def folder(**files: str | bytes | None) -> Build:
+def folder(**files: Content | None) -> Build:
     """A data set ``set``; splits that are not given have one good line, None leaves one out."""
 
     def build(place: Place) -> None:
@@ -23,7 +25,7 @@ def folder(**files: str | bytes | None) -> Build:
             content = files.get(split, LINE)
             name = split.replace("_", ".") if "_" in split else f"{split}.txt"
             if content is not None:
-                place.write(f"set/{name}", content)
+                place.write(f"set/{name}", content() if callable(content) else content)
 
     return build
 
@@ -99,7 +101,7 @@ LINES = {
     "Python": ("__import__('os').mkdir('executed')", r"line 2: 1 column"),
 }
 #: files that are no text of facts
-FILES: dict[str, tuple[str | bytes, str]] = {
+FILES: dict[str, tuple[Content, str]] = {
     "an empty file": (b"", r"train\.txt: is empty"),
     "line feeds alone": (b"\n" * 1000, r"train\.txt: is empty"),
     "a byte order mark alone": (b"\xef\xbb\xbf", r"train\.txt: is empty"),
@@ -113,8 +115,8 @@ FILES: dict[str, tuple[str | bytes, str]] = {
     "a surrogate": (LINE.encode() + b"\xed\xa0\x80\tr\tb\t1990\t\n", r"line 2: is not UTF-8"),
     "a sequence that is cut off": (LINE.encode() + b"\xe6\x9d", r"line 2: is not UTF-8"),
     "gzip": (gzip.compress(LINE.encode() * 100), r"is a binary file|is not UTF-8"),
-    "a gzip bomb": (gzip.compress(b"0" * 50_000_000), r"is a binary file|is not UTF-8"),
-    "a zip with a path": (zipped(), r"is a binary file|is not UTF-8"),
+    "a gzip bomb": (lambda: gzip.compress(b"0" * 50_000_000), r"is a binary file|is not UTF-8"),
+    "a zip with a path": (zipped, r"is a binary file|is not UTF-8"),
     "an image": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", r"is a binary file"),
     "an ELF program": (b"\x7fELF\x02\x01\x01" + b"\0" * 9, r"is a binary file"),
     "a pickle": (b"cos\nmkdir\n(S'executed'\ntR.", r"line 1: 1 column"),
@@ -122,8 +124,8 @@ FILES: dict[str, tuple[str | bytes, str]] = {
     "a parquet file": (b"PAR1\x15\0\x15\x10", r"is a binary file"),
     "HTML": ("<html><script>alert(1)</script></html>\n", r"line 1: 1 column"),
     "CR alone between lines": (LINE.replace("\n", "\r") * 3, r"line 1: contains a control character"),
-    "a line of 40 MB": (b"a" * 40_000_000, r"line 1: is longer than 20,000 characters"),
-    "2 MB of line feeds": (b"\n" * 2_000_000, r"is empty"),
+    "a line of 40 MB": (lambda: b"a" * 40_000_000, r"line 1: is longer than 20,000 characters"),
+    "2 MB of line feeds": (lambda: b"\n" * 2_000_000, r"is empty"),
     "mixed widths": (LINE + "a\tr\tb\t1990\n", r"line 2: 4 column\(s\) where 5, as above"),
     "days of no month": ("a\tr\tb\t2014-13-01\n" * 3, r"line 1, column 4: '2014-13-01' is not a day"),
     "day 30 of February": ("a\tr\tb\t2014-02-30\n" * 3, r"line 1, column 4: '2014-02-30' is not a day"),

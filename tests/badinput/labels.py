@@ -41,6 +41,8 @@ LABELS = {
     "a word like NaN": "nan",
     "a number": "1e999",
 }
+#: a terminal that breaks no line
+WIDE = {"COLUMNS": "500"}
 #: what is there, and is shown as a replacement
 HIDDEN = {
     "a change of direction": "a\u202eb",
@@ -58,7 +60,8 @@ def cases() -> Iterator[Case]:
     describe = ("data", "describe", "./set")
     for name, text in LABELS.items():
         facts = f"{text}\t{text}\tRome\t1990\t1995\n"
-        yield Case(name, describe, rf"{re.escape(text)} · {re.escape(text)} · Rome", folder(train=facts), code=0)
+        says = rf"{re.escape(text)} · {re.escape(text)} · Rome"
+        yield Case(name, describe, says, folder(train=facts), code=0, env=WIDE)
     for name, text in HIDDEN.items():
         facts = f"{text}\tr\tRome\t1990\t1995\n"
         shown = "a b" if text == "a\u2028b" else "a\N{REPLACEMENT CHARACTER}b"

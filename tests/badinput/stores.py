@@ -75,7 +75,7 @@ def foreign(*statements: str) -> Callable[[Place], object]:
     """The database of another program."""
 
     def build(place: Place) -> None:
-        (place.work / "store").mkdir()
+        place.write("store/store.db", b"")
         with closing(sqlite3.connect(place.work / "store/store.db")) as database:
             for statement in statements:
                 database.execute(statement)
@@ -94,7 +94,7 @@ def trial_attribute(key: str, text: str) -> str:
     return f"UPDATE trial_user_attributes SET value_json = '{text}' WHERE key = '{key}'"
 
 
-def artifacts(name: str, content: bytes | None) -> Callable[[Path], object]:
+def artifacts(name: str, content: bytes | Callable[[], bytes] | None) -> Callable[[Path], object]:
     """Have all artifacts of a name hold something else, or be gone."""
 
     def change(folder: Path) -> None:
@@ -105,7 +105,7 @@ def artifacts(name: str, content: bytes | None) -> Callable[[Path], object]:
         ids = [each["artifact_id"] for each in found if each["filename"] == name]
         for own in ids if name != "queries.parquet" else [json.loads(queries[0])]:
             path = folder / "artifacts" / own
-            path.unlink() if content is None else path.write_bytes(content)
+            path.unlink() if content is None else path.write_bytes(content() if callable(content) else content)
 
     return change
 
@@ -125,12 +125,14 @@ def bomb() -> bytes:
     return bytes(frame.to_parquet(index=False, compression="zstd"))
 
 
-def renamed(name: str) -> str:
-    """SQL that gives the artifacts of all trials another name."""
+def renamed(name: str) -> tuple[str, str]:
+    """SQL that gives an artifact of each trial another name, and its key."""
+    first = "SELECT min(trial_system_attribute_id) FROM trial_system_attributes WHERE key LIKE 'artifacts:%'"
+    where = f"WHERE trial_system_attribute_id IN ({first} GROUP BY trial_id)"
+    own = "substr(value_json, instr(value_json, 'artifact_id') + 17, 36)"
     return (
-        "UPDATE trial_system_attributes SET value_json = replace(value_json, "
-        "substr(value_json, instr(value_json, 'artifact_id') + 17, 36), "
-        f"'{name}') WHERE key LIKE 'artifacts:%'"
+        f"UPDATE trial_system_attributes SET value_json = replace(value_json, {own}, '{name}') {where}",
+        f"UPDATE trial_system_attributes SET key = 'artifacts:{name}' {where}",
     )
 
 
@@ -163,8 +165,7 @@ BROKEN = {
     "a schema that is a word": (store(study_attribute("schema", "two")), r"newer version of the harness"),
     "a newer version of Optuna": (store("UPDATE version_info SET schema_version = 99"), r"storage .*cannot be opened"),
     "an unknown version of the tables": (store("UPDATE alembic_version SET version_num = 'x'"), r"storage .*"),
-    "a missing table": (store("DROP TABLE trial_values"), r"storage .*"),
-    "a missing table of studies": (store("DROP TABLE studies"), r"storage .*"),
+    "a missing table": (store("DROP TABLE studies"), r"is no store of studies"),
     "a number for the data set": (store(study_attribute("dataset", 3)), r"has no study 'ablation' on 'lahman'"),
     "a list for the study": (store(study_attribute("study", ["a"])), r"has no study 'ablation' on 'lahman'"),
     "broken JSON of the study": (store("UPDATE study_user_attributes SET value_json = '{'"), r"storage .*"),
@@ -178,9 +179,9 @@ BROKEN = {
     "a metric that is missing": (store("DELETE FROM trial_user_attributes WHERE key = 'test_mrr'"), r"test_mrr"),
     "a metric that ranks do not have": (store(trial_attribute("test_mrr", "0.9")), r"its ranks give"),
     "no cells": (store("DELETE FROM trial_user_attributes WHERE key = 'cell'"), r"no finished trial"),
-    "no arms": (store("DELETE FROM trial_params WHERE param_name = 'arm'"), r"'arm'"),
-    "no seeds": (store("DELETE FROM trial_params WHERE param_name = 'seed'"), r"'seed'"),
-    "a number for the environment": (store(trial_attribute("label", "3")), r"|arm"),
+    "no arms": (store("DELETE FROM trial_params WHERE param_name = 'arm'"), r"is not as the harness writes trials"),
+    "no seeds": (store("DELETE FROM trial_params WHERE param_name = 'seed'"), r"is not as the harness writes trials"),
+    "numbers for labels": (store(trial_attribute("label", "3")), r"arm 3, .* is complete more than once"),
     "every file gone": (store(change=lambda folder: shutil.rmtree(folder / "artifacts")), r"cannot be read"),
     "no ranks": (store(change=artifacts("ranks.parquet", None)), r"ranks of trial .*cannot be read"),
     "no curves": (store(change=artifacts("curve.csv", None)), r"learning curve .*cannot be read"),
@@ -202,7 +203,7 @@ BROKEN = {
     "a curve of text": (store(change=artifacts("curve.csv", b"stage,epoch,updates,valid_mrr\na,b,c,d\n")), r"curves: "),
     "a curve of NaN": (store(change=artifacts("curve.csv", b"stage,epoch,updates,valid_mrr\nnan,,,7\n")), r"curves: "),
     "a curve of 40 MB": (
-        store(change=artifacts("curve.csv", b"a,b\n" * 10_000_000)),
+        store(change=artifacts("curve.csv", lambda: b"a,b\n" * 10_000_000)),
         r"learning curve .*cannot be read",
     ),
 }
@@ -236,7 +237,7 @@ def cases() -> Iterator[Case]:
         says = rf"has no study '{command}' on 'lahman'; it holds: ablation on lahman; run: python -m harness\.study"
         yield Case(f"another study alone, {command}", ("report", command, "--storage", URL), says, store())
     for path in PATHS:
-        build = store(renamed(path))
+        build = store(*renamed(path))
         yield Case(f"artifacts named {path!r}", REPORT, r"is no name of an artifact", build)
         yield Case(
             f"artifacts named {path!r} to copy", COPY, r"is no name of an artifact", build, writes=("work/copy",)
@@ -244,4 +245,4 @@ def cases() -> Iterator[Case]:
     queries = store(study_attribute("queries", "../../../outside/mine.txt"))
     yield Case("queries that are a path", REPORT, r"is no name of an artifact", queries)
     yield Case("queries that are a path, to copy", COPY, r"is no name of an artifact", queries, writes=("work/copy",))
-    yield Case("ranks of 50 million rows", REPORT, r"cannot be read", store(change=artifacts("ranks.parquet", bomb())))
+    yield Case("ranks of 50 million rows", REPORT, r"cannot be read", store(change=artifacts("ranks.parquet", bomb)))
