@@ -145,7 +145,7 @@ def _run(place: Place, missing: int, fresh: bool) -> dict[str, Any]:
         tally = execute.execute(
             run, plans, graph, store, context, 1, "simulated", Console(file=nowhere), workers=workers
         )
-        seconds, cpu = time.perf_counter() - began, time.thread_time() - began_cpu
+        seconds, cpu, peak = time.perf_counter() - began, time.thread_time() - began_cpu, peak_memory()
         ends = sorted(trial.datetime_complete for trial in _trials(store, run) if trial.datetime_complete is not None)
     assert tally.before + tally.added == len(ends) == len(run.cells)
     tenth = max(1, len(ends) // 10)
@@ -158,7 +158,7 @@ def _run(place: Place, missing: int, fresh: bool) -> dict[str, Any]:
         "wall_ms": 1e3 * seconds / max(tally.added, 1),
         "last_ms": 1e3 * last / tenth,
         "cpu_ms": 1e3 * cpu / max(tally.added, 1),
-        "peak_mib": peak_memory(),
+        "peak_mib": peak,
     }
 
 

@@ -8,6 +8,7 @@ meanwhile is lost to it.
 from __future__ import annotations
 
 import hashlib
+import json
 from contextlib import suppress
 from functools import partial
 
@@ -17,6 +18,11 @@ from sqlalchemy.exc import DBAPIError
 from harness.runs.patience import PATIENCE, patiently
 
 TAKE = "SELECT pg_try_advisory_lock(:key)"
+ENDED = """
+SELECT trials.trial_id FROM trials JOIN studies USING (study_id) JOIN trial_user_attributes USING (trial_id)
+WHERE study_name = :study AND number >= :first AND state IN ('COMPLETE', 'FAIL') AND key = 'cell' AND value_json = :cell
+ORDER BY number
+"""
 
 
 class Claims:
@@ -106,3 +112,13 @@ class DatabaseClaims(Claims):
 def claims_of(engine: Engine, study: str) -> Claims:
     """Claims on the cells of a study; other databases than PostgreSQL admit one coordinator only."""
     return DatabaseClaims(engine, study) if engine.dialect.name == "postgresql" else Claims()
+
+
+def ended(engine: Engine, study: str, cell: str, first: int) -> list[int]:
+    """The ids of the trials of a cell that are over, from number ``first`` on.
+
+    Optuna would read all trials that run, with all that they have, whenever it is asked.
+    """
+    with engine.connect() as connection:
+        asked = {"study": study, "cell": json.dumps(cell), "first": first}
+        return list(connection.execute(text(ENDED), asked).scalars())

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from harness.errors import UserError
 from harness.runs import artifacts
 from harness.runs.cache import digest
-from harness.runs.claims import Claims, claims_of
+from harness.runs.claims import Claims, claims_of, ended
 from harness.runs.design import Run
 from harness.runs.factors import parameters
 from harness.runs.notes import note_of
@@ -232,8 +232,8 @@ class StudyStore:
 
     def ended(self, cell: str) -> FrozenTrial | None:
         """How a cell ended since the study was opened: its complete trial, else one that failed and was not cut off."""
-        trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
-        own = [trial for trial in trials if trial.number >= self.first and trial.user_attrs.get("cell") == cell]
+        storage, name = self.store.storage, self.study.study_name
+        own = map(storage.get_trial, patiently(lambda: ended(storage.engine, name, cell, self.first), self.patience))
         over = [trial for trial in own if not str(trial.user_attrs.get("reason", "")).startswith(INTERRUPTED)]
         return min(over, key=lambda trial: trial.state == TrialState.FAIL, default=None)
 

@@ -66,6 +66,25 @@ def opened(url: str, run: Run) -> StudyStore:
     return Store(url).open(run, "python -m harness.study ablation", COUNTS)
 
 
+def test_how_a_cell_ended_since_the_study_was_opened(url: str, run: Run) -> None:
+    study, spec, other = opened(url, run), *run.cells[:2]
+    assert study.ended(spec.key()) is None
+    running = study.begin(spec, {})
+    study.fail(study.begin(other, {}), "for a reason")
+    assert study.ended(spec.key()) is None
+    study.fail(running, "interrupted: its coordinator ended before it")
+    assert study.ended(spec.key()) is None
+    failed = study.begin(spec, {})
+    study.fail(failed, "the loss became nan")
+    assert getattr(study.ended(spec.key()), "number", None) == failed.number
+    complete = study.begin(spec, {})
+    study.finish(complete, result(), ["a", "b"])
+    found = study.ended(spec.key())
+    assert found is not None
+    assert (found.number, found.value) == (complete.number, result().metrics["valid_mrr"])
+    assert opened(url, run).ended(spec.key()) is None  # of a coordinator that came later it is no news
+
+
 def test_finished_cell_comes_back_as_frames(url: str, run: Run) -> None:
     study = opened(url, run)
     spec = run.cells[2]
