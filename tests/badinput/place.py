@@ -172,5 +172,5 @@ def check_deeds(case: Case, place: Place, end: End, before: Mapping[str, object]
             assert inside or what[0].startswith("/dev/"), f"written: {what[0]}"
         elif deed == "socket":
             assert what[0] in ("127.0.0.1", "::1", "localhost"), f"connected to {what[0]}"
-        else:
+        elif what[:2] != ["subprocess.Popen", "git"]:  # which is asked for the commit of the code
             raise AssertionError(f"executed: {what}")
