@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -21,7 +22,8 @@ class _Plain(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        event: Any = self.peek_event()
+        peek: Callable[[], Any] = self.peek_event
+        event = peek()
         if event.anchor is not None:
             raise ComposerError(None, None, "anchors and aliases are not read; write the value out", event.start_mark)
         if event.tag is not None:

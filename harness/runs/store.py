@@ -383,7 +383,7 @@ def _files(folder: Path, result: TrialResult, relations: Sequence[str]) -> list[
     )
     write_ranks(ranks, paths[1])
     by_relation = metrics_by_relation(result.ranks["rank"], result.ranks["relation"], relations)
-    by_relation = {spreadsheet_cell(name): metrics for name, metrics in by_relation.items()}
+    by_relation = {str(spreadsheet_cell(name)): metrics for name, metrics in by_relation.items()}
     pd.DataFrame.from_dict(by_relation, orient="index").rename_axis("relation").to_csv(paths[2])
     return paths
 
