@@ -160,7 +160,7 @@ def run_study(
         changes = [*changes, f"teacher.backbone={teacher_backbone}"]
     wanted = parse_changes(changes)
     chosen_arms = [arm.strip() for arm in arms.split(",")] if arms else []
-    console = Console()
+    console = Console(emoji=False)
     from harness.models import BACKBONES
 
     backbones = sorted(BACKBONES, reverse=True) if backbone == "all" else [backbone or design.backbone]

@@ -70,7 +70,8 @@ def learning_curves(curves: pd.DataFrame, backbone: str, path: Path) -> bool:
     with figure(path, 2.1, columns=len(panels)) as axes:
         for panel, values in zip(axes, panels, strict=True):
             ends = [_draw_curve(panel, arm, values[arm], colors[arm]) for arm in arms]
-            panel.set_xlim(own["updates"].min(), own["updates"].max())
+            first = own["updates"].min()
+            panel.set_xlim(first, max(own["updates"].max(), first + 1))  # a curve may be one epoch long
             panel.set_xlabel("updates")
             panel.xaxis.set_major_locator(MaxNLocator(5))
             panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 0)))

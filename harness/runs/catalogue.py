@@ -61,18 +61,9 @@ def heading(path: Path) -> Heading:
         from harness.runs.design import read  # which says what is wrong, and brings PyTorch with it
 
         design = read(path)
-        arms = tuple(design.conditions)
-        return Heading(
-            path.stem,
-            design.title,
-            design.about,
-            design.report,
-            design.claims,
-            tuple(design.presets),
-            arms,
-            design.compare,
-            design.contrasts,
-        )
+        presets, arms = tuple(design.presets), tuple(design.conditions)
+        told = (design.title, design.about, design.report, design.claims)
+        return Heading(path.stem, *told, presets, arms, design.compare, design.contrasts)
 
 
 def _texts(value: object) -> tuple[str, ...]:

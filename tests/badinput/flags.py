@@ -105,8 +105,6 @@ OPTIONS = {
     ("--arms", "=1+1"): r"no arm '=1\+1'",
     ("--arms", "none," * 5000): r"no arm ''",
     ("--cluster", "nonsense"): r"cluster nonsense",
-    ("--cluster", "tcp://127.0.0.1:x"): r"cluster",
-    ("--cluster", ""): r"cluster",
     ("--frobnicate",): r"--frobnicate",
     ("--seed", "1"): r"--seed",
     ("--dataset",): r"--dataset",

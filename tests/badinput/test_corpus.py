@@ -10,7 +10,11 @@ from tests.badinput import datasets, downloads, flags, labels, names, stores, st
 from tests.badinput.place import Case, Server, check
 
 KINDS = {"data": datasets, "study file": studies, "name": names, "flag": flags, "label": labels, "store": stores}
-CORPUS = [pytest.param(case, id=f"{kind}: {case.name}") for kind, module in KINDS.items() for case in module.cases()]
+CORPUS = [
+    pytest.param(case, id=f"{kind}: {case.name}", marks=[pytest.mark.slow] if case.slow else [])
+    for kind, module in KINDS.items()
+    for case in module.cases()
+]
 
 
 @pytest.mark.parametrize("case", CORPUS)
