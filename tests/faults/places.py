@@ -63,6 +63,13 @@ def until(condition: Callable[[], object], process: subprocess.Popen[str], secon
         time.sleep(0.001)
 
 
+def seen(condition: Callable[[], object], process: subprocess.Popen[str]) -> bool:
+    """Whether it could be seen before the process ended."""
+    while not (found := condition()) and process.poll() is None:
+        time.sleep(0.001)
+    return bool(found)
+
+
 # ---- the moments of a study ------------------------------------------------------------------------------------------
 
 
