@@ -257,7 +257,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     with figure(path, 2.4, columns=len(panels)) as axes:
         for each, (label, lines) in zip(axes, panels.items(), strict=True):
             for name, (key, color) in lines.items():
-                each.plot(sizes, [row[key] for row in rows], "o-", color=color, label=name, markersize=3)
+                each.plot(sizes, [row.get(key, math.nan) for row in rows], "o-", color=color, label=name, markersize=3)
             each.set(xscale="log", xlabel="trials", ylabel=label)
             each.set_yscale("linear" if "ms" in label else "log")
             each.set_ylim(bottom=0 if "ms" in label else None)

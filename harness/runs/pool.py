@@ -134,6 +134,12 @@ class _Run:
     def _entry(self, task: Task) -> tuple[float, int, Task]:
         return -self.ranks[task.id], self.known[task.id], task
 
+    def _wait(self, task: Task, queue: Queue) -> None:
+        """A task that had started waits again."""
+        self.waiting[task.id] = task
+        self.cells += task.stage is None
+        heapq.heappush(queue, self._entry(task))
+
     def _leave(self, task: Task) -> None:
         """A task does not wait any more."""
         del self.waiting[task.id]
@@ -197,9 +203,7 @@ class _Run:
             if self.suspects[task.id] > 1 and len(lost) == 1:
                 self._finish(task, Outcome(failure="its worker was killed twice (out of memory?)"))
             else:
-                self.waiting[task.id] = task
-                self.cells += task.stage is None
-                heapq.heappush(self.lost, self._entry(task))
+                self._wait(task, self.lost)
 
     def _finish(self, task: Task, outcome: Outcome) -> None:
         self.open.discard(task.id)
