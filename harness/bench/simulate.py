@@ -83,6 +83,7 @@ def simulate(
         "cpu_ms": "of the processor",
         "peak_mib": "its peak, MiB",
         "resume_seconds": "s to resume, all there",
+        "resume_peak_mib": "its peak, MiB",
         "missing_seconds": "s to the first task, some missing",
         "store_kib": "store, KiB a trial",
         "artifacts_kib": "artifacts, KiB a trial",
@@ -247,18 +248,20 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             "resume": ("resume_seconds", BLUE),
             "dashboard": ("dashboard_seconds", ORANGE),
         },
-        "ms of the coordinator a trial": {"wall": ("wall_ms", BLACK), "the last tenth": ("last_ms", GREEN)},
+        "ms a trial": {"processor": ("cpu_ms", BLACK), "wall, last tenth": ("last_ms", GREEN)},
         "peak memory, MiB": {
             "report": ("report_peak_mib", VERMILION),
-            "coordinator": ("peak_mib", BLACK),
+            "coordinator, resumed": ("resume_peak_mib", BLACK),
             "dashboard": ("dashboard_peak_mib", ORANGE),
         },
     }
     with figure(path, 2.4, columns=len(panels)) as axes:
         for each, (label, lines) in zip(axes, panels.items(), strict=True):
             for name, (key, color) in lines.items():
-                each.plot(sizes, [row[key] for row in rows], "o-", color=color, label=name, markersize=3)
-            each.set(xscale="log", xlabel="trials", ylabel=label)
-            each.set_yscale("linear" if "ms" in label else "log")
-            each.set_ylim(bottom=0 if "ms" in label else None)
+                each.plot(sizes, [row.get(key, math.nan) for row in rows], "o-", color=color, label=name, markersize=3)
+            each.set(xscale="log", xlabel="trials", ylabel=label, yscale="log" if label == "seconds" else "linear")
+            each.set_xticks(sizes, labels=[f"{size:,}" for size in sizes])
+            each.minorticks_off()
+            if label != "seconds":
+                each.set_ylim(bottom=0)
             each.legend(frameon=False, fontsize=7)

@@ -137,7 +137,7 @@ class _Run:
         return -self.ranks[task.id], self.known[task.id], task
 
     def _wait(self, task: Task, queue: Queue) -> None:
-        """A task waits again."""
+        """A task that had started waits again."""
         self.waiting[task.id] = task
         self.cells += task.stage is None
         heapq.heappush(queue, self._entry(task))

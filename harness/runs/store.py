@@ -162,11 +162,15 @@ class Store:
         if run.search is not None:
             about = run.search.model_dump()
             attributes["search"] = about | {"sample": run.search.sample() if run.search.sampler == "qmc" else None}
-        known = study.user_attrs
-        with self.transaction():
-            for key, value in attributes.items():
-                if known.get(key) != value:
-                    study.set_user_attr(key, value)
+
+        def describe() -> None:
+            known = study.user_attrs
+            with self.transaction():
+                for key, value in attributes.items():
+                    if known.get(key) != value:
+                        study.set_user_attr(key, value)
+
+        patiently(describe, patience_with(self.storage.engine))  # another coordinator may write the same at this moment
         opened = StudyStore(study, self)
         self._claims.append(opened.claims)
         opened.close_stale()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -23,6 +26,7 @@ from harness.errors import UserError
 from harness.runs import design as designs
 from harness.runs import frames
 from harness.runs.claims import Claims, DatabaseClaims, claims_of
+from harness.runs.design import Run
 from harness.runs.patience import patience_with, patiently
 from harness.runs.store import Store
 from tests.postgresql import Server
@@ -114,6 +118,26 @@ def test_a_database_that_is_started_again_costs_nothing(
     postgresql.start()
     end(process)
     assert list(complete(url).values()) == [1] * CELLS
+
+
+def test_coordinators_may_begin_a_study_at_the_same_moment(url: str) -> None:
+    design = designs.load("ablation")
+    run = designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    stores = [Store(url) for _ in range(4)]
+    together = threading.Barrier(len(stores))
+
+    def begin(store: Store, own: Run) -> dict[str, object]:
+        together.wait(60)
+        return store.open(own, "command", {"test facts": 1}).study.user_attrs
+
+    with ThreadPoolExecutor(len(stores)) as threads:
+        for k in range(4):
+            own = replace(run, study_name=f"study {k}")
+            first, *others = threads.map(begin, stores, [own] * len(stores))
+            assert first["study"] == "ablation"
+            assert others == [first] * len(others)
+    for store in stores:
+        store.close()
 
 
 # ---- claims ---------------------------------------------------------------------------------------------------------
