@@ -49,7 +49,7 @@ def run(app: typer.Typer) -> None:
 
 
 def console() -> Console:
-    """The console for tables, which shows text as it is: as wide as the terminal, and in a pipe or file as wide as its content (or COLUMNS)."""
+    """The console for tables, text as it is: as wide as the terminal, in a pipe or file as its content (or COLUMNS)."""
     fits = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(width=None if fits else 1000, soft_wrap=False, highlight=False, emoji=False)
 
