@@ -163,6 +163,10 @@ def check(case: Case, server: Server, root: Path) -> End:
     return end
 
 
+#: git is asked for the commit; Dask, when it is imported, pickles functions of its own and of the standard library
+HARMLESS = ("git", "dask", "distributed", "_operator")
+
+
 def check_deeds(case: Case, place: Place, end: End, before: Mapping[str, object]) -> None:
     """Fail if a command line did what it has no business with."""
     after = place.files()
@@ -175,5 +179,5 @@ def check_deeds(case: Case, place: Place, end: End, before: Mapping[str, object]
             assert inside or what[0].startswith("/dev/"), f"written: {what[0]}"
         elif deed == "socket":
             assert what[0] in ("127.0.0.1", "::1", "localhost"), f"connected to {what[0]}"
-        elif what[1] != "git":  # which is asked for the commit of the code
+        elif what[1].split(".")[0] not in HARMLESS:
             raise AssertionError(f"executed: {what}")
