@@ -35,7 +35,7 @@ PresetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 
 
 class Preset(Frozen):
-    """A size of a study; ``arms``, ``grid``, ``measure`` stand in the place of the design's, ``search`` changes it."""
+    """A size of a study; ``arms``, ``grid`` and ``measure`` replace the design's, ``search`` changes it."""
 
     about: Text
     seeds: int = Field(ge=1, le=FRESH, description="number of seeds: 0, 1, 2 ...")

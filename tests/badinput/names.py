@@ -130,7 +130,7 @@ def cases() -> Iterator[Case]:
         told = name if len(name) < 50 else f"{name[:10]}..."
         yield Case(f"study {told!r}", ("study", name), says)
         yield Case(f"description of study {told!r}", ("study", "describe", name), says)
-        yield Case(f"report {told!r}", ("report", name), says)
+        yield Case(f"report {told!r}", ("report", name), says, slow=name != "../../outside/mine")
     for name, (option, value, says) in FOLDERS.items():
         argv = ("study", "ablation", "--dataset", "./set", "--arms", "none", option, value)
         yield Case(name, argv, says, folder())

@@ -23,9 +23,9 @@ from typing import Any
 #: what the command lines import; a child would need seconds for it
 HEAVY = (
     *("harness.study", "harness.report", "harness.data.__main__", "harness.runs.execute", "harness.runs.frames"),
-    *("harness.runs.copying", "harness.runs.trial", "harness.costs.measure", "optuna_dashboard", "pyarrow.parquet"),
-    *("optuna.storages._rdb.models", "sqlalchemy.dialects.sqlite", "matplotlib.pyplot", "transformers", "typst"),
-    *("optuna.importance", "requests", "psycopg", "typer.rich_utils", "rich.markup", "pooch", "yaml", "peft"),
+    *("harness.runs.copying", "harness.runs.trial", "harness.costs.measure", "pyarrow.parquet"),
+    *("optuna.storages._rdb.models", "sqlalchemy.dialects.sqlite", "matplotlib.pyplot", "typst"),
+    *("optuna.importance", "requests", "psycopg", "typer.rich_utils", "rich.markup", "pooch", "yaml"),
 )
 #: bytes of private memory that a child may have before it is refused more, so that a bomb does not end the machine
 MOST = 4 * 2**30
