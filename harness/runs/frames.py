@@ -114,6 +114,9 @@ def _load(
     def load_ranks(label: Hashable) -> pd.DataFrame:
         position = trials.index.get_loc(label)
         assert isinstance(position, int)
+        name = f"trial {rows[position]['trial']} of {rows[position]['study_name']}"
+        if where[position] is None:
+            raise UserError(f"ranks of {name}: there are none; inside a search only validation facts are ranked")
         path = path_of(store.artifacts, where[position])
         try:
             frame = read_table(path)
@@ -121,7 +124,6 @@ def _load(
                 frame = frame.merge(_queries(path_of(store.artifacts, about)), on="query")
             return frame.astype({"direction": str, "relation": str, "query": "int64"})
         except (OSError, ValueError, KeyError) as error:
-            name = f"trial {rows[position]['trial']} of {rows[position]['study_name']}"
             raise UserError(f"ranks of {name}: {path} cannot be read ({type(error).__name__}); restore it") from None
 
     return trials, pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(), load_ranks
@@ -157,9 +159,11 @@ def refuse_newer(storage: str, attributes: Mapping[str, Any]) -> None:
 
 def _row(trial: FrozenTrial) -> dict[str, Any]:
     row = {**trial.params, **unpacked(trial.user_attrs), "state": _STATES[trial.state]}
-    if not {"arm", "backbone", "seed"} <= row.keys():
+    if trial.state == TrialState.COMPLETE and not {"arm", "backbone", "seed"} <= row.keys():
         raise ValueError("no cell of a design")
-    return row | {"losses": row["arm"], "arm": row.get("label", row["arm"])}
+    if "arm" in row:  # which one that failed before it began has not
+        row |= {"losses": row["arm"], "arm": row.get("label", row["arm"])}
+    return row
 
 
 @lru_cache(maxsize=8)

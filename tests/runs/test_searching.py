@@ -150,7 +150,7 @@ def test_from_a_study_file_to_a_report(dataset: Path, tmp_path: Path, tiny_encod
     for _, row in search.iterrows():
         assert row["point"] == {f: pytest.approx(row[f.split(".")[-1]]) for f in FACTORS}
         assert row["label"] == f"L1+L2 · #{int(row['configuration'])}"
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="there are none; inside a search"):
         load_ranks(search.index[0])
     meta = trials.attrs["meta"][run.study_name]
     pdf = sensitivity_report(LAYOUT, trials, curves, load_ranks, tmp_path / "report", meta)
@@ -165,11 +165,11 @@ def test_a_search_that_is_cut_off_goes_on(
 ) -> None:
     run, finish, done = plan(read(tmp_path, tiny_encoder), dataset), StudyStore.finish, []
 
-    def cut_off(self: StudyStore, trial: optuna.Trial, *arguments: Any) -> None:
+    def cut_off(self: StudyStore, trial: optuna.Trial, *arguments: Any) -> bool:
         if len(done) == 7:
             raise KeyboardInterrupt
         done.append(trial.number)
-        finish(self, trial, *arguments)
+        return finish(self, trial, *arguments)
 
     monkeypatch.setattr(StudyStore, "finish", cut_off)
     with pytest.raises(KeyboardInterrupt):
