@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from harness.cli import printable
 from harness.costs.export import export
 from harness.costs.inference import inference
 from harness.costs.loop import loop
@@ -181,7 +182,7 @@ def measure(
             study.measure(each.name, record)
             mark = "[green]measured[/]" if record["reason"] is None else "[red]failed[/]"
             told = record["reason"] or f"{record['took']:.0f} s"
-            console.print(f"{mark} {number}/{len(lacking)} {escape(each.label)}: {escape(told)}", highlight=False)
+            console.print(f"{mark} {number}/{len(lacking)} {escape(each.label)}: {escape(printable(told))}", highlight=False)
 
 
 def _is_known(each: Measurement, record: Mapping[str, Any] | None) -> bool:
