@@ -181,8 +181,8 @@ def measure(
                 record = _record(each)
             study.measure(each.name, record)
             mark = "[green]measured[/]" if record["reason"] is None else "[red]failed[/]"
-            told = record["reason"] or f"{record['took']:.0f} s"
-            console.print(f"{mark} {number}/{len(lacking)} {escape(each.label)}: {escape(printable(told))}", highlight=False)
+            told = printable(record["reason"] or f"{record['took']:.0f} s")
+            console.print(f"{mark} {number}/{len(lacking)} {escape(each.label)}: {escape(told)}", highlight=False)
 
 
 def _is_known(each: Measurement, record: Mapping[str, Any] | None) -> bool:
