@@ -169,7 +169,7 @@ def run_study(
     from harness.runs import frames
     from harness.runs.cache import default_root
     from harness.runs.devices import device_of
-    from harness.runs.execute import default_jobs, default_stack, execute, plans
+    from harness.runs.execute import default_jobs, default_stack, execute, plans, refuse_too_many_classes
     from harness.runs.inputs import graph_of
     from harness.runs.stages import Context
     from harness.runs.store import Store
@@ -189,6 +189,7 @@ def run_study(
         arms=chosen_arms,
         changes=wanted,
     )
+    refuse_too_many_classes(run.cells, graph)
     planned = plans(run.cells, graph.digest, device)  # before anything is written: weights may be missing
     check_folder(folder)
     store = Store(storage, artifacts)

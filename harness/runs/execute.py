@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness.cli import printable
-from harness.data import TemporalGraph
+from harness.data import TemporalGraph, Timeline
 from harness.errors import UserError
 from harness.runs import pool, queries
 from harness.runs.cache import Cache
@@ -44,6 +44,8 @@ from harness.scratch import scratch
 
 #: seconds after which it is asked again whether another coordinator still works on a cell
 ASKED = 2.0
+#: a model has a vector for each class of time; real data have some hundred
+MOST_CLASSES = 100_000
 #: the plan of each cell, by the cell's key
 Plans = dict[str, Plan]
 
@@ -67,6 +69,20 @@ def plans(cells: Sequence[TrialSpec], data_digest: str, device: str) -> Plans:
         UserError: a cell needs a language model whose weights are not there.
     """
     return {spec.key(): Plan.of(spec, data_digest, device) for spec in cells}
+
+
+def refuse_too_many_classes(cells: Sequence[TrialSpec], graph: TemporalGraph) -> None:
+    """Refuse settings that cut the time line into more classes than memory has room for.
+
+    Raises:
+        UserError: there are more than ``MOST_CLASSES``.
+    """
+    for time in dict.fromkeys(spec.time for spec in cells):
+        if (found := Timeline.build(graph, time.classes, time.size).n_classes) > MOST_CLASSES:
+            raise UserError(
+                f"time.size={time.size}: cuts the {graph.granularity}s of this data into {found:,} classes, and "
+                f"{MOST_CLASSES:,} are the most; give a larger one, or time.classes=frequency"
+            )
 
 
 def tasks(

@@ -147,6 +147,9 @@ def cases() -> Iterator[Case]:
     yield Case("--set of a billion laughs", (*study, "--set", bomb), r"cannot be read|anchors", folder())
     yield Case("--set of depth", (*study, "--set", "alpha=" + "[" * 50_000), r"more than 20 levels", folder())
     yield Case("--set of digits", (*study, "--set", "alpha=" + "9" * 50_000), r"cannot be read", folder())
+    ages = dict.fromkeys(("train", "valid", "test"), "a\tr\tb\t0001-01-01\na\tr\tb\t9999-01-01\n")
+    narrow = (*study, "--set", "time.classes=width", "--set", "time.size=1")
+    yield Case("--set of a class a day in ten thousand years", narrow, r"3,\d+,\d+ classes", folder(**ages))
     for options, says in OPTIONS.items():
         told = " ".join(options)
         # by then the store is open, and stays
