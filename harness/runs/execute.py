@@ -77,10 +77,10 @@ def refuse_too_many_classes(cells: Sequence[TrialSpec], graph: TemporalGraph) ->
     Raises:
         UserError: there are more than ``MOST_CLASSES``.
     """
-    for time in dict.fromkeys(spec.time for spec in cells):
-        if (found := Timeline.build(graph, time.classes, time.size).n_classes) > MOST_CLASSES:
+    for cut in dict.fromkeys(spec.time for spec in cells):
+        if (found := Timeline.build(graph, cut.classes, cut.size).n_classes) > MOST_CLASSES:
             raise UserError(
-                f"time.size={time.size}: cuts the {graph.granularity}s of this data into {found:,} classes, and "
+                f"time.size={cut.size}: cuts the {graph.granularity}s of this data into {found:,} classes, and "
                 f"{MOST_CLASSES:,} are the most; give a larger one, or time.classes=frequency"
             )
 
