@@ -182,6 +182,7 @@ class _Coordinator:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "preset": self.run.preset,
             "protocol": task.spec.protocol,
+            "data_digest": self.run.data_digest,
             "label": self.run.labels.get(task.id, task.spec.arm),
             **({} if task.scored else {"role": "beside"}),
             **({} if self.searching is None else self.searching.attributes.get(task.id, {})),

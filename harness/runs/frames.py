@@ -93,7 +93,7 @@ def _load(
             found = {m.filename: m.artifact_id for m in get_all_artifact_meta(trial, storage=remembering)}
             key = {"study_name": known.study_name, "dataset": dataset, "trial": trial.number}
             try:
-                rows.append({**key, **_row(trial)})
+                rows.append({**key, **_row(trial, known.user_attrs)})
             except (TypeError, ValueError):
                 name = f"trial {trial.number} of {known.study_name}"
                 raise UserError(
@@ -157,8 +157,8 @@ def refuse_newer(storage: str, attributes: Mapping[str, Any]) -> None:
         raise UserError(f"storage {safe(storage)}: was written by a newer version of the harness; update it")
 
 
-def _row(trial: FrozenTrial) -> dict[str, Any]:
-    row = {**trial.params, **unpacked(trial.user_attrs), "state": _STATES[trial.state]}
+def _row(trial: FrozenTrial, records: Mapping[str, Any]) -> dict[str, Any]:
+    row = {**trial.params, **unpacked(trial.user_attrs, records), "state": _STATES[trial.state]}
     if trial.state == TrialState.COMPLETE and not {"arm", "backbone", "seed"} <= row.keys():
         raise ValueError("no cell of a design")
     if "arm" in row:  # which one that failed before it began has not

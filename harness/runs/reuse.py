@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.errors import UserError
 from harness.runs.artifacts import ARTIFACT
-from harness.runs.packing import unpacked
+from harness.runs.packing import renewed, unpacked
 from harness.runs.store import CONSTRAINTS, StudyStore
 
 #: how Optuna's own attributes of a trial begin that a copy has, too
@@ -32,6 +32,7 @@ def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object
     wanted, storage = set(labels) - study.complete(), study.store.storage
     same = {name: study.study.user_attrs[name] for name in ("dataset", "engine", "data_digest")}
     found: dict[str, FrozenTrial] = {}
+    records: dict[str, object] = {}
     for other in storage.get_all_studies() if wanted else ():
         is_alike = all(other.user_attrs.get(name) == value for name, value in same.items())
         if not is_alike or other.study_name == study.study.study_name:
@@ -42,12 +43,19 @@ def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object
         for trial in trials:
             cell = trial.user_attrs.get("cell")
             is_scored = "test_mrr" in trial.user_attrs  # which it is not inside a search
-            if is_scored and cell in wanted and cell not in found and _computes_alike(trial, here):
+            if not is_scored or cell not in wanted or cell in found:
+                continue
+            if _computes_alike(unpacked(trial.user_attrs, other.user_attrs), here):
                 source = trial.user_attrs.get("copied_from", f"{other.study_name}, trial {trial.number}")
-                found[cell] = copy_of(trial, {**own, "label": labels[cell], "copied_from": source})
+                told = {**own, "label": labels[cell], "copied_from": source}
+                about, record = renewed(trial.user_attrs | told, other.user_attrs, study.records | records)
+                found[cell] = copy_of(trial, about)
+                records |= record
     if found:
         with study.store.transaction():
+            study.share(records)
             study.study.add_trials(found.values())
+        study.records |= records
     return len(found)
 
 
@@ -64,7 +72,8 @@ def refuse_mixing(study: StudyStore, arms: Collection[str], here: Mapping[str, o
     """
     own = here["number_format"]
     trials = study.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    told = [unpacked(trial.user_attrs) for trial in trials if trial.params["arm"] in arms]
+    records = study.study.user_attrs
+    told = [unpacked(trial.user_attrs, records) for trial in trials if trial.params["arm"] in arms]
     if others := sorted({each["number_format"] for each in told if "number_format" in each} - {own}):
         raise UserError(
             f"study {study.study.study_name}: its trials read the language model in {others[0]}, this machine would in "
@@ -72,22 +81,21 @@ def refuse_mixing(study: StudyStore, arms: Collection[str], here: Mapping[str, o
         )
 
 
-def _computes_alike(trial: FrozenTrial, here: Mapping[str, object]) -> bool:
+def _computes_alike(there: Mapping[str, object], here: Mapping[str, object]) -> bool:
     """Whether a trial's device and number format are those of ``here``; one of schema 1 tells of its machine alone."""
-    there = unpacked(trial.user_attrs)
     if "number_format" in there:
         return all(there.get(name) == here[name] for name in ("device", "number_format"))
     return there.get("machine") == here["machine"]
 
 
 def copy_of(trial: FrozenTrial, attributes: Mapping[str, object]) -> FrozenTrial:
-    """A complete trial for another study, with the files of the original, and more ``attributes``."""
+    """A complete trial for another study, with the files of the original, and ``attributes`` in the place of its."""
     return create_trial(
         state=TrialState.COMPLETE,
         value=trial.value,
         params=trial.params,
         distributions=trial.distributions,
-        user_attrs={**trial.user_attrs, **attributes},
+        user_attrs=dict(attributes),
         system_attrs={key: value for key, value in trial.system_attrs.items() if key.startswith(KEPT)},
         intermediate_values=trial.intermediate_values,
     )

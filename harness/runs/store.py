@@ -6,8 +6,8 @@ import math
 import os
 import sqlite3
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,15 @@ from harness.runs.claims import Claims, claims_of, ended
 from harness.runs.design import Run
 from harness.runs.factors import parameters
 from harness.runs.notes import note_of
-from harness.runs.packing import packed, unpacked
+from harness.runs.packing import SPEC, common, packed, shared, unpacked
 from harness.runs.patience import patience_with, patiently
 from harness.runs.spec import TrialSpec
 from harness.runs.trial import TrialResult
-from harness.runs.urls import reason_of, safe, sqlite_file
+from harness.runs.urls import reason_of, refuse_foreign, safe, sqlite_file
 from harness.scratch import scratch
 
 #: version of the attributes that a trial has (see `packing`); readers refuse newer ones, and read older ones
-SCHEMA = 3
+SCHEMA = 4
 #: teachers are stored as violating a constraint, that of being a student, so that the best trial of a study is one
 CONSTRAINTS, REFERENCES = "constraints", ("teacher", "llm-teacher")
 #: how the reason of a trial begins that ended with its coordinator
@@ -66,7 +66,7 @@ class Store:
         self._claims: list[Claims] = []
         try:
             if self.file is not None:
-                _refuse_foreign(self.file, url, create)
+                refuse_foreign(self.file, url, create)
                 self.file.parent.mkdir(parents=True, exist_ok=True)
             engine = {"connect_args": {"timeout": 60}} if self.file is not None else {"pool_pre_ping": True}
             self.storage = optuna.storages.RDBStorage(url, engine_kwargs=engine)
@@ -185,6 +185,8 @@ class StudyStore:
         self.artifacts = artifacts.Artifacts(store.artifacts, safe(store.url))
         self.claims = claims_of(store.storage.engine, study.study_name)
         self.patience = store.patience
+        #: what trials have in common
+        self.records = common(study.user_attrs)
         #: trials before this one were there when the study was opened
         self.first = len(study.get_trials(deepcopy=False))
 
@@ -227,7 +229,8 @@ class StudyStore:
     def done(self) -> list[dict[str, Any]]:
         """The attributes of the complete trials."""
         done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return [unpacked(trial.user_attrs) for trial in done]
+        records = self.study.user_attrs
+        return [unpacked(trial.user_attrs, records) for trial in done]
 
     def complete(self) -> set[str]:
         """Keys of the cells that have a result."""
@@ -277,21 +280,26 @@ class StudyStore:
     def begin(self, spec: TrialSpec, attributes: dict[str, Any]) -> Trial:
         """A running trial for a cell."""
         factors, distributions = parameters(spec)
-        running = create_trial(
-            state=TrialState.RUNNING,
-            params=factors,
-            distributions=distributions,
-            user_attrs={"cell": spec.key(), "spec": spec.model_dump_json(), **attributes},
-        )
+        about = {"cell": spec.key(), SPEC: spec.model_dump(mode="json"), **attributes}
+        own, record = shared(about, self.records)
+        running = create_trial(state=TrialState.RUNNING, params=factors, distributions=distributions, user_attrs=own)
         storage = self.store.storage
         self.claims.take(spec.key())
 
         def create() -> Trial:
             with self.store.transaction():
+                self.share(record)
                 study = storage.get_study_id_from_name(self.study.study_name)
                 return Trial(self.study, storage.create_new_trial(study, running))
 
-        return patiently(create, self.patience)
+        trial = patiently(create, self.patience)
+        self.records |= record
+        return trial
+
+    def share(self, records: Mapping[str, Any]) -> None:
+        """Tell what trials have in common, in the transaction that adds the first of them."""
+        for name in records.keys() - self.records.keys():
+            self.study.set_user_attr(name, records[name])
 
     def finish(self, trial: Trial, result: TrialResult, relations: Sequence[str]) -> bool:
         """Store a result: its files first, then all attributes and that it is complete, at once.
@@ -307,12 +315,14 @@ class StudyStore:
         finite = {name: round(value, 3) for name, value in times.items() if math.isfinite(value)}
         attributes = {
             **packed({**result.metrics, **finite}),
-            "data_digest": result.data_digest,
             "updates": result.updates,
             "best_epoch": result.best_epoch,
         }
         curve = {row["epoch"]: row["valid_mrr"] for row in result.curve if "valid_mrr" in row}
-        cell = str(trial.user_attrs["cell"])
+        begun = trial.user_attrs
+        if unpacked(begun, self.records).get("data_digest") != result.data_digest:
+            attributes["data_digest"] = result.data_digest
+        cell = str(begun["cell"])
         if not self.claims.keep(cell):
             self.fail(trial, f"{INTERRUPTED}: the database was gone, and another coordinator took the cell")
             return False
@@ -374,16 +384,6 @@ def reading(url: str) -> Iterator[None]:
         cause = reason_of(error.__cause__ or error, url)
         advice = "give the command again" if sqlite_file(url) is None else "restore it from a back-up"
         raise UserError(f"storage {safe(url)}: cannot be read ({cause}); {advice}") from None
-
-
-def _refuse_foreign(file: Path, url: str, create: bool) -> None:
-    """Leave the SQLite files of other programs alone: Optuna would make its tables in them."""
-    if not os.path.exists(file):
-        return
-    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database:
-        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not {"studies", "trials", "version_info"} <= tables and (tables or not create):
-        raise UserError(f"storage {safe(url)}: is no store of studies; run a study first or name another --storage")
 
 
 def measured(attributes: dict[str, Any]) -> dict[str, dict[str, Any]]:

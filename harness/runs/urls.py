@@ -1,8 +1,11 @@
-"""URLs of stores: which file one names, and how it is shown without its password."""
+"""URLs of stores: which file one names, whether it is a store, and how a URL is shown without its password."""
 
 from __future__ import annotations
 
+import os
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -34,6 +37,21 @@ def sqlite_file(url: str) -> Path | None:
     if not parsed.database or parsed.database == ":memory:":
         raise UserError(f"storage {safe(url)!r}: names no file; write sqlite:///runs/harness.db")
     return Path(parsed.database)
+
+
+def refuse_foreign(file: Path, url: str, create: bool) -> None:
+    """Leave the SQLite files of other programs alone: Optuna would make its tables in them.
+
+    Raises:
+        UserError: the file is no store; an empty one may become one if ``create``.
+        sqlite3.Error: it cannot be read.
+    """
+    if not os.path.exists(file):
+        return
+    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not {"studies", "trials", "version_info"} <= tables and (tables or not create):
+        raise UserError(f"storage {safe(url)}: is no store of studies; run a study first or name another --storage")
 
 
 def safe(text: str) -> str:

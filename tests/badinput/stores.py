@@ -177,6 +177,22 @@ BROKEN = {
     "a negative metric": (store(trial_attribute("test_hits1", "-1")), r"test_hits1"),
     "a metric that is missing": (store("DELETE FROM trial_user_attributes WHERE key = 'test_mrr'"), r"test_mrr"),
     "a metric that ranks do not have": (store(trial_attribute("test_mrr", "0.9")), r"its ranks give"),
+    "a record that is missing": (
+        store("DELETE FROM study_user_attributes WHERE key LIKE 'common:%'"),
+        r"its study does not tell \(common:.*restore the store",
+    ),
+    "a number for a record": (
+        store("UPDATE study_user_attributes SET value_json = '5' WHERE key LIKE 'common:%'"),
+        r"its study does not tell \(common:.*restore the store",
+    ),
+    "a list for the name of a record": (store(trial_attribute("common", "[1]")), r"its study does not tell \(common:"),
+    "a number for the environment": (
+        store(
+            "INSERT INTO trial_user_attributes (trial_id, key, value_json) "
+            "SELECT trial_id, 'environment', '5' FROM trials"
+        ),
+        r"is not as the harness writes trials",
+    ),
     "no cells": (store("DELETE FROM trial_user_attributes WHERE key = 'cell'"), r"no finished trial"),
     "no arms": (store("DELETE FROM trial_params WHERE param_name = 'arm'"), r"is not as the harness writes trials"),
     "no seeds": (store("DELETE FROM trial_params WHERE param_name = 'seed'"), r"is not as the harness writes trials"),

@@ -197,7 +197,7 @@ def results(study: Study, url: str | None = None) -> dict[str, Result]:
                 used |= _artifacts(trial.system_attrs)
                 cell = trial.user_attrs["cell"]
                 assert cell not in found
-                found[cell] = _result(store, trial)
+                found[cell] = _result(store, trial, known.user_attrs)
     assert {path.name for path in study.artifacts.iterdir()} == used
     return found
 
@@ -206,9 +206,10 @@ def _artifacts(attributes: Mapping[str, Any]) -> set[str]:
     return {key.removeprefix(ARTIFACT) for key in attributes if key.startswith(ARTIFACT)}
 
 
-def _result(store: Store, trial: optuna.trial.FrozenTrial) -> Result:
+def _result(store: Store, trial: optuna.trial.FrozenTrial, records: Mapping[str, Any]) -> Result:
     of_its_time = ("seconds_", "built_seconds_", "peak_mib_")
-    about = {name: value for name, value in unpacked(trial.user_attrs).items() if not name.startswith(of_its_time)}
+    told = unpacked(trial.user_attrs, records)
+    about = {name: value for name, value in told.items() if not name.startswith(of_its_time)}
     kept = {name: about[name] for name in about if name.startswith(("valid_", "test_"))}
     kept |= {name: about[name] for name in ("spec", "label", "data_digest", "updates", "best_epoch") if name in about}
     kept |= {"value": trial.value, **trial.params}

@@ -13,7 +13,7 @@ from harness.runs import design as designs
 from harness.runs import frames
 from harness.runs.copying import copy
 from harness.runs.design import Run
-from harness.runs.store import Store, StudyStore
+from harness.runs.store import SCHEMA, Store, StudyStore
 from tests.postgresql import Server
 from tests.runs.test_store import result
 
@@ -68,6 +68,24 @@ def test_a_second_copy_adds_what_is_new(run: Run, tmp_path: Path) -> None:
     assert [(one.added, one.there) for one in copy(source, target)] == [(0, 4)]
     # and the copy goes on by itself: it is the same study
     assert target.open(run, "command", {}).complete() == {spec.key() for spec in run.cells[:4]}
+
+
+def test_trials_are_copied_with_what_they_share(run: Run, tmp_path: Path) -> None:
+    source, target = store(tmp_path / "from"), store(tmp_path / "to")
+    for own, device, cells in ((target, "cpu", run.cells[:1]), (source, "cuda", run.cells[1:3])):
+        study = own.open(run, "command", {"training facts": 3})
+        for spec in cells:
+            about = {"label": spec.arm, "environment": {"device": device, "torch": "2.13.0"}}
+            study.finish(study.begin(spec, about), result(), ["a", "b"])
+    there = optuna.load_study(study_name=run.study_name, storage=target.storage)
+    there.set_user_attr("schema", SCHEMA - 1)  # as an earlier version made it
+    list(copy(source, target))
+    trials = read(target)[0].set_index("cell")
+    assert trials.loc[[spec.key() for spec in run.cells[:3]], "device"].tolist() == ["cpu", "cuda", "cuda"]
+    assert there.user_attrs["schema"] == SCHEMA  # that version could not read it any more
+    there.set_user_attr("schema", SCHEMA + 1)
+    with pytest.raises(UserError, match="written by a newer version"):
+        list(copy(source, target))
 
 
 def test_to_postgresql_and_back(run: Run, tmp_path: Path, postgresql: Server) -> None:

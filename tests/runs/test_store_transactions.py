@@ -126,8 +126,8 @@ def test_transactions_of_a_cell(store: Store, run: Run) -> None:
     assert 2 <= len(failed) <= 6
     # and all of it was written
     old, new, lost = store.storage.get_all_trials(store.storage.get_study_id_from_name(run.study_name))
-    assert old.user_attrs.keys() <= unpacked(new.user_attrs).keys()
-    assert unpacked(new.user_attrs)["test_tail_mrr"] == real_result().metrics["test_tail_mrr"]
+    assert old.user_attrs.keys() <= unpacked(new.user_attrs, study.records).keys()
+    assert unpacked(new.user_attrs, study.records)["test_tail_mrr"] == real_result().metrics["test_tail_mrr"]
     assert len(new.intermediate_values) == 16
     assert (new.params["arm"], new.state.name, lost.state.name) == ("L1+L3", "COMPLETE", "FAIL")
     assert lost.user_attrs["reason"] == "the loss became nan"
@@ -232,8 +232,27 @@ def test_a_result_is_stored_whole_at_the_second_attempt(
     assert stored.state.name == "COMPLETE"
     assert len(attempts) == 2
     assert stored.intermediate_values == dict.fromkeys(range(1, 17), 0.3)
-    assert unpacked(stored.user_attrs)["test_tail_mrr"] == real_result().metrics["test_tail_mrr"]
+    assert unpacked(stored.user_attrs, study.records)["test_tail_mrr"] == real_result().metrics["test_tail_mrr"]
     assert len(get_all_artifact_meta(stored, storage=store.storage)) == len(list(store.artifacts.iterdir())) == 3
+
+
+def test_a_record_is_stored_at_the_second_attempt(store: Store, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What trials share goes with the first of them, and is not taken for told if that one was not."""
+    study, attempts = opened(store, run), list[int]()
+    create = store.storage.create_new_trial
+
+    def lost(*arguments: object) -> int:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise OperationalError("INSERT", {}, ConnectionError("the server closed the connection"))
+        return create(*arguments)
+
+    monkeypatch.setattr(store.storage, "create_new_trial", lost)
+    study.patience = 10
+    study.begin(run.cells[0], ABOUT)
+    assert len(attempts) == 2
+    (again,) = opened(store, run).study.trials
+    assert unpacked(again.user_attrs, study.study.user_attrs)["preset"] == "quick"
 
 
 def test_full_disk_is_a_storage_error(store: Store, run: Run) -> None:
