@@ -14,7 +14,7 @@ from harness.reporting import sensitivity_figures as figures
 from harness.reporting import sensitivity_tables as shown
 from harness.reporting.about import started
 from harness.reporting.effects import TOLERANCE
-from harness.reporting.factors import cells_of
+from harness.reporting.factors import are_fresh, cells_of
 from harness.reporting.frames import records
 from harness.reporting.labels import BACKBONES, DATASETS, arm_name
 from harness.reporting.layout import Layout
@@ -50,7 +50,9 @@ def across_report(layout: Layout, grids: Sequence[Grid], output: Path) -> Path:
     Raises:
         UserError: the frames do not pass their checks, the grids share no point, or the folder cannot be written.
     """
-    results = {grid.dataset: Results.load(grid.trials, grid.load_ranks, layout) for grid in grids}
+    results = {
+        grid.dataset: Results.load(grid.trials[~are_fresh(grid.trials)], grid.load_ranks, layout) for grid in grids
+    }
     cells = {dataset: cells_of(own.trials) for dataset, own in results.items()}
     names = next(iter(cells.values())).names
     if any(each.names != names for each in cells.values()):

@@ -172,8 +172,8 @@ def of_factors(
     """
     if is_search(trials):
         return _of_search(layout, trials, load_ranks, meta)
-    results = Results.load(trials, load_ranks, layout)
-    numbers = sensitivity.measure(results, curves_of(curves), None)
+    results, anew = sensitivity.loaded(layout, trials, load_ranks)
+    numbers = sensitivity.measure(results, curves_of(curves), None, anew)
     return {
         claim["id"]: Evidence(
             verdicts=[Claim(claim["id"], claim["text"], **line) for line in claim["lines"]],

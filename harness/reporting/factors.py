@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import UserError
-from harness.reporting.labels import BACKBONES, REFERENCES, ordered
+from harness.reporting.labels import BACKBONES, FRESH_SEEDS, REFERENCES, ordered
 
 #: columns of the trials that may be factors, with the symbol of each
 SYMBOLS = {
@@ -101,6 +101,11 @@ class Cells:
         found = self.whole()
         own = found[found["backbone"] == backbone][self.names].drop_duplicates()
         return int(np.prod([len(factor.levels) for factor in self.factors])) - len(own)
+
+
+def are_fresh(trials: pd.DataFrame) -> pd.Series[bool]:
+    """Which trials of a grid are its winners, and L1, trained anew with seeds that took no part in choosing."""
+    return trials["arm"].astype(str).str.endswith(FRESH_SEEDS)
 
 
 def cells_of(trials: pd.DataFrame) -> Cells:

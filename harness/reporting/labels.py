@@ -22,6 +22,8 @@ ARMS = {
 }
 #: between an arm and the levels of the factors that it is crossed with: "L1 · dim=5"
 LEVELS = " · "
+#: how the labels of cells end that a grid trains anew, with seeds that took no part in choosing them
+FRESH_SEEDS = f"{LEVELS}fresh seeds"
 REFERENCES = ("teacher", "llm-teacher")
 BACKBONES = {"ttranse": "TTransE", "ta-distmult": "TA-DistMult"}
 DATASETS = {

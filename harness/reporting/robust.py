@@ -13,7 +13,7 @@ import pandas as pd
 
 from harness.reporting.effects import TOLERANCE
 from harness.reporting.factors import Cells
-from harness.reporting.labels import MEASURES
+from harness.reporting.labels import FRESH_SEEDS, MEASURES
 from harness.reporting.results import ALPHA, Results
 from harness.stats import compare, holm
 
@@ -66,6 +66,27 @@ def best(cells: Cells, most: int = BEST) -> pd.DataFrame:
     return found.sort_values(
         ["backbone", "rank"], key=lambda c: c.map(place) if c.name == "backbone" else c
     ).reset_index(drop=True)
+
+
+def anew(points: pd.DataFrame, again: Results) -> pd.DataFrame:
+    """The points that were trained anew, under the labels that they have there, best by validation first.
+
+    Args:
+        points: as of `harness.reporting.factors.Cells.points`.
+        again: the trials with fresh seeds.
+
+    Returns:
+        Rows of ``points``; ``arm`` and ``base_arm`` (missing without one) are labels of ``again``.
+    """
+    fresh = points.assign(arm=points["arm"] + FRESH_SEEDS, base_arm=points["base_arm"] + FRESH_SEEDS)
+    has = [(backbone, arm) in again.per_fact for backbone, arm in zip(fresh["backbone"], fresh["arm"], strict=True)]
+    found = fresh[np.array(has, dtype=bool)]
+    is_there = [(row["backbone"], row["base_arm"]) in again.per_fact for row in found.to_dict("records")]
+    found = found.assign(base_arm=found["base_arm"].where(np.array(is_there, dtype=bool), None))
+    places = dict.fromkeys(found["backbone"])  # of sorted points: in order
+    order = {backbone: place for place, backbone in enumerate(places)}
+    found = found.assign(_place=found["backbone"].map(order)).sort_values(["_place", "mrr"], ascending=[True, False])
+    return found.drop(columns="_place").reset_index(drop=True)
 
 
 def on_test(results: Results, chosen: pd.DataFrame) -> pd.DataFrame:

@@ -15,9 +15,9 @@ from harness.reporting import sensitivity_tables as shown
 from harness.reporting.about import facts, settings
 from harness.reporting.claims import CLAIMS
 from harness.reporting.document import Meta, figure_path, heading
-from harness.reporting.factors import Cells, cells_of, has_several, level_name
+from harness.reporting.factors import Cells, are_fresh, cells_of, has_several, level_name
 from harness.reporting.frames import curves_of, records
-from harness.reporting.labels import BACKBONES, DATASETS, arm_name, joined
+from harness.reporting.labels import BACKBONES, DATASETS, FRESH_SEEDS, arm_name, joined
 from harness.reporting.layout import Layout
 from harness.reporting.results import LoadRanks, Results
 from harness.reporting.search import Importance, search_report
@@ -45,12 +45,20 @@ class Numbers:
     best: pd.DataFrame
     best_on_test: pd.DataFrame
     default_on_test: pd.DataFrame
+    winners: pd.DataFrame
+    winners_on_test: pd.DataFrame
     signs: pd.DataFrame
 
     @property
     def one_seed(self) -> bool:
         """Whether every point has one seed."""
         return not has_several(self.cells.frame["seed"])
+
+    @property
+    def fresh_default(self) -> int:
+        """With how many fresh seeds the recommended default was tested; 0: with those that chose it."""
+        own = self.default_on_test[self.default_on_test["arm"].isin(self.winners["arm"])]
+        return int(own["seeds"].min()) if len(own) else 0
 
 
 def sensitivity_report(
@@ -66,9 +74,9 @@ def sensitivity_report(
     """Write the report of a study that varies factors into a folder and return the path of its PDF.
 
     Beside ``STUDY.pdf`` lie ``STUDY_levels``, ``_ranges``, ``_pairs``, ``_importance``, ``_variance``, ``_region``,
-    ``_best``, ``_default`` and ``_signs`` (each .csv, .parquet and .tex) and ``figures/`` (.pdf and .png). The files
-    appear when all are done; after an error the folder is as before. The same input gives the same numbers. Of a search
-    the report is that of `harness.reporting.search.search_report`.
+    ``_best``, ``_default``, ``_signs`` and, where points were trained anew, ``_winners`` (each .csv, .parquet and .tex)
+    and ``figures/`` (.pdf and .png). The files appear when all are done; after an error the folder is as before. The
+    same input gives the same numbers. Of a search the report is that of `harness.reporting.search.search_report`.
 
     Args:
         layout: the study's words and claims.
@@ -87,10 +95,13 @@ def sensitivity_report(
     if is_search(trials):
         return search_report(layout, trials, load_ranks, output, meta, importance=importance)
     about = Meta.model_validate(dict(meta))
-    results = Results.load(trials, load_ranks, layout)
-    numbers = measure(results, curves_of(curves), importance)
+    results, again = loaded(layout, trials, load_ranks)
+    numbers = measure(results, curves_of(curves), importance, again)
     displayed = display(numbers)
-    best = numbers.best.merge(numbers.best_on_test, on=["backbone", "arm"], suffixes=("_valid", "_test"))
+    best, winners = (
+        chosen.merge(tested, on=["backbone", "arm"], suffixes=("_valid", "_test"))
+        for chosen, tested in ((numbers.best, numbers.best_on_test), (numbers.winners, numbers.winners_on_test))
+    )
     return write_report(
         "sensitivity.typ",
         layout.name,
@@ -106,14 +117,31 @@ def sensitivity_report(
             "best": (best, "best"),
             "default": (numbers.default_on_test, "default"),
             "signs": (numbers.signs, "signs"),
+            **({"winners": (winners, "winners")} if len(winners) else {}),
         },
         shown=displayed,
         content=lambda folder: document(results, numbers, displayed, draw(numbers, folder), about),
     )
 
 
-def measure(results: Results, curves: pd.DataFrame, importance: Importance | None) -> Numbers:
-    """All numbers of the report.
+def loaded(layout: Layout, trials: pd.DataFrame, load_ranks: LoadRanks) -> tuple[Results, Results | None]:
+    """The trials of a grid, and those of them that were trained anew with fresh seeds, if there are any complete.
+
+    Raises:
+        UserError: the frames do not pass their checks.
+    """
+    fresh = are_fresh(trials)
+    again = trials[fresh]
+    results = Results.load(trials[~fresh], load_ranks, layout)
+    return results, Results.load(again, load_ranks, layout) if (again["state"] == "complete").any() else None
+
+
+def measure(
+    results: Results, curves: pd.DataFrame, importance: Importance | None, again: Results | None = None
+) -> Numbers:
+    """All numbers of the report; of ``again``, points trained anew, test results alone.
+
+    The recommended default is tested with fresh seeds if it was trained anew on every backbone, else with its own.
 
     Raises:
         UserError: nothing is varied, or no point is complete.
@@ -123,6 +151,10 @@ def measure(results: Results, curves: pd.DataFrame, importance: Importance | Non
     ranked = robust.region(points, cells.names)
     best = robust.best(cells)
     default = points[points["arm"].isin(ranked.loc[ranked["default"], "arm"])]
+    winners = points.head(0) if again is None else robust.anew(points, again)
+    tested = robust.on_test(results if again is None else again, winners)
+    fresh_default = winners[winners["arm"].isin(default["arm"] + FRESH_SEEDS) & winners["base_arm"].notna()]
+    is_anew = again is not None and 0 < len(default) == len(fresh_default)
     return Numbers(
         cells=cells,
         points=points,
@@ -134,7 +166,9 @@ def measure(results: Results, curves: pd.DataFrame, importance: Importance | Non
         region=ranked,
         best=best,
         best_on_test=robust.on_test(results, best),
-        default_on_test=robust.on_test(results, default),
+        default_on_test=robust.on_test(again, fresh_default) if again and is_anew else robust.on_test(results, default),
+        winners=winners,
+        winners_on_test=tested,
         signs=signatures.counts(cells, signatures.marks(cells, results.trials, curves)),
     )
 
@@ -155,12 +189,14 @@ def display(numbers: Numbers) -> dict[str, dict[str, Table]]:
     made = {
         "": {
             "region": shown.region_table(numbers.region, names),
-            "default": shown.default_table(numbers.default_on_test),
+            "default": shown.default_table(numbers.default_on_test, numbers.fresh_default),
         }
     }
     for backbone in numbers.cells.backbones:
         best = numbers.best[numbers.best["backbone"] == backbone]
         tested = numbers.best_on_test[numbers.best_on_test["backbone"] == backbone]
+        winners = numbers.winners[numbers.winners["backbone"] == backbone]
+        again = numbers.winners_on_test[numbers.winners_on_test["backbone"] == backbone]
         made[backbone] = {
             "levels": shown.levels_table(numbers.levels, backbone),
             "ranges": shown.ranges_table(numbers.ranges, backbone),
@@ -168,6 +204,7 @@ def display(numbers: Numbers) -> dict[str, dict[str, Table]]:
             "importance": shown.importance_table(numbers.importances, backbone),
             "variance": shown.variance_table(numbers.variance, backbone),
             "best": shown.chosen_table(best, tested, names),
+            "winners": shown.chosen_table(winners, again, names, fresh=True),
             "signs": shown.signatures_table(numbers.signs, numbers.cells, backbone),
         }
     return {backbone: {key: table for key, table in each.items() if table.rows} for backbone, each in made.items()}
@@ -234,6 +271,7 @@ def _facts(results: Results, numbers: Numbers, meta: Meta, name: str) -> list[li
         "Points": f"{cells.frame['arm'].nunique()} of {arm_name(cells.losses)}, {seeds} seed{'s' * (seeds > 1)} each",
         "Varied": varied,
         "Beside them": ", ".join(map(arm_name, others)),
+        "Trained anew": _anew(numbers),
     }
     pairs: list[list[str]] = []
     for label, value in facts(results, meta.data, name):
@@ -242,6 +280,16 @@ def _facts(results: Results, numbers: Numbers, meta: Meta, name: str) -> list[li
         elif label != "Weights":
             pairs.append([label, value])
     return pairs
+
+
+def _anew(numbers: Numbers) -> str:
+    """Which points have fresh seeds, in words; none: an empty text."""
+    tested = numbers.winners_on_test
+    if tested.empty:
+        return ""
+    count, most = tested["arm"].nunique(), int(tested["seeds"].max())
+    where = joined([BACKBONES.get(backbone, backbone) for backbone in tested["backbone"].unique()])
+    return f"{count} point{'s' * (count > 1)} on {where}, with {most} fresh seed{'s' * (most > 1)} each"
 
 
 def _gaps(cells: Cells) -> list[str]:
@@ -279,7 +327,12 @@ def judged(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
     if "C7" not in results.layout.claims:
         return []
     verdict, reason = judge_settings(
-        numbers.ranges, numbers.region, numbers.default_on_test, numbers.cells.names, one_seed=numbers.one_seed
+        numbers.ranges,
+        numbers.region,
+        numbers.default_on_test,
+        numbers.cells.names,
+        one_seed=numbers.one_seed,
+        fresh=numbers.fresh_default > 0,
     )
     where = joined([BACKBONES.get(backbone, backbone) for backbone in numbers.cells.backbones])
     return [{"id": "C7", "text": CLAIMS["C7"], "lines": [{"backbone": where, "verdict": verdict, "reason": reason}]}]

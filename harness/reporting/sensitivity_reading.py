@@ -52,7 +52,13 @@ def _interaction(variance: pd.DataFrame, factor: str) -> str:
 
 
 def judge_settings(
-    ranges: pd.DataFrame, region: pd.DataFrame, tested: pd.DataFrame, names: Sequence[str], *, one_seed: bool
+    ranges: pd.DataFrame,
+    region: pd.DataFrame,
+    tested: pd.DataFrame,
+    names: Sequence[str],
+    *,
+    one_seed: bool,
+    fresh: bool = False,
 ) -> Verdict:
     """C7: results depend on the factors, and there are defaults that work on every backbone.
 
@@ -66,6 +72,7 @@ def judge_settings(
         tested: `harness.reporting.robust.on_test` of the default.
         names: the columns of the factors.
         one_seed: whether the points have one seed.
+        fresh: whether the default was tested with seeds that took no part in choosing it.
     """
     mrr = records(tested[tested["measure"] == "mrr"])
     if not mrr or any(row["verdict"] == "" for row in mrr):
@@ -78,7 +85,8 @@ def judge_settings(
     reasons.append(f"{len(robust)} of {len(region)} points are robust")
     default = point_name(records(region.head(1))[0], names)
     told = [f"{number(row['difference'], 4, signed=True)} on {_name(row)} ({row['verdict']})" for row in mrr]
-    reasons.append(f"on test the default ({default}) differs from L1 by {joined(told)}")
+    how = ", trained anew with fresh seeds," if fresh else ""
+    reasons.append(f"on test the default ({default}){how} differs from L1 by {joined(told)}")
     verdict = "undecided"
     if none_matters or robust.empty or "worse" in verdicts:
         verdict = "contradicted"

@@ -150,8 +150,8 @@ def region_table(region: pd.DataFrame, names: Sequence[str], situation: str = "b
     return Table("Robust points", header, "lrrcc", tuple(rows), note)
 
 
-def chosen_table(chosen: pd.DataFrame, tested: pd.DataFrame, names: Sequence[str]) -> Table:
-    """The best points of a backbone by validation MRR, and what test says of them."""
+def chosen_table(chosen: pd.DataFrame, tested: pd.DataFrame, names: Sequence[str], *, fresh: bool = False) -> Table:
+    """The best points of a backbone by validation MRR, and what test says of them, or of them trained anew."""
     told = {row["arm"]: row for row in records(tested[tested["measure"] == "mrr"])}
     rows = []
     for point in records(chosen):
@@ -168,14 +168,21 @@ def chosen_table(chosen: pd.DataFrame, tested: pd.DataFrame, names: Sequence[str
         )
         rows.append(Row(cells))
     over = "seeds and facts" if any(line["seeds"] > 1 for line in told.values()) else "facts of this one seed"
-    note = "Validation chose; test was looked at afterwards. Paired differences to L1 of the same seeds, with 95 % "
-    note += f"bootstrap intervals over {over}; Holm's correction over the points of the table."
+    note = "Validation chose; test was looked at afterwards. "
+    if fresh:
+        note = "Chosen by validation, trained anew with seeds that took no part in that, and scored on test once. "
+    note += f"Paired differences to L1 of the same {'fresh ' * fresh}seeds, with 95 % bootstrap intervals over {over}; "
+    note += "Holm's correction over the points of the table."
+    caption = "Confirmed winners" if fresh else "The best points by validation MRR"
     header = ("point", "validation", "minus L1", "test MRR", "minus L1", "p (Holm)", "")
-    return Table("The best points by validation MRR", header, "lrrrrrl", tuple(rows), note)
+    return Table(caption, header, "lrrrrrl", tuple(rows), note)
 
 
-def default_table(tested: pd.DataFrame) -> Table:
-    """The recommended default on test: every measure and its difference to L1, on each backbone."""
+def default_table(tested: pd.DataFrame, fresh: int = 0) -> Table:
+    """The recommended default on test: every measure and its difference to L1, on each backbone.
+
+    ``fresh``: how many seeds took no part in choosing it; 0: these are the seeds that chose.
+    """
     rows: list[Row] = []
     for backbone in ordered(tested["backbone"], BACKBONES):
         own = {row["measure"]: row for row in records(tested[tested["backbone"] == backbone])}
@@ -188,6 +195,7 @@ def default_table(tested: pd.DataFrame) -> Table:
             changes.append(_change(line, "difference", 1 if measure.key == "mr" else 4, strong=decided))
         rows += [Row(tuple(values), rule=bool(rows)), Row(tuple(changes))]
     note = "Bold: decided by the paired test on this one point, chosen without test facts, and by its 95 % interval."
+    note += f" Trained anew with {fresh} seed{'s' * (fresh > 1)} that took no part in choosing it." if fresh else ""
     return Table("The recommended default on test", ("", *(m.label for m in MEASURES)), "lrrrrr", tuple(rows), note)
 
 

@@ -28,8 +28,6 @@ _MOST_POINTS = 10_000
 Grid = dict[str, tuple[Any, ...]]
 #: what a study may measure when its cells are complete; see ``harness.costs``
 Measure = Literal["stages", "loop", "trained loop", "inference", "export"]
-
-
 #: part of the names of Optuna studies and of folders
 PresetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 
@@ -57,12 +55,12 @@ class Design(Frozen):
     """A study file: which arms are compared, at which settings, with how many seeds, and which claims that tests.
 
     ``variants`` are arms with settings of their own, by name. ``grid`` crosses every arm but the reference rows with
-    all combinations of its levels; where a factor does not act in an arm, the arm has fewer cells. ``compare`` says
-    which arms reports compare with which: lists of arms by what they are compared with; ``contrasts`` are differences
-    of differences (a - b) - (c - d) of arms a, b, c, d, by name. ``search`` (see `Search`) looks for settings of an
-    arm, beside which the study's arms are trained with the same seeds. Presets have the settings of those of study
-    ``like``, and on top their own: so both studies share their teachers. ``measure`` names what is measured beside the
-    cells.
+    all combinations of its levels; where a factor does not act in an arm, the arm has fewer cells; ``confirm`` says how
+    many of its best points are trained anew with fresh seeds. ``compare`` says which arms reports compare with which:
+    lists of arms by what they are compared with; ``contrasts`` are differences of differences (a - b) - (c - d) of arms
+    a, b, c, d, by name. ``search`` (see `Search`) looks for settings of an arm, beside which the study's arms are
+    trained with the same seeds. Presets have the settings of those of study ``like``, and on top their own: so both
+    studies share their teachers. ``measure`` names what is measured beside the cells.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
@@ -73,6 +71,7 @@ class Design(Frozen):
     arms: tuple[Arm, ...] = ()
     variants: dict[Text, Variant] = Field(default={})
     grid: Grid = Field(default={})
+    confirm: int = Field(default=0, ge=0, le=20)
     search: dict[str, Any] | None = None
     references: tuple[Arm, ...] = ()
     measure: tuple[Measure, ...] = ()
@@ -114,8 +113,8 @@ class Run:
 
     ``study_name`` carries a digest of all that the cells have in common, the engine's code and the data included. So
     more seeds, arms, levels or backbones extend a study, and anything that changes a number starts another.
-    ``labels`` has the name under which reports show a cell, by the cell's key: an arm, a variant, and the levels of
-    the factors that act in it, as in ``L1 · dim=5``.
+    ``labels`` has the name of a cell in reports, by its key: an arm or a variant, and the levels of the factors that
+    act in it, as in ``L1 · dim=5``.
 
     With a ``search`` the cells are those that it is set beside: with its own seeds (0 to ``seeds`` - 1), ``unscored``,
     which leave test facts alone, and with as many fresh ones (from ``FRESH`` on) that confirm what it finds.
@@ -194,7 +193,7 @@ def _parsed(path: Path) -> Design:
 
 
 def _with_presets_of(like: str, design: Design) -> Design:
-    """The design with the settings of another's presets below its own; those of "default" where there is none alike."""
+    """The design with another's presets below its own; those of "default" where there is none alike."""
     if like not in names():
         raise UserError(f"like: unknown study {like!r}: {nearest(like, names())}")
     other = _parsed(catalogue.files()[like])
@@ -214,16 +213,17 @@ def _check(design: Design, preset: Preset) -> None:
         _check_search(design, preset, search)
     if not design.arms and not design.variants:
         raise UserError("arms: a study needs at least one arm or variant")
+    if design.confirm and not design.grid:
+        raise UserError("confirm: there is no grid whose points could be trained anew")
     if double := [name for name in design.variants if name in get_args(Arm)]:
         raise UserError(f"variants: {double[0]!r} is the name of an arm; name the variant otherwise")
-    for grid in (design.grid, preset.grid or {}):
-        if math.prod(map(len, grid.values())) > _MOST_POINTS:
-            raise UserError(f"grid: has more than {_MOST_POINTS:,} combinations of levels")
     compared = itertools.chain(design.compare, *design.compare.values(), *design.contrasts.values())
     for name in (*(preset.arms or ()), *compared):
         if name not in names:
             raise UserError(f"there is no arm {name!r}: {nearest(name, names)}")
     for grid in (design.grid, preset.grid or {}):
+        if math.prod(map(len, grid.values())) > _MOST_POINTS:
+            raise UserError(f"grid: has more than {_MOST_POINTS:,} combinations of levels")
         for key, levels in grid.items():
             if key not in option_names(TrialSpec) or key in AXES:
                 raise UserError(f"grid: unknown key {key!r}{similar(key, option_names(TrialSpec))}")

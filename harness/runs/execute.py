@@ -24,6 +24,7 @@ from harness.data import TemporalGraph, Timeline
 from harness.errors import UserError
 from harness.runs import pool, queries
 from harness.runs.cache import Cache
+from harness.runs.confirming import Confirming
 from harness.runs.design import Run
 from harness.runs.order import Expected, Seconds, estimate
 from harness.runs.packing import ENVIRONMENT
@@ -130,7 +131,7 @@ class _Coordinator:
     relations: list[str]
     environment: dict[str, Any]
     tally: Tally
-    searching: Searching | None = None
+    searching: Searching | Confirming | None = None
     trials: dict[str, Trial] = field(default_factory=dict)
     #: when a cell was refused, since another coordinator works on it
     refused: dict[str, float] = field(default_factory=dict)
@@ -244,13 +245,18 @@ def execute(
         wanted = [spec for spec in run.cells if spec.key() not in complete]
         tally = Tally(before=len(run.cells) - len(wanted), cells={spec.key() for spec in run.cells})
         cache = Cache(context.cache_dir)
-        seconds = expected(study, wanted, plans, cache) if wanted or run.search is not None else estimate
+        follows = run.search is not None or run.design.confirm > 0
+        seconds = expected(study, wanted, plans, cache) if wanted or follows else estimate
         todo = tasks(wanted, plans, cache, run.unscored, seconds)
         if run.search is not None and not study.claims.take("search"):
             raise UserError(
                 f"storage {safe(store.url)}: another coordinator is at this search; wait for it, or start other studies"
             )
-        searching = None if run.search is None else Searching(run, study, graph.digest, context, tally.cells)
+        searching: Searching | Confirming | None = None
+        if run.search is not None:
+            searching = Searching(run, study, graph.digest, context, tally.cells)
+        elif run.design.confirm:
+            searching = Confirming(run, study.values(), tally.cells)
         title = f"{run.design.name} · {Path(run.dataset).name}"
         most = 0 if searching is None else searching.most
         progress = StudyProgress(title, todo, len(run.cells) + most, tally.before, console)

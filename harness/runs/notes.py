@@ -19,12 +19,16 @@ are not scored on test facts, those of role `confirm` are the best ones with fre
 what the search is compared with while it goes on.
 """
 
+_CONFIRMING = """
+Trials of role `confirm` are the best points, and L1, trained anew with seeds that took no part in choosing them.
+"""
+
 
 def note_of(run: Run, counts: Mapping[str, int]) -> str:
     """The study in its own words: what it asks, of which data (``counts``), with which arms; how to read its trials."""
     design = run.design
     facts = "\n".join(f"- {name}: {text}" for name, text in _facts(run, counts))
-    reading = _READING + (_SEARCHING if run.search is not None else "")
+    reading = _READING + (_SEARCHING if run.search is not None else _CONFIRMING if design.confirm else "")
     report = f"python -m harness.report {design.name} --dataset {run.dataset} --storage URL"
     return f"# {design.title}\n\n{design.about}\n\n{facts}\n\n{reading}\nIts report: `{report}`\n"
 

@@ -87,6 +87,10 @@ class LocalWorkers:
         return True
 
     def close(self) -> None:
+        # loky drops what its thread has not taken yet, and then fails to find it: a traceback of that thread
+        deadline = time.monotonic() + 1
+        while not self.executor._work_ids.empty() and time.monotonic() < deadline:
+            time.sleep(0.001)
         self.executor.shutdown(wait=True, kill_workers=True)
 
 

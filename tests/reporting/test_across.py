@@ -12,6 +12,7 @@ from pypdf import PdfReader
 from harness import report
 from harness.errors import UserError
 from harness.reporting.across import Grid, across_report
+from harness.reporting.labels import FRESH_SEEDS
 from harness.runs import frames as stored
 from tests.reporting.conftest import Frames
 from tests.reporting.grid import LAYOUT, make_grid
@@ -46,6 +47,19 @@ def test_the_default_is_the_best_in_the_worst_situation(tmp_path: Path) -> None:
     assert "α = 0.5" in text.split("Recommended default")[1][:60]
     assert "study grid --dataset yago" in text
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"region.pdf", "region.png"}
+
+
+def test_points_trained_anew_change_nothing_across(tmp_path: Path) -> None:
+    each = grids()
+    before = across_report(LAYOUT, each, tmp_path / "before")
+    own = each[0].trials
+    fresh = own[own["arm"] == own["arm"].iloc[5]].assign(role="confirm", valid_mrr=0.9)
+    fresh["arm"] += FRESH_SEEDS
+    fresh["seed"] += 1000
+    fresh["trial"] += 1000
+    more = Grid("wiki", pd.concat([own, fresh], ignore_index=True), each[0].load_ranks, each[0].command)
+    after = across_report(LAYOUT, [more, each[1]], tmp_path / "after")
+    assert before.read_bytes() == after.read_bytes()
 
 
 def test_points_that_a_data_set_lacks_are_not_recommended(tmp_path: Path) -> None:

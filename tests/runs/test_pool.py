@@ -166,6 +166,18 @@ def test_interrupted_run_does_not_wait_for_its_workers(spec: TrialSpec, context:
     assert time.monotonic() - interrupted[0] < 5
 
 
+def test_workers_are_closed_in_silence_right_after_work_was_given_to_them(
+    spec: TrialSpec, context: Context, tmp_path: Path
+) -> None:
+    """A traceback of loky's thread would be a warning, and so an error."""
+    for _ in range(3):
+        workers = LocalWorkers(1, context, tmp_path)
+        workers.executor.submit(int).result()  # its thread waits for news now
+        for task in tasks_of(spec, context, "L1", "none")[-2:]:
+            workers.submit([task])
+        workers.close()
+
+
 @pytest.mark.parametrize("later", ["mine", "elsewhere"])
 def test_a_task_that_another_coordinator_took_waits_for_it(
     spec: TrialSpec, context: Context, tmp_path: Path, later: Claim
