@@ -79,6 +79,8 @@ def describe(name: Annotated[str, typer.Argument(help="Name of a study.")], pres
         facts.add_row(escape(f"variant {label}"), escape(f"{variant.arm}, {flat(variant.settings)}"))
     for key, levels in design.grid.items():
         facts.add_row("varied", escape(f"{key}: {', '.join(map(str, levels))}"))
+    if design.confirm:
+        facts.add_row("trained anew", f"the best {design.confirm} points of a backbone, and the recommended default")
     if (search := design.searched(chosen)) is not None:
         facts.add_row("search", escape(f"{search.arm}, {search.sampler}, {search.configurations()} configurations"))
         for key, factor in search.factors.items():

@@ -48,6 +48,8 @@ class Numbers:
     winners: pd.DataFrame
     winners_on_test: pd.DataFrame
     signs: pd.DataFrame
+    #: the trials of the winners
+    again: Results | None = None
 
     @property
     def one_seed(self) -> bool:
@@ -170,6 +172,7 @@ def measure(
         winners=winners,
         winners_on_test=tested,
         signs=signatures.counts(cells, signatures.marks(cells, results.trials, curves)),
+        again=again,
     )
 
 
@@ -271,7 +274,7 @@ def _facts(results: Results, numbers: Numbers, meta: Meta, name: str) -> list[li
         "Points": f"{cells.frame['arm'].nunique()} of {arm_name(cells.losses)}, {seeds} seed{'s' * (seeds > 1)} each",
         "Varied": varied,
         "Beside them": ", ".join(map(arm_name, others)),
-        "Trained anew": _anew(numbers),
+        "Trained anew": _anew(results, numbers),
     }
     pairs: list[list[str]] = []
     for label, value in facts(results, meta.data, name):
@@ -282,14 +285,16 @@ def _facts(results: Results, numbers: Numbers, meta: Meta, name: str) -> list[li
     return pairs
 
 
-def _anew(numbers: Numbers) -> str:
-    """Which points have fresh seeds, in words; none: an empty text."""
+def _anew(results: Results, numbers: Numbers) -> str:
+    """Which points have fresh seeds, in words, and where that was if it was elsewhere; none: an empty text."""
     tested = numbers.winners_on_test
-    if tested.empty:
+    if tested.empty or numbers.again is None:
         return ""
     count, most = tested["arm"].nunique(), int(tested["seeds"].max())
     where = joined([BACKBONES.get(backbone, backbone) for backbone in tested["backbone"].unique()])
-    return f"{count} point{'s' * (count > 1)} on {where}, with {most} fresh seed{'s' * (most > 1)} each"
+    text = f"{count} point{'s' * (count > 1)} on {where}, with {most} fresh seed{'s' * (most > 1)} each"
+    own, other = (set(each.trials.get("machine", ())) for each in (results, numbers.again))
+    return f"{text}; {joined(sorted(other - own))}" if other - own else text
 
 
 def _gaps(cells: Cells) -> list[str]:

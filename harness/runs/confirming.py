@@ -35,15 +35,13 @@ class Confirming:
         self.is_told = False
         #: the cells of each point, by backbone and label
         self.points: dict[str, dict[str, list[TrialSpec]]] = {}
-        labels = {
-            spec: run.labels[spec.key()] for spec in run.cells if run.labels[spec.key()] not in run.design.conditions
-        }
-        most = {
-            arm: len({label for spec, label in labels.items() if spec.arm == arm}) for arm in {s.arm for s in labels}
-        }
-        chosen = max(most, key=lambda arm: (most[arm], arm.count("+")), default=None)
-        for spec, label in labels.items():
-            if spec.arm == chosen:
+        cells = [(spec, label) for spec in run.cells if (label := run.labels[spec.key()]) not in run.design.conditions]
+        labels: dict[Arm, set[str]] = {}
+        for spec, label in cells:
+            labels.setdefault(spec.arm, set()).add(label)
+        varied = max(labels, key=lambda arm: (len(labels[arm]), arm.count("+")), default=None)
+        for spec, label in cells:
+            if spec.arm == varied:
                 self.points.setdefault(spec.backbone, {}).setdefault(label, []).append(spec)
 
     @property
