@@ -19,6 +19,7 @@ from harness.reporting.capacity import capacity_report
 from harness.reporting.comparison import comparison_report
 from harness.reporting.cost import cost_report
 from harness.reporting.evidence import SOURCES
+from harness.reporting.factors import are_fresh, whole_and_fresh
 from harness.reporting.layout import Layout
 from harness.reporting.results import LoadRanks
 from harness.reporting.search import INSIDE
@@ -180,8 +181,11 @@ def report_of_cells(
     learnt = learnt[learnt["trial"].isin(own["trial"])] if len(learnt) else learnt
     console.print()
     # what a search only validated has no test results
-    console.print(table(own[~own["role"].isin(INSIDE)] if "role" in own else own, layout))
-    console.print()
+    shown = own[~own["role"].isin(INSIDE)] if "role" in own else own
+    for part in (shown[~are_fresh(shown)], whole_and_fresh(shown)):  # apart: what was trained anew has other seeds
+        if len(part):
+            console.print(table(part, layout))
+            console.print()
     meta = trials.attrs.get("meta", {}).get(design, {})
     return REPORTS[layout.report](layout, own, learnt, load_ranks, output, meta)
 

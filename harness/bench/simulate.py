@@ -117,7 +117,8 @@ def _planned(place: Place, missing: int) -> tuple[Run, TemporalGraph]:
     from harness.runs import design
     from harness.runs.inputs import graph_of
 
-    graph, chosen = graph_of(place.dataset, place.data_dir), design.load(STUDY)
+    # without winners that are trained anew: all its trials are known from the start
+    graph, chosen = graph_of(place.dataset, place.data_dir), design.load(STUDY).model_copy(update={"confirm": 0})
     options: dict[str, Any] = {"dataset": place.dataset, "data_digest": graph.digest, "backbones": ["ttranse"]}
     a_seed = len(design.plan(chosen, **options, preset="default", seeds=1).cells)
     run = design.plan(chosen, **options, preset="default", seeds=math.ceil(place.trials / a_seed))

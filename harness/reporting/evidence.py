@@ -18,7 +18,7 @@ from harness.reporting.claims import QUESTIONS, Claim, judge
 from harness.reporting.cost_figures import accuracy_cost
 from harness.reporting.document import Meta
 from harness.reporting.frames import curves_of, records
-from harness.reporting.labels import BACKBONES, MEASURE
+from harness.reporting.labels import BACKBONES, FRESH_SEEDS, MEASURE
 from harness.reporting.layout import Layout
 from harness.reporting.results import LoadRanks, Results, paired
 from harness.reporting.search_effects import is_search
@@ -174,13 +174,16 @@ def of_factors(
         return _of_search(layout, trials, load_ranks, meta)
     results, anew = sensitivity.loaded(layout, trials, load_ranks)
     numbers = sensitivity.measure(results, curves_of(curves), None, anew)
+    every = [results.trials]
+    if anew is not None:
+        every.append(anew.trials.assign(arm=anew.trials["arm"].str.removesuffix(FRESH_SEEDS)))
     return {
         claim["id"]: Evidence(
             verdicts=[Claim(claim["id"], claim["text"], **line) for line in claim["lines"]],
             table=region_table(numbers.region.head(MOST_POINTS), numbers.cells.names),
             numbers=numbers.region,
             figures={"": partial(robust, numbers.region, numbers.points, numbers.cells.names)},
-            trials=results.trials,
+            trials=pd.concat(every, ignore_index=True),
             marks="Filled: robust; hollow: not; shaded: the recommended default.",
         )
         for claim in sensitivity.judged(results, numbers)

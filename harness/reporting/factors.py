@@ -108,6 +108,25 @@ def are_fresh(trials: pd.DataFrame) -> pd.Series[bool]:
     return trials["arm"].astype(str).str.endswith(FRESH_SEEDS)
 
 
+def whole_and_fresh(trials: pd.DataFrame) -> pd.DataFrame:
+    """Those of them that are complete with every fresh seed that their backbone has.
+
+    A point that was among the winners of fewer seeds, and one that is being trained anew, do not count.
+    """
+    done = trials[are_fresh(trials) & (trials["state"] == "complete")]
+    wanted = done.groupby("backbone")["seed"].transform("nunique")
+    return done[done.groupby(["backbone", "arm"])["seed"].transform("nunique") == wanted]
+
+
+def lost_and_fresh(trials: pd.DataFrame) -> pd.DataFrame:
+    """Those of them that were trained anew without a result, and not again with one."""
+    fresh = trials[are_fresh(trials)]
+    keys = ["backbone", "arm", "seed"]
+    done = fresh[fresh["state"] == "complete"].set_index(keys).index
+    lost = fresh[fresh["state"] != "complete"].drop_duplicates(keys, keep="last")
+    return lost[~lost.set_index(keys).index.isin(done)]
+
+
 def cells_of(trials: pd.DataFrame) -> Cells:
     """The points among the trials of one design (`harness.reporting.frames.validate_trials`).
 

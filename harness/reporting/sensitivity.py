@@ -14,8 +14,16 @@ from harness.reporting import sensitivity_figures as figures
 from harness.reporting import sensitivity_tables as shown
 from harness.reporting.about import facts, settings
 from harness.reporting.claims import CLAIMS
-from harness.reporting.document import Meta, figure_path, heading
-from harness.reporting.factors import Cells, are_fresh, cells_of, has_several, level_name
+from harness.reporting.document import Meta, failed, figure_path, heading
+from harness.reporting.factors import (
+    Cells,
+    are_fresh,
+    cells_of,
+    has_several,
+    level_name,
+    lost_and_fresh,
+    whole_and_fresh,
+)
 from harness.reporting.frames import curves_of, records
 from harness.reporting.labels import BACKBONES, DATASETS, FRESH_SEEDS, arm_name, joined
 from harness.reporting.layout import Layout
@@ -122,20 +130,22 @@ def sensitivity_report(
             **({"winners": (winners, "winners")} if len(winners) else {}),
         },
         shown=displayed,
-        content=lambda folder: document(results, numbers, displayed, draw(numbers, folder), about),
+        content=lambda folder: (
+            document(results, numbers, displayed, draw(numbers, folder), about)
+            | {"failed": failed(pd.concat([results.trials, lost_and_fresh(trials)]))}
+        ),
     )
 
 
 def loaded(layout: Layout, trials: pd.DataFrame, load_ranks: LoadRanks) -> tuple[Results, Results | None]:
-    """The trials of a grid, and those of them that were trained anew with fresh seeds, if there are any complete.
+    """The trials of a grid, and those of its points that were trained anew with fresh seeds, if there are any.
 
     Raises:
         UserError: the frames do not pass their checks.
     """
-    fresh = are_fresh(trials)
-    again = trials[fresh]
-    results = Results.load(trials[~fresh], load_ranks, layout)
-    return results, Results.load(again, load_ranks, layout) if (again["state"] == "complete").any() else None
+    again = whole_and_fresh(trials)
+    results = Results.load(trials[~are_fresh(trials)], load_ranks, layout)
+    return results, Results.load(again, load_ranks, layout) if len(again) else None
 
 
 def measure(
@@ -290,10 +300,11 @@ def _anew(results: Results, numbers: Numbers) -> str:
     tested = numbers.winners_on_test
     if tested.empty or numbers.again is None:
         return ""
-    count, most = tested["arm"].nunique(), int(tested["seeds"].max())
-    where = joined([BACKBONES.get(backbone, backbone) for backbone in tested["backbone"].unique()])
-    text = f"{count} point{'s' * (count > 1)} on {where}, with {most} fresh seed{'s' * (most > 1)} each"
-    own, other = (set(each.trials.get("machine", ())) for each in (results, numbers.again))
+    counts = tested.groupby("backbone", sort=False)["arm"].nunique()
+    points = joined([f"{count} on {BACKBONES.get(str(backbone), str(backbone))}" for backbone, count in counts.items()])
+    seeds = sorted(int(seeds) for seeds in tested["seeds"].unique())
+    text = f"points: {points}; fresh seeds: {joined([str(count) for count in seeds])}"
+    own, other = (set(each.trials["machine"].dropna()) for each in (results, numbers.again))
     return f"{text}; {joined(sorted(other - own))}" if other - own else text
 
 
@@ -336,7 +347,7 @@ def judged(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
         numbers.region,
         numbers.default_on_test,
         numbers.cells.names,
-        one_seed=numbers.one_seed,
+        one_seed=numbers.one_seed or numbers.fresh_default == 1,
         fresh=numbers.fresh_default > 0,
     )
     where = joined([BACKBONES.get(backbone, backbone) for backbone in numbers.cells.backbones])

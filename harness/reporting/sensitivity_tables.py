@@ -170,9 +170,11 @@ def chosen_table(chosen: pd.DataFrame, tested: pd.DataFrame, names: Sequence[str
     over = "seeds and facts" if any(line["seeds"] > 1 for line in told.values()) else "facts of this one seed"
     note = "Validation chose; test was looked at afterwards. "
     if fresh:
-        note = "Chosen by validation, trained anew with seeds that took no part in that, and scored on test once. "
-    note += f"Paired differences to L1 of the same {'fresh ' * fresh}seeds, with 95 % bootstrap intervals over {over}; "
-    note += "Holm's correction over the points of the table."
+        note = (
+            "Chosen by validation on the grid; test is of students trained anew, with seeds that took no part in that. "
+        )
+    note += f"On test paired differences to L1 of the same {'fresh ' * fresh}seeds, with 95 % bootstrap intervals over "
+    note += f"{over}; Holm's correction over the points of the table."
     caption = "Confirmed winners" if fresh else "The best points by validation MRR"
     header = ("point", "validation", "minus L1", "test MRR", "minus L1", "p (Holm)", "")
     return Table(caption, header, "lrrrrrl", tuple(rows), note)

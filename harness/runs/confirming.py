@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
+
+import pandas as pd
 
 from harness.reporting.labels import FRESH_SEEDS
 from harness.runs.design import Run
@@ -19,8 +22,8 @@ class Confirming:
     """What a run with a grid wants when all its cells have ended: its winners with fresh seeds, and L1 with the same.
 
     Winners of a backbone are the points with the highest mean validation MRR, `Design.confirm` of them; on every
-    backbone also the point that the report recommends as default, whose smallest gain over L1 on the backbones is the
-    largest. Points that lost a seed do not take part. Points are those of the arm that has most of them.
+    backbone also the point that the report recommends as default (`harness.reporting.robust.region`). Points that lost
+    a seed do not take part. Points are those of the arm that has most of them.
 
     ``values`` has the validation MRR of what is complete already, by the cell's key. ``attributes`` and ``wanted`` are
     as of `harness.runs.searching.Searching`.
@@ -87,24 +90,32 @@ class Confirming:
             means = {label: mean for label, cells in points.items() if (mean := self._mean(cells)) is not None}
             found[backbone] = sorted(means, key=lambda label: -means[label])[: self.run.design.confirm]
         if (default := self._default()) is not None:
-            for winners in found.values():
-                winners += [default] if default not in winners else []
+            for backbone, winners in found.items():
+                winners += [default] if default not in winners and default in self.points[backbone] else []
         return found
 
     def _default(self) -> str | None:
-        """The point whose smallest gain over L1 on the backbones is the largest."""
-        least: dict[str, float] = {}
-        for label in next(iter(self.points.values()), {}):
-            own = [self._gain(points.get(label, [])) for points in self.points.values()]
-            gains = [gain for gain in own if gain is not None]
-            if len(gains) == len(own):
-                least[label] = min(gains)
-        return max(least, key=lambda label: least[label], default=None)
+        """The point that the report recommends."""
+        from harness.reporting.robust import region  # loads what nothing else here needs
 
-    def _gain(self, cells: Sequence[TrialSpec]) -> float | None:
-        bases = [found for spec in cells if (found := self._base(spec)) is not None]
-        mean, base = self._mean(cells), self._mean(bases)
-        return mean - base if mean is not None and base is not None and len(bases) == len(cells) else None
+        rows = [
+            {"backbone": backbone, "point": label, "arm": label, "mrr": mean, "difference": self._gain(cells)}
+            for backbone, points in self.points.items()
+            for label, cells in points.items()
+            if (mean := self._mean(cells)) is not None
+        ]
+        ranked = region(pd.DataFrame(rows), ["point"]) if rows else pd.DataFrame()
+        return str(ranked["arm"].iloc[0]) if len(ranked) else None
+
+    def _gain(self, cells: Sequence[TrialSpec]) -> float:
+        """Mean difference to L1 over the seeds that it has, NaN without any."""
+        found = [
+            value - other
+            for spec in cells
+            if (value := self.values.get(spec.key())) is not None
+            if (base := self._base(spec)) is not None and (other := self.values.get(base.key())) is not None
+        ]
+        return fmean(found) if found else math.nan
 
     def _mean(self, cells: Sequence[TrialSpec]) -> float | None:
         """Mean validation MRR over the seeds, None if one is missing."""

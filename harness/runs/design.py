@@ -213,8 +213,8 @@ def _check(design: Design, preset: Preset) -> None:
         _check_search(design, preset, search)
     if not design.arms and not design.variants:
         raise UserError("arms: a study needs at least one arm or variant")
-    if design.confirm and not design.grid:
-        raise UserError("confirm: there is no grid whose points could be trained anew")
+    if design.confirm and not (design.grid and design.report == "sensitivity"):
+        raise UserError("confirm: takes a grid, and 'report: sensitivity', which shows its winners")
     if double := [name for name in design.variants if name in get_args(Arm)]:
         raise UserError(f"variants: {double[0]!r} is the name of an arm; name the variant otherwise")
     compared = itertools.chain(design.compare, *design.compare.values(), *design.contrasts.values())

@@ -238,7 +238,11 @@ def execute(
         study.attach(queries.of_test(graph))
         names = {spec.key(): run.labels[spec.key()] for spec in run.cells if spec.key() not in run.unscored}
         here = environment(context)
-        if adopted := adopt(study, names, {"preset": run.preset}, here):
+        while not study.claims.take("adopt"):  # another coordinator is at it, and would add the same
+            time.sleep(0.1)
+        adopted = adopt(study, names, {"preset": run.preset}, here)
+        study.claims.free("adopt")
+        if adopted:
             console.print(f"{adopted} cells are taken from other studies of this store, where they are the same")
         refuse_mixing(study, _open_formats(run, plans), here)
         complete = study.complete()

@@ -87,13 +87,15 @@ def _load(
             about["measured"] = [record for _, record in sorted(beside.items())]
         about |= {"search": known.user_attrs["search"]} if "search" in known.user_attrs else {}
         meta[known.study_name] = about
-        for trial in opened.get_trials(deepcopy=False):
+        every_trial = opened.get_trials(deepcopy=False)
+        records = opened.user_attrs  # after the trials, which name them
+        for trial in every_trial:
             if trial.state not in _STATES or "cell" not in trial.user_attrs:
                 continue
             found = {m.filename: m.artifact_id for m in get_all_artifact_meta(trial, storage=remembering)}
             key = {"study_name": known.study_name, "dataset": dataset, "trial": trial.number}
             try:
-                rows.append({**key, **_row(trial, known.user_attrs)})
+                rows.append({**key, **_row(trial, records)})
             except (TypeError, ValueError):
                 name = f"trial {trial.number} of {known.study_name}"
                 raise UserError(

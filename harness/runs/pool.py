@@ -87,7 +87,6 @@ class _Run:
 
     def loop(self, tasks: Sequence[Task]) -> None:
         if tasks:
-            self.news.append(self.listener.working)
             self._add(tasks)
         try:
             while self.waiting or self.running or self.news or self._extend():
@@ -116,6 +115,8 @@ class _Run:
         return bool(new)
 
     def _add(self, tasks: Sequence[Task]) -> None:
+        if not self.known:
+            self.news.append(self.listener.working)
         for task in tasks:
             self.known[task.id] = len(self.known)
             self.waiting[task.id] = task

@@ -14,6 +14,8 @@ from harness.runs.store import CONSTRAINTS, StudyStore
 
 #: how Optuna's own attributes of a trial begin that a copy has, too
 KEPT = (ARTIFACT, CONSTRAINTS)
+#: attributes that say what a trial is for in its study, which a copy in another is not
+OF_ITS_STUDY = ("role", "configuration", "point")
 
 
 def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object], here: Mapping[str, object]) -> int:
@@ -37,18 +39,19 @@ def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object
         is_alike = all(other.user_attrs.get(name) == value for name, value in same.items())
         if not is_alike or other.study_name == study.study.study_name:
             continue
-        trials = optuna.load_study(study_name=other.study_name, storage=storage).get_trials(
-            deepcopy=False, states=(TrialState.COMPLETE,)
-        )
+        other_study = optuna.load_study(study_name=other.study_name, storage=storage)
+        trials = other_study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        shared = other_study.user_attrs  # read after the trials, which name records of it
         for trial in trials:
             cell = trial.user_attrs.get("cell")
             is_scored = "test_mrr" in trial.user_attrs  # which it is not inside a search
             if not is_scored or cell not in wanted or cell in found:
                 continue
-            if _computes_alike(unpacked(trial.user_attrs, other.user_attrs), here):
+            if _computes_alike(unpacked(trial.user_attrs, shared), here):
                 source = trial.user_attrs.get("copied_from", f"{other.study_name}, trial {trial.number}")
                 told = {**own, "label": labels[cell], "copied_from": source}
-                about, record = renewed(trial.user_attrs | told, other.user_attrs, study.records | records)
+                kept = {name: value for name, value in trial.user_attrs.items() if name not in OF_ITS_STUDY}
+                about, record = renewed(kept | told, shared, study.records | records)
                 found[cell] = copy_of(trial, about)
                 records |= record
     if found:

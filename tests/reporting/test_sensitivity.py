@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from pypdf import PdfReader
 from scipy import stats
 
 from harness.errors import UserError
@@ -348,6 +349,31 @@ def test_a_default_that_was_trained_anew_is_tested_so() -> None:
     assert set(found.default_on_test["arm"]) == {default + FRESH_SEEDS}
     assert "with fresh seeds" in judged(results(study), found)[0]["lines"][0]["reason"]
     assert "with fresh seeds" not in judged(results(study), measured(study))[0]["lines"][0]["reason"]
+
+
+def test_what_is_not_whole_yet_is_no_winner_and_stops_no_report(tmp_path: Path) -> None:
+    grid = {k: v[:2] for k, v in LEVELS.items()}
+    study, fresh = make_grid(factors=grid, seeds=2), make_grid(factors=grid, seeds=3)
+    arms = [label({"alpha": alpha, "beta": 0.01, "delta": 0.1}) for alpha in (0.1, 0.5)]
+    found = anew(study, fresh, ("L1", *arms))
+    own = found.trials
+    is_former = (own["arm"] == arms[0] + FRESH_SEEDS) & (own["seed"] > 1000)  # among the best of one seed
+    lost = own[own["arm"] == arms[1] + FRESH_SEEDS].iloc[0].to_dict() | {"trial": 999, "seed": 1003}
+    lost |= {"state": "failed", "reason": "the loss became nan in epoch 3", "valid_mrr": np.nan, "test_mrr": np.nan}
+    found.trials = pd.concat([own[~is_former], pd.DataFrame([lost])])
+    assert measured(found).winners["arm"].tolist() == [arms[1] + FRESH_SEEDS]
+    text = "".join(page.extract_text() for page in PdfReader(make(found, tmp_path)).pages)
+    assert "the loss became nan in epoch 3" in text
+    assert "points: 1 on TTransE; fresh seeds: 3" in text
+
+
+def test_one_fresh_seed_gives_no_verdict() -> None:
+    grid = {k: v[:2] for k, v in LEVELS.items()}
+    study = make_grid(factors=grid, seeds=3)
+    default = measured(study).region.iloc[0]["arm"]
+    one = anew(study, make_grid(factors=grid, seeds=1), ("L1", default))
+    assert "with one seed this is no verdict" in judged(results(study), measured(one))[0]["lines"][0]["reason"]
+    assert "with one seed" not in judged(results(study), measured(study))[0]["lines"][0]["reason"]
 
 
 def measured(study: Frames) -> Numbers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from rich.console import Console
 
+from harness import report
 from harness.errors import UserError
 from harness.reporting import robust
 from harness.reporting.factors import are_fresh, cells_of
@@ -87,8 +90,6 @@ def test_winners_are_those_of_the_report(
     backbones = ["ttranse", "ta-distmult"]
     run = plan(read(tmp_path, tiny_encoder), dataset, backbones=backbones)
     values = drawn(run, seed, lost)
-    bases = {spec.key() for spec in run.cells if spec.arm == "L1"}
-    values |= dict.fromkeys(bases - values.keys(), 0.25)
     wanted: set[str] = set()
     confirming = Confirming(run, values, wanted)
     for spec in run.cells:
@@ -137,8 +138,9 @@ def test_a_factor_that_acts_in_l1_has_a_base_a_level(dataset: Path, tmp_path: Pa
 
 
 def test_confirmation_needs_a_grid(tmp_path: Path, tiny_encoder: Path) -> None:
-    with pytest.raises(UserError, match="confirm: there is no grid"):
-        read(tmp_path, tiny_encoder, grid={})
+    for wrong in ({"grid": {}}, {"report": "comparison"}):
+        with pytest.raises(UserError, match="confirm: takes a grid, and 'report: sensitivity'"):
+            read(tmp_path, tiny_encoder, **wrong)
     with pytest.raises(UserError, match="confirm"):
         read(tmp_path, tiny_encoder, confirm=-1)
 
@@ -178,6 +180,12 @@ def test_from_a_grid_to_its_confirmed_winners(
     alone = run_trial(spec.model_copy(update={"seed": int(row["seed"])}), Context(tmp_path / "cache"))
     assert row["test_mrr"] == alone.metrics["test_mrr"]
 
+    # as at the end of a study: a table, and the report
+    monkeypatch.setattr(report, "layout_of", lambda study: LAYOUT)
+    console = Console(file=io.StringIO(), width=100)
+    names = ("mine", trials, curves, load_ranks, tmp_path / "whole", run.study_name, tally.cells, console)
+    assert report.report_of_cells(*names).is_file()
+    assert console.file.getvalue().count("fresh seeds") == len(set(fresh["arm"]))
     meta = trials.attrs["meta"][run.study_name]
     sensitivity_report(LAYOUT, trials, curves, load_ranks, tmp_path / "report", meta)
     winners = pd.read_csv(tmp_path / "report" / "grid_winners.csv")

@@ -66,6 +66,15 @@ def test_equal_cells_of_another_study_are_taken_with_their_files(store: Store) -
     assert set(curves["arm"]) == {"none", "L1", "L1+L2+L3", "teacher"}
 
 
+def test_a_copy_has_a_role_in_its_own_study_alone(store: Store) -> None:
+    """L1 with a fresh seed confirms a grid, and is what a search is compared with."""
+    finished(store, planned("ablation"), {ENVIRONMENT: HERE, "role": "confirm", "configuration": 3})
+    run = planned("baselines")
+    assert adopt(store.open(run, "python -m harness.study baselines", COUNTS), run.labels, NEW, HERE) == 4
+    trials, _, _ = frames.load(store.url, "baselines", "lahman")
+    assert {"role", "configuration"}.isdisjoint(trials.columns)
+
+
 def test_a_copy_has_the_name_that_its_new_study_gives_it(store: Store) -> None:
     ablation, schedule = planned("ablation"), planned("schedule")
     finished(store, ablation)

@@ -148,6 +148,26 @@ def test_coordinators_that_begin_at_once_share_each_their_own(url: str, run: Run
     assert frames.load(url, "ablation", "lahman")[0]["device"].tolist() == ["cpu", "cuda", "cpu"]
 
 
+def test_a_record_that_is_added_while_a_report_reads_is_found(
+    url: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = opened(url, run)
+    study.finish(study.begin(run.cells[0], {}), result(), ["a", "b"])
+    every = optuna.Study.get_trials
+
+    def meanwhile(self: optuna.Study, *arguments: object, **options: object) -> list[optuna.trial.FrozenTrial]:
+        monkeypatch.undo()
+        again = opened(url, run)
+        again.finish(again.begin(run.cells[1], {"environment": {"torch": "2.13.0"}}), result(), ["a", "b"])
+        other = opened(url, run)
+        other.records.clear()  # as if nobody had told it yet
+        other.finish(other.begin(run.cells[2], {"environment": {"torch": "2.13.0"}}), result(), ["a", "b"])
+        return every(self, *arguments, **options)
+
+    monkeypatch.setattr(optuna.Study, "get_trials", meanwhile)
+    assert len(frames.load(url, "ablation", "lahman")[0]) == 3
+
+
 def test_each_design_keeps_its_own_command(url: str, run: Run) -> None:
     other = replace(run, study_name=f"{run.study_name}-other")
     with Store(url).only_writer():
