@@ -32,7 +32,7 @@ from harness.runs.plan import Plan
 from harness.runs.pool import Claim
 from harness.runs.progress import StudyProgress
 from harness.runs.provenance import environment
-from harness.runs.reuse import adopt, refuse_mixing
+from harness.runs.reuse import adopt, other_processors, refuse_mixing
 from harness.runs.searching import Searching
 from harness.runs.spec import TrialSpec
 from harness.runs.stacks import group_of
@@ -246,6 +246,10 @@ def execute(
             console.print(f"{adopted} cells are taken from other studies of this store, where they are the same")
         refuse_mixing(study, _open_formats(run, plans), here)
         complete = study.complete()
+        if others := other_processors(study, here):
+            where = escape(printable(" and ".join(others)))
+            told = f"[yellow]warning[/] trials of this study ran on {where}; the same cell may differ between "
+            console.print(f"{told}processors nearly as between seeds, so compare arms that ran on one", highlight=False)
         wanted = [spec for spec in run.cells if spec.key() not in complete]
         tally = Tally(before=len(run.cells) - len(wanted), cells={spec.key() for spec in run.cells})
         cache = Cache(context.cache_dir)

@@ -84,6 +84,17 @@ def refuse_mixing(study: StudyStore, arms: Collection[str], here: Mapping[str, o
         )
 
 
+def other_processors(study: StudyStore, here: Mapping[str, object]) -> list[str]:
+    """The processors, other than that of ``here``, on which complete trials of a study ran."""
+    told = {_processor(each["machine"]) for each in study.done() if "machine" in each}
+    return sorted(told - {_processor(here["machine"])})
+
+
+def _processor(machine: object) -> str:
+    """System and processor of a machine in words, without the number of cores and the memory."""
+    return ", ".join(str(machine).split(", ")[:2])
+
+
 def _computes_alike(there: Mapping[str, object], here: Mapping[str, object]) -> bool:
     """Whether a trial's device and number format are those of ``here``; one of schema 1 tells of its machine alone."""
     if "number_format" in there:

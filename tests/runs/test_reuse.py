@@ -16,7 +16,7 @@ from harness.runs import design as designs
 from harness.runs import frames
 from harness.runs.design import Run
 from harness.runs.packing import ENVIRONMENT
-from harness.runs.reuse import adopt, refuse_mixing
+from harness.runs.reuse import adopt, other_processors, refuse_mixing
 from harness.runs.store import Store, StudyStore
 from tests.runs.test_store import COUNTS, result
 
@@ -113,6 +113,14 @@ def test_nothing_is_taken_from_where_numbers_are_others(store: Store, there: dic
     finished(store, planned("ablation"), there)
     run = planned("baselines")
     assert adopt(store.open(run, "python -m harness.study baselines", COUNTS), run.labels, NEW, HERE) == taken
+
+
+def test_other_processors_are_told(store: Store) -> None:
+    here = HERE | {"machine": "Linux x86_64, AMD EPYC, 2 cores, 24 GiB"}
+    study = finished(store, planned("ablation"), {ENVIRONMENT: here})
+    assert other_processors(study, here | {"machine": "Linux x86_64, AMD EPYC, 64 cores, 512 GiB"}) == []
+    there = here | {"machine": "Linux x86_64, Intel(R) Xeon(R) Processor, 2 cores, 24 GiB"}
+    assert other_processors(study, there) == ["Linux x86_64, AMD EPYC"]
 
 
 def test_a_study_does_not_go_on_in_another_number_format(store: Store) -> None:
