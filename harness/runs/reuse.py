@@ -86,13 +86,14 @@ def refuse_mixing(study: StudyStore, arms: Collection[str], here: Mapping[str, o
 
 def other_processors(study: StudyStore, here: Mapping[str, object]) -> list[str]:
     """The processors, other than that of ``here``, on which complete trials of a study ran."""
-    told = {_processor(each["machine"]) for each in study.done() if "machine" in each}
-    return sorted(told - {_processor(here["machine"])})
+    told = {_processor(each) for each in study.done() if "machine" in each}
+    return sorted(told - {_processor(here)})
 
 
-def _processor(machine: object) -> str:
-    """System and processor of a machine in words, without the number of cores and the memory."""
-    return ", ".join(str(machine).split(", ")[:2])
+def _processor(environment: Mapping[str, object]) -> str:
+    """System, processor and kind of device of a machine in words, without the number of cores and the memory."""
+    names = str(environment["machine"]).split(", ")[:2]
+    return ", ".join([*names, *(str(device) for device in [environment.get("device", "cpu")] if device != "cpu")])
 
 
 def _computes_alike(there: Mapping[str, object], here: Mapping[str, object]) -> bool:

@@ -121,6 +121,9 @@ def test_other_processors_are_told(store: Store) -> None:
     assert other_processors(study, here | {"machine": "Linux x86_64, AMD EPYC, 64 cores, 512 GiB"}) == []
     there = here | {"machine": "Linux x86_64, Intel(R) Xeon(R) Processor, 2 cores, 24 GiB"}
     assert other_processors(study, there) == ["Linux x86_64, AMD EPYC"]
+    assert other_processors(study, here | {"device": "cuda"}) == ["Linux x86_64, AMD EPYC"]
+    cuda = finished(store, planned("baselines"), {ENVIRONMENT: here | {"device": "cuda"}})
+    assert other_processors(cuda, here) == ["Linux x86_64, AMD EPYC, cuda"]
 
 
 def test_a_study_does_not_go_on_in_another_number_format(store: Store) -> None:
