@@ -77,6 +77,8 @@ def test_sobol_indices_are_those_of_the_planted_function() -> None:
     assert found.loc["stage1_epochs", "total"] == pytest.approx(switch / (alpha + switch), abs=0.05)
     assert found.loc["temperature", "total"] == pytest.approx(0, abs=0.01)
     assert (found["blocks"] == 64).all()
+    # each time the same
+    pd.testing.assert_frame_equal(search_effects.sobol(linear).set_index("factor"), found)
 
 
 def test_blocks_with_a_gap_and_cells_that_configurations_share() -> None:
