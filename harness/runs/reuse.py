@@ -105,7 +105,7 @@ def _computes_alike(there: Mapping[str, object], here: Mapping[str, object]) -> 
 
 def copy_of(trial: FrozenTrial, attributes: Mapping[str, object]) -> FrozenTrial:
     """A complete trial for another study, with the files of the original, and ``attributes`` in the place of its."""
-    return create_trial(
+    copy = create_trial(
         state=TrialState.COMPLETE,
         value=trial.value,
         params=trial.params,
@@ -114,3 +114,6 @@ def copy_of(trial: FrozenTrial, attributes: Mapping[str, object]) -> FrozenTrial
         system_attrs={key: value for key, value in trial.system_attrs.items() if key.startswith(KEPT)},
         intermediate_values=trial.intermediate_values,
     )
+    # which Optuna would take for now
+    copy.datetime_start, copy.datetime_complete = trial.datetime_start, trial.datetime_complete
+    return copy
