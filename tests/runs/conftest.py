@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,18 @@ def write_dataset(folder: Path, facts: int = 240, seed: int = 0) -> Path:
     for split, part in zip(("train", "valid", "test"), np.split(np.array(rows), cut), strict=True):
         (folder / f"{split}.txt").write_text("\n".join(part) + "\n", encoding="utf-8")
     return folder
+
+
+def small(encoder: Path) -> dict[str, Any]:
+    """Settings of a study whose cells train in a second; its language model is a tiny sentence encoder."""
+    return {
+        "time": {"size": 40},
+        "student": {"dim": 8, "epochs": 3, "stage1_epochs": 1, "batch_size": 64},
+        "teacher": {"dim": 16, "epochs": 1, "batch_size": 64},
+        "llm": {"model": str(encoder), "finetune": "none"},
+        "semantic": {"dim": 8, "components": 8, "epochs": 1, "batch_size": 64},
+        "loss": {"targets": 16},
+    }
 
 
 @pytest.fixture(scope="session")

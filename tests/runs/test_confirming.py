@@ -26,6 +26,7 @@ from harness.runs.stages import Context
 from harness.runs.store import StudyStore
 from harness.runs.trial import run_trial
 from tests.reporting.grid import LAYOUT
+from tests.runs.conftest import small
 from tests.runs.test_searching import carry_out, load, plan
 
 ALPHA, BETA = (0.1, 1.0, 10.0), (0.1, 1.0)
@@ -43,14 +44,7 @@ def read(folder: Path, encoder: Path, **more: Any) -> Design:
         "backbone": "ttranse",
         "grid": {"loss.alpha": list(ALPHA), "loss.beta": list(BETA)},
         "confirm": 2,
-        "settings": {
-            "time": {"size": 40},
-            "student": {"dim": 8, "epochs": 3, "stage1_epochs": 1, "batch_size": 64},
-            "teacher": {"dim": 16, "epochs": 1, "batch_size": 64},
-            "llm": {"model": str(encoder), "finetune": "none"},
-            "semantic": {"dim": 8, "components": 8, "epochs": 1, "batch_size": 64},
-            "loss": {"targets": 16},
-        },
+        "settings": small(encoder),
         "presets": {"quick": {"about": "q", "seeds": 2}},
     } | more
     path = folder / "mine.yaml"

@@ -26,6 +26,7 @@ from harness.runs.stages import Context
 from harness.runs.store import Store, StudyStore
 from harness.runs.trial import run_trial
 from tests.reporting.searches import LAYOUT
+from tests.runs.conftest import small
 
 FACTORS = {
     "loss.alpha": {"low": 0.1, "high": 10.0, "log": True},
@@ -44,14 +45,7 @@ def read(folder: Path, encoder: Path, **search: Any) -> Design:
         "arms": ["L1"],
         "backbone": "ttranse",
         "search": {"arm": "L1+L2", "factors": FACTORS, "trials": 3, "confirm": 1} | search,
-        "settings": {
-            "time": {"size": 40},
-            "student": {"dim": 8, "epochs": 3, "stage1_epochs": 1, "batch_size": 64},
-            "teacher": {"dim": 16, "epochs": 1, "batch_size": 64},
-            "llm": {"model": str(encoder), "finetune": "none"},
-            "semantic": {"dim": 8, "components": 8, "epochs": 1, "batch_size": 64},
-            "loss": {"targets": 16},
-        },
+        "settings": small(encoder),
         "presets": {"quick": {"about": "q", "seeds": 2}, "more": {"about": "m", "seeds": 1, "search": {"trials": 5}}},
     }
     path = folder / "mine.yaml"
