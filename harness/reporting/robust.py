@@ -54,39 +54,38 @@ def region(points: pd.DataFrame, factors: Sequence[str], tolerance: float = TOLE
     return found.assign(default=found.index == 0)
 
 
+def best_first(points: pd.DataFrame, backbones: Sequence[str]) -> pd.DataFrame:
+    """Points by mean validation MRR (column ``mrr``), best first, backbone by backbone in the given order."""
+    place = points["backbone"].map({backbone: position for position, backbone in enumerate(backbones)})
+    return points.iloc[np.lexsort((-points["mrr"], place))].reset_index(drop=True)
+
+
 def best(cells: Cells, most: int = BEST) -> pd.DataFrame:
     """The points with the highest mean validation MRR, up to ``most`` a backbone, best first.
 
     Columns: those of `Cells.points`, and rank (1, 2 ...). Points that lost a seed do not take part.
     """
-    points = cells.points()
-    found = points.sort_values("mrr", ascending=False, kind="stable").groupby("backbone", sort=False).head(most)
-    found = found.assign(rank=found.groupby("backbone").cumcount() + 1)
-    place = {backbone: position for position, backbone in enumerate(cells.backbones)}
-    return found.sort_values(
-        ["backbone", "rank"], key=lambda c: c.map(place) if c.name == "backbone" else c
-    ).reset_index(drop=True)
+    ranked = best_first(cells.points(), cells.backbones)
+    ranked["rank"] = ranked.groupby("backbone").cumcount() + 1
+    return ranked[ranked["rank"] <= most].reset_index(drop=True)
 
 
-def anew(points: pd.DataFrame, again: Results) -> pd.DataFrame:
+def anew(cells: Cells, again: Results) -> pd.DataFrame:
     """The points that were trained anew, under the labels that they have there, best by validation first.
 
     Args:
-        points: as of `harness.reporting.factors.Cells.points`.
+        cells: the points of the grid.
         again: the trials with fresh seeds.
 
     Returns:
-        Rows of ``points``; ``arm`` and ``base_arm`` (missing without one) are labels of ``again``.
+        Columns of `Cells.points`; ``arm`` and ``base_arm`` (missing without one) are labels of ``again``.
     """
-    fresh = points.assign(arm=points["arm"] + FRESH_SEEDS, base_arm=points["base_arm"] + FRESH_SEEDS)
-    has = [(backbone, arm) in again.per_fact for backbone, arm in zip(fresh["backbone"], fresh["arm"], strict=True)]
-    found = fresh[np.array(has, dtype=bool)]
-    is_there = [(row["backbone"], row["base_arm"]) in again.per_fact for row in found.to_dict("records")]
-    found = found.assign(base_arm=found["base_arm"].where(np.array(is_there, dtype=bool), None))
-    places = dict.fromkeys(found["backbone"])  # of sorted points: in order
-    order = {backbone: place for place, backbone in enumerate(places)}
-    found = found.assign(_place=found["backbone"].map(order)).sort_values(["_place", "mrr"], ascending=[True, False])
-    return found.drop(columns="_place").reset_index(drop=True)
+    found = best_first(cells.points(), cells.backbones)
+    for column in ("arm", "base_arm"):
+        labels = found[column] + FRESH_SEEDS
+        keys = zip(found["backbone"], labels, strict=True)
+        found[column] = [key[1] if key in again.per_fact else None for key in keys]
+    return found[found["arm"].notna()].reset_index(drop=True)
 
 
 def on_test(results: Results, chosen: pd.DataFrame) -> pd.DataFrame:

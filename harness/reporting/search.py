@@ -135,9 +135,7 @@ def _chosen(trace: Trace, results: Results) -> pd.DataFrame:
     found = again.merge(trace.frame, on=["backbone", "number"])
     has_base = {backbone for backbone in trace.backbones if "L1" in results.arms(backbone)}
     found["base_arm"] = ["L1" if backbone in has_base else None for backbone in found["backbone"]]
-    place = {backbone: position for position, backbone in enumerate(results.backbones)}
-    found = found.assign(_place=found["backbone"].map(place)).sort_values(["_place", "mrr"], ascending=[True, False])
-    return found.drop(columns="_place").reset_index(drop=True)
+    return robust.best_first(found, results.backbones)
 
 
 def display(numbers: Numbers) -> dict[str, dict[str, Table]]:

@@ -163,7 +163,7 @@ def measure(
     ranked = robust.region(points, cells.names)
     best = robust.best(cells)
     default = points[points["arm"].isin(ranked.loc[ranked["default"], "arm"])]
-    winners = points.head(0) if again is None else robust.anew(points, again)
+    winners = points.head(0) if again is None else robust.anew(cells, again)
     tested = robust.on_test(results if again is None else again, winners)
     fresh_default = winners[winners["arm"].isin(default["arm"] + FRESH_SEEDS) & winners["base_arm"].notna()]
     is_anew = again is not None and 0 < len(default) == len(fresh_default)

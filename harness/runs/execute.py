@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -109,10 +109,10 @@ def tasks(
     return list(found.values())
 
 
-def expected(study: StudyStore, cells: Sequence[TrialSpec], plans: Plans, cache: Cache) -> Expected:
+def expected(done: Iterable[Mapping[str, Any]], cells: Sequence[TrialSpec], plans: Plans, cache: Cache) -> Expected:
     """What is known of how long tasks take: from the study's complete trials, and of stages that lie in the cache."""
     found = Expected()
-    for told in study.done():
+    for told in done:
         found.learn_trial(told)
     for spec in cells:
         for name, key in plans[spec.key()].keys.items():
@@ -238,23 +238,20 @@ def execute(
         study.attach(queries.of_test(graph))
         names = {spec.key(): run.labels[spec.key()] for spec in run.cells if spec.key() not in run.unscored}
         here = environment(context)
-        while not study.claims.take("adopt"):  # another coordinator is at it, and would add the same
-            time.sleep(0.1)
-        adopted = adopt(study, names, {"preset": run.preset}, here)
-        study.claims.free("adopt")
-        if adopted:
+        if adopted := adopt(study, names, {"preset": run.preset}, here):
             console.print(f"{adopted} cells are taken from other studies of this store, where they are the same")
-        refuse_mixing(study, _open_formats(run, plans), here)
-        complete = study.complete()
-        if others := other_processors(study, here):
+        done = study.done()
+        refuse_mixing(run.study_name, done, _open_formats(run, plans), here)
+        if others := other_processors(done, here):
             where = escape(printable(" and ".join(others)))
             told = f"[yellow]warning[/] trials of this study ran on {where}; the same cell may differ between "
             console.print(f"{told}processors nearly as between seeds, so compare arms that ran on one", highlight=False)
+        complete = {told["cell"] for told in done}
         wanted = [spec for spec in run.cells if spec.key() not in complete]
         tally = Tally(before=len(run.cells) - len(wanted), cells={spec.key() for spec in run.cells})
         cache = Cache(context.cache_dir)
         follows = run.search is not None or run.design.confirm > 0
-        seconds = expected(study, wanted, plans, cache) if wanted or follows else estimate
+        seconds = expected(done, wanted, plans, cache) if wanted or follows else estimate
         todo = tasks(wanted, plans, cache, run.unscored, seconds)
         if run.search is not None and not study.claims.take("search"):
             raise UserError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -16,6 +18,8 @@ from harness.runs.store import CONSTRAINTS, StudyStore
 KEPT = (ARTIFACT, CONSTRAINTS)
 #: attributes that say what a trial is for in its study, which a copy in another is not
 OF_ITS_STUDY = ("role", "configuration", "point")
+#: seconds after which it is asked again whether another coordinator has done with copying
+WAITED = 0.1
 
 
 def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object], here: Mapping[str, object]) -> int:
@@ -23,7 +27,8 @@ def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object
 
     Trials are the same if their cells are, their studies have the same data and engine, and they ran on a machine that
     computes alike: a study must not compare arms that differ in the number format of the language model. A copy
-    says where it is from (``copied_from``) and shares the files of the original.
+    says where it is from (``copied_from``) and shares the files of the original. Where several coordinators work on
+    the study, one after the other does so, since each would add the same.
 
     Args:
         study: where they go; cells that it has already stay as they are.
@@ -31,6 +36,15 @@ def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object
         own: attributes that a copy has of its new study.
         here: the environment of the study's other trials (`harness.runs.provenance.environment`).
     """
+    while not study.claims.take("adopt"):
+        time.sleep(WAITED)
+    try:
+        return _adopt(study, labels, own, here)
+    finally:
+        study.claims.free("adopt")
+
+
+def _adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object], here: Mapping[str, object]) -> int:
     wanted, storage = set(labels) - study.complete(), study.store.storage
     same = {name: study.study.user_attrs[name] for name in ("dataset", "engine", "data_digest")}
     found: dict[str, FrozenTrial] = {}
@@ -39,9 +53,9 @@ def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object
         is_alike = all(other.user_attrs.get(name) == value for name, value in same.items())
         if not is_alike or other.study_name == study.study.study_name:
             continue
-        other_study = optuna.load_study(study_name=other.study_name, storage=storage)
-        trials = other_study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        shared = other_study.user_attrs  # read after the trials, which name records of it
+        opened = optuna.load_study(study_name=other.study_name, storage=storage)
+        trials = opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        shared = opened.user_attrs  # read after the trials, which name records of it
         for trial in trials:
             cell = trial.user_attrs.get("cell")
             is_scored = "test_mrr" in trial.user_attrs  # which it is not inside a search
@@ -62,11 +76,14 @@ def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object
     return len(found)
 
 
-def refuse_mixing(study: StudyStore, arms: Collection[str], here: Mapping[str, object]) -> None:
+def refuse_mixing(
+    study: str, done: Iterable[Mapping[str, Any]], arms: Collection[str], here: Mapping[str, object]
+) -> None:
     """Refuse to go on where the language model would be read in another number format than so far.
 
     Args:
-        study: whose complete trials are looked at.
+        study: its name.
+        done: its complete trials (`harness.runs.store.StudyStore.done`).
         arms: those in which the language model takes part, in the format that each machine chooses.
         here: the environment of trials to come.
 
@@ -74,19 +91,17 @@ def refuse_mixing(study: StudyStore, arms: Collection[str], here: Mapping[str, o
         UserError: a complete trial of these arms has another format.
     """
     own = here["number_format"]
-    trials = study.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    records = study.study.user_attrs
-    told = [unpacked(trial.user_attrs, records) for trial in trials if trial.params["arm"] in arms]
-    if others := sorted({each["number_format"] for each in told if "number_format" in each} - {own}):
+    told = {each["number_format"] for each in done if each["arm"] in arms and "number_format" in each}
+    if others := sorted(told - {own}):
         raise UserError(
-            f"study {study.study.study_name}: its trials read the language model in {others[0]}, this machine would in "
-            f"{own}, and numbers would not compare; go on where it began, or start another study: --set llm.dtype={own}"
+            f"study {study}: its trials read the language model in {others[0]}, this machine would in {own}, and "
+            f"numbers would not compare; go on where it began, or start another study: --set llm.dtype={own}"
         )
 
 
-def other_processors(study: StudyStore, here: Mapping[str, object]) -> list[str]:
+def other_processors(done: Iterable[Mapping[str, Any]], here: Mapping[str, object]) -> list[str]:
     """The processors, other than that of ``here``, on which complete trials of a study ran."""
-    told = {_processor(each) for each in study.done() if "machine" in each}
+    told = {_processor(each) for each in done if "machine" in each}
     return sorted(told - {_processor(here)})
 
 

@@ -227,10 +227,10 @@ class StudyStore:
                 self.study.set_user_attr("queries", self.artifacts.keep_of_study(self.study, path))
 
     def done(self) -> list[dict[str, Any]]:
-        """The attributes of the complete trials."""
+        """The factors and attributes of the complete trials."""
         done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         records = self.study.user_attrs
-        return [unpacked(trial.user_attrs, records) for trial in done]
+        return [trial.params | unpacked(trial.user_attrs, records) for trial in done]
 
     def complete(self) -> set[str]:
         """Keys of the cells that have a result."""

@@ -28,6 +28,7 @@ from harness.runs import frames
 from harness.runs.claims import Claims, DatabaseClaims, claims_of
 from harness.runs.design import Run
 from harness.runs.patience import patience_with, patiently
+from harness.runs.reuse import adopt
 from harness.runs.store import Store
 from tests.postgresql import Server
 from tests.runs.test_store import result
@@ -199,6 +200,29 @@ def test_claims_outlive_their_connection_unless_another_takes_them(
     assert not one.keep("lost")
     assert one.keep("kept")
     assert not other.take("kept")
+
+
+def test_cells_of_other_studies_are_taken_by_one_coordinator_after_the_other(url: str, tmp_path: Path) -> None:
+    runs = {
+        name: designs.plan(designs.load(name), dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+        for name in ("ablation", "baselines")
+    }
+    here = {"machine": "m", "device": "cpu", "number_format": "bfloat16"}
+    with closing(Store(url, tmp_path / "artifacts")) as store:
+        ablation = store.open(runs["ablation"], "command", {})
+        for spec in runs["ablation"].cells:
+            about = {"label": spec.arm, "environment": here}
+            ablation.finish(ablation.begin(spec, about), result(), ["a", "b"])
+        one, other = (store.open(runs["baselines"], "command", {}) for _ in range(2))
+        labels = runs["baselines"].labels
+        assert one.claims.take("adopt")  # it is at it
+        with ThreadPoolExecutor(1) as pool:
+            waits = pool.submit(adopt, other, labels, {}, here)
+            time.sleep(1)
+            assert not waits.done()
+            taken = adopt(one, labels, {}, here)
+            assert waits.result(timeout=20) == 0
+        assert taken == len(one.complete()) == len(one.study.trials) > 0
 
 
 def test_a_result_is_dropped_if_another_coordinator_took_the_cell(

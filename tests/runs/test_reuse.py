@@ -118,18 +118,20 @@ def test_nothing_is_taken_from_where_numbers_are_others(store: Store, there: dic
 def test_other_processors_are_told(store: Store) -> None:
     here = HERE | {"machine": "Linux x86_64, AMD EPYC, 2 cores, 24 GiB"}
     study = finished(store, planned("ablation"), {ENVIRONMENT: here})
-    assert other_processors(study, here | {"machine": "Linux x86_64, AMD EPYC, 64 cores, 512 GiB"}) == []
+    done = study.done()
+    assert other_processors(done, here | {"machine": "Linux x86_64, AMD EPYC, 64 cores, 512 GiB"}) == []
     there = here | {"machine": "Linux x86_64, Intel(R) Xeon(R) Processor, 2 cores, 24 GiB"}
-    assert other_processors(study, there) == ["Linux x86_64, AMD EPYC"]
-    assert other_processors(study, here | {"device": "cuda"}) == ["Linux x86_64, AMD EPYC"]
+    assert other_processors(done, there) == ["Linux x86_64, AMD EPYC"]
+    assert other_processors(done, here | {"device": "cuda"}) == ["Linux x86_64, AMD EPYC"]
     cuda = finished(store, planned("baselines"), {ENVIRONMENT: here | {"device": "cuda"}})
-    assert other_processors(cuda, here) == ["Linux x86_64, AMD EPYC, cuda"]
+    assert other_processors(cuda.done(), here) == ["Linux x86_64, AMD EPYC, cuda"]
 
 
 def test_a_study_does_not_go_on_in_another_number_format(store: Store) -> None:
     study = finished(store, planned("ablation"))
     elsewhere = HERE | {"number_format": "float32"}
-    refuse_mixing(study, {"L1+L2+L3"}, HERE)
-    refuse_mixing(study, {"an arm that has no trial"}, elsewhere)
+    name, done = study.study.study_name, study.done()
+    refuse_mixing(name, done, {"L1+L2+L3"}, HERE)
+    refuse_mixing(name, done, {"an arm that has no trial"}, elsewhere)
     with pytest.raises(UserError, match=r"in bfloat16, this machine would in float32.*--set llm\.dtype=float32"):
-        refuse_mixing(study, {"none", "L1+L2+L3"}, elsewhere)
+        refuse_mixing(name, done, {"none", "L1+L2+L3"}, elsewhere)

@@ -47,7 +47,8 @@ def test_what_trials_have_in_common_is_told_once(url: str, run: Run) -> None:
     assert [TrialSpec.model_validate_json(spec) for spec in trials["spec"]] == list(run.cells[:4])
     assert trials["device"].tolist() == ["cpu"] * 3 + ["cuda"]
     assert trials["data_digest"].tolist() == ["d"] * 4
-    assert again.done() == [unpacked(each, again.records) for each in told]
+    params = [trial.params for trial in again.study.trials]
+    assert again.done() == [one | unpacked(each, again.records) for one, each in zip(params, told, strict=True)]
 
 
 def test_data_that_a_worker_read_otherwise_are_told(url: str, run: Run) -> None:
