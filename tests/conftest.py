@@ -12,6 +12,7 @@ import pytest
 from harness.data import TemporalGraph, load
 from harness.data.registry import SOURCES, find, search_path
 from tests import postgresql as servers
+from tests.encoder import write_encoder
 
 
 @lru_cache(maxsize=4)
@@ -36,21 +37,8 @@ def real_data() -> Callable[[str], TemporalGraph]:
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a sentence encoder with random weights: a real model that needs no time."""
-    import torch
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    folder = tmp_path_factory.mktemp("encoder")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz0123456789"]
-    words += [f"##{word}" for word in words[5:]]
-    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(words), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
-    )
-    BertModel(config).save_pretrained(folder)
-    BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
-    return folder
+    """The folder of a sentence encoder with random weights."""
+    return write_encoder(tmp_path_factory.mktemp("encoder"))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,179 @@
+"""Every arm, stage and measurement on a small graph, and the numbers that each gives."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import platform
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.costs import inference as inference_module
+from harness.costs import loop as loop_module
+from harness.costs.export import export
+from harness.costs.inference import inference
+from harness.costs.loop import loop
+from harness.distill.trainer import Trained
+from harness.runs.provenance import _processor
+from harness.runs.settings import merge, nested
+from harness.runs.spec import TrialSpec
+from harness.runs.stacks import train_together
+from harness.runs.stages import Context, Stages
+from harness.runs.trial import TrialResult, run_trial
+
+#: numbers by the name of what gave them; text is a digest of many numbers, of which only equality counts
+Numbers = dict[str, float | str]
+
+ARMS = (
+    *("none", "L1", "L1+L2", "L1+L3", "L1+L2+L3", "L2+L3", "L1+FitNet", "L1+RKD-D", "L1+RKD-A"),
+    *("teacher", "llm-teacher"),
+)
+#: one change each of an arm's settings: every option that takes another way through the engine
+WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mse": ("L1+L2", {"loss.alignment": "mse"}),
+    "kl": ("L1+L2", {"loss.alignment": "kl"}),
+    "cosine": ("L1+L2", {"loss.alignment": "cosine"}),
+    "outliers": ("L1+L2", {"loss.outliers": 0.1}),
+    "fusion": ("L1+L2", {"loss.fusion": 0.5}),
+    "merged": ("L1", {"loss.others": "merged"}),
+    "one stage": ("L1+L2+L3", {"student.stage1_epochs": 0}),
+    "language first": ("L1+L2+L3", {"student.order": "language-first"}),
+    "stage 1 alone": ("L1", {"student.stage1_epochs": 4}),
+    "all entities": ("L1+L2+L3", {"student.candidates": 0}),
+    "l1 norm": ("L1+L2+L3", {"student.norm": "l1", "teacher.norm": "l1"}),
+    "other teacher": ("L1", {"teacher.backbone": "ta-distmult"}),
+    "shuffled": ("L1+L2+L3", {"semantic.vectors": "shuffled"}),
+    "random": ("L1+L2+L3", {"semantic.vectors": "random"}),
+    "fine-tuned": ("L1+L2+L3", {"llm.finetune": "lora", "llm.token_budget": 2000, "llm.learning_rate": 0.01}),
+    "classes by width": ("L1", {"time.classes": "width", "time.size": 7}),
+    "static": ("L1", {"protocol": "static"}),
+    "timeplex": ("none", {"protocol": "timeplex"}),
+}
+ENTITIES, RELATIONS, FACTS = 500, 6, 1500
+
+
+def write_graph(folder: Path) -> Path:
+    """A folder of facts that is large enough for the compiled passes, whose bytes follow from arithmetic alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for k in range(FACTS):
+        head, relation = (k * 7919 + k // 500) % ENTITIES, (k * 31 + k // 7) % RELATIONS
+        tail = (head + 3 * relation + 1 + (k % 11 == 0) * 17) % ENTITIES
+        start = 1900 + 10 * (head % 9) + k % 5
+        rows.append(f"person {head:03d}\trel {relation}\tperson {tail:03d}\t{start}\t{start + k % 4}")
+    cut = int(0.8 * FACTS), int(0.9 * FACTS)
+    for split, part in zip(("train", "valid", "test"), np.split(np.array(rows), cut), strict=True):
+        (folder / f"{split}.txt").write_text("\n".join(part) + "\n", encoding="utf-8")
+    return folder
+
+
+def base(dataset: Path, encoder: Path) -> dict[str, Any]:
+    """Settings with which a trial takes a second and still goes through the compiled passes."""
+    sampled = {"candidates": 64, "batch_size": 600}
+    return {
+        "dataset": str(dataset),
+        "time": {"size": 100},
+        "student": {"dim": 8, "epochs": 4, "stage1_epochs": 2, "hard_candidates": 32, **sampled},
+        "teacher": {"dim": 16, "epochs": 2, "hard_candidates": 32, **sampled},
+        "llm": {"model": str(encoder), "finetune": "none"},
+        "semantic": {"dim": 8, "components": 8, "epochs": 2, "batch_size": 600},
+        "loss": {"targets": 32},
+    }
+
+
+def specs(dataset: Path, encoder: Path) -> Iterator[tuple[str, TrialSpec]]:
+    """Every case by name."""
+    plain = base(dataset, encoder)
+    for backbone in ("ttranse", "ta-distmult"):
+        for arm in ARMS:
+            yield f"{backbone}, {arm}", TrialSpec.model_validate({**plain, "backbone": backbone, "arm": arm}).acting()
+        for name, (arm, changes) in WAYS.items():
+            own = merge(plain, {"backbone": backbone, "arm": arm, **nested(changes)})
+            yield f"{backbone}, {name}", TrialSpec.model_validate(own).acting()
+
+
+def numbers_of_cases(dataset: Path, encoder: Path, context: Context) -> dict[str, Numbers]:
+    """What every trial gives, and every shared stage, once."""
+    found: dict[str, Numbers] = {}
+    stages_seen: set[str] = set()
+    for name, spec in specs(dataset, encoder):
+        found[name] = of_trial(run_trial(spec, context))
+        stages = Stages(spec, context)
+        for stage, key in stages.plan.keys.items():
+            if key not in stages_seen:
+                stages_seen.add(key)
+                stages.build(stage)
+                found[f"{name}: {stage}"] = of_tensors(stages.entries[stage].tensors)
+    return found
+
+
+def numbers_of_stacks(dataset: Path, encoder: Path, context: Context) -> dict[str, Numbers]:
+    """What students give that train side by side."""
+    found: dict[str, Numbers] = {}
+    for backbone in ("ttranse", "ta-distmult"):
+        plain = {**base(dataset, encoder), "backbone": backbone}
+        arms = [TrialSpec.model_validate({**plain, "arm": arm}).acting() for arm in ("L1", "L1+L2", "L1+L2+L3")]
+        for spec, trained in zip(arms, train_together(arms, None, context), strict=True):
+            assert isinstance(trained, Trained)
+            found[f"stack of {backbone}, {spec.arm}"] = of_trial(run_trial(spec, context, trained))
+    return found
+
+
+def numbers_of_measurements(
+    dataset: Path, encoder: Path, context: Context, patch: Callable[[Any, str, object], None]
+) -> dict[str, Numbers]:
+    """What measurements beside the trials give that is no time and no memory; ``patch`` makes turns few."""
+    patch(loop_module, "TURNS", 1)
+    patch(loop_module, "STEPS", 1)
+    patch(inference_module, "TURNS", 1)
+    patch(inference_module, "SINGLE", 1)
+    found: dict[str, Numbers] = {}
+    for backbone in ("ttranse", "ta-distmult"):
+        plain = {**base(dataset, encoder), "backbone": backbone}
+        full = TrialSpec.model_validate({**plain, "arm": "L1+L2+L3"}).acting()
+        asked = [TrialSpec.model_validate({**plain, "arm": arm}).acting() for arm in ("none", "teacher", "llm-teacher")]
+        rows = [("loop", row, ("arm", "way")) for row in loop(full, context, True)]
+        rows += [("inference", row, ("model",)) for row in inference(asked, context)]
+        rows += [("export", row, ("format",)) for row in export(full, context)]
+        for kind, row, names in rows:
+            kept = ("updates", "test_mrr", "valid_mrr", "parameters", "mrr", "mr", "hits1", "hits10", "moved")
+            numbers: Numbers = {key: float(row[key]) for key in kept if row.get(key) is not None}
+            found[f"{kind} of {backbone}, {', '.join(str(row[name]) for name in names)}"] = numbers
+    return found
+
+
+def of_trial(result: TrialResult) -> Numbers:
+    """Metrics of both directions together, the last loss, and a digest of all ranks."""
+    ranks = hashlib.sha256(result.ranks["rank"].astype("<f8").tobytes()).hexdigest()[:16]
+    metrics = {name: value for name, value in result.metrics.items() if "_tail_" not in name and "_head_" not in name}
+    return {**metrics, "loss": float(result.curve[-1]["loss"]), "updates": float(result.updates), "ranks": ranks}
+
+
+def of_tensors(tensors: dict[str, torch.Tensor]) -> Numbers:
+    """Their mean size, and a digest of all bits."""
+    digest = hashlib.sha256()
+    sizes = []
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+        finite = tensor.double()[torch.isfinite(tensor.double())]
+        sizes.append(float(finite.abs().mean()) if len(finite) else 0.0)
+    return {"mean size": math.fsum(sizes) / max(len(sizes), 1), "bits": digest.hexdigest()[:16]}
+
+
+def machine() -> str:
+    """What decides the last bit: processor and the libraries that compute."""
+    from importlib import metadata
+
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "numpy", "numba", "transformers"))
+    info = Path("/proc/cpuinfo")
+    model = ""
+    if info.exists():
+        lines = info.read_text(encoding="utf-8").splitlines()
+        fields = dict(line.split(":", 1) for line in lines if line.startswith(("cpu family", "model\t", "stepping")))
+        model = " " + "/".join(value.strip() for value in fields.values())
+    return f"{platform.machine()}, {_processor()}{model}, {versions}"

@@ -1,0 +1,53 @@
+"""The file of golden numbers: one set a kind of machine, of which the first is what others are compared with roughly."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from tests.golden.cases import Numbers
+
+#: where they are; a set of numbers by the kind of machine and part
+FILE = Path(__file__).with_name("golden.json")
+#: on another kind of machine rounding differs, and training magnifies it
+TOLERANCE = {"mr": 0.15, "loss": 0.1, "mean size": 0.1, "default": 0.06}
+
+
+def read() -> dict[str, dict[str, dict[str, Numbers]]]:
+    """Golden numbers: by part, kind of machine, case and name."""
+    return json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+
+
+def write(part: str, machine: str, numbers: dict[str, Numbers]) -> None:
+    """Put the numbers of this kind of machine in the place of those that were there."""
+    known = read()
+    known.setdefault(part, {})[machine] = numbers
+    FILE.write_text(json.dumps(known, indent=0, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def differences(part: str, machine: str, numbers: dict[str, Numbers]) -> list[str]:
+    """What is not as it was, a line each: to the last bit on a kind of machine that has golden numbers, else roughly."""
+    known = read()[part]
+    exact = machine in known
+    golden = known[machine] if exact else next(iter(known.values()))
+    found = [f"{case}: was there, and is not" for case in golden.keys() - numbers.keys()]
+    for case, own in numbers.items():
+        if case not in golden:
+            found.append(f"{case}: is new")
+            continue
+        for name, value in own.items():
+            before = golden[case].get(name)
+            if (value != before) if exact else not _alike(name, value, before):
+                found.append(f"{case}: {name} was {before}, is {value}")
+    return found
+
+
+def _alike(name: str, value: float | str, before: float | str | None) -> bool:
+    if isinstance(value, str) or isinstance(before, str):
+        return isinstance(value, str) and isinstance(before, str)
+    if before is None:
+        return False
+    kind = "mr" if name.endswith("mr") else name
+    bound = TOLERANCE.get(kind, TOLERANCE["default"])
+    return math.isclose(value, before, rel_tol=bound if kind in TOLERANCE else 0, abs_tol=TOLERANCE["default"])
