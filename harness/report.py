@@ -12,21 +12,21 @@ import pandas as pd
 import typer
 from rich.console import Console
 
-from harness import cli
+from harness import console as cli
 from harness.errors import UserError, nearest
-from harness.reporting.across import Grid, across_report
-from harness.reporting.capacity import capacity_report
-from harness.reporting.comparison import comparison_report
-from harness.reporting.cost import cost_report
+from harness.reporting.capacity.report import capacity_report
+from harness.reporting.comparison.report import comparison_report
+from harness.reporting.cost.report import cost_report
+from harness.reporting.data.layout import Layout
+from harness.reporting.data.results import LoadRanks
 from harness.reporting.evidence import SOURCES
-from harness.reporting.factors import are_fresh, whole_and_fresh
-from harness.reporting.layout import Layout
-from harness.reporting.results import LoadRanks
-from harness.reporting.search import INSIDE
-from harness.reporting.search_effects import is_search
-from harness.reporting.sensitivity import sensitivity_report
-from harness.reporting.terminal import table
-from harness.reporting.verdicts import Found, claims_report
+from harness.reporting.output.terminal import table
+from harness.reporting.overview import Found, claims_report
+from harness.reporting.search.report import INSIDE
+from harness.reporting.search.trace import is_search
+from harness.reporting.sensitivity.across import Grid, across_report
+from harness.reporting.sensitivity.points import are_fresh, whole_and_fresh
+from harness.reporting.sensitivity.report import sensitivity_report
 
 app = typer.Typer(
     add_completion=False,
@@ -45,7 +45,7 @@ DesignName = Annotated[str | None, typer.Option(help="Name of the Optuna study; 
 
 def _importance(factors: pd.DataFrame, values: pd.Series[float]) -> pd.DataFrame:
     """Optuna's evaluators, which reports get handed in."""
-    from harness.runs.importance import importances
+    from harness.search.importance import importances
 
     return importances(factors, values)
 
@@ -72,7 +72,7 @@ def layout_of(study: str) -> Layout:
     Raises:
         UserError: there is no such study, or its file cannot be read.
     """
-    from harness.runs import catalogue
+    from harness.design import catalogue
 
     files = catalogue.files()
     if study not in files:
@@ -92,7 +92,7 @@ def layout_of(study: str) -> Layout:
 
 def _load(storage: str, study: str, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame, LoadRanks]:
     """The only door to the engine: frames from the store."""
-    from harness.runs import frames
+    from harness.store import frames
 
     return frames.load(storage, study, dataset)
 
@@ -122,7 +122,8 @@ def verdicts(datasets: Collection[str], storage: str, output: Path) -> Path:
     Raises:
         UserError: the store cannot be opened, or has no study on these data sets, or none that says anything.
     """
-    from harness.runs import catalogue, frames
+    from harness.design import catalogue
+    from harness.store import frames
 
     layouts = {name: layout_of(name) for name in catalogue.files()}
     held = [(study, data) for study, data in frames.held(storage) if not datasets or data in datasets]
@@ -233,7 +234,8 @@ def every_sensitivity(datasets: Collection[str], storage: str, output: Path) -> 
     Raises:
         UserError: the store has no such study, or its results do not pass a report's checks.
     """
-    from harness.runs import catalogue, frames
+    from harness.design import catalogue
+    from harness.store import frames
 
     layouts = {name: layout_of(name) for name in catalogue.files()}
     varied = [name for name, layout in layouts.items() if layout.report == "sensitivity"]
@@ -268,7 +270,8 @@ def all_(
     output: Annotated[Path, typer.Option(help="Folder that gets a folder a report.")] = Path("reports", "output"),
 ) -> None:
     """Make every report that the store has results for, and the claims report last."""
-    from harness.runs import catalogue, frames
+    from harness.design import catalogue
+    from harness.store import frames
 
     known = catalogue.files()
     held = [(study, data) for study, data in frames.held(storage) if not dataset or data in dataset]
@@ -291,7 +294,7 @@ def all_(
 
 def main() -> None:
     """The command line, with a command for every study."""
-    from harness.runs import catalogue
+    from harness.design import catalogue
 
     for name in catalogue.files():
         app.command(name, help=f"Make the report of study {name}.")(_command_of(name))

@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness import cli
+from harness import console as cli
+from harness.design import catalogue
 from harness.errors import UserError, nearest
-from harness.runs import catalogue
 
 app = typer.Typer(
     help="Run studies: all cells of a design, on all cores, resumable, with a report at the end.",
@@ -65,8 +65,8 @@ def list_() -> None:
 @app.command()
 def describe(name: Annotated[str, typer.Argument(help="Name of a study.")], preset: PresetName = "default") -> None:
     """Show a study's design and every setting with its value."""
-    from harness.runs import design as designs
-    from harness.runs.settings import flat, settings
+    from harness.design import files as designs
+    from harness.design.settings import flat, settings
 
     design = designs.load(name)
     chosen = designs.preset_of(design, preset)
@@ -111,9 +111,9 @@ def copy(
 
     What the other store has already stays as it is, so the command may be given again.
     """
-    from harness.runs.copying import copy as copied
-    from harness.runs.store import Store
-    from harness.runs.urls import safe
+    from harness.store.copies import copy as copied
+    from harness.store.database import safe
+    from harness.store.store import Store
 
     console, count = cli.console(), 0
     for one in copied(Store(source, from_artifacts, create=False), Store(target, to_artifacts), names or ()):
@@ -151,8 +151,8 @@ def run_study(
     command: str,
 ) -> Path:
     """Run what is missing of a study, print the table, write the report; return the path of its PDF."""
-    from harness.runs import design as designs
-    from harness.runs.settings import parse_changes
+    from harness.design import files as designs
+    from harness.design.settings import parse_changes
 
     if cluster is not None and jobs is not None:
         raise UserError("--jobs: with --cluster the cluster's workers do the work, as many as there are; leave one out")
@@ -168,13 +168,13 @@ def run_study(
     backbones = sorted(BACKBONES, reverse=True) if backbone == "all" else [backbone or design.backbone]
     if unknown := [b for b in backbones if b not in BACKBONES]:
         raise UserError(f"unknown backbone {unknown[0]!r}: {nearest(unknown[0], [*BACKBONES, 'all'])}")
-    from harness.runs import frames
-    from harness.runs.cache import default_root
-    from harness.runs.devices import device_of
-    from harness.runs.execute import default_jobs, default_stack, execute, plans, refuse_too_many_classes
-    from harness.runs.inputs import graph_of
-    from harness.runs.stages import Context
-    from harness.runs.store import Store
+    from harness.engine.coordinator import default_jobs, default_stack, execute, plans, refuse_too_many_classes
+    from harness.store import frames
+    from harness.store.store import Store
+    from harness.trial.cache import default_root
+    from harness.trial.devices import device_of
+    from harness.trial.inputs import graph_of
+    from harness.trial.stages import Context
 
     folder = output or Path("reports", "output", f"{name}-{Path(dataset).name}")
     device = device_of(device)
@@ -204,7 +204,7 @@ def run_study(
         if tally.failed == len(tally.cells):
             raise UserError(f"all {tally.failed} cells failed, the first with: {tally.reason}")
         if design.measured(preset):
-            from harness.costs.measure import measure
+            from harness.measurements.measure import measure
 
             with store.told():
                 measure(run, planned, graph, store, context, command, console)
@@ -224,7 +224,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         UserError: it is not writable.
     """
-    from harness.reporting.files import staging
+    from harness.reporting.output.files import staging
 
     made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     with staging(folder):
@@ -256,7 +256,7 @@ def _command_of(name: str, about: str) -> Callable[..., None]:
         options: dict[str, Any] = {**locals(), "changes": changes or []}
         for closed_over in ("name", "about"):
             options.pop(closed_over, None)
-        from harness.runs.urls import safe
+        from harness.store.database import safe
 
         line = shlex.join(["python", "-m", "harness.study", *(safe(word) for word in sys.argv[1:])])
         # the report's path is the last line, alone, for scripts to read

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from harness import cli, errors
+from harness import console as cli
+from harness import errors
 from harness.errors import UserError, nearest
 
 End = Callable[[Callable[[], None]], tuple[int, str, str]]

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 import harness
 from harness.data import UNKNOWN, Facts, KnownAnswers, Queries, TemporalGraph, Timeline, Vocabulary
 from harness.data.checks import FINDINGS
+from harness.design.settings import AXES
 from harness.evaluate import PROTOCOLS, RankTask, metrics, ranks
 from harness.models import BACKBONES, Backbone
-from harness.runs.plan import NEEDS
-from harness.runs.settings import AXES
-from harness.runs.spec import Arm, TrialSpec, option_names
+from harness.trial.keys import NEEDS
+from harness.trial.spec import Arm, TrialSpec, option_names
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(

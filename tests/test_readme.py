@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.reporting.labels import ARMS, BACKBONES, DATASETS
-from harness.reporting.results import LoadRanks
-from harness.runs import frames
+from harness.reporting.data.results import LoadRanks
+from harness.store import frames
+from harness.vocabulary import ARMS, BACKBONES, DATASETS
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT / "reports" / "published"

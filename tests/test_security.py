@@ -16,9 +16,9 @@ import torch
 import harness
 from harness.data import load
 from harness.errors import UserError
-from harness.runs.artifacts import read_csv, read_table
-from harness.runs.cache import Cache
+from harness.store.artifacts import read_csv, read_table
 from harness.teachers.language_model import load as load_model
+from harness.trial.cache import Cache
 
 ROOT = Path(harness.__file__).parent
 #: all code that is run, and no test: of the package, and of the checks

@@ -17,12 +17,12 @@ import pytest
 from pypdf import PdfReader
 
 from harness import study
+from harness.design.files import Run
 from harness.errors import UserError
-from harness.runs import frames
-from harness.runs.design import Run
-from harness.runs.plan import Plan
-from harness.runs.spec import TrialSpec
-from tests.runs.conftest import write_dataset
+from harness.store import frames
+from harness.trial.keys import Plan
+from harness.trial.spec import TrialSpec
+from tests.toy import write_dataset
 
 SETTINGS = {
     "student.dim": 8,
@@ -247,7 +247,7 @@ def test_the_teacher_may_have_another_backbone(here: Here, monkeypatch: pytest.M
         planned.append(run)
         raise UserError("seen enough")
 
-    monkeypatch.setattr("harness.runs.execute.execute", execute)
+    monkeypatch.setattr("harness.engine.coordinator.execute", execute)
     done = here("ablation", "--dataset", "./toy", "--teacher-backbone", "ta-distmult", "--seeds", "1")
     assert "seen enough" in done.stderr
     taught = [spec for spec in planned[0].cells if spec.arm not in ("none", "llm-teacher")]
@@ -266,7 +266,7 @@ def test_the_plan_is_made_once(here: Here, monkeypatch: pytest.MonkeyPatch) -> N
         raise UserError("seen enough")
 
     monkeypatch.setattr(Plan, "of", counted)
-    monkeypatch.setattr("harness.runs.pool.run", started)
+    monkeypatch.setattr("harness.engine.scheduler.run", started)
     done = here("ablation", "--preset", "quick", *here.options)
     assert "seen enough" in done.stderr
     assert len(set(made)) == len(made) == 7
@@ -282,7 +282,7 @@ def test_stacks_on_a_cpu_are_made_if_asked_for(
         used.append(stack)
         raise UserError("seen enough")
 
-    monkeypatch.setattr("harness.runs.pool.run", started)
+    monkeypatch.setattr("harness.engine.scheduler.run", started)
     done = here("ablation", "--preset", "quick", *here.options, "--device", "cpu", *options)
     assert "seen enough" in done.stderr
     assert used == [limit]

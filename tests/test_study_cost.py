@@ -12,10 +12,10 @@ import yaml
 from pypdf import PdfReader
 
 from harness import report, study
-from harness.costs import inference, loop, measure
-from harness.runs import catalogue
-from harness.runs import design as designs
-from tests.runs.conftest import write_dataset
+from harness.design import catalogue
+from harness.design import files as designs
+from harness.measurements import inference, loop, measure
+from tests.toy import write_dataset
 
 STUDY = {
     "name": "price",

@@ -1,6 +1,6 @@
 """``python -m harness.bench``."""
 
-from harness import cli
+from harness import console as cli
 from harness.bench import app
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.table import Table
 
-from harness import cli
+from harness import console as cli
 from harness.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from harness.runs.spec import TrialSpec
-    from harness.runs.stages import Stages
+    from harness.trial.spec import TrialSpec
+    from harness.trial.stages import Stages
 
 T = TypeVar("T")
 
@@ -72,9 +72,9 @@ def open_stages(dataset: str, backbone: str, data_dir: Path | None, threads: int
     """The engine on a data set, with the default settings of a trial, single-threaded or not."""
     import torch
 
-    from harness.runs.cache import default_root
-    from harness.runs.spec import TrialSpec
-    from harness.runs.stages import Context, Stages
+    from harness.trial.cache import default_root
+    from harness.trial.spec import TrialSpec
+    from harness.trial.stages import Context, Stages
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -83,8 +83,8 @@ def open_stages(dataset: str, backbone: str, data_dir: Path | None, threads: int
 
 def settled(dataset: str, backbone: str, arm: str, changes: Sequence[str]) -> TrialSpec:
     """A trial of study ablation with its default settings, whose teachers are therefore shared."""
-    from harness.runs import design
-    from harness.runs.settings import parse_changes
+    from harness.design import files as design
+    from harness.design.settings import parse_changes
 
     ablation = design.load("ablation")
     preset, wanted = design.preset_of(ablation, "default"), parse_changes(changes)
@@ -239,7 +239,7 @@ def save(file: Path | None, command: str, stages: Stages, threads: int, **figure
     """Write the figures, and what they were measured with, as JSON."""
     if file is None:
         return
-    from harness.runs.provenance import provenance
+    from harness.trial.provenance import provenance
 
     about: dict[str, object] = {
         "command": command,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from harness.distill.sampled import Candidates
     from harness.models import Backbone
     from harness.models.batch import QueryTensors
-    from harness.runs.stages import Stages
+    from harness.trial.stages import Stages
 
 #: sizes of the lists of hard candidates, and numbers of shared ones
 LISTED, SHARED = (0, 16, 64, 128), (64, 256, 1024)
@@ -58,8 +58,8 @@ def estimator(
     import torch
 
     from harness.distill.trainer import batches
-    from harness.runs.cache import default_root
-    from harness.runs.stages import Context, Stages
+    from harness.trial.cache import default_root
+    from harness.trial.stages import Context, Stages
 
     torch.set_num_threads(1)  # as the workers of a study: what is cached must not depend on who made it
     stages = Stages(settled(dataset, name, "L1", changes or []), Context(default_root(), data_dir))

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     import torch
 
     from harness.data import TemporalGraph
-    from harness.runs.spec import TrialSpec
     from harness.teachers.language_model import LanguageModel, LanguageModelConfig
     from harness.teachers.lora import Activations, Rows
+    from harness.trial.spec import TrialSpec
 
 Row = dict[str, Any]
 
@@ -74,9 +74,9 @@ def llm(
     """
     import torch
 
-    from harness.runs.cache import default_root
-    from harness.runs.stages import Context, Stages
     from harness.teachers.language_model import load
+    from harness.trial.cache import default_root
+    from harness.trial.stages import Context, Stages
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -281,8 +281,8 @@ def peaks(spec: TrialSpec, data_dir: Path | None = None, threads: int = 1) -> di
 def _peaks(spec: TrialSpec, data_dir: Path | None, threads: int) -> dict[str, float]:
     import torch
 
-    from harness.runs.stages import Context, Stages
-    from harness.runs.trial import peak_memory
+    from harness.trial.run import peak_memory
+    from harness.trial.stages import Context, Stages
 
     torch.set_num_threads(threads)
     found = {}

@@ -30,7 +30,7 @@ from harness.bench.common import (
 
 if TYPE_CHECKING:
     from harness.data import Facts
-    from harness.runs.stages import Stages
+    from harness.trial.stages import Stages
 
 #: facts that PyKEEN scores at a time; its fastest is what counts
 BATCH_SIZES = (16, 64, 256)

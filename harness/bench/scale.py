@@ -30,7 +30,7 @@ from harness.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from harness.data import TemporalGraph
-    from harness.runs.stages import Stages
+    from harness.trial.stages import Stages
 
 #: sizes by axis: of facts, shares of the training split (above 1: copies of it); of entities, multiples of their number
 AXES: dict[str, tuple[float, ...]] = {
@@ -100,7 +100,7 @@ def scale(
 
 def _measured(stages: Stages, backbone: str, axis: str, queries: int, rounds: int) -> list[dict[str, Any]]:
     """The rows of an axis, smallest size first."""
-    from harness.runs.trial import peak_memory
+    from harness.trial.run import peak_memory
 
     peaks = []
     for size in (AXES[axis][0], *AXES[axis]):  # the first compiles, which would count
@@ -133,7 +133,7 @@ def _point(stages: Stages, backbone: str, axis: str, size: float, queries: int) 
     from harness.distill.objective import Distillation
     from harness.evaluate import RankTask, ranks
     from harness.models import BACKBONES
-    from harness.runs.inputs import Inputs
+    from harness.trial.inputs import Inputs
 
     spec, kind = stages.spec, BACKBONES[backbone]
     graph = _graph(stages.graph, size if axis == "facts" else 1)

@@ -23,8 +23,8 @@ from harness.errors import UserError
 
 if TYPE_CHECKING:
     from harness.data import TemporalGraph
-    from harness.runs.design import Run
-    from harness.runs.store import Store
+    from harness.design.files import Run
+    from harness.store.store import Store
 
 #: the study whose cells are simulated, with as many seeds as it takes
 STUDY = "grid"
@@ -102,7 +102,7 @@ def simulate(
 
 def _measured(place: Place, missing: int) -> dict[str, Any]:
     """The row of a size. The study is first run without some of its trials, then resumed twice."""
-    from harness.runs.workers import in_a_fresh_process
+    from harness.engine.local_workers import in_a_fresh_process
 
     first = in_a_fresh_process(_run, place, missing, True)
     some, none = (in_a_fresh_process(_run, place, 0, False) for _ in range(2))
@@ -114,8 +114,8 @@ def _measured(place: Place, missing: int) -> dict[str, Any]:
 
 def _planned(place: Place, missing: int) -> tuple[Run, TemporalGraph]:
     """The study without its last cells, in whole seeds."""
-    from harness.runs import design
-    from harness.runs.inputs import graph_of
+    from harness.design import files as design
+    from harness.trial.inputs import graph_of
 
     # without winners that are trained anew: all its trials are known from the start
     graph, chosen = graph_of(place.dataset, place.data_dir), design.load(STUDY).model_copy(update={"confirm": 0})
@@ -130,10 +130,10 @@ def _run(place: Place, missing: int, fresh: bool) -> dict[str, Any]:
     from rich.console import Console
 
     from harness.bench.sleepers import Results, Sleepers
-    from harness.runs import execute
-    from harness.runs.stages import Context
-    from harness.runs.store import Store
-    from harness.runs.trial import peak_memory
+    from harness.engine import coordinator as execute
+    from harness.store.store import Store
+    from harness.trial.run import peak_memory
+    from harness.trial.stages import Context
 
     results = Results(_planned(place, 0)[1])
     workers = Sleepers(place.jobs, place.seconds, results)
@@ -174,7 +174,7 @@ def _sizes(place: Place, trials: int) -> dict[str, float]:
     """KiB a trial of the database and of the artifacts."""
     import sqlalchemy
 
-    from harness.runs.urls import sqlite_file
+    from harness.store.database import sqlite_file
 
     if (path := sqlite_file(place.url)) is not None:
         size = path.stat().st_size
@@ -190,8 +190,8 @@ def _sizes(place: Place, trials: int) -> dict[str, float]:
 def _report(place: Place) -> dict[str, float]:
     """Seconds and peak memory of the study's report."""
     from harness import report
-    from harness.runs import frames
-    from harness.runs.trial import peak_memory
+    from harness.store import frames
+    from harness.trial.run import peak_memory
 
     began = time.perf_counter()
     trials, curves, load_ranks = frames.load(place.url, STUDY, place.dataset, place.artifacts)
@@ -207,8 +207,8 @@ def _dashboard(place: Place) -> dict[str, float]:
     from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import wsgi
 
-    from harness.runs.store import Store
-    from harness.runs.trial import peak_memory
+    from harness.store.store import Store
+    from harness.trial.run import peak_memory
 
     with closing(Store(place.url, place.artifacts, create=False)) as store:
         application = wsgi(store.storage, artifact_store=FileSystemArtifactStore(place.artifacts))
@@ -240,7 +240,7 @@ def _asked(port: int, path: str) -> tuple[dict[str, Any], float]:
 
 def draw(rows: Sequence[Row], path: Path) -> None:
     """What grows with the number of trials, as ``path`` with the suffixes .pdf and .png."""
-    from harness.reporting.style import BLACK, BLUE, GREEN, ORANGE, VERMILION, figure
+    from harness.reporting.output.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, figure
 
     sizes = [row["trials"] for row in rows]
     panels = {

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harness.data import TemporalGraph
+from harness.engine.task import Outcome, Progress, Task
 from harness.evaluate import metrics_by_direction
-from harness.runs.trial import TrialResult
-from harness.runs.work import Outcome, Progress, Task
+from harness.trial.run import TrialResult
 
 #: results that trials take in turns, and the epochs of their curves
 RESULTS, EPOCHS = 64, 16

@@ -34,14 +34,14 @@ from harness.errors import UserError, nearest
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.bench.in_the_loop import InTheLoop
     from harness.distill.objective import Distillation
     from harness.distill.sampled import Candidates
     from harness.distill.trainer import Schedule
+    from harness.measurements.in_the_loop import InTheLoop
     from harness.models import Backbone
     from harness.models.batch import QueryTensors
-    from harness.runs.spec import TrialSpec
-    from harness.runs.stages import Context, Stages
+    from harness.trial.spec import TrialSpec
+    from harness.trial.stages import Context, Stages
 
 Way = Literal["fast", "exact"]
 #: turns in which the steps of both ways are measured
@@ -79,8 +79,8 @@ def student(
     """
     import torch
 
-    from harness.runs.cache import default_root
-    from harness.runs.stages import Context, Stages
+    from harness.trial.cache import default_root
+    from harness.trial.stages import Context, Stages
 
     context = Context(default_root(), data_dir)
     specs = [
@@ -116,7 +116,7 @@ def _arms(names: str) -> list[str]:
     Raises:
         UserError: if one of them is no student's.
     """
-    from harness.runs.spec import Arm
+    from harness.trial.spec import Arm
 
     valid = [arm for arm in get_args(Arm) if "teacher" not in arm]
     for arm in names.split(","):
@@ -220,7 +220,7 @@ def step_rate(spec: TrialSpec, context: Context, way: Way, stage: Stage, steps: 
 
 
 def _fresh(spec: TrialSpec, context: Context) -> tuple[Stages, Backbone]:
-    from harness.runs.stages import Stages
+    from harness.trial.stages import Stages
 
     stages = Stages(spec, context)
     return stages, stages.new_model(spec.backbone, spec.student, spec.seed)
@@ -228,9 +228,9 @@ def _fresh(spec: TrialSpec, context: Context) -> tuple[Stages, Backbone]:
 
 def _parts(stages: Stages, model: Backbone, way: Way, stage: Stage) -> tuple[Distillation | InTheLoop, Schedule]:
     """Loss and schedule of a stage: all that the ways differ in."""
-    from harness.bench.in_the_loop import in_the_loop
     from harness.distill.sampler import Sampling
-    from harness.runs.spec import parts_of
+    from harness.measurements.in_the_loop import in_the_loop
+    from harness.trial.spec import parts_of
 
     spec = stages.spec
     parts, span = parts_of(stage.arm), {"first": stage.first, "last": stage.last}

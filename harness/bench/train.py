@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from harness.distill.sampled import Candidates
     from harness.models import Backbone
     from harness.models.batch import QueryTensors
-    from harness.runs.stages import Stages
+    from harness.trial.stages import Stages
 
 #: queries of a batch that PyKEEN scores at a time; its fastest is what counts
 LCWA_SUB_BATCHES, SLCWA_SUB_BATCHES = (8, 16, 64), (32, 128, 512)

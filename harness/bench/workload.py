@@ -18,8 +18,8 @@ from harness.distill.semantic import SemanticAdapter
 from harness.distill.trainer import batches, make_optimizer
 from harness.models import Backbone, Recipe
 from harness.models.batch import QueryTensors
-from harness.runs.spec import TrialSpec
-from harness.runs.stages import Stages
+from harness.trial.spec import TrialSpec
+from harness.trial.stages import Stages
 
 
 def random_ids(n_queries: int, n_entities: int, size: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli import console, printable, run
+from harness.console import console, printable, run
 from harness.data import UNKNOWN, TemporalGraph, Timeline, Vocabulary, load
 from harness.data.checks import FINDINGS
 from harness.data.dates import show

@@ -32,6 +32,8 @@ class Backbone(nn.Module):
     Relations are 2R in number: r + R is the reciprocal of r and asks for the head.
     """
 
+    #: goes up when a change of the code moves the numbers that the backbone gives
+    version: ClassVar[int] = 1
     #: how an entity is compared with a query
     kernel: Kernel
     #: which view of time ``encode`` reads: classes int64 [B, 2] or calendar tokens int64 [B, L]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.reporting.labels import BACKBONES, MEASURE, MEASURES, arm_name, joined
-from harness.reporting.text import NBSP, number
+from harness.reporting.data.text import NBSP, number
+from harness.vocabulary import BACKBONES, MEASURE, MEASURES, arm_name, joined
 
 HITS = ("hits1", "hits3", "hits10")
 

@@ -10,25 +10,28 @@ from typing import Any
 
 import pandas as pd
 
-from harness.reporting import cost, cost_tables, search, sensitivity
-from harness.reporting.capacity_figure import capacity
-from harness.reporting.capacity_numbers import BASE, FULL, Numbers, Sizes
-from harness.reporting.capacity_reading import judge as judge_sizes
+from harness.reporting.capacity.figures import capacity
+from harness.reporting.capacity.numbers import BASE, FULL, Numbers, Sizes
+from harness.reporting.capacity.verdicts import judge as judge_sizes
 from harness.reporting.claims import QUESTIONS, Claim, judge
-from harness.reporting.cost_figures import accuracy_cost
-from harness.reporting.document import Meta
-from harness.reporting.frames import curves_of, records
-from harness.reporting.labels import BACKBONES, FRESH_SEEDS, MEASURE
-from harness.reporting.layout import Layout
-from harness.reporting.results import LoadRanks, Results, paired
-from harness.reporting.search_effects import is_search
-from harness.reporting.search_figures import temperature
-from harness.reporting.search_tables import temperature_table
-from harness.reporting.sensitivity_figures import robust
-from harness.reporting.sensitivity_tables import region_table
-from harness.reporting.style import BLUE, GRAY, VERMILION, figure, signed_ticks
-from harness.reporting.tables import Cell, Row, Table
-from harness.reporting.text import interval, number, p_value, percent
+from harness.reporting.comparison.document import Meta
+from harness.reporting.cost import report as cost
+from harness.reporting.cost import tables as cost_tables
+from harness.reporting.cost.figures import accuracy_cost
+from harness.reporting.data.frames import curves_of, records
+from harness.reporting.data.layout import Layout
+from harness.reporting.data.results import LoadRanks, Results, paired
+from harness.reporting.data.text import interval, number, p_value, percent
+from harness.reporting.output.figures import BLUE, GRAY, VERMILION, figure, signed_ticks
+from harness.reporting.output.tables import Cell, Row, Table
+from harness.reporting.search import report as search
+from harness.reporting.search.figures import temperature
+from harness.reporting.search.tables import temperature_table
+from harness.reporting.search.trace import is_search
+from harness.reporting.sensitivity import report as sensitivity
+from harness.reporting.sensitivity.figures import robust
+from harness.reporting.sensitivity.tables import region_table
+from harness.vocabulary import BACKBONES, FRESH_SEEDS, MEASURE
 
 #: rows of a table of points
 MOST_POINTS = 12

@@ -22,8 +22,8 @@ from typing import Any
 
 #: what the command lines import; a child would need seconds for it
 HEAVY = (
-    *("harness.study", "harness.report", "harness.data.__main__", "harness.runs.execute", "harness.runs.frames"),
-    *("harness.runs.copying", "harness.runs.trial", "harness.costs.measure", "pyarrow.parquet"),
+    *("harness.study", "harness.report", "harness.data.__main__", "harness.engine.coordinator", "harness.store.frames"),
+    *("harness.store.copies", "harness.trial.run", "harness.measurements.measure", "pyarrow.parquet"),
     *("optuna.storages._rdb.models", "sqlalchemy.dialects.sqlite", "matplotlib.pyplot", "typst"),
     *("optuna.importance", "requests", "psycopg", "typer.rich_utils", "rich.markup", "pooch", "yaml"),
 )
@@ -92,7 +92,7 @@ def child(request: dict[str, Any]) -> int:
 def prepare(request: dict[str, Any]) -> None:
     """Study files and data sets of the request in place of the package's."""
     from harness.data.registry import SOURCES, Source
-    from harness.runs import catalogue
+    from harness.design import catalogue
 
     if request["studies"]:
         catalogue.files.cache_clear()
@@ -104,7 +104,7 @@ def prepare(request: dict[str, Any]) -> None:
 def main(module: str) -> None:
     """Run ``python -m harness.MODULE``."""
     if module == "data":
-        from harness.cli import run
+        from harness.console import run
         from harness.data.__main__ import app
 
         run(app)
@@ -135,7 +135,7 @@ def serve() -> None:
     sys.dont_write_bytecode = True
     for name in HEAVY:
         importlib.import_module(name)
-    from harness.runs.plan import engine_version
+    from harness.trial.keys import engine_version
 
     engine_version()
     gc.collect()

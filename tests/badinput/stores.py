@@ -31,9 +31,9 @@ PICKLE = b"cos\nmkdir\n(S'executed'\ntR."
 @lru_cache
 def template(cells: int) -> Path:
     """A folder with a good store: so many cells of the ablation, with ranks and curves."""
-    from harness.runs import design as designs
-    from harness.runs.store import Store
-    from tests.runs.test_store import result
+    from harness.design import files as designs
+    from harness.store.store import Store
+    from tests.store.test_store import result
 
     folder = Path(tempfile.mkdtemp(prefix="harness-store-"))
     design = designs.load("ablation")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.runs.cache import Cache
+from harness.trial.cache import Cache
 from tests.badinput.caches import CHECKSUMS, CONTENTS
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.runs import design as designs
-from harness.runs.store import Store
-from tests.runs.test_store import result
+from harness.design import files as designs
+from harness.store.store import Store
+from tests.store.test_store import result
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(1)", "\N{FULLWIDTH EQUALS SIGN}1", "=cmd|' /C calc'!A0"]
 

@@ -16,13 +16,13 @@ from pydantic import ValidationError
 
 from harness.data import UNKNOWN, load
 from harness.data.dates import parse, show
+from harness.design import strict_yaml as plain
+from harness.design.files import Design
+from harness.design.files import read as read_design
+from harness.design.settings import parse_changes
 from harness.errors import UserError
-from harness.runs import plain
-from harness.runs.design import Design
-from harness.runs.design import read as read_design
-from harness.runs.settings import parse_changes
-from harness.runs.spec import TrialSpec
-from harness.runs.urls import reason_of, safe, sqlite_file
+from harness.store.database import reason_of, safe, sqlite_file
+from harness.trial.spec import TrialSpec
 
 LINE = "a\tr\tb\t1990\t1995\n"
 #: values that YAML can tell, of every kind

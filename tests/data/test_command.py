@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import run
+from harness.console import run
 from harness.data import registry
 from harness.data.__main__ import app
 

@@ -18,9 +18,9 @@ import psutil
 from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
 
-from harness.runs.artifacts import ARTIFACT
-from harness.runs.packing import unpacked
-from harness.runs.store import Store
+from harness.store.artifacts import ARTIFACT
+from harness.store.records import unpacked
+from harness.store.store import Store
 from tests.test_study import Place
 
 #: through all stages; the language model is fine-tuned with LoRA

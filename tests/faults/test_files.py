@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.places import CELLS, MOMENTS, Study, check, compare, end, names, results, until
-from tests.runs.test_schemas import SCHEMAS, STORES
+from tests.store.test_schemas import SCHEMAS, STORES
 
 
 def truncate(path: Path) -> None:

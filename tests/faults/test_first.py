@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.runs.spec import TrialSpec
-from harness.runs.stages import Context
-from harness.runs.trial import run_trial
+from harness.trial.run import run_trial
+from harness.trial.spec import TrialSpec
+from harness.trial.stages import Context
 from tests.faults.places import MOMENTS, Study, end, gone, names, results, seen, until
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.runs.store import Store
+from harness.store.store import Store
+from tests.engine.test_dask_workers import cluster
 from tests.faults.places import Study, check, end, until
 from tests.postgresql import Server
-from tests.runs.test_cluster import cluster
 
 
 def complete(store: Store) -> int:

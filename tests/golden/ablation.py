@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.runs import frames
+from harness.store import frames
 from tests.golden.cases import Numbers
 
 DATASETS = ("lahman", "wiki")

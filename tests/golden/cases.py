@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.costs import inference as inference_module
-from harness.costs import loop as loop_module
-from harness.costs.export import export
-from harness.costs.inference import inference
-from harness.costs.loop import loop
+from harness.design.settings import merge, nested
 from harness.distill.trainer import Trained
-from harness.runs.provenance import _processor
-from harness.runs.settings import merge, nested
-from harness.runs.spec import TrialSpec
-from harness.runs.stacks import train_together
-from harness.runs.stages import Context, Stages
-from harness.runs.trial import TrialResult, run_trial
+from harness.measurements import inference as inference_module
+from harness.measurements import loop as loop_module
+from harness.measurements.export import export
+from harness.measurements.inference import inference
+from harness.measurements.loop import loop
+from harness.trial.provenance import _processor
+from harness.trial.run import TrialResult, run_trial
+from harness.trial.spec import TrialSpec
+from harness.trial.stacks import train_together
+from harness.trial.stages import Context, Stages
 
 #: numbers by the name of what gave them; text is a digest of many numbers, of which only equality counts
 Numbers = dict[str, float | str]
@@ -96,11 +96,13 @@ def specs(dataset: Path, encoder: Path) -> Iterator[tuple[str, TrialSpec]]:
             yield f"{backbone}, {name}", TrialSpec.model_validate(own).acting()
 
 
-def numbers_of_cases(dataset: Path, encoder: Path, context: Context) -> dict[str, Numbers]:
-    """What every trial gives, and every shared stage, once."""
+def numbers_of_cases(dataset: Path, encoder: Path, context: Context, only: str = "") -> dict[str, Numbers]:
+    """What every trial gives, and every shared stage, once; ``only``: of one case."""
     found: dict[str, Numbers] = {}
     stages_seen: set[str] = set()
     for name, spec in specs(dataset, encoder):
+        if only not in ("", name):
+            continue
         found[name] = of_trial(run_trial(spec, context))
         stages = Stages(spec, context)
         for stage, key in stages.plan.keys.items():

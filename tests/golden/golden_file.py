@@ -1,4 +1,4 @@
-"""The file of golden numbers: one set a kind of machine, of which the first is what others are compared with roughly."""
+"""The file of golden numbers: a set for each kind of machine; other kinds are compared with the first, roughly."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 import math
 from pathlib import Path
 
+from harness.measurements.measure import VERSIONS as MEASUREMENTS
+from harness.models import BACKBONES
+from harness.trial.keys import ENGINE, VERSIONS
 from tests.golden.cases import Numbers
 
 #: where they are; a set of numbers by the kind of machine and part
@@ -19,15 +22,34 @@ def read() -> dict[str, dict[str, dict[str, Numbers]]]:
     return json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
 
 
+def versions() -> dict[str, int]:
+    """The versions by which the harness knows what computes."""
+    stages = {f"stage {name}": version for name, version in VERSIONS.items()}
+    measurements = {f"measurement {name}": version for name, version in MEASUREMENTS.items()}
+    backbones = {f"backbone {name}": backbone.version for name, backbone in BACKBONES.items()}
+    return {"engine": ENGINE, **stages, **measurements, **backbones}
+
+
 def write(part: str, machine: str, numbers: dict[str, Numbers]) -> None:
-    """Put the numbers of this kind of machine in the place of those that were there."""
+    """Put the numbers of this kind of machine in the place of those that were there.
+
+    Raises:
+        ValueError: numbers moved and no version did.
+    """
     known = read()
-    known.setdefault(part, {})[machine] = numbers
+    before = known.setdefault(part, {}).get(machine)
+    moved = before is not None and any(before[case] != numbers.get(case) for case in before)
+    if moved and known.get("versions") == versions():
+        raise ValueError(
+            f"{part}: numbers moved, but no version did; raise that of the stage or engine that moved them"
+        )
+    known[part][machine] = numbers
+    known["versions"] = versions()  # type: ignore[assignment]
     FILE.write_text(json.dumps(known, indent=0, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def differences(part: str, machine: str, numbers: dict[str, Numbers]) -> list[str]:
-    """What is not as it was, a line each: to the last bit on a kind of machine that has golden numbers, else roughly."""
+    """What is not as it was, a line each: to the last bit on a kind of machine that has numbers here, else roughly."""
     known = read()[part]
     exact = machine in known
     golden = known[machine] if exact else next(iter(known.values()))

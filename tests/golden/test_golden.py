@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.runs.stages import Context
+from harness.trial.stages import Context
 from tests.golden import golden_file
 from tests.golden.ablation import DATASETS, numbers_of_ablation
 from tests.golden.cases import (
@@ -58,6 +58,10 @@ def test_the_quick_ablation_gives_what_it_gave(dataset: str, tmp_path: Path, rea
     assert golden_file.differences(f"ablation on {dataset}", machine(), found) == []
 
 
+def test_a_version_goes_up_only_with_golden_numbers() -> None:
+    assert golden_file.read()["versions"] == golden_file.versions()
+
+
 def test_a_number_that_moves_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(golden_file, "FILE", tmp_path / "golden.json")
     golden_file.write("part", "here", {"case": {"test_mrr": 0.25, "ranks": "abc"}})
@@ -66,3 +70,7 @@ def test_a_number_that_moves_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert golden_file.differences("part", "elsewhere", {"case": {"test_mrr": 0.25000001, "ranks": "abd"}}) == []
     assert golden_file.differences("part", "elsewhere", {"case": {"test_mrr": 0.4, "ranks": "abd"}}) != []
     assert golden_file.differences("part", "elsewhere", {}) == ["case: was there, and is not"]
+    with pytest.raises(ValueError, match="no version did"):
+        golden_file.write("part", "here", {"case": {"test_mrr": 0.26, "ranks": "abc"}})
+    monkeypatch.setattr(golden_file, "ENGINE", 0)
+    golden_file.write("part", "here", {"case": {"test_mrr": 0.26, "ranks": "abc"}})

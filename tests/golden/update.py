@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from harness.runs.stages import Context
+from harness.trial.stages import Context
 from tests.encoder import write_encoder
 from tests.golden import golden_file
 from tests.golden.ablation import DATASETS, numbers_of_ablation
@@ -27,7 +27,11 @@ def main(parts: list[str]) -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        graph, encoder, context = write_graph(folder / "graph"), write_encoder(folder / "encoder"), Context(folder / "c")
+        graph, encoder, context = (
+            write_graph(folder / "graph"),
+            write_encoder(folder / "encoder"),
+            Context(folder / "c"),
+        )
         for part in parts or PARTS:
             if part == "cases":
                 numbers = numbers_of_cases(graph, encoder, context)

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.reporting import writing
-from harness.reporting.layout import Layout
+from harness.reporting.data.layout import Layout
+from harness.reporting.output import writing
 
 #: what the ablation compares
 LAYOUT = Layout(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.reporting.layout import Layout
+from harness.reporting.data.layout import Layout
 from tests.reporting.conftest import Frames, metrics, provenance
 
 LAYOUT = Layout(

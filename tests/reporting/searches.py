@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.reporting.layout import Layout
-from harness.runs.space import FRESH, Search
+from harness.design.space import FRESH, Search
+from harness.reporting.data.layout import Layout
 from tests.reporting.conftest import Frames, metrics, provenance
 
 LAYOUT = Layout(

@@ -16,9 +16,9 @@ import harness
 from harness import report
 from harness.errors import UserError
 from harness.report import main, one_design
-from harness.reporting import files
-from harness.reporting.comparison import comparison_report
-from harness.reporting.document import Meta
+from harness.reporting.comparison.document import Meta
+from harness.reporting.comparison.report import comparison_report
+from harness.reporting.output import files
 from tests.reporting.conftest import LAYOUT
 
 Make = Callable[..., Any]

@@ -1,0 +1,136 @@
+"""Settings of trials by dotted names: read, merged, tuned for a data set, listed, and refused with a reason."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from harness.design import strict_yaml as plain
+from harness.errors import UserError, nearest
+from harness.trial.spec import Frozen, TrialSpec, option_names
+
+#: keys of a trial that a study's settings cannot change: they are the axes of its design
+AXES = ("dataset", "backbone", "arm", "seed")
+Settings = dict[str, Any]
+
+
+@lru_cache(maxsize=1)
+def _tuned() -> dict[str, dict[str, Settings]]:
+    content = Path(__file__).with_name("tuned.yaml").read_text(encoding="utf-8")
+    return dict(plain.load(content))
+
+
+def tuned(dataset: str, backbone: str) -> Settings:
+    """The settings of ``tuned.yaml`` for a data set and backbone; empty if there are none."""
+    return _tuned().get(dataset, {}).get(backbone, {})
+
+
+def merge(base: Settings, changes: Settings) -> Settings:
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def nested(flat: dict[str, Any]) -> Settings:
+    """Settings by dotted names as settings in parts."""
+    merged: Settings = {}
+    for key, value in flat.items():
+        part: Any = value
+        for name in reversed(key.split(".")):
+            part = {name: part}
+        merged = merge(merged, part)
+    return merged
+
+
+def flat(settings: Settings) -> str:
+    """Settings in parts as text: ``loss.alpha=1, loss.beta=2``."""
+
+    def leaves(part: Settings, prefix: str) -> Iterator[str]:
+        for name, value in part.items():
+            if isinstance(value, dict):
+                yield from leaves(value, f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}={value}"
+
+    return ", ".join(leaves(settings, ""))
+
+
+def settings(spec: TrialSpec) -> list[tuple[str, str, str]]:
+    """Every setting of a spec: its dotted name, its value and what it is."""
+    rows = []
+    for name in option_names(TrialSpec):
+        if name in AXES:
+            continue
+        part: Any = spec
+        for step in name.split(".")[:-1]:
+            part = getattr(part, step)
+        leaf = name.split(".")[-1]
+        value = getattr(part, leaf)
+        rows.append(
+            (name, "by backbone" if value is None else str(value), type(part).model_fields[leaf].description or "")
+        )
+    return rows
+
+
+def parse_changes(items: Sequence[str]) -> Settings:
+    """``key=value`` items as nested settings: ``loss.alpha=0.5``, or ``alpha=0.5`` where one key only has that name.
+
+    Raises:
+        UserError: an item without ``=``, an unknown key (with the nearest valid one), or one that is ambiguous.
+    """
+    keys = option_names(TrialSpec)
+    changes: Settings = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise UserError(f"--set {_short(item)}: write key=value, such as --set loss.alpha=0.5")
+        found = [name for name in keys if name == key or name.endswith(f".{key}")]
+        if key in keys:
+            found = [key]
+        if len(found) > 1:
+            raise UserError(f"--set {_short(item)}: {key!r} may mean {' or '.join(found)}; write it out")
+        if found and found[0] in AXES:
+            raise UserError(
+                f"--set {_short(item)}: {key!r} is an axis of the design; see --dataset, --backbone, --arms, --seeds"
+            )
+        if not found:
+            hint = similar(key, [name for name in keys if name not in AXES])
+            raise UserError(f"--set {_short(item)}: unknown key{hint}; 'describe' lists all keys")
+        try:
+            value = plain.load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {_short(item)}: the value cannot be read ({plain.reason(error)})") from None
+        changes = merge(changes, nested({found[0]: value}))
+    return changes
+
+
+def _short(item: str) -> str:
+    return repr(item if len(item) <= 100 else f"{item[:100]}...")
+
+
+def similar(key: str, names: Sequence[str]) -> str:
+    """A hint at the name that was meant, "" if there is none like it."""
+    leaf = {name.split(".")[-1]: name for name in reversed(names)} | {name: name for name in names}
+    close = difflib.get_close_matches(key, leaf, n=1, cutoff=0.5)
+    return f", did you mean {leaf[close[0]]!r}?" if close else ""
+
+
+def explain(error: ValidationError, model: type[Frozen]) -> str:
+    """The first thing that is wrong, as ``key: reason``, with the nearest valid key for an unknown one."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        level = ".".join(map(str, first["loc"][:-1]))
+        valid = {n.removeprefix(f"{level}.").split(".")[0] for n in option_names(model) if n.startswith(level)}
+        return f"unknown key {where!r}; {nearest(str(first['loc'][-1]), valid)}"
+    reason = first["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(first["input"], dict) else f", not {str(first['input'])[:40]!r}"
+    return f"{where}: {reason}{given}" if where else f"{reason}{given}"

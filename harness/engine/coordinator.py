@@ -1,0 +1,348 @@
+"""Carry out a run: what is wanted minus what is complete, on the pool, into the store."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import joblib
+from optuna.exceptions import StorageInternalError
+from optuna.trial import Trial
+from rich.console import Console
+from rich.markup import escape
+
+from harness.console import printable
+from harness.data import TemporalGraph, Timeline
+from harness.design.files import Run
+from harness.engine import scheduler as pool
+from harness.engine.local_workers import LocalWorkers, Workers
+from harness.engine.priority import Expected, Seconds, estimate
+from harness.engine.progress import StudyProgress
+from harness.engine.scheduler import Claim
+from harness.engine.task import Outcome, Task
+from harness.errors import UserError
+from harness.scratch import scratch
+from harness.search.confirmation import Confirming
+from harness.search.searching import Searching
+from harness.store import queries
+from harness.store.database import safe
+from harness.store.records import ENVIRONMENT
+from harness.store.reuse import adopt, other_processors, refuse_mixing
+from harness.store.store import INTERRUPTED, TEMPORARY, Store, StudyStore
+from harness.trial.cache import Cache
+from harness.trial.keys import Plan
+from harness.trial.provenance import environment
+from harness.trial.spec import TrialSpec
+from harness.trial.stacks import group_of
+from harness.trial.stages import Context
+
+#: seconds after which it is asked again whether another coordinator still works on a cell
+ASKED = 2.0
+#: a model has a vector for each class of time; real data have some hundred
+MOST_CLASSES = 100_000
+#: the plan of each cell, by the cell's key
+Plans = dict[str, Plan]
+
+
+@dataclass
+class Tally:
+    """How many cells were there already, were added, and failed (with the reason of the first)."""
+
+    before: int
+    added: int = 0
+    failed: int = 0
+    reason: str = ""
+    #: the keys of all cells that were wanted, those of a search included
+    cells: set[str] = field(default_factory=set)
+
+
+def plans(cells: Sequence[TrialSpec], data_digest: str, device: str) -> Plans:
+    """What each cell stands on, by the cell's key; nothing is written.
+
+    Raises:
+        UserError: a cell needs a language model whose weights are not there.
+    """
+    return {spec.key(): Plan.of(spec, data_digest, device) for spec in cells}
+
+
+def refuse_too_many_classes(cells: Sequence[TrialSpec], graph: TemporalGraph) -> None:
+    """Refuse settings that cut the time line into more classes than memory has room for.
+
+    Raises:
+        UserError: there are more than ``MOST_CLASSES``.
+    """
+    for cut in dict.fromkeys(spec.time for spec in cells):
+        if (found := Timeline.build(graph, cut.classes, cut.size).n_classes) > MOST_CLASSES:
+            raise UserError(
+                f"time.size={cut.size}: cuts the {graph.granularity}s of this data into {found:,} classes, and "
+                f"{MOST_CLASSES:,} are the most; give a larger one, or time.classes=frequency"
+            )
+
+
+def tasks(
+    cells: Sequence[TrialSpec],
+    plans: Plans,
+    cache: Cache,
+    unscored: Collection[str] = frozenset(),
+    seconds: Seconds = estimate,
+) -> list[Task]:
+    """The cells and the shared stages that they lack, each stage once; ``unscored`` cells leave test facts alone."""
+    found: dict[str, Task] = {}
+    for spec in cells:
+        plan = plans[spec.key()]
+        for name, key in plan.keys.items():
+            if key not in found and not cache.has(name, key):
+                needs = frozenset(plan.needs(name))
+                reads = tuple((stage, other) for stage, other in plan.keys.items() if other in needs)
+                found[key] = Task(key, spec, name, needs, reads, seconds(spec, name), group_of(spec, name))
+        scored = spec.key() not in unscored
+        needs, reads = frozenset(plan.keys.values()), tuple(plan.keys.items())
+        own = seconds(spec, None)
+        found[spec.key()] = Task(spec.key(), spec, None, needs, reads, own, group_of(spec, None), scored)
+    return list(found.values())
+
+
+def expected(done: Iterable[Mapping[str, Any]], cells: Sequence[TrialSpec], plans: Plans, cache: Cache) -> Expected:
+    """What is known of how long tasks take: from the study's complete trials, and of stages that lie in the cache."""
+    found = Expected()
+    for told in done:
+        found.learn_trial(told)
+    for spec in cells:
+        for name, key in plans[spec.key()].keys.items():
+            if not found.knows(spec, name) and cache.has(name, key):
+                found.learn(spec, name, float(cache.meta(name, key).get("build_seconds", math.nan)))
+    return found
+
+
+@dataclass
+class _Coordinator:
+    """Tells the store and the display what the pool does."""
+
+    study: StudyStore
+    progress: StudyProgress
+    run: Run
+    relations: list[str]
+    environment: dict[str, Any]
+    tally: Tally
+    searching: Searching | Confirming | None = None
+    trials: dict[str, Trial] = field(default_factory=dict)
+    #: when a cell was refused, since another coordinator works on it
+    refused: dict[str, float] = field(default_factory=dict)
+
+    def claim(self, task: Task) -> Claim:
+        """Whether a task may start, where several coordinators work on one study."""
+        if not self.study.claims.shared or task.stage is not None or task.id in self.trials:
+            return "mine"
+        if time.monotonic() - self.refused.get(task.id, -ASKED) < ASKED:
+            return "later"
+        if not self.study.claims.take(task.id):
+            self.refused[task.id] = time.monotonic()
+            return "later"
+        if (other := self.study.ended(task.id)) is None:
+            return "mine"
+        self.study.claims.free(task.id)
+        self.tally.before += other.value is not None
+        self._tell(task, other.value)
+        self.progress.finish(task, "by another coordinator", other.value is None)
+        return "elsewhere"
+
+    def started(self, task: Task) -> None:
+        self.progress.start(task)
+        if task.stage is None and task.id not in self.trials:  # else its worker died, and it is tried again
+            self.trials[task.id] = self._begin(task)
+
+    def finished(self, task: Task, outcome: Outcome) -> pool.Settled:
+        failed = outcome.failure is not None
+        for warning in outcome.warnings:
+            self.progress.console.print(f"[yellow]warning[/] {escape(printable(warning))}", highlight=False)
+        if task.stage is None:
+            trial = self.trials.pop(task.id, None) or self._begin(task)
+            if outcome.result is not None:
+                if not self.study.finish(trial, outcome.result, self.relations):
+                    return "elsewhere"
+                self.tally.added += 1
+                self._tell(task, outcome.result.metrics["valid_mrr"])
+            else:
+                self.study.fail(trial, str(outcome.failure), outcome.details)
+                self.tally.failed += 1
+                self.tally.reason = self.tally.reason or str(outcome.failure)
+                self._tell(task, None)
+        self.progress.finish(task, _note(outcome), failed)
+        return "here"
+
+    def _begin(self, task: Task) -> Trial:
+        attributes = {
+            ENVIRONMENT: self.environment,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "preset": self.run.preset,
+            "protocol": task.spec.protocol,
+            "data_digest": self.run.data_digest,
+            "label": self.run.labels.get(task.id, task.spec.arm),
+            **({} if task.scored else {"role": "beside"}),
+            **({} if self.searching is None else self.searching.attributes.get(task.id, {})),
+        }
+        return self.study.begin(task.spec, attributes)
+
+    def _tell(self, task: Task, value: float | None) -> None:
+        if self.searching is not None:
+            self.searching.tell(task.id, value)
+
+    def interrupted(self) -> None:
+        for trial in self.trials.values():
+            self.study.fail(trial, INTERRUPTED, patience=0)
+
+
+def _note(outcome: Outcome) -> str:
+    if outcome.failure is not None:
+        return outcome.failure
+    if outcome.result is None:
+        return f"{outcome.seconds:.1f} s"
+    metrics = outcome.result.metrics
+    test = f", {metrics['test_mrr']:.4f} on test" if "test_mrr" in metrics else ""
+    return f"MRR {metrics['valid_mrr']:.4f} on validation{test}"
+
+
+def execute(
+    run: Run,
+    plans: Plans,
+    graph: TemporalGraph,
+    store: Store,
+    context: Context,
+    jobs: int,
+    command: str,
+    console: Console,
+    cluster: str | None = None,
+    workers: Workers | None = None,
+) -> Tally:
+    """Bring all wanted cells of a run into the store; return how it went.
+
+    ``plans`` are those of the run's cells. The work is done by ``jobs`` processes of this machine, or by the workers of
+    ``cluster``, the address of a Dask scheduler, or by other ``workers``.
+
+    Interrupted by Ctrl-C or a user's error, the trials that were running are marked as failed, and what is complete
+    stays; a second call goes on with what is missing.
+
+    Raises:
+        UserError: the store or the cache cannot be written, another coordinator writes to the store, or a worker met
+            a user's error.
+    """
+    with store.told(), store.only_writer(), scratch(TEMPORARY) as folder:
+        study = store.open(run, command, counts(graph))
+        study.attach(queries.of_test(graph))
+        names = {spec.key(): run.labels[spec.key()] for spec in run.cells if spec.key() not in run.unscored}
+        here = environment(context)
+        if adopted := adopt(study, names, {"preset": run.preset}, here):
+            console.print(f"{adopted} cells are taken from other studies of this store, where they are the same")
+        done = study.done()
+        refuse_mixing(run.study_name, done, _open_formats(run, plans), here)
+        if others := other_processors(done, here):
+            where = escape(printable(" and ".join(others)))
+            told = f"[yellow]warning[/] trials of this study ran on {where}; the same cell may differ between "
+            console.print(f"{told}processors nearly as between seeds, so compare arms that ran on one", highlight=False)
+        complete = {told["cell"] for told in done}
+        wanted = [spec for spec in run.cells if spec.key() not in complete]
+        tally = Tally(before=len(run.cells) - len(wanted), cells={spec.key() for spec in run.cells})
+        cache = Cache(context.cache_dir)
+        follows = run.search is not None or run.design.confirm > 0
+        seconds = expected(done, wanted, plans, cache) if wanted or follows else estimate
+        todo = tasks(wanted, plans, cache, run.unscored, seconds)
+        if run.search is not None and not study.claims.take("search"):
+            raise UserError(
+                f"storage {safe(store.url)}: another coordinator is at this search; wait for it, or start other studies"
+            )
+        searching: Searching | Confirming | None = None
+        if run.search is not None:
+            searching = Searching(run, study, graph.digest, context, tally.cells)
+        elif run.design.confirm:
+            searching = Confirming(run, study.values(), tally.cells)
+        title = f"{run.design.name} · {Path(run.dataset).name}"
+        most = 0 if searching is None else searching.most
+        progress = StudyProgress(title, todo, len(run.cells) + most, tally.before, console)
+        labels = [label or name for name, label in zip(graph.relations.names, graph.relations.labels, strict=True)]
+        coordinator = _Coordinator(study, progress, run, distinct(labels), here, tally, searching)
+
+        def more(room: int) -> list[Task]:
+            if searching is None:
+                return []
+            specs = searching.more(room)
+            own = {spec.key(): Plan.of(spec, graph.digest, context.device) for spec in specs}
+            added = tasks(specs, own, cache, searching.unscored, seconds)
+            progress.add(added)
+            return added
+
+        listener = pool.Listener(
+            coordinator.started,
+            coordinator.finished,
+            progress.update,
+            partial(study.describe, run),
+            more,
+            coordinator.claim,
+        )
+        try:
+            own = contextlib.nullcontext(workers) if workers else _workers(cluster, jobs, context, graph, folder)
+            with progress.shown(), own as hands:
+                pool.run(todo, hands, listener, context.stack)
+        except BaseException:
+            with contextlib.suppress(StorageInternalError):  # which may be what ended the run
+                coordinator.interrupted()
+            raise
+        finally:
+            study.claims.close()
+        return tally
+
+
+def _open_formats(run: Run, plans: Plans) -> set[str]:
+    """The arms whose language model is read in the number format that a machine chooses."""
+    reading = [spec for spec in run.cells if spec.llm.dtype is None and "encode" in plans[spec.key()].keys]
+    return {spec.arm for spec in reading} | ({run.search.arm} if reading and run.search is not None else set())
+
+
+@contextmanager
+def _workers(
+    cluster: str | None, jobs: int, context: Context, graph: TemporalGraph, scratch: Path
+) -> Iterator[Workers]:
+    if cluster is None:
+        yield LocalWorkers(jobs, context, scratch)  # which stay for what comes next
+        return
+    from harness.engine.dask_workers import ClusterWorkers
+
+    workers = ClusterWorkers(cluster, context, graph.digest)
+    try:
+        yield workers
+    finally:
+        workers.close()
+
+
+def counts(graph: TemporalGraph) -> dict[str, int]:
+    """Sizes of a data set by what is counted."""
+    facts = {"training facts": graph.train, "validation facts": graph.valid, "test facts": graph.test}
+    sizes = {name: len(split) for name, split in facts.items()}
+    return {**sizes, "entities": len(graph.entities), "relations": len(graph.relations)}
+
+
+def distinct(labels: Sequence[str]) -> list[str]:
+    """Labels with a number appended where one occurs again."""
+    seen: dict[str, int] = {}
+    result = []
+    for label in labels:
+        seen[label] = seen.get(label, 0) + 1
+        result.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return result
+
+
+def default_jobs(device: str) -> int:
+    """A worker a core this process may use; one on a GPU, which a single one fills."""
+    return joblib.cpu_count() if device == "cpu" else 1
+
+
+def default_stack(device: str) -> int:
+    """How many students a worker trains side by side: one on a CPU, which has no room for more."""
+    return 1 if device == "cpu" else 32

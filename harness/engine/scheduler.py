@@ -1,0 +1,255 @@
+"""Runs tasks that depend on each other on workers, one task or stack of students each."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Literal
+
+from harness.engine.local_workers import Workers
+from harness.engine.priority import upward_ranks
+from harness.engine.task import Outcome, Progress, Task
+
+#: whether a task may start: not while another coordinator works on it, and never if one is done with it
+Claim = Literal["mine", "later", "elsewhere"]
+#: whether the outcome of a task counts: "elsewhere" if another coordinator took the task meanwhile
+Settled = Literal["here", "elsewhere"]
+
+
+@dataclass
+class Listener:
+    """What a run tells of itself while it goes on; called in the coordinator.
+
+    ``working`` comes first, when the workers have their first tasks: the time for what they need not wait for.
+    ``more`` gives further tasks: it is asked, once it was told all news, how many cells could run beside those that
+    run or wait. A run ends when it has none. ``claim`` is asked before a task starts: "later" lets it wait, "elsewhere"
+    drops it. A task that ``finished`` finds settled elsewhere waits for what comes of it there.
+    """
+
+    started: Callable[[Task], None]
+    finished: Callable[[Task, Outcome], Settled]
+    progress: Callable[[dict[str, Progress]], None]
+    working: Callable[[], None] = lambda: None
+    more: Callable[[int], Sequence[Task]] = lambda _: ()
+    claim: Callable[[Task], Claim] = lambda _: "mine"
+
+
+def run(tasks: Iterable[Task], workers: Workers, listener: Listener, stack: int = 1) -> None:
+    """Run all tasks; return when none is left.
+
+    A task whose needs failed is not started and fails with their reason. When all workers are lost, since one of them
+    died (killed, out of memory), the tasks that were running are tried once more, one at a time; the one that kills its
+    worker again fails.
+
+    Args:
+        tasks: in any order, which decides between equal ranks; ``needs`` that name no task are taken as met.
+        workers: who does them.
+        listener: is told what happens.
+        stack: how many students train side by side, at most.
+
+    Raises:
+        UserError: one that a worker raised, such as weights that are not there: no other task would fare better.
+    """
+    _Run(workers, listener, stack).loop(list(tasks))
+
+
+#: tasks as a heap: minus the rank, then the place in the order in which they came
+Queue = list[tuple[float, int, Task]]
+
+
+@dataclass
+class _Run:
+    workers: Workers
+    listener: Listener
+    stack: int
+    #: the tasks that have not started, by id, and how many of them are cells
+    waiting: dict[str, Task] = field(default_factory=dict)
+    cells: int = 0
+    #: those of them that wait for no other; what was lost with its worker is tried again apart
+    ready: Queue = field(default_factory=list)
+    lost: Queue = field(default_factory=list)
+    ranks: dict[str, float] = field(default_factory=dict)
+    #: the place of each task in the order in which they came
+    known: dict[str, int] = field(default_factory=dict)
+    #: the tasks that are not done, and who waits for them
+    open: set[str] = field(default_factory=set)
+    dependents: defaultdict[str, list[Task]] = field(default_factory=lambda: defaultdict(list))
+    failed: dict[str, str] = field(default_factory=dict)
+    suspects: dict[str, int] = field(default_factory=dict)
+    running: dict[Future[list[Outcome]], tuple[Task, ...]] = field(default_factory=dict)
+    #: what the listener has still to be told, in the order in which it happened
+    news: list[Callable[[], None]] = field(default_factory=list)
+
+    def loop(self, tasks: Sequence[Task]) -> None:
+        if tasks:
+            self._add(tasks)
+        try:
+            while self.waiting or self.running or self.news or self._extend():
+                self._submit()
+                self._tell()
+                if self._extend():
+                    self._submit()
+                    self._tell()
+                if self.waiting and not self.running:
+                    time.sleep(0.5)  # for others to finish what they claimed
+                done, _ = wait(self.running, timeout=0.5, return_when=FIRST_COMPLETED)
+                self.listener.progress(self._progress())
+                for future in done:
+                    self._collect(future)
+        except BaseException:
+            self.workers.close()
+            raise
+
+    def _extend(self) -> bool:
+        """Take further tasks while workers have nothing to do, stages only that this run did not have yet."""
+        taken = self.cells + sum(len(tasks) for tasks in self.running.values())
+        room = max(self.workers.slots * self.stack - taken, 0)
+        new = [task for task in self.listener.more(room) if task.id not in self.known]
+        if new:
+            self._add(new)
+        return bool(new)
+
+    def _add(self, tasks: Sequence[Task]) -> None:
+        if not self.known:
+            self.news.append(self.listener.working)
+        for task in tasks:
+            self.known[task.id] = len(self.known)
+            self.waiting[task.id] = task
+            self.cells += task.stage is None
+        self.open |= {task.id for task in tasks}
+        # what is new may wait for what is not, whose rank it raises
+        self.ranks |= upward_ranks(self.waiting.values())
+        for task in tasks:
+            for need in task.needs & self.open:
+                self.dependents[need].append(task)
+            if causes := task.needs & self.failed.keys():
+                self._leave(task)
+                self._finish(task, Outcome(failure=self.failed[min(causes)]))
+        fresh = (task for task in self.waiting.values() if task.id not in self.suspects)
+        self.ready = [self._entry(task) for task in fresh if not task.needs & self.open]
+        heapq.heapify(self.ready)
+
+    def _entry(self, task: Task) -> tuple[float, int, Task]:
+        return -self.ranks[task.id], self.known[task.id], task
+
+    def _wait(self, task: Task, queue: Queue) -> None:
+        """A task that had started waits again."""
+        self.waiting[task.id] = task
+        self.cells += task.stage is None
+        heapq.heappush(queue, self._entry(task))
+
+    def _leave(self, task: Task) -> None:
+        """A task does not wait any more."""
+        del self.waiting[task.id]
+        self.cells -= task.stage is None
+
+    def _tell(self) -> None:
+        """Tell the listener, who takes his time (he writes to a disk), when the workers have got what comes next."""
+        while self.news:
+            self.news.pop(0)()
+
+    def _submit(self) -> None:
+        alone = any(task.id in self.suspects for tasks in self.running.values() for task in tasks)
+        # after a crash, the tasks that may have caused it run one at a time and nothing beside them
+        room = 0 if alone else 1 - len(self.running) if self.lost else self.workers.slots - len(self.running)
+        queue, limit = (self.lost, 1) if self.lost else (self.ready, self.stack)
+        found = stacks(self._claimed(queue, room * limit), limit)
+        for tasks in found[: max(room, 0)]:
+            for task in tasks:
+                self._leave(task)
+                self.news.append(partial(self.listener.started, task))
+            self.running[self.workers.submit(tasks)] = tasks
+        for task in (task for tasks in found[max(room, 0) :] for task in tasks):
+            heapq.heappush(queue, self._entry(task))
+
+    def _claimed(self, queue: Queue, most: int) -> list[Task]:
+        """Up to ``most`` tasks of a queue, in its order, that may start; what others are done with is dropped."""
+        found: list[Task] = []
+        later: Queue = []
+        while queue and len(found) < most:
+            entry = heapq.heappop(queue)
+            task = entry[-1]
+            claim = self.listener.claim(task)
+            if claim == "mine":
+                found.append(task)
+            elif claim == "later":
+                later.append(entry)
+            else:
+                self._leave(task)
+                self.open.discard(task.id)
+        for entry in later:
+            heapq.heappush(queue, entry)
+        return found
+
+    def _collect(self, future: Future[list[Outcome]]) -> None:
+        if future not in self.running:
+            return
+        error = future.exception()
+        if error is None:
+            for task, outcome in zip(self.running.pop(future), future.result(), strict=True):
+                self._finish(task, outcome)
+        elif self.workers.lost_all(error):
+            self._recover()
+        else:
+            self._tell()  # of what ended well
+            raise error
+
+    def _recover(self) -> None:
+        lost, self.running = [task for tasks in self.running.values() for task in tasks], {}
+        for task in lost:
+            self.suspects[task.id] = self.suspects.get(task.id, 0) + 1
+            if self.suspects[task.id] > 1 and len(lost) == 1:
+                self._finish(task, Outcome(failure="its worker was killed twice (out of memory?)"))
+            else:
+                self._wait(task, self.lost)
+
+    def _finish(self, task: Task, outcome: Outcome) -> None:
+        self.open.discard(task.id)
+        self.workers.forget(task)
+        if outcome.failure is None:
+            self.suspects.pop(task.id, None)
+        else:
+            reason = outcome.failure
+            if task.stage is not None and not reason.startswith("shared stage"):
+                reason = f"shared stage {task.stage}: {reason}"
+            self.failed[task.id] = reason
+            outcome = replace(outcome, failure=reason)
+        self.news.append(partial(self._settle, task, outcome))
+        for other in self.dependents.pop(task.id, ()):
+            if other.id not in self.waiting:  # it failed with another of its needs
+                continue
+            if outcome.failure is not None:
+                self._leave(other)
+                self._finish(other, Outcome(failure=outcome.failure))
+            elif not other.needs & self.open:
+                heapq.heappush(self.ready, self._entry(other))
+
+    def _settle(self, task: Task, outcome: Outcome) -> None:
+        """Tell the listener; a cell that he leaves to another coordinator waits for what comes of it there."""
+        if self.listener.finished(task, outcome) == "elsewhere":
+            self.open.add(task.id)
+            self._wait(task, self.ready)
+
+    def _progress(self) -> dict[str, Progress]:
+        told = ((tasks, self.workers.progress(tasks[0])) for tasks in self.running.values())
+        return {task.id: each for tasks, each in told if each is not None for task in tasks}
+
+
+def stacks(tasks: Sequence[Task], limit: int) -> list[tuple[Task, ...]]:
+    """The tasks in their order, up to ``limit`` of one group together."""
+    found: list[list[Task]] = []
+    open_ones: dict[str, list[Task]] = {}
+    for task in tasks:
+        stack = open_ones.get(task.group or "")
+        if stack is not None and len(stack) < limit:
+            stack.append(task)
+            continue
+        found.append([task])
+        if task.group is not None:
+            open_ones[task.group] = found[-1]
+    return [tuple(each) for each in found]

@@ -1,0 +1,103 @@
+"""What a worker does: a task, or a stack of students; every failure but a user's error becomes an outcome."""
+
+from __future__ import annotations
+
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from harness.distill.trainer import Trained
+from harness.errors import UserError
+from harness.trial.run import SCORED, TrialError, TrialResult, build_stage, run_trial
+from harness.trial.spec import TrialSpec
+from harness.trial.stacks import train_together
+from harness.trial.stages import Context
+
+#: how a worker's warning of a stack that failed as a whole begins
+STACK_FAILED = "a stack failed"
+#: what a worker tells of itself: the stage, the fraction of it that is done, and the latest validation MRR
+Progress = tuple[str, float, float | None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A shared stage (``stage`` is its name) or a cell (``stage`` None), and the tasks it has to wait for."""
+
+    id: str
+    spec: TrialSpec
+    stage: str | None = None
+    needs: frozenset[str] = frozenset()
+    #: stage and key of each stored result that it reads
+    reads: tuple[tuple[str, str], ...] = ()
+    #: how long it should take; see ``order``
+    seconds: float = 1.0
+    #: students of one group may train in one stack
+    group: str | None = None
+    #: whether a cell is scored on test facts; inside a search it is not
+    scored: bool = True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task: the result of a cell or the seconds of a stage, or why there is none."""
+
+    result: TrialResult | None = None
+    seconds: float = 0.0
+    failure: str | None = None
+    details: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def work(tasks: Sequence[Task], context: Context, listen: Callable[[Progress], None]) -> list[Outcome]:
+    """Do one task or a stack, in a worker. Every failure but a user's error becomes an ``Outcome``.
+
+    ``listen`` gets its progress, at most five times a second.
+    """
+    last = 0.0
+
+    def tell(stage: str, done: float, metric: float | None) -> None:
+        nonlocal last
+        if time.monotonic() - last > 0.2 or metric is not None:
+            last = time.monotonic()
+            listen((stage, done, metric))
+
+    own = replace(context, report=tell)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        trained = _together(tasks, own) if len(tasks) > 1 else [None]
+        outcomes = [_attempt(task, own, stacked) for task, stacked in zip(tasks, trained, strict=True)]
+    told = tuple(str(w.message) for w in caught if str(w.message).startswith(("cache file", STACK_FAILED)))
+    return [replace(outcomes[0], warnings=told), *outcomes[1:]]
+
+
+def _together(tasks: Sequence[Task], context: Context) -> Sequence[Trained | ArithmeticError | None]:
+    """What training in a stack yields; None for all where it fails as a whole, which may be one student's fault."""
+    try:
+        return train_together([task.spec for task in tasks], tasks[0].stage, context)
+    except UserError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+        warnings.warn(f"{STACK_FAILED}; its {len(tasks)} students train one by one ({reason})", stacklevel=2)
+        return [None] * len(tasks)
+
+
+def _attempt(task: Task, context: Context, stacked: Trained | ArithmeticError | None) -> Outcome:
+    if isinstance(stacked, ArithmeticError):
+        return Outcome(failure=str(stacked))
+    try:
+        if task.stage is None:
+            splits = SCORED if task.scored else SCORED[:1]
+            return Outcome(result=run_trial(task.spec, context, stacked, splits))
+        return Outcome(seconds=build_stage(task.stage, task.spec, context, stacked))
+    except UserError:
+        raise
+    except TrialError as error:
+        return Outcome(failure=str(error))
+    except MemoryError:
+        return Outcome(failure="out of memory")
+    except Exception as error:  # a failed trial never ends a study
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return Outcome(failure=reason[:400], details=traceback.format_exc()[-4000:])

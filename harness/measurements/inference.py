@@ -1,0 +1,127 @@
+"""Answering queries: latency of one, throughput of batches, and size, of students, teachers and the language model."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.evaluate import query_tensors
+from harness.measurements.stages import Rows, trained
+from harness.models import Backbone
+from harness.models.base import scores
+from harness.models.batch import QueryTensors
+from harness.teachers import lora
+from harness.teachers.language_model import LanguageModel, load, mean_pool
+from harness.teachers.texts import entity_texts, relation_texts
+from harness.trial.spec import TrialSpec
+from harness.trial.stages import Context, Stages
+
+#: turns that count, queries asked one by one a turn, queries of a batch, and texts of a batch of the language model
+TURNS, SINGLE, BATCH, TEXTS = 15, 40, 512, 16
+
+#: one query and a batch of ``BATCH``, as functions that answer the next one
+Ways = tuple[Callable[[], object], Callable[[], object]]
+
+
+def inference(specs: Sequence[TrialSpec], context: Context) -> Rows:
+    """Answer test queries with the model of each trial, in turns, on one thread of the processor.
+
+    A query is answered when all entities have their scores. The trial of the LLM teacher yields two rows: ``head``,
+    f_LLM over stored encodings, and ``language model``, whose forward pass encodes the text of one query.
+
+    Returns:
+        A row a model: ``model`` (arm of its trial, or "language model"), ``parameters``, ``size_mb`` (of what has to
+        be stored to answer, 10⁶ bytes), ``latency_ms`` and ``queries_per_second``, lists of a value a turn (a median of
+        its calls).
+    """
+    ways: dict[str, Ways] = {}
+    sizes: dict[str, tuple[int, int]] = {}
+    for spec in specs:
+        stages = Stages(spec, context)
+        model = copy.deepcopy(trained(spec, context)).to("cpu").eval()
+        ways[spec.arm] = _ways(model, _batches(stages, model, 1), _batches(stages, model, BATCH))
+        sizes[spec.arm] = size(model)
+        if spec.arm == "llm-teacher":
+            language = _language_model(stages)
+            ways["language model"] = _texts(stages, language)
+            sizes["language model"] = size(language.base)
+    figures: dict[str, list[list[float]]] = {name: [[], []] for name in ways}
+    for turn in range(1 + TURNS):
+        for name, (single, batch) in ways.items():
+            few = name == "language model"
+            latency, long = _seconds(single, 5 if few else SINGLE), _seconds(batch, 3)
+            found = 1e3 * latency, (TEXTS if few else BATCH) / long
+            for values, value in zip(figures[name], found, strict=True):
+                values += [value] * (turn > 0)  # the first fills allocators and caches
+    return [
+        {"model": name, "parameters": sizes[name][0], "size_mb": sizes[name][1] / 1e6}
+        | {"latency_ms": figures[name][0], "queries_per_second": figures[name][1]}
+        for name in ways
+    ]
+
+
+def size(model: nn.Module) -> tuple[int, int]:
+    """Numbers that a model holds, and their bytes, buffers included; of tied ones once."""
+    parts = {tensor.data_ptr(): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return sum(t.numel() for t in parts.values()), sum(t.numel() * t.element_size() for t in parts.values())
+
+
+def _seconds(call: Callable[[], object], times: int) -> float:
+    """Seconds of a call: the median, since a call that had to wait for other work of the machine says nothing."""
+    found = []
+    for _ in range(times):
+        started = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - started)
+    return statistics.median(found)
+
+
+def _batches(stages: Stages, model: Backbone, count: int) -> Iterator[QueryTensors]:
+    """Test queries, ``count`` at a time, over and over; those left at the end of the split are not asked."""
+    every = query_tensors(stages.inputs.queries("test"), stages.inputs.timeline, model.time_input)
+    order = torch.randperm(len(every), generator=torch.Generator().manual_seed(0))
+    if len(every) < count:
+        order = order.repeat(-(-count // len(every)))
+    return cycle([every[part] for part in order.split(count) if len(part) == count])
+
+
+def _ways(model: Backbone, single: Iterator[QueryTensors], batch: Iterator[QueryTensors]) -> Ways:
+    with torch.inference_mode():
+        table, scale = model.entity_table(), model.scale()  # computed once: they do not depend on the query
+
+    @torch.inference_mode()
+    def answer(queries: Iterator[QueryTensors]) -> Tensor:
+        asked = next(queries)
+        return scores(model.encode(asked.subject, asked.relation, asked.time), table, model.kernel, scale)
+
+    return (lambda: answer(single)), (lambda: answer(batch))
+
+
+def _language_model(stages: Stages) -> LanguageModel:
+    config, adapter = stages.spec.llm, stages.adapter()
+    model = load(config.model, config.torch_dtype)
+    if adapter:
+        lora.merge(model, adapter, config)
+    return model
+
+
+def _texts(stages: Stages, model: LanguageModel) -> Ways:
+    """Encoding the text of subject and relation of a query, and of several."""
+    queries = stages.inputs.queries("test")
+    entities, relations = entity_texts(stages.graph), relation_texts(stages.graph)
+    pairs = zip(queries.subject[:256].tolist(), queries.relation[:256].tolist(), strict=True)
+    rows = cycle(model.tokens([f"{entities[s]}, {relations[r]}" for s, r in pairs], 3 * stages.spec.llm.max_length))
+
+    @torch.inference_mode()
+    def encode(count: int) -> Any:
+        ids, mask = model.pad([next(rows) for _ in range(count)])
+        return mean_pool(model.hidden(ids, mask), mask)
+
+    return (lambda: encode(1)), (lambda: encode(TEXTS))

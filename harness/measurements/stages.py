@@ -1,0 +1,102 @@
+"""Seconds, memory and energy of a stage that is made once more, by a process that does nothing else."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.bench.student import stages_of, step_rate
+from harness.distill.trainer import Trained
+from harness.measurements.energy import metered
+from harness.models import Backbone
+from harness.trial.keys import NEEDS
+from harness.trial.run import peak_memory, run_trial, stage2_student
+from harness.trial.spec import TrialSpec
+from harness.trial.stages import Context, Stages
+
+Rows = list[dict[str, Any]]
+
+#: steps with the teachers in the loop after which memory grows no more
+LOOP_STEPS = 6
+
+
+def stage(spec: TrialSpec, name: str, context: Context) -> Rows:
+    """Make a stage of a trial, of which all others are cached, and say what that took.
+
+    Args:
+        spec: the trial.
+        name: a shared stage; "student" for what comes after them (stage 2 and evaluation); "loop" for some steps of
+            stage 2 with the teachers in the loop.
+        context: whose cache has the other stages. The stage is made in a cache of its own.
+
+    Returns:
+        A row a stage: ``stage``, ``seconds`` (compiling included), ``peak_mib`` (most memory that the process ever
+        held), ``base_mib`` (of it before the stage: interpreter, libraries, data), ``device_mib`` (most that a GPU
+        held, None without one), ``energy_wh`` and ``energy_reason``.
+    """
+    Stages(spec, context).inputs.training("classes")  # reads the data, once a process
+    base = peak_memory()
+    started = time.perf_counter()
+    with metered() as energy:
+        if name == "student":
+            result = run_trial(spec, context)
+        elif name == "loop":
+            step_rate(spec, context, "exact", stages_of(spec)[-1], LOOP_STEPS)
+        else:
+            with without(name, context) as elsewhere:
+                Stages(spec, elsewhere).build(name)
+    seconds = time.perf_counter() - started
+    device = torch.cuda.max_memory_allocated() / 2**20 if context.device == "cuda" else None
+    about = {"base_mib": base, "device_mib": device}
+    parts = [(name, seconds, peak_memory())]
+    if name == "student":
+        own = [part for part in ("stage1", "stage2", "evaluate") if part in result.seconds]
+        parts = [(part, result.seconds[part], result.peak_mib[part]) for part in own]
+    return [
+        {"stage": part, "seconds": seconds, "peak_mib": peak, **about}
+        | (energy.row if k == 0 else {"energy_wh": None, "energy_reason": "counted with the stage before"})
+        for k, (part, seconds, peak) in enumerate(parts)
+    ]
+
+
+@contextmanager
+def without(name: str, context: Context) -> Iterator[Context]:
+    """The context with a cache that lacks the stage ``name`` and shares all others."""
+    with tempfile.TemporaryDirectory(prefix="harness-") as folder:
+        for other in NEEDS:
+            if other != name:
+                shared = context.cache_dir.resolve() / other
+                shared.mkdir(parents=True, exist_ok=True)
+                (Path(folder) / other).symlink_to(shared, target_is_directory=True)
+        yield replace(context, cache_dir=Path(folder))
+
+
+def trained(spec: TrialSpec, context: Context) -> Backbone:
+    """The trained model of a trial, which keeps none: a teacher from the cache; of a student stage 2 is trained again.
+
+    Raises:
+        ValueError: of an arm whose losses come in another order.
+    """
+    stages = Stages(spec, context)
+    if spec.arm == "teacher":
+        return stages.teacher()
+    if spec.arm == "llm-teacher":
+        return stages.semantic()
+    if spec.is_reversed:
+        raise ValueError("the language model's losses come first: such a student is not trained here")
+    if spec.shares_stage1 and spec.student.stage1_epochs == spec.student.epochs:
+        model = stages.stage1_student().model
+        tensors = stages.stage1().tensors
+        model.load_state_dict({k.removeprefix("best/"): v for k, v in tensors.items() if k.startswith("best/")})
+        return model.eval()
+    student = stage2_student(stages)
+    found: Trained = stages.train(student, "stage2")
+    student.model.load_state_dict(found.best)
+    return student.model.eval()

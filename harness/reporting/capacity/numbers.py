@@ -1,0 +1,275 @@
+"""Students of several dimensions in numbers: means, gains by dimension, thresholds, what is kept of the teacher."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from numpy.typing import NDArray
+
+from harness.errors import UserError
+from harness.reporting.data.frames import records, validate
+from harness.reporting.data.layout import Layout
+from harness.reporting.data.results import LoadRanks, Results, comparison_row, decided, means
+from harness.reporting.output.tables import wide
+from harness.stats import Comparison, compare, detectable, threshold
+from harness.vocabulary import MEASURES, REFERENCES
+
+Array = NDArray[np.float64]
+K = TypeVar("K")
+
+#: the gain whose threshold is looked for: of the full method over the structural teacher alone
+FULL, BASE = "L1+L2+L3", "L1"
+#: power that the smallest detectable difference is told for
+POWER = 0.8
+
+FACTORS = pa.DataFrameSchema(
+    {
+        "losses": pa.Column(str, pa.Check.str_length(min_value=1), coerce=True),
+        "dim": pa.Column("Int64", pa.Check.ge(1), coerce=True),
+    },
+    name="trials",
+)
+GAINS_COLUMNS = [
+    *("backbone", "arm", "base", "dim", "smaller", "measure"),
+    *(f"{name}{end}" for name in ("difference", "relative", "effect") for end in ("", "_low", "_high")),
+    *("p", "p_holm", "seeds", "facts", "seeds_up", "detectable", "verdict"),
+]
+THRESHOLD_COLUMNS = [
+    *("backbone", "arm", "base", "threshold", "low", "high", "always", "never"),
+    *("smallest", "largest", "seeds", "facts"),
+]
+KEPT_COLUMNS = ["backbone", "arm", "dim", "kept", "kept_low", "kept_high"]
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """The frames of a report: those of `means_by_size`, `gains_by_size`, `kept` and `thresholds`."""
+
+    means: pd.DataFrame
+    gains: pd.DataFrame
+    kept: pd.DataFrame
+    thresholds: pd.DataFrame
+
+    @classmethod
+    def of_sizes(cls, sizes: Sizes) -> Numbers:
+        """The frames of some results."""
+        return cls(means_by_size(sizes), gains_by_size(sizes), kept(sizes), thresholds(sizes))
+
+    def of(self, backbone: str) -> Numbers:
+        """The rows of a backbone."""
+        frames = (self.means, self.gains, self.kept, self.thresholds)
+        return Numbers(*(frame[frame["backbone"] == backbone] for frame in frames))
+
+    def gain(self, measure: str = "mrr") -> pd.DataFrame:
+        """Rows of ``gains``: the full method against L1 in a measure, dimensions ascending."""
+        return self._of_full(measure, contrasts=False)
+
+    def contrasts(self) -> pd.DataFrame:
+        """Rows of ``gains``: how the gain in MRR of the full method over L1 differs between two dimensions."""
+        return self._of_full("mrr", contrasts=True)
+
+    def _of_full(self, measure: str, *, contrasts: bool) -> pd.DataFrame:
+        rows = self.gains
+        own = (rows["arm"] == FULL) & (rows["base"] == BASE) & (rows["measure"] == measure)
+        return rows[own & (rows["smaller"].notna() == contrasts)].sort_values("dim", kind="stable")
+
+
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """Results of arms crossed with dimensions.
+
+    ``labels[backbone, losses, dim]`` is the arm of ``results`` that has complete trials of these students;
+    ``dims[backbone]`` are all dimensions of students that were tried, ascending.
+    """
+
+    results: Results
+    labels: Mapping[tuple[str, str, int], str]
+    dims: Mapping[str, list[int]]
+
+    @classmethod
+    def load(cls, trials: pd.DataFrame, load_ranks: LoadRanks, layout: Layout) -> Sizes:
+        """Check the trials, then load and check the ranks of the complete ones.
+
+        Raises:
+            UserError: see `Results.load`; a trial without ``losses`` or ``dim``; or arms that differ in more than
+                these two.
+        """
+        results = Results.load(validate(FACTORS, trials) if len(trials) else trials, load_ranks, layout)
+        labels: dict[tuple[str, str, int], str] = {}
+        for row in records(results.trials):
+            key = (str(row["backbone"]), str(row["losses"]), int(row["dim"]))
+            if labels.setdefault(key, row["arm"]) != row["arm"]:
+                raise UserError(
+                    f"trials: '{labels[key]}' and '{row['arm']}' both train {key[1]} with {key[2]} dimensions; "
+                    "this report is for studies that vary nothing else"
+                )
+        students = results.trials[~results.trials["arm"].isin(REFERENCES)]
+        dims = {name: sorted({int(dim) for dim in own["dim"]}) for name, own in students.groupby("backbone")}
+        done = {key: label for key, label in labels.items() if (key[0], label) in results.per_fact}
+        return cls(results, done, {str(name): found for name, found in dims.items()})
+
+    def losses(self, backbone: str) -> list[str]:
+        """The arms of a backbone's students with complete trials, in the order of the study."""
+        found = {losses for name, losses, _ in self.labels if name == backbone}
+        return [losses for losses in self.results.layout.order(found) if losses not in REFERENCES]
+
+    def by_fact(self, backbone: str, losses: str, dim: int, seeds: Sequence[int]) -> Array:
+        """Values ``[S, N, 5]`` of the given seeds; see `Results.by_fact`."""
+        return self.results.by_fact(backbone, self.labels[backbone, losses, dim], seeds)
+
+    def common_seeds(self, backbone: str, losses: Sequence[str], dims: Sequence[int]) -> list[int]:
+        """Seeds that are complete in all of these arms at all of these dimensions, ascending."""
+        labels = [self.labels.get((backbone, each, dim), "") for each in losses for dim in dims]
+        return self.results.common_seeds(backbone, *labels)
+
+
+def means_by_size(sizes: Sizes) -> pd.DataFrame:
+    """Means over seeds as `means` has them, with the losses for the arm, and the dimension in column ``dim``.
+
+    By backbone in the order of the study's arms, dimensions ascending, reference rows last.
+    """
+    frame = means(sizes.results)
+    found = {(backbone, label): (losses, dim) for (backbone, losses, dim), label in sizes.labels.items()}
+    keys = [found[backbone, arm] for backbone, arm in zip(frame["backbone"], frame["arm"], strict=True)]
+    return frame.assign(arm=[losses for losses, _ in keys]).assign(dim=[dim for _, dim in keys])
+
+
+def kept(sizes: Sizes) -> pd.DataFrame:
+    """The share of the structural teacher's MRR that students keep, one row per backbone, losses and dimension.
+
+    Columns: backbone, arm (losses), dim, kept, kept_low, kept_high (95 % interval of the bootstrap of `compare`: over
+    seeds of the student, and facts; the teacher is one model). Without a teacher there are no rows.
+    """
+    rows = []
+    for backbone in sizes.results.backbones:
+        if (backbone, "teacher") not in sizes.results.per_fact:
+            continue
+        teacher = sizes.results.by_fact(backbone, "teacher").mean(axis=0)[None, :, :1]
+        jobs = {}
+        for losses in sizes.losses(backbone):
+            for dim in sizes.dims[backbone]:
+                if seeds := sizes.common_seeds(backbone, [losses], [dim]):
+                    own = sizes.by_fact(backbone, losses, dim, seeds)[:, :, :1]
+                    jobs[losses, dim] = own, np.broadcast_to(teacher, own.shape)
+        for (losses, dim), (found,) in _compared(jobs).items():
+            share = found.relative
+            ends = {"kept": 1 + share.estimate, "kept_low": 1 + share.low, "kept_high": 1 + share.high}
+            rows.append({"backbone": backbone, "arm": losses, "dim": dim} | ends)
+    return pd.DataFrame(rows, columns=KEPT_COLUMNS)
+
+
+def table_by_size(means: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+    """One row per backbone, losses and dimension: n, failed, interval, measures with their ends, share of the teacher.
+
+    Args:
+        means: of `means_by_size`.
+        kept: of `kept`.
+    """
+    # `wide` knows no dimensions: numbered rows stand for arms of one dimension each
+    keys = means[["backbone", "arm", "dim"]].drop_duplicates(ignore_index=True)
+    numbered = means.merge(keys.reset_index(), on=["backbone", "arm", "dim"]).drop(columns=["arm", "dim"])
+    flat = wide(numbered.rename(columns={"index": "arm"}))
+    flat = flat.assign(dim=keys["dim"].loc[flat["arm"]].to_numpy(), arm=keys["arm"].loc[flat["arm"]].to_numpy())
+    columns = ["backbone", "arm", "dim", *(name for name in flat if name not in ("backbone", "arm", "dim"))]
+    return flat[columns].merge(kept, on=["backbone", "arm", "dim"], how="left")
+
+
+def gains_by_size(sizes: Sizes) -> pd.DataFrame:
+    """Paired comparisons of arms at each dimension, and of the gain of the full method at two of them.
+
+    One row per backbone, arm, base, dimension and measure. Rows with a dimension in ``smaller`` are contrasts of MRR:
+    the gain of the full method over L1 at ``dim`` minus that at ``smaller``. Holm's correction takes all dimensions as
+    a family, by backbone, arm, base and measure; all contrasts of a backbone are another. Verdicts are those of
+    `harness.reporting.data.results.paired`.
+
+    Columns: backbone, arm, base (losses), dim, smaller, measure, difference, relative, effect (each with _low and
+    _high), p, p_holm, seeds, facts, seeds_up, detectable (smallest difference that would be shown with a power of
+    `POWER`), verdict ("better", "worse", "undecided").
+    """
+    rows: list[dict[str, Any]] = []
+    for backbone in sizes.results.backbones:
+        dims, losses = sizes.dims.get(backbone, []), sizes.losses(backbone)
+        jobs: dict[tuple[str, str, int, int | None], tuple[Array, Array]] = {}
+        for arm, base in sizes.results.layout.pairs(losses):
+            for dim in dims:
+                if seeds := sizes.common_seeds(backbone, [arm, base], [dim]):
+                    first, second = (sizes.by_fact(backbone, each, dim, seeds) for each in (arm, base))
+                    jobs[arm, base, dim, None] = first, second
+        wanted = [dim for dim in dims if (FULL, BASE, dim, None) in jobs]
+        for smaller, dim in combinations(wanted, 2):
+            if seeds := sizes.common_seeds(backbone, [FULL, BASE], [smaller, dim]):
+                high, low = (_gain(sizes, backbone, each, seeds)[:, :, None] for each in (dim, smaller))
+                jobs[FULL, BASE, dim, smaller] = high, low
+        families = Counter((arm, base, smaller is None) for arm, base, _, smaller in jobs)
+        for key, found in _compared(jobs).items():
+            arm, base, dim, other = key
+            first, second = jobs[key]
+            tests = families[arm, base, other is None]
+            place = {"backbone": backbone, "arm": arm, "base": base, "dim": dim, "smaller": other}
+            # of a contrast, a part of a difference means nothing
+            nothing = {} if other is None else dict.fromkeys(("relative", "relative_low", "relative_high"), np.nan)
+            for k, (measure, comparison) in enumerate(zip(MEASURES, found, strict=False)):
+                seen = detectable(first[:, :, k] - second[:, :, k], POWER, tests=tests)
+                more = {"measure": measure.key, "seeds": len(first), "detectable": seen}
+                rows.append(place | comparison_row(comparison) | nothing | more)
+    if not rows:
+        return pd.DataFrame(columns=GAINS_COLUMNS)
+    frame = pd.DataFrame(rows).astype({"smaller": "Int64"})
+    frame["contrast"] = frame["smaller"].notna()
+    return decided(frame, ["backbone", "arm", "base", "measure", "contrast"])[GAINS_COLUMNS]
+
+
+def thresholds(sizes: Sizes) -> pd.DataFrame:
+    """From which dimension on the full method gains over L1 in MRR, one row a backbone; see `harness.stats.threshold`.
+
+    Between dimensions the gain is interpolated linearly in log2 of the dimension. Only seeds that are complete at all
+    dimensions count, and dimensions that have both arms; with fewer than two of these a backbone has no row.
+
+    Columns: backbone, arm, base (losses), threshold, low, high (95 % interval; in dimensions, 0 where the gain is
+    positive at all of them and inf where it is not even at the largest), always, never (shares of resamples in which
+    that is so), smallest, largest (the dimensions looked at), seeds, facts.
+    """
+    rows = []
+    for backbone in sizes.results.backbones:
+        dims = [dim for dim in sizes.dims.get(backbone, []) if sizes.common_seeds(backbone, [FULL, BASE], [dim])]
+        seeds = sizes.common_seeds(backbone, [FULL, BASE], dims) if len(dims) > 1 else []
+        if not seeds:
+            continue
+        gains = np.stack([_gain(sizes, backbone, dim, seeds) for dim in dims], axis=2)
+        found = threshold(gains, np.log2(dims))
+        ends = {"threshold": found.estimate, "low": found.low, "high": found.high}
+        rows.append(
+            {"backbone": backbone, "arm": FULL, "base": BASE}
+            | {name: float(np.exp2(value)) for name, value in ends.items()}
+            | {"always": found.always, "never": found.never, "smallest": dims[0], "largest": dims[-1]}
+            | {"seeds": len(seeds), "facts": gains.shape[1]}
+        )
+    return pd.DataFrame(rows, columns=THRESHOLD_COLUMNS)
+
+
+def _gain(sizes: Sizes, backbone: str, dim: int, seeds: Sequence[int]) -> Array:
+    """Gain in MRR ``[S, N]`` of the full method over L1."""
+    full, base = (sizes.by_fact(backbone, losses, dim, seeds)[:, :, 0] for losses in (FULL, BASE))
+    return full - base
+
+
+def _compared(jobs: Mapping[K, tuple[Array, Array]]) -> dict[K, list[Comparison]]:
+    """Compare pairs of arrays ``[S, N, K]``; those with equally many seeds share their resamples, which saves time."""
+    alike: dict[int, list[K]] = defaultdict(list)
+    for key, (arm, _) in jobs.items():
+        alike[len(arm)].append(key)
+    found: dict[K, list[Comparison]] = {}
+    for keys in alike.values():
+        arms, bases = (np.concatenate([jobs[key][side] for key in keys], axis=2) for side in (0, 1))
+        rest = compare(arms, bases)
+        for key in keys:
+            width = jobs[key][0].shape[2]
+            found[key], rest = rest[:width], rest[width:]
+    return {key: found[key] for key in jobs}

@@ -1,0 +1,175 @@
+"""What students of several dimensions say in words: claims C9 and C10, and the threshold of the gain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from harness.reporting.capacity.numbers import BASE, FULL, POWER, Numbers
+from harness.reporting.claims import Claim, Verdict, claim, in_order
+from harness.reporting.data.frames import records
+from harness.reporting.data.text import NBSP, interval, number, percent
+from harness.vocabulary import arm_name, joined
+
+#: C10: a student of this dimension keeps up if it keeps this share of its teacher's MRR.
+SMALL, ENOUGH = 25, 0.95
+
+
+def judge(names: Sequence[str], numbers: Numbers, dims: dict[str, list[int]]) -> list[Claim]:
+    """The claims ``names`` on each backbone; those that are not about dimensions are left out.
+
+    Args:
+        names: ids of claims.
+        numbers: of all backbones.
+        dims: the dimensions that students were tried with, by backbone.
+    """
+    judged = []
+    for name in in_order(names):
+        for backbone, tried in dims.items() if name in JUDGES else ():
+            own = numbers.of(backbone)
+            judged.append(claim(name, backbone, *JUDGES[name](own, tried)))
+    return judged
+
+
+def language_model_needs_room(numbers: Numbers, dims: Sequence[int]) -> tuple[Verdict, list[int]]:
+    """C9: below some dimension of the student the language model no longer helps over BKD.
+
+    Supported if at some dimension the full method is better than L1, at a smaller one it is not, and the gain at the
+    larger exceeds that at the smaller (decided). Contradicted if it is better at every dimension that was tried.
+
+    Args:
+        numbers: of one backbone.
+        dims: the dimensions that its students were tried with.
+
+    Returns:
+        The verdict with its reason, and the numbers of seeds that it rests on.
+    """
+    plain, contrasts = numbers.gain(), numbers.contrasts()
+    seeds = [int(n) for n in plain["seeds"]]
+    if len(plain) < 2:
+        return ("not tested", f"fewer than two dimensions have students of both {arm_name(BASE)} and all losses"), seeds
+    gained = [int(row["dim"]) for row in records(plain) if row["verdict"] == "better"]
+    others = [int(row["dim"]) for row in records(plain) if row["verdict"] != "better"]
+    missing = sorted(set(dims) - {*gained, *others})
+    gap = f"; nothing to compare at {_list(missing)}" if missing else ""
+    if not gained:
+        worse = [int(row["dim"]) for row in records(plain) if row["verdict"] == "worse"]
+        harm = f", and to harm at {_list(worse)}" if worse else ""
+        told = f"the language model is shown to help at none of the dimensions{harm}"
+        return ("undecided", f"{told}; {_seen(plain)}{gap}"), seeds
+    if not others:
+        if missing:
+            return ("undecided", f"better than {BASE} at {_list(gained)} dimensions{gap}"), seeds
+        return ("contradicted", f"better than {BASE} at every dimension, {min(gained)} included"), seeds
+    found = f"better than {BASE} at {_list(gained)} dimensions, not at {_list(others)}"
+    candidates = contrasts[contrasts["dim"].isin(gained) & contrasts["smaller"].isin(others)]
+    grown = candidates[candidates["verdict"] == "better"]
+    grown = grown[grown["seeds"] == grown["seeds"].max()]
+    if len(grown):
+        return ("supported", f"{found}; {_contrast(grown)}{gap}"), [*seeds, int(grown["seeds"].iloc[0])]
+    if min(others) > max(gained):
+        return ("undecided", f"{found}: where it does not help, students are larger, not smaller{gap}"), seeds
+    if candidates.empty:
+        return ("undecided", f"{found}; no seed is complete at both sizes{gap}"), seeds
+    return ("undecided", f"{found}; {_contrast(candidates)}, which is not decided; {_seen(candidates)}{gap}"), seeds
+
+
+def small_student_keeps_up(numbers: Numbers, _: Sequence[int]) -> tuple[Verdict, list[int]]:
+    """C10: a student of 25 dimensions, trained with all losses, keeps at least 95 % of its teacher's MRR.
+
+    Supported if the 95 % interval of that share lies at or above .95, contradicted if it lies below. Arguments and
+    return value as in `language_model_needs_room`.
+    """
+    mrr = numbers.means[numbers.means["measure"] == "mrr"]
+    small = {row["arm"]: row for row in records(mrr[(mrr["dim"] == SMALL) & (mrr["arm"] != "teacher")])}
+    if not small:
+        return ("not tested", f"there is no student of {SMALL} dimensions"), []
+    teacher = records(mrr[mrr["arm"] == "teacher"])
+    if not teacher:
+        return ("not tested", "there is no teacher to compare with"), []
+    shares = {row["arm"]: row for row in records(numbers.kept[numbers.kept["dim"] == SMALL])}
+    of = f"of the MRR of its teacher ({teacher[0]['dim']}-d)"
+    told = [f"{arm_name(arm)} {_share(row)}" for arm, row in shares.items() if arm != FULL]
+    if FULL not in shares:
+        others = f"; kept {of}: {joined(told)}" if told else ""
+        return ("not tested", f"there is no student of {SMALL} dimensions with {arm_name(FULL)}{others}"), []
+    own = shares[FULL]
+    word = "supported" if own["kept_low"] >= ENOUGH else "contradicted" if own["kept_high"] < ENOUGH else "undecided"
+    beside = f"; {joined(told)}" if told else ""
+    return (word, f"{arm_name(FULL)} keeps {_share(own)} {of}{beside}"), [int(small[FULL]["n"])]
+
+
+#: what judges a claim by students of several dimensions
+JUDGES: dict[str, Callable[[Numbers, Sequence[int]], tuple[Verdict, list[int]]]] = {
+    "C9": language_model_needs_room,
+    "C10": small_student_keeps_up,
+}
+
+
+def threshold_in_words(numbers: Numbers) -> str | None:
+    """From which dimension on the full method gains, in a sentence; None where it was not looked for.
+
+    Args:
+        numbers: of one backbone.
+    """
+    if numbers.thresholds.empty:
+        return None
+    (row,) = records(numbers.thresholds)
+    gain = f"The gain of {arm_name(row['arm'])} over {arm_name(row['base'])} in MRR"
+    if row["threshold"] == 0:
+        words = f"is positive at all dimensions looked at, {row['smallest']} to {row['largest']}"
+    elif math.isinf(row["threshold"]):
+        words = f"is not positive at {row['largest']} dimensions, so there is no threshold up to there"
+    else:
+        words = f"is positive from {dimension(row['threshold'], row)} dimensions on"
+    low, high = (dimension(row[end], row) for end in ("low", "high"))
+    ends = low if low == high else f"{low} to {high}"
+    over = f"{row['seeds']} seeds" if row["seeds"] > 1 else "the facts of one seed"
+    shares = [
+        f"in {percent(row[key], signed=False)} {name}"
+        for key, name in (("always", "everywhere"), ("never", f"not even at {row['largest']}"))
+        if row[key] > 0
+    ]
+    resamples = f" Of the resamples, it is positive {joined(shares)}." if shares else ""
+    return f"{gain} {words} (95{NBSP}% interval of the threshold: {ends}; over {over}).{resamples}"
+
+
+def dimension(value: float, row: dict[str, Any]) -> str:
+    """A threshold or an end of its interval: "14", "below 5", "none up to 200".
+
+    Args:
+        value: in dimensions; 0 or inf where it lies beyond those looked at.
+        row: of `thresholds`.
+    """
+    if value == 0:
+        return f"below {row['smallest']}"
+    if math.isinf(value):
+        return f"none up to {row['largest']}"
+    return number(value, 0 if value >= 10 else 1)
+
+
+def _list(dims: Sequence[int]) -> str:
+    return joined([str(dim) for dim in dims])
+
+
+def _share(row: dict[str, Any]) -> str:
+    ends = interval(100 * row["kept_low"], 100 * row["kept_high"], 1)
+    return f"{percent(row['kept'], signed=False)} {ends}".replace(" ", NBSP)
+
+
+def _contrast(rows: pd.DataFrame) -> str:
+    """The largest of some contrasts in words."""
+    row = records(rows.sort_values("difference"))[-1]
+    ends = interval(row["difference_low"], row["difference_high"], 4)
+    sizes = f"the gain at {row['dim']} dimensions minus that at {row['smaller']}"
+    return f"{sizes} is {number(row['difference'], 4, signed=True)} {ends}"
+
+
+def _seen(rows: pd.DataFrame) -> str:
+    """The smallest differences that could be seen."""
+    low, high = (number(value, 4) for value in (rows["detectable"].min(), rows["detectable"].max()))
+    values = low if low == high else f"{low} to {high}, depending on the dimension,"
+    return f"a difference of {values} would be seen with a power of {percent(POWER, False, 0)}"

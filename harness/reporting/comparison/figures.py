@@ -1,0 +1,197 @@
+"""The figures of a report: differences, learning curves, gains by relation, costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from harness.reporting.data.frames import records
+from harness.reporting.data.text import duration, number
+from harness.reporting.output.figures import (
+    BLACK,
+    BLUE,
+    GRAY,
+    LIGHT,
+    STAGE_COLORS,
+    VERMILION,
+    arm_colors,
+    figure,
+    label_ends,
+    signed_ticks,
+)
+from harness.vocabulary import STAGES, arm_name, ordered, student_arms, versus
+
+
+def forest(paired: pd.DataFrame, backbone: str, path: Path) -> bool:
+    """Draw the paired differences of MRR with their intervals; filled where decided. False: nothing to draw."""
+    own = paired[(paired["backbone"] == backbone) & (paired["measure"] == "mrr")]
+    if own.empty:
+        return False
+    family = own["base"]
+    colors = arm_colors(own["arm"].unique().tolist())
+    # a gap of half a row between the families
+    places = [-float(i + 0.6 * step) for i, step in enumerate((family != family.shift()).cumsum() - 1)]
+    with figure(path, 0.5 + 0.165 * (len(own) + 0.6 * family.nunique())) as (axes,):
+        axes.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
+        for place, (_, row) in zip(places, own.iterrows(), strict=True):
+            color, decided = colors[row["arm"]], row["verdict"] != "undecided"
+            axes.plot([row["difference_low"], row["difference_high"]], [place, place], color=color, linewidth=1.6)
+            face = color if decided else "white"
+            axes.plot(row["difference"], place, "o", color=color, markerfacecolor=face, markersize=5.5)
+        axes.set_yticks(places, list(map(versus, own["arm"], own["base"])))
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        signed_ticks(axes.xaxis)
+        axes.set_xlabel("difference of test MRR, with 95 % interval")
+    return True
+
+
+def learning_curves(curves: pd.DataFrame, backbone: str, path: Path) -> bool:
+    """Draw validation MRR against updates, and its difference to L1 of the same seed; mean and range over seeds.
+
+    Without arm L1 only the first panel is drawn. False: nothing to draw.
+    """
+    own = curves[(curves["backbone"] == backbone) & curves["valid_mrr"].notna()]
+    arms = student_arms(own["arm"])
+    if not arms:
+        return False
+    own = own[own["arm"].isin(arms)]  # a teacher's epochs have no stages
+    colors = arm_colors(arms)
+    each = {arm: _by_seed(own[own["arm"] == arm]) for arm in arms}
+    panels = [each]
+    if "L1" in arms and len(arms) > 1:
+        # only updates and seeds that both arms have
+        panels.append({arm: (values - each["L1"]).dropna(how="all", axis=1) for arm, values in each.items()})
+    switch = own[own["stage"] == 1]["updates"].max() if (own["stage"] == 2).any() else float("nan")
+    with figure(path, 2.1, columns=len(panels)) as axes:
+        for panel, values in zip(axes, panels, strict=True):
+            ends = [_draw_curve(panel, arm, values[arm], colors[arm]) for arm in arms]
+            first = own["updates"].min()
+            panel.set_xlim(first, max(own["updates"].max(), first + 1))  # a curve may be one epoch long
+            panel.set_xlabel("updates")
+            panel.xaxis.set_major_locator(MaxNLocator(5))
+            panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 0)))
+            if pd.notna(switch):
+                panel.axvline(switch, color=GRAY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
+                panel.annotate("stage 2", (switch, 0.02), (4, 0), ("data", "axes fraction"), "offset points",
+                               color=GRAY, fontsize=8)  # fmt: skip
+        axes[0].set_ylabel("validation MRR")
+        if len(panels) > 1:
+            axes[1].set_ylabel("difference to L1")
+            signed_ticks(axes[1].yaxis, 5)
+        label_ends(axes[-1], [(arm_name(arm), end, colors[arm]) for arm, end in zip(arms, ends, strict=True)])
+    return True
+
+
+def _by_seed(curves: pd.DataFrame) -> pd.DataFrame:
+    """Validation MRR of one arm as [updates, seeds]."""
+    return curves.pivot_table(index="updates", columns="seed", values="valid_mrr")
+
+
+def _draw_curve(axes: Axes, arm: str, values: pd.DataFrame, color: str) -> float:
+    """Draw mean and range over seeds of ``values`` [updates, seeds]; return where the line ends."""
+    # a seed that diverged early must not bend the mean: only updates that all the arm's seeds reached
+    seeds = values.dropna()
+    axes.fill_between(seeds.index, seeds.min(axis=1), seeds.max(axis=1), color=color, alpha=0.14, linewidth=0)
+    axes.plot(seeds.index, seeds.mean(axis=1), color=color, linestyle="--" if arm == "none" else "-")
+    return float(seeds.mean(axis=1).iloc[-1]) if len(seeds) else float("nan")
+
+
+def relation_gains(gains: pd.DataFrame, backbone: str, path: Path) -> bool:
+    """Draw the gain in MRR by relation: one line a relation, one marker a direction. False: nothing to draw."""
+    own = gains[gains["backbone"] == backbone]
+    if own.empty:
+        return False
+    relations = list(dict.fromkeys(own["relation"]))
+    styles = {"tail": ("o", BLUE, 0.14, "tail asked"), "head": ("s", VERMILION, -0.14, "head asked")}
+    with figure(path, 0.75 + 0.21 * len(relations)) as (axes,):
+        axes.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
+        for direction, (marker, color, shift, label) in styles.items():
+            rows = own[own["direction"] == direction].set_index("relation").loc[relations]
+            places = [shift - i for i in range(len(relations))]
+            axes.hlines(places, rows["low"], rows["high"], color=color, linewidth=1.1)
+            axes.plot(rows["difference"], places, marker, color=color, markersize=4, label=label)
+        facts = own[own["direction"] == "tail"].set_index("relation")["facts"]
+        names = [f"{_shortened(name)}  ({number(facts[name], 0)})" for name in relations]
+        # parse_math: a relation named "a$b$" is not a formula
+        axes.set_yticks([-i for i in range(len(relations))], names, parse_math=False)
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(0.6 - len(relations), 0.5)
+        axes.hlines([-i - 0.5 for i in range(len(relations) - 1)], 0, 1, LIGHT, linewidth=0.4, zorder=0,
+                    transform=axes.get_yaxis_transform())  # fmt: skip
+        axes.spines["left"].set_visible(False)
+        signed_ticks(axes.xaxis)
+        arm, base = own.iloc[0]["arm"], own.iloc[0]["base"]
+        axes.set_xlabel(f"test MRR of {arm_name(arm)} minus that of {arm_name(base)}, with 95 % interval")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, handletextpad=0.3)
+    return True
+
+
+def split_gains(splits: pd.DataFrame, backbone: str, path: Path) -> bool:
+    """Draw the gain in MRR by label and degree, a panel for each end of a query. False: nothing to draw."""
+    own = splits[splits["backbone"] == backbone]
+    if own.empty:
+        return False
+    ends = {"subject": "by the entity that is given", "answer": "by the entity that is asked for"}
+    most = own.groupby("end").size().max()
+    with figure(path, 0.85 + 0.2 * most, columns=len(ends)) as axes:
+        for panel, (end, title) in zip(axes, ends.items(), strict=True):
+            rows = own[own["end"] == end]
+            places = [-i - 0.5 * (by == "degree") for i, by in enumerate(rows["by"])]
+            colors = [VERMILION if by == "label" else BLUE for by in rows["by"]]
+            panel.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
+            panel.hlines(places, rows["low"], rows["high"], color=colors, linewidth=1.3)
+            panel.scatter(rows["difference"], places, color=colors, s=18, zorder=3)
+            names = [f"{row['group']}  ({number(row['queries'], 0)})" for row in records(rows)]
+            panel.set_yticks(places, names)
+            panel.tick_params(axis="y", length=0)
+            panel.spines["left"].set_visible(False)
+            panel.set_title(title)
+            signed_ticks(panel.xaxis, 5)
+            panel.set_xlabel("difference of test MRR")
+    return True
+
+
+def _shortened(name: str, most: int = 40) -> str:
+    """Cut in the middle: long names of relations tend to differ at their ends."""
+    return name if len(name) <= most else f"{name[: most - 16].rstrip()}…{name[-15:].lstrip()}"
+
+
+def stage_costs(costs: pd.DataFrame, backbone: str, path: Path) -> bool:
+    """Draw the time of each arm, stacked by stage; hatched where it came from the cache. False: nothing to draw."""
+    own = costs[(costs["backbone"] == backbone) & (costs["seconds"] > 0)]
+    if own.empty:
+        return False
+    arms, stages = list(own["arm"].unique()), ordered(own["stage"], STAGES)
+    cells = {(row["arm"], row["stage"]): row for row in records(own)}
+    unit, factor = ("minutes", 60) if own.groupby("arm")["seconds"].sum().max() > 180 else ("seconds", 1)
+    with figure(path, 0.95 + 0.22 * len(arms)) as (axes,):
+        for place, arm in enumerate(arms):
+            left = 0.0
+            for stage in stages:
+                if (cell := cells.get((arm, stage))) is None:
+                    continue
+                width = cell["seconds"] / factor
+                hatch = "////" if cell["cached"] == 1 else None
+                axes.barh(-place, width, 0.62, left, color=STAGE_COLORS[stage], edgecolor="white", linewidth=0.5,
+                          hatch=hatch)  # fmt: skip
+                left += width
+            axes.annotate(duration(left * factor), (left, -place), (4, 0), textcoords="offset points", va="center",
+                          fontsize=8)  # fmt: skip
+        axes.set_yticks([-i for i in range(len(arms))], [arm_name(arm) for arm in arms])
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.margins(x=0.14)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel(f"{unit} a trial")
+        keys = [Patch(facecolor=STAGE_COLORS[stage], label=STAGES[stage]) for stage in stages]
+        if (own["cached"] == 1).any():
+            keys.append(Patch(facecolor="white", edgecolor=BLACK, hatch="////", linewidth=0.4, label="from the cache"))
+        axes.legend(handles=keys, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=5, frameon=False, fontsize=7.5,
+                    handlelength=1.2, handleheight=0.9, columnspacing=1.2)  # fmt: skip
+    return True

@@ -1,0 +1,102 @@
+"""Where the gain of the fullest arm lies: by relation, and by what is known of the entities of a query."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.reporting.data.results import Array, Results
+from harness.stats import bootstrap_intervals
+from harness.vocabulary import student_arms
+
+#: Relations with fewer test facts share one row: an interval over a handful of facts says nothing.
+FEW_FACTS = 20
+#: A figure or table of relations has at most this many rows.
+MOST_RELATIONS = 16
+#: groups of degrees have about equal numbers of queries
+DEGREE_GROUPS = 4
+
+_KEY = ["backbone", "arm", "base"]
+_NUMBERS = ["difference", "low", "high"]
+
+
+def gains(results: Results, base: str = "L1") -> pd.DataFrame:
+    """MRR of the fullest arm minus that of ``base``, by relation and direction, most frequent relations first.
+
+    Columns: backbone, arm, base, relation, direction, facts, difference, low, high (95 % bootstrap interval).
+    Relations with few test facts, and those beyond the most frequent ones, share the last row.
+    """
+    names, counts = np.unique(results.relations, return_counts=True)
+    frequent = names[np.argsort(-counts, kind="stable")][: (counts >= FEW_FACTS).sum()]
+    everything = len(frequent) == len(names) <= MOST_RELATIONS
+    shown = frequent if everything else frequent[: MOST_RELATIONS - 1]
+    groups = {str(name): results.relations == name for name in shown}
+    if len(others := np.setdiff1d(names, shown)):
+        groups[f"{len(others)} other relation{'s' if len(others) > 1 else ''}"] = np.isin(results.relations, others)
+    rows = []
+    for backbone in results.backbones:
+        if (arm := fullest(results, backbone, base)) is None:
+            continue
+        delta = _differences(results, backbone, arm, base)
+        for relation, facts in groups.items():
+            for index, direction in enumerate(("tail", "head")):
+                key = {"backbone": backbone, "arm": arm, "base": base, "relation": relation, "direction": direction}
+                rows.append(key | {"facts": int(facts.sum())} | _interval(delta[:, index, facts]))
+    return pd.DataFrame(rows, columns=[*_KEY, "relation", "direction", "facts", *_NUMBERS])
+
+
+def splits(results: Results, base: str = "L1") -> pd.DataFrame:
+    """The same difference by label and degree of the entity that is given and of the one that is asked for.
+
+    Columns: backbone, arm, base, end ("subject" or "answer"), by ("label" or "degree"), group, queries, difference,
+    low, high (95 % bootstrap interval over seeds and queries). Empty where nothing is known of the queries.
+    """
+    known = results.queries
+    rows = []
+    for backbone in results.backbones if known is not None else ():
+        if known is None or (arm := fullest(results, backbone, base)) is None:
+            continue
+        delta = _differences(results, backbone, arm, base)
+        each = delta.reshape(len(delta), -1, 1)  # the tails of all facts, then the heads, as ``queries`` has them
+        for end in ("subject", "answer"):
+            labelled = known[f"{end}_labelled"].to_numpy(dtype=bool)
+            groups = {("label", "labelled"): labelled, ("label", "without a label"): ~labelled}
+            if labelled.all() or not labelled.any():
+                groups = {}
+            groups |= {("degree", name): chosen for name, chosen in _degrees(known[f"{end}_degree"].to_numpy())}
+            for (by, group), chosen in groups.items():
+                key = {"backbone": backbone, "arm": arm, "base": base, "end": end, "by": by, "group": group}
+                rows.append(key | {"queries": int(chosen.sum())} | _interval(each[:, chosen]))
+    return pd.DataFrame(rows, columns=[*_KEY, "end", "by", "group", "queries", *_NUMBERS])
+
+
+def fullest(results: Results, backbone: str, base: str) -> str | None:
+    """The arm with most losses that has seeds in common with ``base``; None: there is none."""
+    arms = [arm for arm in student_arms(results.arms(backbone)) if results.common_seeds(backbone, arm, base)]
+    found = "L1+L2+L3" if "L1+L2+L3" in arms else arms[-1] if arms else base
+    return found if base in arms and found != base else None
+
+
+def _differences(results: Results, backbone: str, arm: str, base: str) -> Array:
+    """Of MRR, ``[S, 2, N, 1]``: seeds, directions, test facts."""
+    first, second = results.per_fact[backbone, arm], results.per_fact[backbone, base]
+    seeds = results.common_seeds(backbone, arm, base)
+    return np.stack([first[seed][:, :, :1] - second[seed][:, :, :1] for seed in seeds])
+
+
+def _interval(values: Array) -> dict[str, float]:
+    interval = bootstrap_intervals(values, resamples=2000)[0]
+    return {"difference": interval.estimate, "low": interval.low, "high": interval.high}
+
+
+def _degrees(degree: NDArray[np.int64]) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Groups of about equal size, by rising degree, with names such as "in 3 to 9 facts"; only those with queries."""
+    inner = np.quantile(degree, np.arange(1, DEGREE_GROUPS) / DEGREE_GROUPS, method="inverted_cdf")
+    low, found = 0, []
+    for high in dict.fromkeys([*inner.astype(int).tolist(), int(degree.max())]):
+        chosen = (degree >= low) & (degree <= high)
+        if chosen.any():
+            found.append((f"in {low} facts" if low == high else f"in {low:,} to {high:,} facts", chosen))
+        low = high + 1
+    return found

@@ -1,0 +1,69 @@
+"""What the numbers say, in words: a sentence a comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from harness.reporting.data.results import ALPHA
+from harness.reporting.data.text import interval, number, p_value, percent
+from harness.vocabulary import arm_name, joined
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison in numbers and in words."""
+
+    numbers: str
+    words: str
+    verdict: str
+
+
+def findings(paired: pd.DataFrame, backbone: str) -> list[Finding]:
+    """A finding on MRR for each arm compared with the study's first base, L1 against no distillation, each contrast."""
+    rows = paired[(paired["backbone"] == backbone) & (paired["measure"] == "mrr")]
+    if rows.empty:
+        return []
+    wanted = (rows["base"] == rows["base"].iloc[0]) | (rows["base"] == "")
+    chosen = rows[wanted | ((rows["arm"] == "L1") & (rows["base"] == "none"))]
+    several = bool((rows["seeds"] > 1).any())
+    return [_finding(row, several) for _, row in chosen.iterrows()]
+
+
+def _finding(row: pd.Series[Any], several_seeds: bool) -> Finding:
+    arm, base = arm_name(row["arm"]), arm_name(row["base"])
+    ends = interval(row["difference_low"], row["difference_high"], 4)
+    what = f"{arm} {chr(0x2212)} {base}" if row["base"] else arm
+    numbers = f"{what}: {number(row['difference'], 4, signed=True)} {ends}, p {p_value(row['p_holm'])}"
+    if not row["base"]:
+        words = {"better": "So it is.", "worse": "The contrary is the case."}.get(
+            row["verdict"], "This is not decided."
+        )
+    elif row["verdict"] == "undecided":
+        words = f"No difference in MRR is shown; one between {percent(row['relative_low'])} and "
+        words += f"{percent(row['relative_high'])} of the MRR of {base} remains possible."
+        if row["p_holm"] < ALPHA:
+            words += (
+                " The test alone, which speaks of these trained students, would decide; the interval, which covers "
+            )
+            words += "new seeds, does not."
+    else:
+        up = row["difference"] > 0
+        agree = row["seeds_up"] if up else row["seeds"] - row["seeds_up"]
+        words = f"{arm} {'raises' if up else 'lowers'} MRR by {percent(abs(row['relative']), signed=False)} of that of "
+        words += f"{base} ({agree} of {row['seeds']} seeds)."
+    if row["seeds"] == 1 and several_seeds:
+        words += " One common seed: this speaks of these two trained students only."
+    return Finding(numbers, words, row["verdict"])
+
+
+def kept(means: pd.DataFrame, backbone: str) -> str | None:
+    """A sentence on how much of the teacher's MRR the L1 and the undistilled student keep; None without a teacher."""
+    mrr = means[(means["backbone"] == backbone) & (means["measure"] == "mrr")].set_index("arm")["mean"]
+    students = [arm for arm in ("none", "L1", "L1+L2+L3") if arm in mrr]
+    if "teacher" not in mrr or not students or not mrr["teacher"] > 0:
+        return None
+    shares = [f"{percent(mrr[arm] / mrr['teacher'], signed=False)} ({arm_name(arm)})" for arm in students]
+    return f"Of the structural teacher's MRR the student keeps {joined(shares)}."

@@ -1,0 +1,233 @@
+"""What a report on costs says in numbers, as tidy frames: training, teachers in the loop, inference, amortisation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.reporting.cost.measured import Measured, cells_of, figures
+from harness.reporting.data.frames import records
+from harness.reporting.data.results import Results
+from harness.stats import mean_interval
+from harness.vocabulary import ARMS, REFERENCES, ordered, student_arms
+
+#: stages that all students of a backbone and arm share
+SHARED = ("teacher", "finetune", "encode", "semantic", "llm-targets", "targets", "teacher-vectors")
+#: of them those that store what the teachers say
+STORING = ("llm-targets", "targets", "teacher-vectors")
+STUDENT = ("stage1", "stage2")
+#: where the memory of a student's last stage is, by the way in which it is trained
+_LAST = {"loop": "loop", "stored": "stage2"}
+#: the batch size that is shown where all cannot be, if the study has it
+USUAL = 512
+
+
+def reference_size(training: pd.DataFrame) -> float:
+    """The batch size that tables and figures show which have room for one."""
+    sizes = sorted(training["batch_size"].dropna().unique())
+    return float("nan") if not sizes else USUAL if USUAL in sizes else sizes[0]
+
+
+def keyed(frame: pd.DataFrame, name: str) -> dict[str, dict[str, Any]]:
+    """The rows by the value of a column that tells them apart, in their order."""
+    return {str(row[name]): row for row in records(frame)}
+
+
+def at(training: pd.DataFrame, backbone: str, size: float) -> pd.DataFrame:
+    """The rows of a backbone with that batch size, and its reference rows."""
+    own = training[training["backbone"] == backbone]
+    return own[(own["batch_size"] == size) | own["arm"].isin(REFERENCES)]
+
+
+def training(results: Results, costs: pd.DataFrame, means: pd.DataFrame, measured: Measured) -> pd.DataFrame:
+    """One row per backbone, arm and batch size: what training takes, and what comes of it.
+
+    Columns: backbone, arm (losses), batch_size (NaN of reference rows), label, seeds, student_seconds (stages 1 and 2,
+    mean, with _low and _high, 95 % over seeds), shared_seconds (teachers and targets, once), seconds (both), mrr (test,
+    mean, with _low and _high), student_mib and peak_mib (most memory in the student's stages and in all; NaN where it
+    was not measured), energy_wh (all stages; NaN where one could not be read).
+    """
+    trials = cells_of(results.trials)
+    done = trials[trials["state"] == "complete"]
+    mrr = {(row["backbone"], row["arm"]): row for row in records(means) if row["measure"] == "mrr"}
+    rows: list[dict[str, Any]] = []
+    for backbone in results.backbones:
+        for label in results.arms(backbone):
+            group = done[(done["backbone"] == backbone) & (done["arm"] == label)]
+            arm, size = str(group["losses"].iloc[0]), float(group["batch_size"].iloc[0])
+            own = costs[(costs["backbone"] == backbone) & (costs["arm"] == label) & costs["stage"].isin(SHARED)]
+            shared = float(own["seconds"].sum())
+            student = mean_interval(student_seconds(group)) if arm not in REFERENCES else None
+            quality = mrr[backbone, label]
+            stages = _of(measured.stage, backbone, arm, size)
+            rows.append(
+                {"backbone": backbone, "arm": arm, "batch_size": size, "label": label, "seeds": len(group)}
+                | {"student_seconds": student.estimate if student else 0.0}
+                | {f"student_seconds_{end}": getattr(student, end, math.nan) for end in ("low", "high")}
+                | {"shared_seconds": shared, "seconds": shared + (student.estimate if student else 0.0)}
+                | {"mrr": quality["mean"], "mrr_low": quality["low"], "mrr_high": quality["high"]}
+                | {"student_mib": _most(stages, STUDENT), "peak_mib": _most(stages, (*SHARED, *STUDENT))}
+                | {"energy_wh": float(stages["energy_wh"].sum()) if _all_read(stages) else math.nan}
+            )
+    frame = pd.DataFrame(rows)
+    order = {arm: k for k, arm in enumerate(ordered(frame["arm"], ARMS))}
+    keys = [frame["backbone"].map(results.backbones.index), frame["arm"].map(order), frame["batch_size"]]
+    return frame.iloc[np.lexsort([np.asarray(key, dtype=float) for key in reversed(keys)])].reset_index(drop=True)
+
+
+def student_seconds(trials: pd.DataFrame) -> NDArray[np.float64]:
+    """Seconds of both stages of each student, in the order of the seeds: a stage 1 from the cache as it was built."""
+    rows = trials.sort_values("seed")
+    empty = pd.Series(np.nan, index=rows.index)
+    parts = [rows.get(f"seconds_{stage}", empty).fillna(rows.get(f"built_seconds_{stage}", empty)) for stage in STUDENT]
+    total: NDArray[np.float64] = np.nansum([part.to_numpy(dtype=float) for part in parts], axis=0)
+    return total
+
+
+def _of(stages: pd.DataFrame, backbone: str, arm: str, size: float) -> pd.DataFrame:
+    own = stages[(stages["backbone"] == backbone) & (stages["arm"] == arm) & (stages["stage"] != "loop")]
+    return own if math.isnan(size) else own[own["batch_size"] == size]
+
+
+def _most(stages: pd.DataFrame, names: tuple[str, ...]) -> float:
+    found = stages[stages["stage"].isin(names)]["peak_mib"]
+    return float(found.max()) if len(found) else math.nan
+
+
+def _all_read(stages: pd.DataFrame) -> bool:
+    counted = stages[stages["stage"] != "evaluate"]
+    return bool(len(counted) and counted["energy_wh"].notna().all())
+
+
+def memory(measured: Measured, backbone: str, size: float) -> pd.DataFrame:
+    """Most memory (MiB) of each stage of a backbone, one row an arm and stage, students of one batch size."""
+    own = measured.stage[measured.stage["backbone"] == backbone]
+    own = own[(own["batch_size"] == size) | own["batch_size"].isna()]
+    columns = ["backbone", "arm", "stage", "seconds", "peak_mib", "base_mib", "energy_wh"]
+    return own[columns].drop_duplicates(["arm", "stage"]).reset_index(drop=True)
+
+
+def loops(measured: Measured, costs: pd.DataFrame, training: pd.DataFrame) -> pd.DataFrame:
+    """Teachers in the loop beside their stored outputs: one row per backbone, arm and way.
+
+    Columns: backbone, arm, way, seeds, trained, seconds (mean), ratio (to the same student trained from what is
+    stored), mrr (test, mean), difference (the stored way's MRR minus this one's, mean over seeds, with _low and _high,
+    95 %), storing_seconds (of making what is stored, for the stored ways), peak_mib (of the last stage; NaN where it
+    was not measured).
+    """
+    rows = []
+    for (backbone, arm, way), group in measured.loop.groupby(["backbone", "arm", "way"], sort=False):
+        of = [row for row in records(measured.loop) if (row["backbone"], row["arm"]) == (backbone, arm)]
+        stored = {row["seed"]: row for row in of if row["way"] == "stored"}
+        seconds, usual = float(group["seconds"].mean()), sum(row["seconds"] for row in stored.values()) / len(stored)
+        is_trained = bool(group["trained"].all())
+        off = [stored[row["seed"]]["test_mrr"] - row["test_mrr"] for row in records(group)]
+        difference = mean_interval(off) if is_trained and way != "stored" else None
+        peak = measured.stage[(measured.stage["backbone"] == backbone) & (measured.stage["arm"] == arm)]
+        peak = peak[(peak["batch_size"] == group["batch_size"].iloc[0]) & (peak["stage"] == _LAST.get(str(way)))]
+        keeps = arm != "none" and str(way).startswith("stored")
+        rows.append(
+            {"backbone": backbone, "arm": arm, "way": way, "seeds": len(group), "trained": is_trained}
+            | {"seconds": seconds, "ratio": seconds / usual}
+            | {"mrr": float(group["test_mrr"].mean()) if is_trained else math.nan}
+            | {"difference": difference.estimate if difference else math.nan}
+            | {f"difference_{end}": getattr(difference, end, math.nan) for end in ("low", "high")}
+            | {"storing_seconds": storing(costs, training, str(backbone), str(arm)) if keeps else 0.0}
+            | {"peak_mib": float(peak["peak_mib"].max()) if len(peak) else math.nan}
+        )
+    names = ["backbone", "arm", "way", "seeds", "trained", "seconds", "ratio", "mrr"]
+    names += ["difference", "difference_low", "difference_high", "storing_seconds", "peak_mib"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def storing(costs: pd.DataFrame, training: pd.DataFrame, backbone: str, arm: str) -> float:
+    """Seconds of making what an arm's students read of their teachers."""
+    rows = at(training, backbone, reference_size(training))
+    labels = rows[rows["arm"] == arm]["label"]
+    own = costs[(costs["backbone"] == backbone) & costs["arm"].isin(labels) & costs["stage"].isin(STORING)]
+    return float(own["seconds"].sum())
+
+
+def inference(measured: Measured) -> pd.DataFrame:
+    """Models that answer queries: one row per backbone and model.
+
+    Columns: backbone, model, parameters, size_mb, latency_ms (median of the turns, with _low and _high, the quartiles),
+    queries_per_second (median), ratio (of latency to that of the undistilled student in the same turn, geometric mean,
+    with _low and _high, 95 % over the turns; NaN without one).
+    """
+    rows = []
+    for row in records(measured.inference):
+        latency, rate = figures(row["latency_ms"]), figures(row["queries_per_second"])
+        own = keyed(measured.inference[measured.inference["backbone"] == row["backbone"]], "model")
+        ratio = mean_interval(np.log(latency / figures(own["none"]["latency_ms"]))) if "none" in own else None
+        low, middle, high = np.percentile(latency, [25, 50, 75])
+        rows.append(
+            {name: row[name] for name in ("backbone", "model", "parameters", "size_mb")}
+            | {"latency_ms": middle, "latency_ms_low": low, "latency_ms_high": high}
+            | {"queries_per_second": float(np.median(rate))}
+            | {"ratio": math.exp(ratio.estimate) if ratio else math.nan}
+            | {f"ratio_{end}": math.exp(getattr(ratio, end)) if ratio else math.nan for end in ("low", "high")}
+        )
+    names = ["backbone", "model", "parameters", "size_mb", "latency_ms", "latency_ms_low", "latency_ms_high"]
+    return pd.DataFrame(rows, columns=[*names, "queries_per_second", "ratio", "ratio_low", "ratio_high"])
+
+
+def amortised(training: pd.DataFrame) -> pd.DataFrame:
+    """Distilled students against training the teacher alone: one row per backbone and distilled arm.
+
+    Columns: backbone, arm, teacher_seconds, shared_seconds, student_seconds, ratio (of teachers, targets and one
+    student to the teacher alone), students (the smallest number at which one of them costs, with its part
+    of what all share, no more than training a teacher; NaN where no number is enough).
+    """
+    rows = []
+    for backbone, own in training.groupby("backbone", sort=False):
+        rows_of = keyed(at(training, str(backbone), reference_size(training)), "arm")
+        teacher = rows_of["teacher"]["shared_seconds"] if "teacher" in rows_of else 0.0
+        for arm in student_arms(own["arm"]):
+            if arm == "none" or arm not in rows_of or not teacher > 0:
+                continue
+            shared, student = (rows_of[arm][f"{part}_seconds"] for part in ("shared", "student"))
+            saved = teacher - student
+            rows.append(
+                {"backbone": backbone, "arm": arm, "teacher_seconds": teacher, "shared_seconds": shared}
+                | {"student_seconds": student, "ratio": (shared + student) / teacher}
+                | {"students": float(math.ceil(shared / saved)) if saved > 0 else math.nan}
+            )
+    names = ["backbone", "arm", "teacher_seconds", "shared_seconds", "student_seconds", "ratio", "students"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def front(training: pd.DataFrame, inference: pd.DataFrame, exports: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy against cost: one row a point.
+
+    Columns: backbone, arm, batch_size, quantised, mrr (test, mean over seeds; of a quantised student that of the
+    one that was exported), seconds (from nothing; NaN of a quantised student), size_mb (NaN where it was not measured),
+    best_seconds and best_size (whether no point is both cheaper and better).
+    """
+    rows = []
+    for row in records(training):
+        own = {each["model"]: each["size_mb"] for each in records(inference) if each["backbone"] == row["backbone"]}
+        if row["arm"] == "llm-teacher":
+            size = own.get("llm-teacher", math.nan) + own.get("language model", math.nan)
+        elif row["arm"] == "teacher":
+            size = own.get("teacher", math.nan)
+        else:  # students of a backbone have one size, whatever taught them
+            size = own.get("none", own.get(row["arm"], math.nan))
+        about = {name: row[name] for name in ("backbone", "arm", "batch_size", "mrr", "seconds")}
+        rows.append({**about, "quantised": False, "size_mb": size})
+    for row in records(exports):
+        if row["format"] == "int8" and not pd.isna(row["mrr"]):
+            about = {name: row[name] for name in ("backbone", "arm", "batch_size", "mrr", "size_mb")}
+            rows.append({**about, "quantised": True, "seconds": math.nan})
+    frame = pd.DataFrame(rows)
+    for name, cost in (("best_seconds", "seconds"), ("best_size", "size_mb")):
+        frame[name] = False
+        for _, points in frame.dropna(subset=[cost]).groupby("backbone"):
+            order = points.sort_values([cost, "mrr"], ascending=[True, False])
+            before = order["mrr"].cummax().shift(fill_value=-np.inf)
+            frame.loc[order.index, name] = order["mrr"] > before
+    return frame

@@ -1,0 +1,173 @@
+"""What was run: data, protocol, trials, weights, provenance and settings, read off the trials."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from harness.reporting.data.frames import records
+from harness.reporting.data.results import Results
+from harness.reporting.data.text import number
+from harness.vocabulary import BACKBONES, REFERENCES, arm_name, ordered, student_arms
+
+PROTOCOLS = {
+    "time-aware": "every other known answer whose time overlaps the query's is left out of the ranking",
+    "static": "every other known answer is left out of the ranking, whatever its time",
+    "raw": "nothing is left out of the ranking",
+    "timeplex": "ranks in each year of the query's interval, known answers of that year left out, are averaged",
+    "same-interval": "other known answers with exactly the same start and end are left out of the ranking",
+}
+#: more arms, or values of a setting, than these are told by their number, or by the smallest and largest
+MOST_NAMED = 13
+#: Parts of a spec that name the cell, not the settings.
+_CELL = ("dataset", "backbone", "arm", "seed")
+
+
+def _unique(trials: pd.DataFrame, column: str) -> list[str]:
+    return sorted({str(value) for value in trials[column].dropna()}) if column in trials else []
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def started(trials: pd.DataFrame) -> list[datetime]:
+    """When the trials started, in UTC and ascending; without those that have no readable time."""
+    return sorted(date for text in _unique(trials, "started") if (date := _date(text)))
+
+
+def subtitle(results: Results) -> str:
+    """Backbones, number of seeds and date of the latest trial."""
+    backbones = [BACKBONES.get(backbone, backbone) for backbone in results.backbones]
+    students = results.trials[~results.trials["arm"].isin(REFERENCES)]
+    seeds = students["seed"].nunique()
+    parts = [", ".join(backbones), f"{seeds} seed{'s' if seeds != 1 else ''}"]
+    if dates := started(results.trials):
+        parts.append(f"{dates[-1].day} {dates[-1]:%B %Y}")
+    return " · ".join(parts)
+
+
+def facts(
+    results: Results, data: dict[str, int], name: str, factors: Mapping[str, Sequence[object]] | None = None
+) -> list[list[str]]:
+    """What was run, as pairs of a name and a value.
+
+    Args:
+        results: the trials.
+        data: counts of the data set.
+        name: the data set's.
+        factors: of a study that crosses its arms with levels of settings: these levels by what they are called. The
+            arms are then told by their losses.
+    """
+    students = results.trials[~results.trials["arm"].isin(REFERENCES)]
+    arms = results.layout.order(students["losses" if factors else "arm"])
+    tested = {"test facts, each asked for its tail and for its head": len(results.relations)}
+    return facts_of(results.trials, data or tested, name, arms, factors)
+
+
+def facts_of(
+    trials: pd.DataFrame,
+    data: dict[str, int],
+    name: str,
+    arms: Sequence[str] | None = None,
+    factors: Mapping[str, Sequence[object]] | None = None,
+) -> list[list[str]]:
+    """The same of trials, one row each; ``arms`` in an order of their own."""
+    counts = ", ".join(f"{number(count, 0)} {what}" for what, count in data.items())
+    arms = student_arms(trials["arm"]) if arms is None else arms
+    digest = _unique(trials, "data_digest")
+    protocols = [f"{name}: {PROTOCOLS.get(name, 'see the documentation')}" for name in _unique(trials, "protocol")]
+    states = trials["state"].value_counts()
+    seeds = sorted({int(seed) for seed in trials[~trials["arm"].isin(REFERENCES)]["seed"]})
+    told = ", ".join(f"{states[state]} {state}" for state in ("complete", "failed", "running") if state in states)
+    commits = {
+        f"{str(row['git_commit'])[:12]}{' with uncommitted changes' if row.get('git_dirty') else ''}"
+        for row in records(trials)
+        if pd.notna(row.get("git_commit"))
+    }
+    versions = [
+        f"{label} {', '.join(found)}"
+        for label, column in (("harness", "harness"), ("Python", "python"), ("PyTorch", "torch"))
+        if (found := _unique(trials, column))
+    ]
+    threads = _unique(trials, "threads")
+    machine = "; ".join(_unique(trials, "machine"))
+    width = f"{' or '.join(threads)} thread{'s' * (threads != ['1'])} a trial" if threads else ""
+    seed = f"seed{'s' * (len(seeds) > 1)} {_runs(seeds)}"
+    dates = started(trials)
+    span = " to ".join(dict.fromkeys(f"{d:%Y-%m-%d %H:%M} UTC" for d in (dates[:1] + dates[-1:])))
+    pairs = {
+        "Data": f"{name}: {counts}",
+        "Data digest": ", ".join(digest),
+        "Protocol": "; ".join(protocols),
+        "Arms": f"{_arms(arms)}; {seed}" if arms else "",
+        **{factor: ", ".join(map(str, levels)) for factor, levels in (factors or {}).items()},
+        "Weights": _weights(trials),
+        "Preset": ", ".join(_unique(trials, "preset")),
+        "Trials": f"{told} (store: {', '.join(_unique(trials, 'study_name'))})",
+        "Started": span,
+        "Commit": ", ".join(sorted(commits)),
+        "Versions": ", ".join(versions),
+        "Machine": "; ".join(part for part in (machine, width) if part),
+    }
+    return [[label, value] for label, value in pairs.items() if value]
+
+
+def _arms(arms: Sequence[str]) -> str:
+    """The names of arms; of many that are points of a grid, such as "L1 + L2 + L3 · α=0.1", their number."""
+    if len(arms) <= MOST_NAMED:
+        return ", ".join(map(arm_name, arms))
+    points = Counter(arm.split(" · ")[0] for arm in arms)
+    return ", ".join(
+        arm_name(arm) if count == 1 else f"{arm_name(arm)} at {count} points" for arm, count in points.items()
+    )
+
+
+def _runs(values: list[int]) -> str:
+    """Ascending integers with runs shortened: "0–2, 5"."""
+    groups: list[list[int]] = []
+    for value in values:
+        if groups and value == groups[-1][-1] + 1:
+            groups[-1].append(value)
+        else:
+            groups.append([value])
+    return ", ".join(str(g[0]) if len(g) == 1 else f"{g[0]}–{g[-1]}" for g in groups)
+
+
+def _weights(trials: pd.DataFrame) -> str:
+    students = trials[~trials["arm"].isin(REFERENCES)]
+    symbols = {"alpha": "α", "beta": "β", "delta": "δ", "temperature": "T", "hard_weight": "hard-label weight"}
+    found = {symbol: _unique(students, column) for column, symbol in symbols.items()}
+    return ", ".join(f"{symbol} {_values(each)}" for symbol, each in found.items() if each)
+
+
+def _values(found: Sequence[str]) -> str:
+    if len(found) <= MOST_NAMED:
+        return f"= {' or '.join(f'{float(value):.4g}' for value in found)}"
+    return f"from {min(map(float, found)):.2g} to {max(map(float, found)):.2g}"
+
+
+def settings(trials: pd.DataFrame) -> list[list[str]]:
+    """All settings of the spec that every student has in common, as dotted names and values."""
+    students = trials[~trials["arm"].isin(REFERENCES) & (trials["state"] == "complete")]
+    specs = [_flat(json.loads(text)) for text in _unique(students, "spec")]
+    if not specs:
+        return []
+    first = specs[0]
+    shared = [key for key in first if all(spec.get(key) == first[key] for spec in specs) and key not in _CELL]
+    return [[key, first[key]] for key in ordered(shared, list(first))]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+    if isinstance(value, dict):
+        return {k: v for name, part in value.items() for k, v in _flat(part, f"{prefix}{name}.").items()}
+    return {prefix.removesuffix("."): "–" if value is None else str(value)}

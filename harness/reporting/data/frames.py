@@ -1,0 +1,220 @@
+"""The data frames a report is made of, and the checks they must pass first.
+
+Three frames: ``trials`` (one row a trial), ``curves`` (one row an epoch of a trial) and, loaded trial by trial,
+``ranks`` (one row a test query). Fractions lie in [0, 1], ranks start at 1, times are seconds, memory is MiB.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from numpy.typing import NDArray
+from pandera.errors import SchemaErrors
+
+from harness.errors import UserError
+from harness.vocabulary import MEASURES, REFERENCES, STAGES
+
+#: What identifies a trial among those of one design.
+KEY = ["dataset", "backbone", "arm", "seed"]
+#: Queries averaged ranks must reproduce the trial's own metrics within this relative error (single precision).
+TOLERANCE = 1e-4
+
+_FRACTION = pa.Check.in_range(0, 1)
+_RANK = pa.Check.ge(1)
+
+
+def _metrics(*prefixes: str, required: bool) -> dict[str, pa.Column]:
+    return {
+        f"{prefix}_{measure.key}": pa.Column(
+            float, _RANK if measure.key == "mr" else _FRACTION, nullable=True, coerce=True, required=required
+        )
+        for prefix in prefixes
+        for measure in MEASURES
+    }
+
+
+def _optional(dtype: Any, *names: str) -> dict[str, pa.Column]:
+    return {name: pa.Column(dtype, pa.Check.ge(0), nullable=True, coerce=True, required=False) for name in names}
+
+
+def _text(*names: str) -> dict[str, pa.Column]:
+    return {name: pa.Column(str, pa.Check.str_length(min_value=1), coerce=True) for name in names}
+
+
+_KEYS = _text("study_name", "dataset", "backbone", "arm") | {
+    "trial": pa.Column(int, pa.Check.ge(0), coerce=True),
+    "seed": pa.Column("Int64", pa.Check.ge(0), coerce=True),
+}
+
+TRIALS = pa.DataFrameSchema(
+    _KEYS
+    | {"state": pa.Column(str, pa.Check.isin(["complete", "failed", "running"]), coerce=True)}
+    | _metrics("valid", "test", required=True)
+    | _metrics("test_tail", "test_head", required=False)
+    | _optional(float, *(f"{kind}_{stage}" for kind in ("seconds", "built_seconds", "peak_mib") for stage in STAGES))
+    | _optional(float, "alpha", "beta", "delta", "temperature", "hard_weight")
+    | _optional("Int64", "dim", "updates", "best_epoch", "threads"),
+    name="trials",
+)
+
+CURVES = pa.DataFrameSchema(
+    _KEYS
+    | {
+        "stage": pa.Column(int, pa.Check.isin([1, 2]), coerce=True),
+        "epoch": pa.Column(int, pa.Check.ge(0), coerce=True),
+        "updates": pa.Column(int, pa.Check.ge(0), coerce=True),
+        "valid_mrr": pa.Column(float, _FRACTION, nullable=True, coerce=True),
+    },
+    checks=pa.Check(
+        lambda frame: not frame.duplicated([*KEY, "trial", "stage", "epoch"]).any(), error="one row an epoch"
+    ),
+    name="learning curves",
+)
+
+RANKS = pa.DataFrameSchema(
+    {
+        "query": pa.Column(int, pa.Check.ge(0), unique=True, coerce=True),
+        "direction": pa.Column(str, pa.Check.isin(["tail", "head"]), coerce=True),
+        "relation": pa.Column(str, coerce=True),
+        "rank": pa.Column(float, pa.Check(lambda rank: np.isfinite(rank) & (rank >= 1), error="finite, at least 1")),
+    },
+    name="ranks",
+)
+
+
+#: what may be known of a query: training facts that name its entities, and whether these have labels
+QUERIES = pa.DataFrameSchema(
+    {"query": pa.Column(int, pa.Check.ge(0), unique=True, coerce=True)}
+    | {f"{end}_degree": pa.Column(int, pa.Check.ge(0), coerce=True) for end in ("subject", "answer")}
+    | {f"{end}_labelled": pa.Column(bool, coerce=True) for end in ("subject", "answer")},
+    name="queries",
+    strict="filter",
+)
+
+
+def known_of(ranks: pd.DataFrame) -> pd.DataFrame | None:
+    """What a trial's ranks tell of their queries beside (`QUERIES`), in their order; None: nothing.
+
+    Raises:
+        UserError: wrong values.
+    """
+    if not set(QUERIES.columns) <= set(ranks):
+        return None
+    return validate(QUERIES, ranks).sort_values("query", ignore_index=True)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as dictionaries."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def validate(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its columns brought to their types.
+
+    Raises:
+        UserError: a column is missing, a value has the wrong type or lies outside its range; names the first one.
+    """
+    try:
+        return schema.validate(frame, lazy=True)
+    except SchemaErrors as errors:
+        cases = errors.failure_cases
+        first = cases.iloc[0]
+        missing = str(first["check"]).startswith("column_in_dataframe")
+        if first["schema_context"] == "DataFrameSchema" and not missing:
+            raise UserError(f"{schema.name}: expected {first['check']}") from None
+        where = f"column '{first['failure_case'] if missing else first['column']}'"
+        if not missing and pd.notna(first["index"]):
+            where += f", row {first['index']}"
+        what = "is missing" if missing else f"has '{first['failure_case']}', expected {first['check']}"
+        more = f" (and {len(cases) - 1} more)" if len(cases) > 1 else ""
+        raise UserError(f"{schema.name}: {where} {what}{more}; was this store written by another version?") from None
+
+
+def curves_of(curves: pd.DataFrame) -> pd.DataFrame:
+    """The learning curves with their columns brought to their types; without any, a frame with these columns.
+
+    Raises:
+        UserError: see `validate`.
+    """
+    return validate(CURVES, curves) if len(curves) else pd.DataFrame(columns=list(CURVES.columns))
+
+
+def validate_trials(trials: pd.DataFrame) -> pd.DataFrame:
+    """Check the trials of one design and keep one row a cell, under the index labels they came with.
+
+    Of a cell that was tried several times the complete trial counts, else the last one.
+
+    Raises:
+        UserError: wrong columns or values, several designs, a metric missing from a complete trial, a cell that is
+            complete twice, a cell that was never tried (sparse design), or nothing complete at all.
+    """
+    if trials.empty:
+        raise UserError("trials: there are none; run the study first")
+    checked = validate(TRIALS, trials)
+    for column in ("study_name", "dataset"):
+        if (names := sorted(checked[column].unique()))[1:]:
+            raise UserError(f"trials: a report holds one design, got {column} {', '.join(names)}; choose one of them")
+    done = checked[checked["state"] == "complete"]
+    metrics = [f"{split}_{measure.key}" for split in ("valid", "test") for measure in MEASURES]
+    for column in metrics:
+        if len(bad := done[~np.isfinite(done[column])]):
+            raise UserError(f"trials: {_cell(bad.iloc[0])} is complete but its {column} is not a finite number")
+    if len(twice := done[done.duplicated(KEY)]):
+        raise UserError(f"trials: {_cell(twice.iloc[0])} is complete more than once; remove all but one")
+    if done.empty:
+        reasons = checked.get("reason", pd.Series(dtype=str)).dropna()
+        raise UserError(
+            f"trials: none is complete{f'; the first failed with: {reasons.iloc[0]}' if len(reasons) else ''}"
+        )
+    order = checked["state"].map({"running": 0, "failed": 1, "complete": 2})
+    current = checked.assign(_order=order).sort_values(["_order", "trial"]).drop_duplicates(KEY, keep="last")
+    current = current.drop(columns="_order").sort_index()
+    _refuse_gaps(current)
+    return current
+
+
+def fact_measures(ranks: pd.DataFrame, trial: pd.Series[Any]) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
+    """Measures of each test fact: relations ``[N]`` and values ``[2, N, 5]`` (directions tail, head; `MEASURES`).
+
+    Args:
+        ranks: one row a query, 2N rows: queries 0 to N - 1 ask for the tails of the N test facts, N to 2N - 1 for
+            their heads.
+        trial: the trial's row.
+
+    Raises:
+        UserError: wrong columns or values, missing queries, or ranks that do not yield the trial's own metrics.
+    """
+    checked = validate(RANKS, ranks).sort_values("query")
+    facts = len(checked) // 2
+    whole = len(checked) > 0 and np.array_equal(checked["query"], np.arange(2 * facts))
+    if not whole or not np.array_equal(checked["direction"], np.repeat(["tail", "head"], facts)):
+        raise UserError(f"ranks: {_cell(trial)} does not hold one tail and one head query of every test fact")
+    rank = checked["rank"].to_numpy(dtype=np.float64)
+    values = np.stack([1 / rank, rank, rank <= 1, rank <= 3, rank <= 10], axis=1)
+    for measure, mean in zip(MEASURES, values.mean(axis=0), strict=True):
+        told = float(trial[f"test_{measure.key}"])
+        if abs(mean - told) > TOLERANCE * max(abs(told), 1e-3):
+            raise UserError(f"ranks: {_cell(trial)} has {measure.label} {told:.6g}, its ranks give {mean:.6g}")
+    relations = checked["relation"].to_numpy(dtype=str)[:facts]
+    return relations, values.reshape(2, facts, len(MEASURES))
+
+
+def _cell(row: pd.Series[Any]) -> str:
+    return f"arm {row['arm']}, backbone {row['backbone']}, seed {row['seed']}"
+
+
+def _refuse_gaps(trials: pd.DataFrame) -> None:
+    """Compared arms must have tried the same seeds. Reference rows are shared by all seeds and have their own."""
+    students = trials[~trials["arm"].isin(REFERENCES)]
+    for backbone, group in students.groupby("backbone"):
+        tried = group.groupby("arm")["seed"].agg(set)
+        wanted = set(group["seed"])
+        for arm, seeds in tried.items():
+            if gap := sorted(wanted - seeds):
+                raise UserError(
+                    f"trials: arm {arm}, backbone {backbone} lacks seed {', '.join(map(str, gap))}, which other arms "
+                    "have; run the study again to fill the gap"
+                )

@@ -1,0 +1,44 @@
+"""What a report shows of a study of a fixed design: which arms, in which order, and which of them it compares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from harness.vocabulary import ARMS, REFERENCES, by_level
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The heading of a study and its comparisons.
+
+    Attributes:
+        name: of the study; the report's files are named after it.
+        title: a phrase.
+        about: a paragraph.
+        report: the kind of report.
+        claims: ids of the claims that the study tests.
+        arms: names of arms and variants in the order of tables; those that are not in it come after them.
+        compare: the arms that are compared with an arm, by that arm's name.
+        contrasts: differences of differences, by name: (a - b) - (c - d) for the arms a, b, c, d.
+    """
+
+    name: str = "ablation"
+    title: str = ""
+    about: str = ""
+    report: str = "comparison"
+    claims: tuple[str, ...] = ()
+    arms: tuple[str, ...] = ()
+    compare: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    contrasts: Mapping[str, tuple[str, str, str, str]] = field(default_factory=dict)
+
+    def order(self, present: Iterable[str]) -> list[str]:
+        """The arms present in the order of the study, levels of a factor ascending, reference rows last."""
+        found = by_level(present, self.arms or tuple(ARMS))
+        return [arm for arm in found if arm not in REFERENCES] + [arm for arm in found if arm in REFERENCES]
+
+    def pairs(self, present: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """The pairs (arm, base) among the arms present that are compared."""
+        names = set(present)
+        for base, arms in self.compare.items():
+            yield from ((arm, base) for arm in arms if {arm, base} <= names)

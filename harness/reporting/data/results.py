@@ -1,0 +1,227 @@
+"""Everything a report of a fixed design says in numbers, as tidy frames: means, paired differences, gains, costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.errors import UserError
+from harness.reporting.data.frames import fact_measures, known_of, validate_trials
+from harness.reporting.data.layout import Layout
+from harness.stats import Comparison, bootstrap_intervals, compare, holm, mean_interval
+from harness.vocabulary import BACKBONES, MEASURES, STAGES, ordered
+
+Array = NDArray[np.float64]
+#: Takes the index label of a trial's row and returns its ranks.
+LoadRanks = Callable[[Any], pd.DataFrame]
+
+ALPHA = 0.05
+PAIRED_COLUMNS = [
+    *("backbone", "arm", "base", "measure"),
+    *(f"{name}{end}" for name in ("difference", "relative", "effect") for end in ("", "_low", "_high")),
+    *("p", "p_holm", "seeds", "facts", "seeds_up", "detectable", "verdict"),
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """The complete trials of one design with the measures of each test fact.
+
+    ``per_fact[backbone, arm][seed]`` is ``[2, N, 5]``: directions (tail, head), test facts, `MEASURES`.
+    ``relations`` is ``[N]``, the relation of each test fact; ``queries`` is what is known of their 2N queries, in the
+    order of `harness.reporting.data.frames.QUERIES`, or None. Frames made of them have the arms in the order of
+    ``layout``.
+    """
+
+    layout: Layout
+    trials: pd.DataFrame
+    per_fact: dict[tuple[str, str], dict[int, Array]]
+    relations: NDArray[np.str_]
+    queries: pd.DataFrame | None = None
+
+    @classmethod
+    def load(cls, trials: pd.DataFrame, load_ranks: LoadRanks, layout: Layout) -> Results:
+        """Check the trials, then load and check the ranks of the complete ones.
+
+        Raises:
+            UserError: see `validate_trials` and `fact_measures`; or two trials were not tested on the same facts.
+        """
+        current = validate_trials(trials)
+        values: dict[tuple[str, str], dict[int, Array]] = {}
+        relations: NDArray[np.str_] | None = None
+        queries: pd.DataFrame | None = None
+        for label, trial in current[current["state"] == "complete"].iterrows():
+            ranks = load_ranks(label)
+            found, each = fact_measures(ranks, trial)
+            if relations is not None and not np.array_equal(relations, found):
+                raise UserError(
+                    f"ranks: trial {trial['trial']} ({trial['backbone']}, {trial['arm']}) was not tested on the same "
+                    "facts as the trials before it; was the data changed between them?"
+                )
+            relations, queries = found, known_of(ranks) if queries is None else queries
+            values.setdefault((trial["backbone"], trial["arm"]), {})[int(trial["seed"])] = each
+        assert relations is not None  # validate_trials refuses a frame without complete trials
+        return cls(layout, current, values, relations, queries)
+
+    @property
+    def backbones(self) -> list[str]:
+        """The backbones with complete trials, in order."""
+        return ordered((backbone for backbone, _ in self.per_fact), BACKBONES)
+
+    def arms(self, backbone: str) -> list[str]:
+        """The arms of a backbone with complete trials, in order, reference rows last."""
+        return self.layout.order(arm for name, arm in self.per_fact if name == backbone)
+
+    def by_fact(self, backbone: str, arm: str, seeds: Sequence[int] | None = None) -> Array:
+        """Values ``[S, N, 5]`` of the given seeds, or all of them, averaged over the two directions."""
+        found = self.per_fact[backbone, arm]
+        return np.stack([found[seed].mean(axis=0) for seed in (sorted(found) if seeds is None else seeds)])
+
+    def common_seeds(self, backbone: str, *arms: str) -> list[int]:
+        """Seeds that are complete in all of the arms, ascending."""
+        return sorted(set.intersection(*(set(self.per_fact.get((backbone, arm), {})) for arm in arms)))
+
+
+def means(results: Results) -> pd.DataFrame:
+    """Mean of each measure over seeds, one row per backbone, arm and measure.
+
+    Columns: backbone, arm, measure, mean, low, high (95 % interval), n (seeds), failed (seeds), interval: "seeds" (t
+    interval over seeds) or, when there is only one, "facts" (bootstrap over test facts).
+    """
+    rows = []
+    for backbone in results.backbones:
+        failures = results.trials[(results.trials["backbone"] == backbone) & (results.trials["state"] == "failed")]
+        for arm in results.arms(backbone):
+            values = results.by_fact(backbone, arm)
+            seeds = len(values)
+            if seeds > 1:
+                intervals = [mean_interval(values[:, :, k].mean(axis=1)) for k in range(len(MEASURES))]
+            else:
+                intervals = bootstrap_intervals(values)
+            rows += [
+                {
+                    "backbone": backbone,
+                    "arm": arm,
+                    "measure": measure.key,
+                    "mean": interval.estimate,
+                    "low": interval.low,
+                    "high": interval.high,
+                    "n": seeds,
+                    "failed": int((failures["arm"] == arm).sum()),
+                    "interval": "seeds" if seeds > 1 else "facts",
+                }
+                for measure, interval in zip(MEASURES, intervals, strict=True)
+            ]
+    return pd.DataFrame(rows)
+
+
+def paired(results: Results) -> pd.DataFrame:
+    """Paired comparisons of arms, one row per backbone, arm, base and measure.
+
+    Contrasts of the layout are rows whose base is "". Holm's correction takes all arms that are compared with the same
+    one as a family, by backbone and measure. The verdict is "better" or "worse" only if the corrected p value
+    is below .05 and the 95 % interval excludes zero: the test speaks of these trained models on new facts, the
+    interval of new seeds as well.
+
+    Columns: backbone, arm, base, measure, difference, relative, effect (each with _low and _high), p, p_holm, seeds,
+    facts, seeds_up (seeds in which the measure's value grew), detectable (the smallest difference that the design shows
+    with 80 % power), verdict ("better", "worse", "undecided").
+    """
+    rows = []
+    for backbone in results.backbones:
+        for arm, base in results.layout.pairs(results.arms(backbone)):
+            if seeds := results.common_seeds(backbone, arm, base):
+                found = compare(results.by_fact(backbone, arm, seeds), results.by_fact(backbone, base, seeds))
+                rows += _rows(backbone, arm, base, found, len(seeds))
+        for name, arms in results.layout.contrasts.items():
+            if seeds := results.common_seeds(backbone, *arms):
+                a, b, c, d = (results.by_fact(backbone, arm, seeds) for arm in arms)
+                rows += _rows(backbone, name, "", compare(a - b, c - d), len(seeds))
+    if not rows:
+        return pd.DataFrame(columns=PAIRED_COLUMNS)
+    return decided(pd.DataFrame(rows), ["backbone", "base", "measure"])[PAIRED_COLUMNS]
+
+
+def decided(rows: pd.DataFrame, family: list[str]) -> pd.DataFrame:
+    """Comparisons with their verdicts, as `paired` explains them.
+
+    Args:
+        rows: columns measure, difference, difference_low, difference_high, p, and those of ``family``; at least a row.
+        family: Holm's correction is applied within the rows that agree in these columns.
+
+    Returns:
+        The rows with the columns p_holm and verdict added.
+    """
+    frame = rows.copy()
+    families = frame.groupby(family, dropna=False)["p"]
+    frame["p_holm"] = families.transform(lambda p: holm(p.to_numpy()))
+    better_up = frame["measure"].map({measure.key: measure.higher_is_better for measure in MEASURES})
+    shown = (frame["p_holm"] < ALPHA) & ((frame["difference_low"] > 0) | (frame["difference_high"] < 0))
+    better = (frame["difference"] > 0) == better_up
+    frame["verdict"] = np.where(shown, np.where(better, "better", "worse"), "undecided")
+    return frame
+
+
+def _rows(backbone: str, arm: str, base: str, found: Sequence[Comparison], seeds: int) -> list[dict[str, Any]]:
+    """A row a measure. Of a contrast, a part of a difference means nothing."""
+    rows = []
+    for measure, comparison in zip(MEASURES, found, strict=True):
+        key = {"backbone": backbone, "arm": arm, "base": base, "measure": measure.key}
+        nothing = {} if base else dict.fromkeys(("relative", "relative_low", "relative_high"), np.nan)
+        rows.append(key | comparison_row(comparison) | nothing | {"seeds": seeds})
+    return rows
+
+
+def comparison_row(comparison: Comparison) -> dict[str, float | int]:
+    """A comparison as columns: difference, relative and effect (each with _low and _high), p, facts, seeds_up."""
+    row: dict[str, float | int] = {}
+    for name in ("difference", "relative", "effect"):
+        interval = getattr(comparison, name)
+        row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    up = sum(value > 0 for value in comparison.per_seed)
+    return row | {
+        "p": comparison.p,
+        "facts": comparison.difference.n,
+        "seeds_up": up,
+        "detectable": comparison.detectable,
+    }
+
+
+def costs(results: Results) -> pd.DataFrame:
+    """What each stage costs, one row per backbone, arm and stage: means over the complete trials.
+
+    Columns: backbone, arm, stage, seconds (as if nothing were cached: a cached artefact counts with the seconds of
+    its first computation), spent (seconds in these runs), cached (share of trials that took it from the cache),
+    peak_mib (largest; NaN when it always came from the cache). Stages that no trial of an arm ran are left out.
+    """
+    done = results.trials[results.trials["state"] == "complete"]
+    rows = []
+    pairs = [(backbone, arm) for backbone in results.backbones for arm in results.arms(backbone)]
+    for backbone, arm in pairs:
+        group = done[(done["backbone"] == backbone) & (done["arm"] == arm)]
+        for stage in STAGES:
+            spent = _column(group, f"seconds_{stage}")
+            full = spent.fillna(_column(group, f"built_seconds_{stage}"))
+            if full.notna().any():
+                rows.append(
+                    {
+                        "backbone": backbone,
+                        "arm": arm,
+                        "stage": stage,
+                        "seconds": float(full.mean()),
+                        "spent": float(spent.fillna(0).mean()),
+                        "cached": float((spent.isna() & full.notna()).mean()),
+                        "peak_mib": float(_column(group, f"peak_mib_{stage}").max()),
+                    }
+                )
+    columns = ["backbone", "arm", "stage", "seconds", "spent", "cached", "peak_mib"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _column(frame: pd.DataFrame, name: str) -> pd.Series[float]:
+    return frame[name] if name in frame else pd.Series(np.nan, index=frame.index, dtype=float)

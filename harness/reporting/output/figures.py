@@ -1,0 +1,192 @@
+"""One look for all figures: serif type that goes with the report, colours that colour-blind readers can tell apart."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from harness.reporting.data.text import number
+
+#: Width of the report's text column in inches.
+WIDTH = 6.5
+
+#: Okabe and Ito, "Color Universal Design" (2008).
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+GRAY, LIGHT = "#6E6E6E", "#D8D8D8"
+
+ARM_COLORS = {
+    "none": GRAY,
+    "L1": BLACK,
+    "L1+L2": BLUE,
+    "L1+L3": GREEN,
+    "L1+L2+L3": VERMILION,
+    "L2+L3": YELLOW,
+    "L1+FitNet": SKY,
+    "L1+RKD-D": "#882255",
+    "L1+RKD-A": "#999933",
+    "teacher": PURPLE,
+    "llm-teacher": ORANGE,
+}
+#: of arms that have no colour of their own, by turns (Tol's muted scheme)
+MORE_COLORS = ("#332288", "#88CCEE", "#117733", "#DDCC77", "#AA4499", "#44AA99", "#CC6677", "#661100")
+
+
+def arm_colors(arms: Sequence[str]) -> dict[str, str]:
+    """A colour for each arm: its own, or the next of those for variants."""
+    others = itertools.cycle(MORE_COLORS)
+    return {arm: ARM_COLORS.get(arm) or next(others) for arm in arms}
+
+
+STAGE_COLORS = {
+    "data": LIGHT,
+    "teacher": BLUE,
+    "finetune": VERMILION,
+    "encode": ORANGE,
+    "semantic": YELLOW,
+    "llm-targets": BLACK,
+    "targets": PURPLE,
+    "teacher-vectors": "#8C564B",
+    "stage1": GREEN,
+    "stage2": SKY,
+    "evaluate": GRAY,
+}
+
+_RC: dict[Any, Any] = {
+    # the second family lends glyphs that the first lacks
+    "font.family": ["STIXGeneral", "DejaVu Sans"],
+    "mathtext.fontset": "stix",
+    "font.size": 9,
+    "axes.labelsize": 9,
+    "axes.titlesize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": GRAY,
+    "xtick.color": GRAY,
+    "ytick.color": GRAY,
+    "xtick.labelcolor": BLACK,
+    "ytick.labelcolor": BLACK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.3,
+    "hatch.linewidth": 0.5,
+    "axes.unicode_minus": True,
+    # TrueType, embedded: text stays text
+    "pdf.fonttype": 42,
+    "savefig.dpi": 200,
+}
+
+
+@contextmanager
+def figure(
+    path: Path,
+    height: float,
+    columns: int = 1,
+    width: float = WIDTH,
+    rows: int = 1,
+    *,
+    share_y: Literal["none", "row", "all"] = "none",
+) -> Iterator[list[Axes]]:
+    """Yield the axes of a figure, which is saved as ``path`` with the suffixes .pdf and .png.
+
+    Args:
+        path: without suffix.
+        height: inches.
+        columns: axes side by side.
+        width: inches.
+        rows: axes above each other; those of the first row come first.
+        share_y: which axes have the same vertical scale.
+    """
+    with mpl.rc_context(_RC), warnings.catch_warnings():
+        # a name in a script that neither font knows shows as boxes, as it does in the PDF
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        drawing = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(drawing)
+        yield list(drawing.subplots(rows, columns, sharey=share_y, squeeze=False).flat)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # no date: the same numbers give the same file
+        drawing.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
+        drawing.savefig(path.with_suffix(".png"), metadata={"Software": None})
+
+
+def signed_ticks(axis: Axis, most: int = 7) -> None:
+    """Round tick positions with a sign and as many decimals as their step needs."""
+    axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
+
+    def label(value: float, _: int | None) -> str:
+        places = axis.get_majorticklocs()
+        step = float(np.diff(places).min()) if len(places) > 1 else 1.0
+        return number(value, max(0, -math.floor(math.log10(step) + 1e-9)), signed=True)
+
+    axis.set_major_formatter(FuncFormatter(label))
+
+
+def spread(positions: Sequence[float], gap: float) -> list[float]:
+    """Positions moved as little as needed to lie at least ``gap`` apart, in the same order (for labels of lines)."""
+    order = np.argsort(positions, kind="stable")
+    wanted = np.asarray(positions, dtype=float)[order] - gap * np.arange(len(order))
+    # Isotonic regression of what is left after the gaps are taken out, by pooling neighbours that overlap.
+    blocks: list[tuple[float, int]] = []
+    for value in wanted:
+        blocks.append((float(value), 1))
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (low, m), (high, n) = blocks[-2], blocks.pop()
+            blocks[-1] = ((low * m + high * n) / (m + n), m + n)
+    pooled = np.repeat([value for value, _ in blocks], [count for _, count in blocks]) + gap * np.arange(len(order))
+    moved = np.empty(len(order))
+    moved[order] = pooled
+    return [float(value) for value in moved]
+
+
+def label_ends(axes: Axes, lines: Sequence[tuple[str, float, str]]) -> None:
+    """Write the name of each line beside its end, moved apart where lines end close together.
+
+    Args:
+        axes: their limits must be final.
+        lines: name, height of the end in units of the vertical axis, and colour; nothing is written where the height is
+            NaN.
+    """
+    low, high = axes.get_ylim()
+    drawn = [line for line in lines if not math.isnan(line[1])]
+    places = spread([end for _, end, _ in drawn], 0.085 * (high - low))
+    # kept inside the axes, as far as all the names fit
+    shift = min(0.0, high - max(places, default=low)) + max(0.0, low - min(places, default=high))
+    for (name, end, color), place in zip(drawn, places, strict=True):
+        line = {"arrowstyle": "-", "color": color, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0}
+        axes.annotate(
+            name,
+            (1, end),
+            (1.07, place + shift),
+            axes.get_yaxis_transform(),
+            color=color,
+            fontsize=8,
+            va="center",
+            annotation_clip=False,
+            arrowprops=line | {"relpos": (0, 0.5)},
+        )

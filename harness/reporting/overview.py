@@ -1,0 +1,151 @@
+"""The claims report: a table of all verdicts, and a page a claim with its design, figure, numbers and command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.reporting.claims import CLAIMS
+from harness.reporting.comparison.document import Meta
+from harness.reporting.data.about import facts_of, started
+from harness.reporting.data.layout import Layout
+from harness.reporting.evidence import Evidence
+from harness.reporting.output import tables
+from harness.reporting.output.files import staging
+from harness.reporting.output.tables import Cell, Row, Table
+from harness.reporting.output.typst import render
+from harness.vocabulary import BACKBONES, DATASETS, ordered
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a study says of its claims on one data set; ``missing`` says why it says nothing."""
+
+    layout: Layout
+    dataset: str
+    meta: Mapping[str, Any]
+    evidence: Mapping[str, Evidence]
+    missing: str = ""
+
+
+def claims_report(found: Sequence[Found], studies: Mapping[str, Layout], output: Path) -> Path:
+    """Write ``claims.pdf``, ``claims.csv``, ``.parquet`` and ``.tex`` (all verdicts) and what each page shows.
+
+    Args:
+        found: what there is, a study and data set each.
+        studies: all studies by name, for the claims that nothing is known of.
+        output: folder, made if it is not there.
+
+    Returns:
+        The path of the PDF.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    verdicts = _verdicts(found)
+    with staging(output) as folder:
+        pages = [_page(claim, found, studies, folder) for claim in CLAIMS]
+        table = _overview(verdicts)
+        tables.write(folder, "claims", verdicts, [("", table)])
+        dates = [date for each in found for part in each.evidence.values() for date in started(part.trials)]
+        created = max(dates, default=datetime.fromtimestamp(0, UTC))
+        datasets = ordered({each.dataset for each in found}, DATASETS)
+        content = {
+            "title": "The claims, and what the studies say of them",
+            "subtitle": " · ".join([*(DATASETS.get(name, name) for name in datasets), f"{created:%-d %B %Y}"]),
+            "overview": asdict(table),
+            "pages": pages,
+        }
+        render("claims.typ", content, folder, folder / "claims.pdf", created)
+    return output / "claims.pdf"
+
+
+def _verdicts(found: Sequence[Found]) -> pd.DataFrame:
+    """Columns claim, text, study, dataset, backbone, verdict, reason; claims without evidence have one row."""
+    rows = []
+    for claim, text in CLAIMS.items():
+        own = [
+            {"study": each.layout.name, "dataset": each.dataset, "backbone": verdict.backbone}
+            | {"verdict": verdict.verdict, "reason": verdict.reason}
+            for each in found
+            if claim in each.evidence
+            for verdict in each.evidence[claim].verdicts
+        ]
+        none = {"study": "", "dataset": "", "backbone": "", "verdict": "not tested", "reason": "no results yet"}
+        rows += [{"claim": claim, "text": text} | row for row in own or [none]]
+    return pd.DataFrame(rows)
+
+
+def overall(verdicts: Sequence[str]) -> str:
+    """One word for the verdicts of several data sets and backbones; a claim is about all of them."""
+    words = set(verdicts) - {"not tested"}
+    if not words:
+        return "not tested"
+    if words == {"measured"}:  # costs that no test decides
+        return "measured"
+    if {"supported", "contradicted"} <= words:
+        return "mixed"
+    return "contradicted" if "contradicted" in words else "supported" if words == {"supported"} else "undecided"
+
+
+def _overview(verdicts: pd.DataFrame) -> Table:
+    own = verdicts[verdicts["dataset"] != ""]
+    # what is said of two backbones together stands with both
+    own = own.assign(backbone=own["backbone"].str.split(" and ")).explode("backbone")
+    datasets, backbones = ordered(own["dataset"], DATASETS), ordered(own["backbone"], BACKBONES.values())
+    columns = [(d, b) for d in datasets for b in backbones if ((own["dataset"] == d) & (own["backbone"] == b)).any()]
+    rows = []
+    for claim, text in CLAIMS.items():
+        each = own[own["claim"] == claim]
+        words = {(row["dataset"], row["backbone"]): row["verdict"] for _, row in each.iterrows()}
+        shown = [Cell(words.get(column, "–")) for column in columns]
+        rows.append(Row((Cell(claim), Cell(text), *shown, Cell(overall(each["verdict"].tolist()), strong=True))))
+    header = ("", "claim", *(f"{DATASETS.get(d, d)}\n{b}" for d, b in columns), "overall")
+    note = "A claim is supported overall if it is wherever it was tested; mixed: supported here, contradicted there."
+    return Table("All claims", header, "ll" + "l" * (len(columns) + 1), tuple(rows), note)
+
+
+def _page(claim: str, found: Sequence[Found], studies: Mapping[str, Layout], folder: Path) -> dict[str, Any]:
+    """The page of a claim as JSON values; its figures and tables are written into ``folder``."""
+    own = [each for each in found if claim in each.evidence]
+    names = [name for name, layout in studies.items() if claim in layout.claims]
+    layout = studies[names[0]] if names else None
+    sections = []
+    for each in own:
+        evidence, stem = each.evidence[claim], f"{claim}_{each.layout.name}-{Path(each.dataset).name}"
+        places = {folder / "figures" / f"{stem}{end}": draw for end, draw in evidence.figures.items()}
+        drawn = [f"figures/{path.name}.pdf" for path, draw in places.items() if draw(path)]
+        tables.write(folder, stem, evidence.numbers, [("", evidence.table)])
+        meta = Meta.model_validate(dict(each.meta))
+        name = DATASETS.get(each.dataset, each.dataset)
+        sections.append(
+            {
+                "dataset": name,
+                "lines": [
+                    {"backbone": v.backbone, "verdict": v.verdict, "reason": v.reason} for v in evidence.verdicts
+                ],
+                "table": asdict(evidence.table) if evidence.table.rows else None,
+                "figures": drawn,
+                "marks": evidence.marks,
+                "facts": facts_of(evidence.trials, meta.data, name),
+                "command": meta.command,
+            }
+        )
+    missing = [f"{each.layout.name} on {DATASETS.get(each.dataset, each.dataset)}: {each.missing}" for each in found
+               if each.missing and claim in each.layout.claims]  # fmt: skip
+    words = [verdict.verdict for each in own for verdict in each.evidence[claim].verdicts]
+    return {
+        "id": claim,
+        "text": CLAIMS[claim],
+        "verdict": overall(words),
+        "study": layout.name if layout else "",
+        "about": layout.about if layout else "No study tests this claim.",
+        "sections": sections,
+        "missing": missing,
+        "command": f"python -m harness.study {layout.name} --dataset wiki --backbone all" if layout else "",
+    }

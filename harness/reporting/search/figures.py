@@ -1,0 +1,151 @@
+"""The figures of a search: its history, what each factor does, importances and Sobol indices."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+from harness.reporting.output.figures import (
+    BLACK,
+    BLUE,
+    GRAY,
+    GREEN,
+    LIGHT,
+    ORANGE,
+    SKY,
+    VERMILION,
+    figure,
+    signed_ticks,
+)
+from harness.reporting.search.trace import Axis, Trace
+from harness.reporting.sensitivity.figures import METHODS
+from harness.reporting.sensitivity.points import level_name
+
+#: marker and colour of configurations by what became of them
+STATES = {"complete": ("o", BLUE), "given up": ("x", GRAY)}
+
+
+def history(trace: Trace, backbone: str, path: Path) -> bool:
+    """Draw the mean validation MRR of each configuration in order, the best so far and L1. False: nothing to draw."""
+    own = trace.frame[(trace.frame["backbone"] == backbone) & trace.frame["mrr"].notna()]
+    if own.empty:
+        return False
+    with figure(path, 2.1) as (axes,):
+        for state, (marker, color) in STATES.items():
+            at = own[own["state"] == state]
+            if len(at):
+                axes.plot(at["number"], at["mrr"], marker, color=color, markersize=4, label=state)
+        done = own[own["state"] == "complete"]
+        if trace.sample is None and len(done):
+            axes.step(done["number"], done["mrr"].cummax(), where="post", color=VERMILION, label="best so far")
+        base = done["base"].mean() if len(done) else float("nan")
+        if math.isfinite(base):
+            axes.axhline(base, color=BLACK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=0, label="L1")
+        axes.set_xlabel("configuration")
+        axes.set_ylabel("validation MRR")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, fontsize=8, handletextpad=0.4)
+    return True
+
+
+def factors(trace: Trace, lines: pd.DataFrame, backbone: str, path: Path) -> bool:
+    """Draw the configurations against each factor, with its fitted curve. False: nothing to draw."""
+    own = trace.frame[(trace.frame["backbone"] == backbone) & trace.frame["mrr"].notna()]
+    if own.empty:
+        return False
+    relative = bool(own["difference"].notna().all())
+    rows = math.ceil(len(trace.axes) / 3)
+    columns = math.ceil(len(trace.axes) / rows)
+    with figure(path, 0.3 + 1.55 * rows, columns, rows=rows, share_y="all") as panels:
+        for position, (panel, axis) in enumerate(zip(panels, trace.axes, strict=False)):
+            line = lines[(lines["backbone"] == backbone) & (lines["factor"] == axis.key)]
+            if len(line):
+                panel.fill_between(line["value"], line["low"], line["high"], color=VERMILION, alpha=0.16, linewidth=0)
+                panel.plot(line["value"], line["mean"], color=VERMILION)
+            for state, (marker, color) in STATES.items():
+                at = own[own["state"] == state]
+                panel.plot(at[axis.key], at["difference" if relative else "mrr"], marker, color=color, markersize=2.8)
+            if relative:
+                panel.axhline(0, color=BLACK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
+            _scale(panel, axis)
+            panel.set_xlabel(axis.symbol, labelpad=1)
+            if position % columns == 0:
+                panel.set_ylabel("minus L1" if relative else "validation MRR")
+        if relative:
+            signed_ticks(panels[0].yaxis, 5)
+        # configurations that failed to learn must not flatten what lies between the others
+        values = own["difference" if relative else "mrr"]
+        low, high = values.quantile(0.1), values.max()
+        panels[0].set_ylim(low - 0.6 * (high - low) - 1e-4, high + 0.15 * (high - low) + 1e-4)
+        for panel in panels[len(trace.axes) :]:
+            panel.set_visible(False)
+    return True
+
+
+def _scale(panel: Axes, axis: Axis) -> None:
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: level_name(value)))
+    if not axis.log:
+        return
+    panel.set_xscale("log")
+    panel.xaxis.set_minor_locator(NullLocator())
+    if axis.high / axis.low < 100:
+        panel.xaxis.set_major_locator(FixedLocator([1, 2, 4, 7, 12, 20]))
+    else:
+        panel.xaxis.set_major_locator(LogLocator(10, numticks=5))
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: level_name(value)))
+    panel.set_xlim(axis.low * 0.9, axis.high * 1.1)
+
+
+def indices(sobol: pd.DataFrame, importances: pd.DataFrame, trace: Trace, backbone: str, path: Path) -> bool:
+    """Draw the importances by Optuna's evaluators, and Sobol indices of a designed sample. False: nothing to draw."""
+    found = sobol[sobol["backbone"] == backbone].set_index("factor")
+    told = importances[(importances["backbone"] == backbone) & importances["importance"].notna()]
+    if found.empty and told.empty:
+        return False
+    kinds = [frame for frame in (told, found) if len(frame)]
+    with figure(path, 0.75 + 0.3 * len(trace.axes), len(kinds)) as panels:
+        places = -np.arange(len(trace.axes), dtype=float)
+        if len(told):
+            for method, (marker, color, shift) in METHODS.items():
+                rows = told[told["method"] == method].set_index("factor").reindex(trace.names)
+                panels[0].hlines(places + shift, rows["low"], rows["high"], color=color, linewidth=1.1)
+                panels[0].plot(rows["importance"], places + shift, marker, color=color, markersize=4.5, label=method)
+            panels[0].set_xlabel("importance (sums to 1), with 95 % bootstrap interval", fontsize=8)
+        if len(found):
+            rows = found.reindex(trace.names)
+            for kind, marker, color, shift in (("first", "o", GREEN, 0.14), ("total", "s", ORANGE, -0.14)):
+                panels[-1].hlines(places + shift, rows[f"{kind}_low"], rows[f"{kind}_high"], color=color, linewidth=1.1)
+                panels[-1].plot(rows[kind], places + shift, marker, color=color, markersize=4.5, label=f"{kind} order")
+            panels[-1].axvline(0, color=LIGHT, linewidth=0.8, zorder=0)
+            panels[-1].set_xlabel("Sobol index, with 95 % interval", fontsize=8)
+        for panel in panels:
+            panel.set_yticks(places, [axis.symbol for axis in trace.axes])
+            panel.tick_params(axis="y", length=0)
+            panel.spines["left"].set_visible(False)
+            panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=8,
+                         handletextpad=0.3)  # fmt: skip
+    return True
+
+
+def temperature(bands: pd.DataFrame, backbone: str, path: Path) -> bool:
+    """Draw the difference of other temperatures to those around 7. False: nothing to draw."""
+    own = bands[(bands["backbone"] == backbone) & bands["difference"].notna()]
+    if own.empty:
+        return False
+    with figure(path, 0.5 + 0.25 * len(own)) as (axes,):
+        axes.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
+        for place, (_, row) in enumerate(own.iterrows()):
+            face = SKY if row["verdict"] != "undecided" else "white"
+            axes.plot([row["low"], row["high"]], [-place, -place], color=BLUE, linewidth=1.4)
+            axes.plot(row["difference"], -place, "o", color=BLUE, markerfacecolor=face, markersize=5)
+        axes.set_yticks([-i for i in range(len(own))], [f"T {band}" for band in own["band"]])
+        axes.set_ylim(-len(own) + 0.4, 0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        signed_ticks(axes.xaxis)
+        axes.set_xlabel("validation MRR minus that at T around 7, with 95 % interval")
+    return True

@@ -1,0 +1,89 @@
+"""Ways in which a setting goes wrong, by name, and how often each occurs at each level of a factor."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from harness.reporting.sensitivity.points import Cells
+
+#: the signs by key, with what each says of a trial
+SIGNATURES = {
+    "failed": "no result: the loss or the scores became infinite or undefined, or the worker died",
+    "below_base": "the student is under L1: validation MRR below that of L1 with the same seed",
+    "rank_against_hits": "validation MR is worse than that of L1 with the same seed while one of its Hits@k is better",
+    "l2_not_falling": "L2 does not decrease: the trend of loss_l2 over the epochs of stage 2 does not point down",
+}
+NAMES = {
+    "failed": "failed",
+    "below_base": "under L1",
+    "rank_against_hits": "MR worse, Hits@k better",
+    "l2_not_falling": "L2 not falling",
+}
+#: Epochs with a value of L2 that a trend needs.
+FEWEST_EPOCHS = 3
+COLUMNS = ["backbone", "factor", "level", "signature", "found", "assessed"]
+
+
+def marks(cells: Cells, trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Which trials of the points show which sign: 1 or 0, NaN where it cannot be said.
+
+    Args:
+        cells: the points.
+        trials: all trials of the design, with validation metrics.
+        curves: one row an epoch of a trial, with ``loss_l2`` where it was recorded; may be empty.
+
+    Returns:
+        A row a trial of the points: backbone, arm, seed, the factors, and a column a sign (`SIGNATURES`).
+    """
+    frame = cells.frame
+    marked = frame[["backbone", "arm", "seed", *cells.names]].copy()
+    known = frame["mrr"].notna()
+    marked["failed"] = (frame["state"] == "failed").astype(float).where(frame["state"] != "running")
+    marked["below_base"] = (frame["mrr"] < frame["base"]).astype(float).where(known & frame["base"].notna())
+    marked["rank_against_hits"] = _against(cells, trials)
+    slopes = _slopes(curves)
+    slope = frame["trial"].map(slopes).astype(float)
+    marked["l2_not_falling"] = (slope >= 0).astype(float).where(known & slope.notna())
+    return marked
+
+
+def _against(cells: Cells, trials: pd.DataFrame) -> pd.Series[float]:
+    columns = ["valid_mr", "valid_hits1", "valid_hits3", "valid_hits10"]
+    keyed = trials.set_index(["backbone", "arm", "seed"])[columns]
+    keyed = keyed[~keyed.index.duplicated(keep="last")]
+    frame = cells.frame
+    own = keyed.reindex(pd.MultiIndex.from_frame(frame[["backbone", "arm", "seed"]])).to_numpy(dtype=float)
+    base = keyed.reindex(pd.MultiIndex.from_frame(frame[["backbone", "base_arm", "seed"]])).to_numpy(dtype=float)
+    known = frame["mrr"].notna().to_numpy() & frame["base"].notna().to_numpy()
+    shown = (own[:, 0] > base[:, 0]) & (own[:, 1:] > base[:, 1:]).any(axis=1)
+    return pd.Series(np.where(known, shown.astype(float), np.nan), index=frame.index)
+
+
+def _slopes(curves: pd.DataFrame) -> dict[int, float]:
+    """The least-squares slope of L2 over the epochs of stage 2, by trial; without those of too few epochs."""
+    if "loss_l2" not in curves:
+        return {}
+    own = curves[(curves["stage"] == 2) & curves["loss_l2"].notna()]
+    return {
+        int(str(trial)): float(np.polyfit(each["epoch"], each["loss_l2"], 1)[0])
+        for trial, each in own.groupby("trial")
+        if len(each) >= FEWEST_EPOCHS
+    }
+
+
+def counts(cells: Cells, marked: pd.DataFrame) -> pd.DataFrame:
+    """How many trials show each sign at each level of each factor; ``factor`` "" is the sum over all.
+
+    Columns: backbone, factor, level (NaN for the sum), signature, found, assessed (trials of which it can be said).
+    """
+    rows = []
+    for backbone in cells.backbones:
+        own = marked[marked["backbone"] == backbone]
+        groups = [("", float("nan"), own)]
+        groups += [(f.key, level, own[own[f.key] == level]) for f in cells.factors for level in f.levels]
+        for factor, level, group in groups:
+            for name in SIGNATURES:
+                told = group[name].dropna()
+                rows.append((backbone, factor, level, name, int(told.sum()), len(told)))
+    return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,0 +1,167 @@
+"""The points of a study that varies factors: what was varied, and the validation MRR of each point beside L1's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.errors import UserError
+from harness.vocabulary import BACKBONES, FRESH_SEEDS, REFERENCES, ordered
+
+#: columns of the trials that may be factors, with the symbol of each
+SYMBOLS = {
+    "alpha": "α",
+    "beta": "β",
+    "delta": "δ",
+    "temperature": "T",
+    "stage1_epochs": "epochs of stage 1",
+    "dim": "dimension",
+}
+BASE = "L1"
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A setting that was varied, with its levels in ascending order."""
+
+    key: str
+    levels: tuple[float, ...]
+
+    @property
+    def symbol(self) -> str:
+        """What it is called in formulas and figures."""
+        return SYMBOLS[self.key]
+
+
+def has_several(values: pd.Series[Any]) -> bool:
+    """Whether a column has more than one value, gaps aside."""
+    return len(values.dropna().unique()) > 1
+
+
+def level_name(value: float) -> str:
+    """A level as short as it can be written: ``0.01``, ``7``."""
+    return f"{value:.4g}"
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The trials at points that differ in factors.
+
+    ``frame`` has a row a trial: backbone, arm (the point's label), seed, state, the factors, mrr (of validation, a
+    fraction; NaN if it failed), base (validation MRR of L1 with the same seed and the same levels of the factors that
+    act in it; NaN without), base_arm (its label). ``losses`` is what the points are trained with.
+    """
+
+    losses: str
+    factors: tuple[Factor, ...]
+    frame: pd.DataFrame
+
+    @property
+    def backbones(self) -> list[str]:
+        """The backbones with complete points, in order."""
+        return ordered(self.whole()["backbone"], BACKBONES)
+
+    @property
+    def names(self) -> list[str]:
+        """The columns of the factors."""
+        return [factor.key for factor in self.factors]
+
+    def pairs(self) -> Iterator[tuple[Factor, Factor]]:
+        """All pairs of factors."""
+        return combinations(self.factors, 2)
+
+    def points(self) -> pd.DataFrame:
+        """Means over seeds, one row a backbone and point all of whose seeds are complete.
+
+        Columns: backbone, arm, the factors, mrr, base, difference (to L1), base_arm, seeds.
+        """
+        keys = ["backbone", "arm", *self.names]
+        whole = self.whole().assign(difference=lambda f: f["mrr"] - f["base"])
+        grouped = whole.groupby(keys, sort=False)
+        means = grouped[["mrr", "base", "difference"]].mean()  # NaN where a seed of L1 failed are left out
+        means["base_arm"] = grouped["base_arm"].first()
+        means["seeds"] = grouped.size()
+        place = {backbone: position for position, backbone in enumerate(self.backbones)}
+        order = means.reset_index().assign(_place=lambda f: f["backbone"].map(place))
+        return order.sort_values(["_place", *self.names], ignore_index=True).drop(columns="_place")
+
+    def whole(self) -> pd.DataFrame:
+        """The trials of the points that are complete with every seed that was tried: what seeds are missing would
+        otherwise show as an effect of a factor."""
+        done = self.frame["mrr"].notna().groupby([self.frame["backbone"], self.frame["arm"]]).transform("all")
+        return self.frame[done]
+
+    def missing(self, backbone: str) -> int:
+        """How many combinations of levels have no complete point with a backbone."""
+        found = self.whole()
+        own = found[found["backbone"] == backbone][self.names].drop_duplicates()
+        return int(np.prod([len(factor.levels) for factor in self.factors])) - len(own)
+
+
+def are_fresh(trials: pd.DataFrame) -> pd.Series[bool]:
+    """Which trials of a grid are its winners, and L1, trained anew with seeds that took no part in choosing."""
+    return trials["arm"].astype(str).str.endswith(FRESH_SEEDS)
+
+
+def whole_and_fresh(trials: pd.DataFrame) -> pd.DataFrame:
+    """Those of them that are complete with every fresh seed that their backbone has.
+
+    A point that was among the winners of fewer seeds, and one that is being trained anew, do not count.
+    """
+    done = trials[are_fresh(trials) & (trials["state"] == "complete")]
+    wanted = done.groupby("backbone")["seed"].transform("nunique")
+    return done[done.groupby(["backbone", "arm"])["seed"].transform("nunique") == wanted]
+
+
+def lost_and_fresh(trials: pd.DataFrame) -> pd.DataFrame:
+    """Those of them that were trained anew without a result, and not again with one."""
+    fresh = trials[are_fresh(trials)]
+    keys = ["backbone", "arm", "seed"]
+    done = fresh[fresh["state"] == "complete"].set_index(keys).index
+    lost = fresh[fresh["state"] != "complete"].drop_duplicates(keys, keep="last")
+    return lost[~lost.set_index(keys).index.isin(done)]
+
+
+def cells_of(trials: pd.DataFrame) -> Cells:
+    """The points among the trials of one design (`harness.reporting.data.frames.validate_trials`).
+
+    The points are the trials of the arm with most labels; factors are the columns of `SYMBOLS` with several values
+    among them.
+
+    Raises:
+        UserError: nothing is varied, or two points have one label.
+    """
+    students = trials[~trials["arm"].isin(REFERENCES)].copy()
+    plain = students["arm"].str.split(" · ").str[0]
+    students["losses"] = students["losses"].fillna(plain) if "losses" in students else plain
+    counts = students.groupby("losses")["arm"].nunique()
+    # of two arms with as many points the one with more losses
+    losses = max(counts.index, key=lambda name: (counts[name], name.count("+")))
+    own = students[students["losses"] == losses]
+    varied = [key for key in SYMBOLS if key in own and has_several(own[key])]
+    if not varied:
+        raise UserError("trials: no factor has two levels; a report of sensitivity needs a study with a grid or search")
+    if own.groupby("arm")[varied].nunique().gt(1).to_numpy().any():
+        raise UserError("trials: two points share a label; was this store written by another version?")
+    factors = tuple(Factor(key, tuple(sorted(float(v) for v in own[key].dropna().unique()))) for key in varied)
+    frame = own[["backbone", "arm", "seed", "state", "trial"]].copy()
+    frame[varied] = own[varied].astype(float)
+    frame["mrr"] = own["valid_mrr"].where(own["state"] == "complete")
+    return Cells(losses, factors, _with_base(frame, students[students["losses"] == BASE], losses))
+
+
+def _with_base(frame: pd.DataFrame, base: pd.DataFrame, losses: str) -> pd.DataFrame:
+    """The points with the validation MRR of L1 beside each."""
+    done = base[base["state"] == "complete"]
+    if losses == BASE or done.empty:
+        return frame.assign(base=np.nan, base_arm=None)
+    acting = [key for key in SYMBOLS if key in frame and has_several(base[key])]
+    keys = ["backbone", "seed", *acting]
+    found = done[[*keys, "valid_mrr", "arm"]].rename(columns={"valid_mrr": "base", "arm": "base_arm"})
+    found[acting] = found[acting].astype(float)
+    return frame.merge(found, on=keys, how="left").set_axis(frame.index)

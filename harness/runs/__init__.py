@@ -1,1 +1,0 @@
-"""Running studies: spec, cells, cache, pool, trial, store."""

@@ -1,0 +1,184 @@
+"""A search while it goes on: which configuration and seed comes next, and what each result means.
+
+Its state is made from what the store holds, so a search that was killed goes on. Configurations live in a study of
+Optuna's in memory; the store has their cells as trials like all others.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import fmean
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, NopPruner, WilcoxonPruner
+from optuna.samplers import TPESampler
+from optuna.trial import Trial, TrialState, create_trial
+
+from harness.design.space import Point, Search
+from harness.distill.seeds import derive_seed
+
+#: seeds that Wilcoxon's test needs at least: with two, no p value is below .25
+FEWEST_SEEDS = 3
+
+
+@dataclass
+class Configuration:
+    """Settings that are tried, and what they yielded so far: validation MRR by seed.
+
+    ``state`` is "open" while seeds are missing, then "complete", "pruned" or "failed".
+    """
+
+    number: int
+    point: Point
+    values: dict[int, float] = field(default_factory=dict)
+    state: str = "open"
+    trial: Trial | None = field(default=None, compare=False)
+    #: the seed that is being trained
+    busy: int | None = None
+
+    @property
+    def mean(self) -> float:
+        """Mean validation MRR over the seeds so far."""
+        return fmean(self.values.values())
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is to be trained next: a configuration with a seed."""
+
+    number: int
+    point: Point
+    seed: int
+
+
+class Searcher:
+    """The search of one backbone.
+
+    Args:
+        search: what is searched.
+        seeds: how many seeds a configuration is trained with: 0 to ``seeds`` - 1.
+        name: of the search; with a configuration's number it is the seed of the sampler.
+        known: configurations of earlier runs; those that failed are open again.
+    """
+
+    def __init__(self, search: Search, seeds: int, name: str, known: Iterable[Configuration] = ()) -> None:
+        self.search, self.seeds, self.name = search, seeds, name
+        self.distributions = search.distributions()
+        self.sample = search.sample() if search.sampler == "qmc" else None
+        self.configurations: dict[int, Configuration] = {}
+        with _quiet():
+            self.study = optuna.create_study(direction="maximize", pruner=self._pruner())
+        for one in sorted(known, key=lambda one: one.number):
+            self._resume(one)
+
+    def _pruner(self) -> BasePruner:
+        if self.search.sampler == "qmc" or self.search.prune == 0:
+            return NopPruner()
+        return WilcoxonPruner(p_threshold=self.search.prune, n_startup_steps=FEWEST_SEEDS - 1)
+
+    def _resume(self, one: Configuration) -> None:
+        self.configurations[one.number] = one
+        values = {seed: value for seed, value in one.values.items() if seed < self.seeds}
+        is_whole = len(values) == self.seeds
+        one.values = values
+        one.state = "pruned" if one.state == "pruned" and not is_whole else "complete" if is_whole else "open"
+        states = {"open": TrialState.RUNNING, "pruned": TrialState.PRUNED, "complete": TrialState.COMPLETE}
+        self._add(one, states[one.state])
+
+    def _add(self, one: Configuration, state: TrialState) -> None:
+        frozen = create_trial(
+            state=state,
+            params=dict(one.point),
+            distributions=self.distributions,
+            intermediate_values=dict(one.values),
+            value=one.mean if state == TrialState.COMPLETE else None,
+        )
+        storage, study = self.study._storage, self.study._study_id
+        with _quiet():
+            one.trial = Trial(self.study, storage.create_new_trial(study, frozen))
+
+    def steps(self, room: int) -> list[Step]:
+        """Up to ``room`` trainings that can start now: open configurations first, then new ones."""
+        found: list[Step] = []
+        for one in self.configurations.values():
+            if len(found) < room and one.state == "open" and one.busy is None:
+                found.append(self._start(one))
+        while len(found) < room and len(self.configurations) < self.search.configurations():
+            found.append(self._start(self._ask()))
+        return found
+
+    def _start(self, one: Configuration) -> Step:
+        one.busy = next(seed for seed in range(self.seeds) if seed not in one.values)
+        return Step(one.number, one.point, one.busy)
+
+    def _ask(self) -> Configuration:
+        # numbers without a gap, but for those that the store never heard of
+        number = next(n for n in range(len(self.configurations) + 1) if n not in self.configurations)
+        if self.sample is not None:
+            one = Configuration(number, self.sample[number])
+            self._add(one, TrialState.RUNNING)
+        else:
+            startup = min(10, max(3, self.search.trials // 3))
+            with _quiet():
+                # a new one each time: a search that goes on must not draw again what it has drawn
+                seed = derive_seed("search", self.name, number) % 2**32
+                self.study.sampler = TPESampler(seed=seed, n_startup_trials=startup)
+                trial = self.study.ask(self.distributions)
+            one = Configuration(number, trial.params, trial=trial)
+        self.configurations[number] = one
+        return one
+
+    def tell(self, number: int, seed: int, value: float | None) -> Configuration:
+        """Take the validation MRR of a configuration with a seed, None if its training failed; return what it is now.
+
+        A configuration is given up when Wilcoxon's test finds it worse than the best one, and when a seed failed.
+        """
+        one = self.configurations[number]
+        assert one.trial is not None
+        one.busy = None
+        with _quiet():
+            if value is None:
+                one.state = "failed"
+                self.study.tell(one.trial, state=TrialState.FAIL)
+                return one
+            one.values[seed] = value
+            one.trial.report(value, seed)
+            if len(one.values) == self.seeds:
+                one.state = "complete"
+                self.study.tell(one.trial, one.mean)
+            elif one.trial.should_prune():
+                one.state = "pruned"
+                self.study.tell(one.trial, state=TrialState.PRUNED)
+        return one
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to be tried."""
+        is_asked = len(self.configurations) >= self.search.configurations()
+        return is_asked and all(one.state != "open" for one in self.configurations.values())
+
+    def winners(self) -> list[Configuration]:
+        """The best complete configurations by mean validation MRR, best first, no two of them equal."""
+        done = [one for one in self.configurations.values() if one.state == "complete"]
+        found: list[Configuration] = []
+        for one in sorted(done, key=lambda one: (-one.mean, one.number)):
+            if len(found) < self.search.confirm and all(one.point != other.point for other in found):
+                found.append(one)
+        return found
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Optuna's messages of each trial, and its remark that Wilcoxon's pruner may change some day."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)

@@ -1,0 +1,123 @@
+"""The best points of a grid, trained anew: with seeds that took no part in choosing them, their luck does not stay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+
+from harness.design.files import Run
+from harness.design.space import FRESH
+from harness.trial.spec import Arm, TrialSpec
+from harness.vocabulary import FRESH_SEEDS
+
+#: what the gain of a point is over
+BASE: Arm = "L1"
+
+
+class Confirming:
+    """What a run with a grid wants when all its cells have ended: its winners with fresh seeds, and L1 with the same.
+
+    Winners of a backbone are the points with the highest mean validation MRR, `Design.confirm` of them; on every
+    backbone also the point that the report recommends as default. Points that lost a seed do not take part. Points are
+    those of the arm that has most of them.
+
+    ``values`` has the validation MRR of what is complete already, by the cell's key. ``attributes`` and ``wanted`` are
+    as of `harness.search.searching.Searching`.
+    """
+
+    def __init__(self, run: Run, values: Mapping[str, float], wanted: set[str]) -> None:
+        self.run, self.wanted = run, wanted
+        self.values: dict[str, float | None] = {**values}
+        self.open = {spec.key() for spec in run.cells} - self.values.keys()
+        self.attributes: dict[str, dict[str, Any]] = {}
+        self.unscored: set[str] = set()
+        self.is_told = False
+        #: the cells of each point, by backbone and label
+        self.points: dict[str, dict[str, list[TrialSpec]]] = {}
+        cells = [(spec, label) for spec in run.cells if (label := run.labels[spec.key()]) not in run.design.conditions]
+        labels: dict[Arm, set[str]] = {}
+        for spec, label in cells:
+            labels.setdefault(spec.arm, set()).add(label)
+        varied = max(labels, key=lambda arm: (len(labels[arm]), arm.count("+")), default=None)
+        for spec, label in cells:
+            if spec.arm == varied:
+                self.points.setdefault(spec.backbone, {}).setdefault(label, []).append(spec)
+
+    @property
+    def most(self) -> int:
+        """How many cells there are at most."""
+        winners = [min(self.run.design.confirm + 1, len(points)) for points in self.points.values()]
+        return 2 * sum(winners) * self.run.seeds
+
+    def tell(self, key: str, value: float | None) -> None:
+        """Take the validation MRR of a cell, None if it failed."""
+        self.values[key] = value
+        self.open.discard(key)
+
+    def more(self, room: int) -> list[TrialSpec]:
+        """The cells with fresh seeds, once all others have ended, whatever the ``room``."""
+        if self.open or self.is_told:
+            return []
+        self.is_told = True
+        return list(self._fresh())
+
+    def _fresh(self) -> Iterator[TrialSpec]:
+        for backbone, winners in self._winners().items():
+            cells = {label: self.points[backbone][label][0] for label in winners}
+            bases = {self.run.labels[spec.key()]: spec for each in cells.values() if (spec := self._base(each))}
+            for label, spec in (cells | bases).items():
+                for seed in range(FRESH, FRESH + self.run.seeds):
+                    fresh = spec.model_copy(update={"seed": seed})
+                    key = fresh.key()
+                    self.wanted.add(key)
+                    if key not in self.values:
+                        self.attributes[key] = {"role": "confirm", "label": f"{label}{FRESH_SEEDS}"}
+                        yield fresh
+
+    def _base(self, spec: TrialSpec) -> TrialSpec | None:
+        """L1 with the same seed and the same levels of what acts in it, if it is a cell of the run."""
+        base = spec.model_copy(update={"arm": BASE}).acting()
+        return base if spec.arm != BASE and base.key() in self.run.labels else None
+
+    def _winners(self) -> dict[str, list[str]]:
+        """The labels of the points that are trained anew, by backbone."""
+        found = {}
+        for backbone, points in self.points.items():
+            means = {label: mean for label, cells in points.items() if (mean := self._mean(cells)) is not None}
+            found[backbone] = sorted(means, key=lambda label: -means[label])[: self.run.design.confirm]
+        if (default := self._default()) is not None:
+            for backbone, winners in found.items():
+                winners += [default] if default not in winners and default in self.points[backbone] else []
+        return found
+
+    def _default(self) -> str | None:
+        """The point that the report recommends."""
+        from harness.reporting.sensitivity.selection import region  # loads what nothing else here needs
+
+        rows = [
+            {"backbone": backbone, "point": label, "arm": label, "mrr": mean, "difference": self._gain(cells)}
+            for backbone, points in self.points.items()
+            for label, cells in points.items()
+            if (mean := self._mean(cells)) is not None
+        ]
+        ranked = region(pd.DataFrame(rows), ["point"]) if rows else pd.DataFrame()
+        return str(ranked["arm"].iloc[0]) if len(ranked) else None
+
+    def _gain(self, cells: Sequence[TrialSpec]) -> float:
+        """Mean difference to L1 over the seeds that it has, NaN without any."""
+        found = [
+            value - other
+            for spec in cells
+            if (value := self.values.get(spec.key())) is not None
+            if (base := self._base(spec)) is not None and (other := self.values.get(base.key())) is not None
+        ]
+        return fmean(found) if found else math.nan
+
+    def _mean(self, cells: Sequence[TrialSpec]) -> float | None:
+        """Mean validation MRR over the seeds, None if one is missing."""
+        values = [value for spec in cells if (value := self.values.get(spec.key())) is not None]
+        return fmean(values) if values and len(values) == len(cells) else None

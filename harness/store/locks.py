@@ -1,0 +1,124 @@
+"""Which coordinator works on a cell, when several work on one study: a lock in the database for each cell.
+
+PostgreSQL's advisory locks belong to a connection. So those of a coordinator that dies are free again at once, and
+nothing has to be cleaned up. A coordinator whose connection broke claims anew what it had; what another one has taken
+meanwhile is lost to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from functools import partial
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from harness.store.patience import PATIENCE, patiently
+
+TAKE = "SELECT pg_try_advisory_lock(:key)"
+ENDED = """
+SELECT trials.trial_id FROM trials JOIN studies USING (study_id) JOIN trial_user_attributes USING (trial_id)
+WHERE study_name = :study AND number >= :first AND state IN ('COMPLETE', 'FAIL') AND key = 'cell' AND value_json = :cell
+ORDER BY number
+"""
+
+
+class Claims:
+    """Those of the only coordinator that a store admits: it has what it asks for."""
+
+    #: whether there may be other coordinators
+    shared = False
+
+    def take(self, cell: str) -> bool:
+        """Claim a cell; False if another coordinator has it."""
+        return True
+
+    def keep(self, cell: str) -> bool:
+        """Whether a cell that was claimed still is."""
+        return True
+
+    def free(self, cell: str) -> None:
+        """Give a cell back."""
+
+    def close(self) -> None:
+        """Give all back."""
+
+
+class DatabaseClaims(Claims):
+    """Claims on the cells of one study in a PostgreSQL database.
+
+    Raises:
+        optuna.exceptions.StorageInternalError: in any method, if the database does not answer for long.
+    """
+
+    shared = True
+
+    def __init__(self, engine: Engine, study: str) -> None:
+        self.engine, self.study = engine, study
+        self.held: set[str] = set()
+        self.connection: Connection | None = None
+
+    def take(self, cell: str) -> bool:
+        if cell in self.held:
+            return self.keep(cell)
+        if self._ask(TAKE, cell):
+            self.held.add(cell)
+            return True
+        return False
+
+    def keep(self, cell: str) -> bool:
+        self._ask("SELECT 1")  # a broken connection is found out by asking
+        return cell in self.held
+
+    def free(self, cell: str) -> None:
+        if cell in self.held:
+            self.held.discard(cell)
+            self._ask("SELECT pg_advisory_unlock(:key)", cell)
+
+    def close(self) -> None:
+        self.held.clear()
+        if self.connection is not None:
+            with suppress(DBAPIError):
+                self.connection.execute(text("SELECT pg_advisory_unlock_all()"))
+            self.connection.close()
+            self.connection = None
+
+    def _ask(self, question: str, cell: str = "") -> bool:
+        return patiently(partial(self._try, question, cell), PATIENCE)
+
+    def _try(self, question: str, cell: str) -> bool:
+        try:
+            if self.connection is None:
+                # each question is a transaction of its own; locks last as long as the connection
+                self.connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+                self.held = {each for each in self.held if self._call(TAKE, each)}
+            return self._call(question, cell)
+        except DBAPIError:
+            if self.connection is not None:
+                self.connection.invalidate()
+                self.connection.close()
+                self.connection = None
+            raise
+
+    def _call(self, question: str, cell: str) -> bool:
+        assert self.connection is not None
+        key = int.from_bytes(hashlib.sha256(f"{self.study}/{cell}".encode()).digest()[:8], signed=True)
+        given = {"key": key} if ":key" in question else {}
+        return bool(self.connection.execute(text(question), given).scalar())
+
+
+def claims_of(engine: Engine, study: str) -> Claims:
+    """Claims on the cells of a study; other databases than PostgreSQL admit one coordinator only."""
+    return DatabaseClaims(engine, study) if engine.dialect.name == "postgresql" else Claims()
+
+
+def ended(engine: Engine, study: str, cell: str, first: int) -> list[int]:
+    """The ids of the trials of a cell that are over, from number ``first`` on.
+
+    Optuna would read all trials that run, with all that they have, whenever it is asked.
+    """
+    with engine.connect() as connection:
+        asked = {"study": study, "cell": json.dumps(cell), "first": first}
+        return list(connection.execute(text(ENDED), asked).scalars())

@@ -1,0 +1,159 @@
+"""Attributes of a trial that nobody sorts or plots by, packed: a row of the store holds many of them.
+
+A trial has some sixty attributes, each of them a row and an entry of an index. Most of them tell of the environment, of
+the two directions of queries (packed from schema 2 of the store on), or of what stages cost (from schema 3 on). What
+trials of a study have in common, which is nearly all of their settings and of their environment, the study tells once,
+and a trial the rest (from schema 4 on).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from harness.errors import UserError
+from harness.trial.cache import digest
+
+#: attributes that hold others, by name
+ENVIRONMENT, DIRECTIONS, COSTS = "environment", "by_direction", "costs"
+#: the settings of a trial: an object in the store, and its JSON for readers
+SPEC = "spec"
+#: the names of what they hold, in parts: each part but the last is a key of its own, so that none is told twice
+_HOLDERS = {
+    DIRECTIONS: re.compile(r"(valid|test)_(tail|head)_(\w+)"),
+    COSTS: re.compile(r"(seconds|built_seconds|peak_mib)_(.+)"),
+}
+#: the attribute of a trial that names a record of its study, ``common:NAME``, and what such a record holds
+COMMON, _SHARED = "common", (SPEC, ENVIRONMENT, "data_digest", "preset", "protocol")
+
+
+def packed(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with what is alike in one attribute, such as ``test_tail_mrr`` in ``by_direction``."""
+    found: dict[str, Any] = {}
+    for name, value in attributes.items():
+        place, key = found, name
+        for holder, names in _HOLDERS.items():
+            if parts := names.fullmatch(name):
+                *above, key = parts.groups()
+                for each in (holder, *above):
+                    place = place.setdefault(each, {})
+        place[key] = value
+    return found
+
+
+def shared(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The attributes of a trial without what a record of its study tells, and that record, by its name.
+
+    The record is the first of ``records`` whose keys this trial has, at all depths, and otherwise a new one, of all
+    that this trial could share. Its name is a digest of what it holds: two coordinators may add records at once.
+
+    Args:
+        attributes: of JSON values.
+        records: attributes of the study.
+    """
+    own = {name: value for name, value in attributes.items() if name in _SHARED}
+    if not own:
+        return dict(attributes), {}
+    known = ((name, record) for name, record in common(records).items() if _tells(record, own))
+    name, record = next(known, (f"{COMMON}:{digest(own)}", own))
+    rest = {key: value for key, value in attributes.items() if key not in record}
+    told = {key: attributes[key] for key in record}
+    return {**rest, COMMON: name.removeprefix(f"{COMMON}:"), **_difference(told, record)}, {name: record}
+
+
+def common(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The records among the attributes of a study."""
+    return {name: value for name, value in attributes.items() if name.startswith(f"{COMMON}:")}
+
+
+def unpacked(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> dict[str, Any]:
+    """All attributes by their own names; those of stores of earlier schemas, which pack less, stay as they are.
+
+    Args:
+        attributes: of a trial.
+        records: attributes of its study.
+
+    Raises:
+        UserError: the study has not the record that the trial names.
+        TypeError: it is not of the harness.
+    """
+    found: dict[str, Any] = {}
+    for name, value in _whole(attributes, records).items():
+        found |= _flat(value) if name in (ENVIRONMENT, *_HOLDERS) else {name: value}
+    if isinstance(found.get(SPEC), dict):
+        found[SPEC] = json.dumps(found[SPEC])
+    return found
+
+
+def renewed(
+    attributes: Mapping[str, Any], there: Mapping[str, Any], here: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The attributes of a trial, of whichever schema, as another study holds them now: as `shared`.
+
+    Args:
+        attributes: of the trial.
+        there: attributes of its study.
+        here: attributes of the other study.
+    """
+    whole = _whole(attributes, there)
+    if isinstance(whole.get(SPEC), str):
+        with contextlib.suppress(ValueError):  # of another program, perhaps: it stays as it is
+            whole[SPEC] = json.loads(whole[SPEC])
+    return shared(packed(whole), here)
+
+
+def _whole(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of a trial with what its study tells."""
+    own = {name: value for name, value in attributes.items() if name != COMMON}
+    if COMMON not in attributes:
+        return own
+    record = records.get(f"{COMMON}:{attributes[COMMON]}")
+    if not isinstance(record, dict):
+        raise UserError(
+            f"a trial shares settings that its study does not tell ({COMMON}:{attributes[COMMON]}); restore the store "
+            "from a back-up"
+        )
+    return _completed(own, record)
+
+
+def _tells(record: Any, attributes: Mapping[str, Any]) -> bool:
+    """Whether attributes follow from a record and what differs."""
+    return isinstance(record, dict) and all(
+        name in attributes and _alike(attributes[name], each) for name, each in record.items()
+    )
+
+
+def _alike(value: Any, other: Any) -> bool:
+    """Whether two values have the same keys, at all depths: only then the difference tells all."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        return value.keys() == other.keys() and all(_alike(each, other[key]) for key, each in value.items())
+    return not isinstance(value, dict) and not isinstance(other, dict)
+
+
+def _difference(value: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """What of ``value`` is not as in ``base``, which is alike; compared as JSON, where 1, 1.0 and true differ."""
+    return {
+        key: _difference(each, base[key]) if isinstance(each, dict) else each
+        for key, each in value.items()
+        if json.dumps(each) != json.dumps(base[key])
+    }
+
+
+def _completed(value: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``value`` was before `_difference`, in the order of ``base``."""
+    both = {key for key, each in value.items() if isinstance(each, dict) and isinstance(base.get(key), dict)}
+    return {**base, **{key: _completed(each, base[key]) if key in both else each for key, each in value.items()}}
+
+
+def _flat(held: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(held, Mapping):
+        raise TypeError("what holds others by name is no object")
+    found: dict[str, Any] = {}
+    for name, value in held.items():
+        found |= (
+            {f"{name}_{key}": each for key, each in _flat(value).items()} if isinstance(value, dict) else {name: value}
+        )
+    return found

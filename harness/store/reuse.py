@@ -1,0 +1,134 @@
+"""What is complete in a store and may stand beside new trials: cells of other studies, and of the study itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from harness.errors import UserError
+from harness.store.artifacts import ARTIFACT
+from harness.store.records import renewed, unpacked
+from harness.store.store import CONSTRAINTS, StudyStore
+
+#: how Optuna's own attributes of a trial begin that a copy has, too
+KEPT = (ARTIFACT, CONSTRAINTS)
+#: attributes that say what a trial is for in its study, which a copy in another is not
+OF_ITS_STUDY = ("role", "configuration", "point")
+#: seconds after which it is asked again whether another coordinator has done with copying
+WAITED = 0.1
+
+
+def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object], here: Mapping[str, object]) -> int:
+    """Copy complete trials of other studies into ``study``; return how many.
+
+    Trials are the same if their cells are, their studies have the same data and engine, and they ran on a machine that
+    computes alike: a study must not compare arms that differ in the number format of the language model. A copy
+    says where it is from (``copied_from``) and shares the files of the original. Where several coordinators work on
+    the study, one after the other does so, since each would add the same.
+
+    Args:
+        study: where they go; cells that it has already stay as they are.
+        labels: what it calls each of the cells that it wants, by key.
+        own: attributes that a copy has of its new study.
+        here: the environment of the study's other trials (`harness.trial.provenance.environment`).
+    """
+    while not study.claims.take("adopt"):
+        time.sleep(WAITED)
+    try:
+        return _adopt(study, labels, own, here)
+    finally:
+        study.claims.free("adopt")
+
+
+def _adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object], here: Mapping[str, object]) -> int:
+    wanted, storage = set(labels) - study.complete(), study.store.storage
+    same = {name: study.study.user_attrs[name] for name in ("dataset", "engine", "data_digest")}
+    found: dict[str, FrozenTrial] = {}
+    records: dict[str, object] = {}
+    for other in storage.get_all_studies() if wanted else ():
+        is_alike = all(other.user_attrs.get(name) == value for name, value in same.items())
+        if not is_alike or other.study_name == study.study.study_name:
+            continue
+        opened = optuna.load_study(study_name=other.study_name, storage=storage)
+        trials = opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        shared = opened.user_attrs  # read after the trials, which name records of it
+        for trial in trials:
+            cell = trial.user_attrs.get("cell")
+            is_scored = "test_mrr" in trial.user_attrs  # which it is not inside a search
+            if not is_scored or cell not in wanted or cell in found:
+                continue
+            if _computes_alike(unpacked(trial.user_attrs, shared), here):
+                source = trial.user_attrs.get("copied_from", f"{other.study_name}, trial {trial.number}")
+                told = {**own, "label": labels[cell], "copied_from": source}
+                kept = {name: value for name, value in trial.user_attrs.items() if name not in OF_ITS_STUDY}
+                about, record = renewed(kept | told, shared, study.records | records)
+                found[cell] = copy_of(trial, about)
+                records |= record
+    if found:
+        with study.store.transaction():
+            study.share(records)
+            study.study.add_trials(found.values())
+        study.records |= records
+    return len(found)
+
+
+def refuse_mixing(
+    study: str, done: Iterable[Mapping[str, Any]], arms: Collection[str], here: Mapping[str, object]
+) -> None:
+    """Refuse to go on where the language model would be read in another number format than so far.
+
+    Args:
+        study: its name.
+        done: its complete trials (`harness.store.store.StudyStore.done`).
+        arms: those in which the language model takes part, in the format that each machine chooses.
+        here: the environment of trials to come.
+
+    Raises:
+        UserError: a complete trial of these arms has another format.
+    """
+    own = here["number_format"]
+    told = {each["number_format"] for each in done if each["arm"] in arms and "number_format" in each}
+    if others := sorted(told - {own}):
+        raise UserError(
+            f"study {study}: its trials read the language model in {others[0]}, this machine would in {own}, and "
+            f"numbers would not compare; go on where it began, or start another study: --set llm.dtype={own}"
+        )
+
+
+def other_processors(done: Iterable[Mapping[str, Any]], here: Mapping[str, object]) -> list[str]:
+    """The processors, other than that of ``here``, on which complete trials of a study ran."""
+    told = {_processor(each) for each in done if "machine" in each}
+    return sorted(told - {_processor(here)})
+
+
+def _processor(environment: Mapping[str, object]) -> str:
+    """System, processor and kind of device of a machine in words, without the number of cores and the memory."""
+    names = str(environment["machine"]).split(", ")[:2]
+    return ", ".join([*names, *(str(device) for device in [environment.get("device", "cpu")] if device != "cpu")])
+
+
+def _computes_alike(there: Mapping[str, object], here: Mapping[str, object]) -> bool:
+    """Whether a trial's device and number format are those of ``here``; one of schema 1 tells of its machine alone."""
+    if "number_format" in there:
+        return all(there.get(name) == here[name] for name in ("device", "number_format"))
+    return there.get("machine") == here["machine"]
+
+
+def copy_of(trial: FrozenTrial, attributes: Mapping[str, object]) -> FrozenTrial:
+    """A complete trial for another study, with the files of the original, and ``attributes`` in the place of its."""
+    copy = create_trial(
+        state=TrialState.COMPLETE,
+        value=trial.value,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs=dict(attributes),
+        system_attrs={key: value for key, value in trial.system_attrs.items() if key.startswith(KEPT)},
+        intermediate_values=trial.intermediate_values,
+    )
+    # which Optuna would take for now
+    copy.datetime_start, copy.datetime_complete = trial.datetime_start, trial.datetime_complete
+    return copy

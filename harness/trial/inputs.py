@@ -1,0 +1,80 @@
+"""The data as a trial reads it: queries as tensors and ranking tasks, made once a process and shared by its trials."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from harness import evaluate
+from harness.data import KnownAnswers, Queries, TemporalGraph, Timeline, both_directions, load
+from harness.models import Backbone
+from harness.models.batch import QueryTensors
+from harness.trial.spec import TimeSpec
+
+
+class Inputs:
+    """A graph under one reading of time, one protocol and on one device.
+
+    Everything is made when first asked for and kept: a worker runs many trials on the same data.
+    """
+
+    def __init__(self, graph: TemporalGraph, time: TimeSpec, protocol: str, device: str) -> None:
+        self.graph, self.protocol, self.device = graph, protocol, device
+        self.timeline = Timeline.build(graph, time.classes, time.size)
+        self._training: dict[str, QueryTensors] = {}
+        self._tasks: dict[tuple[str, str], evaluate.RankTask] = {}
+
+    def n_times(self, time_input: str) -> int:
+        """Size of the alphabet that a model with this ``time_input`` reads."""
+        return self.timeline.n_classes if time_input == "classes" else self.timeline.n_tokens
+
+    def queries(self, split: str) -> Queries:
+        """Both directions of every fact of a split."""
+        return both_directions(self.graph.splits[split], len(self.graph.relations))
+
+    def training(self, time_input: str) -> QueryTensors:
+        """The training queries [2N]."""
+        if time_input not in self._training:
+            found = evaluate.query_tensors(self.queries("train"), self.timeline, time_input)
+            self._training[time_input] = found.to(self.device)
+        return self._training[time_input]
+
+    def task(self, split: str, time_input: str) -> evaluate.RankTask:
+        """What ranking the queries of a split needs."""
+        if (split, time_input) not in self._tasks:
+            known = _known(self.graph)
+            task = evaluate.RankTask.build(self.queries(split), known, self.timeline, time_input, self.protocol)
+            self._tasks[split, time_input] = task.to(self.device)
+        return self._tasks[split, time_input]
+
+    def validator(self, time_input: str) -> Callable[[Backbone], float]:
+        """A function that returns a model's validation MRR."""
+        task = self.task("valid", time_input)
+        return lambda model: evaluate.metrics(evaluate.ranks(model, task))["mrr"]
+
+
+@lru_cache(maxsize=1)
+def _known(graph: TemporalGraph) -> KnownAnswers:
+    return KnownAnswers(graph)
+
+
+@lru_cache(maxsize=2)
+def _graph(name: str, data_dir: Path | None, _folder: str) -> TemporalGraph:
+    return load(name, data_dir)
+
+
+@lru_cache(maxsize=2)
+def _inputs(graph: TemporalGraph, time: TimeSpec, protocol: str, device: str) -> Inputs:
+    return Inputs(graph, time, protocol, device)
+
+
+def graph_of(name: str, data_dir: Path | None) -> TemporalGraph:
+    """``harness.data.load``, remembered; relative paths are those of the current working directory."""
+    return _graph(name, data_dir, os.getcwd())
+
+
+def inputs(name: str, data_dir: Path | None, time: TimeSpec, protocol: str, device: str) -> Inputs:
+    """The inputs of a trial, shared with other trials of this process that read the same."""
+    return _inputs(graph_of(name, data_dir), time, protocol, device)

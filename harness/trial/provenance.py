@@ -1,0 +1,84 @@
+"""Where a result came from: code, versions and machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import harness
+from harness.teachers.language_model import LanguageModelConfig
+from harness.trial.stages import Context
+
+
+@lru_cache(maxsize=1)
+def provenance() -> dict[str, Any]:
+    """Commit and dirty flag, versions, and the machine in words.
+
+    An installed package has no commit, unless ``HARNESS_COMMIT`` names the one it was built from.
+    """
+    packages = ("torch", "transformers", "peft", "optuna", "numpy", "numba")
+    return {
+        "harness": harness.__version__,
+        "git_commit": os.environ.get("HARNESS_COMMIT") or _git("rev-parse", "HEAD"),
+        "git_dirty": _dirty(),
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in packages},
+        "machine": _machine(),
+    }
+
+
+def environment(context: Context) -> dict[str, Any]:
+    """What a trial tells of where it ran: besides its provenance its device, and how the language model's weights are
+    read there, both of which can change numbers by more than rounding."""
+    where = {"device": context.device, "number_format": number_format(), "threads": 1, "stack": context.stack}
+    return provenance() | where
+
+
+def number_format() -> str:
+    """How this machine reads a language model's weights where settings leave it open."""
+    return str(LanguageModelConfig().torch_dtype).removeprefix("torch.")
+
+
+def _git(*arguments: str) -> str | None:
+    root = Path(harness.__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        # S603, S607: the arguments are constants of this file, and git is wherever the user's PATH has it
+        done = subprocess.run(  # noqa: S603
+            ["git", "-C", str(root), *arguments],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _dirty() -> bool | None:
+    """Whether tracked files of the code differ from the commit."""
+    status = _git("status", "--porcelain", "--untracked-files=no", "--", "harness", "studies")
+    return None if status is None else bool(status)
+
+
+def _machine() -> str:
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    found = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return found[0] if found else platform.processor() or "unknown processor"

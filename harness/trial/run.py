@@ -1,0 +1,231 @@
+"""One trial: a pure function of its spec and the data, which writes nothing but the cache."""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harness import evaluate
+from harness.distill.stacked import Student
+from harness.distill.trainer import DivergedError, Trained
+from harness.evaluate import NotFiniteError
+from harness.models import Backbone
+from harness.trial.spec import TrialSpec
+from harness.trial.stages import Context, Stages, summary
+
+#: the splits that a trial is scored on
+SCORED = ("valid", "test")
+
+
+class TrialError(Exception):
+    """A trial that cannot have a result, with the reason; it fails alone and never ends a study."""
+
+
+@dataclass
+class TrialResult:
+    """All that a trial yields.
+
+    ``metrics``: fractions in 0..1, MR in ranks, named ``<split>_[<direction>_]<metric>``. ``ranks``: per test query,
+    ``query`` (row in both directions: the first N ask for tails), ``direction`` (0 tail, 1 head), ``relation`` (id) and
+    ``rank``. ``curve``: a row an epoch. ``seconds`` and ``peak_mib`` by stage; ``built_seconds`` are what a stage that
+    came from the cache once cost.
+    """
+
+    data_digest: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    ranks: dict[str, NDArray[Any]] = field(default_factory=dict)
+    curve: list[dict[str, float]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_mib: dict[str, float] = field(default_factory=dict)
+    cached: dict[str, bool] = field(default_factory=dict)
+    built_seconds: dict[str, float] = field(default_factory=dict)
+    updates: int = 0
+    best_epoch: int = 0
+
+
+def peak_memory() -> float:
+    """The most memory this process ever held, MiB."""
+    with suppress(OSError):  # Linux: what resource tells includes the process that started this one
+        found = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text("ascii"), re.M)
+        if found:
+            return int(found[1]) / 2**10
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+class _Clock:
+    def __init__(self, result: TrialResult, context: Context) -> None:
+        self.result, self.context = result, context
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        self.context.report(stage, 0.0, None)
+        started = time.perf_counter()
+        yield
+        self.result.seconds[stage] = self.result.seconds.get(stage, 0.0) + time.perf_counter() - started
+        self.result.peak_mib[stage] = peak_memory()
+
+
+def run_trial(
+    spec: TrialSpec, context: Context, stacked: Trained | None = None, splits: Sequence[str] = SCORED
+) -> TrialResult:
+    """Run one trial.
+
+    Args:
+        spec: what is trained.
+        context: where.
+        stacked: what its stage 2 yielded if that was trained in a stack.
+        splits: those that are scored: inside a search, validation decides and test facts are left alone. Only a result
+            that is scored on test has ranks.
+
+    Raises:
+        TrialError: if the loss or the scores are not finite.
+    """
+    started = time.perf_counter()
+    stages = Stages(spec, context)
+    result = TrialResult(data_digest=stages.graph.digest)
+    clock = _Clock(result, context)
+    result.seconds["data"] = time.perf_counter() - started
+    try:
+        for name in stages.plan.keys:
+            if not stages.is_cached(name):
+                with clock(name):
+                    stages.build(name)
+        if spec.arm == "teacher":
+            model: Backbone = stages.teacher()
+            about = stages.entries["teacher"].meta
+        elif spec.arm == "llm-teacher":
+            model = stages.semantic()
+            about = stages.entries["semantic"].meta
+        else:
+            model, about = _student(stages, clock, stacked)
+        with clock("evaluate"):
+            _score(stages, model, result, splits)
+    except (DivergedError, NotFiniteError) as error:
+        raise TrialError(str(error)) from None
+    result.curve, result.updates, result.best_epoch = about["curve"], about["updates"], about["best_epoch"]
+    for name in stages.plan.keys:
+        entry = stages.entries.get(name)
+        result.cached[name] = entry is None or entry.cached
+        result.built_seconds[name] = stages.build_seconds(name)
+        if result.cached[name]:  # what looking it up took is not what the stage costs
+            result.seconds.pop(name, None)
+            result.peak_mib.pop(name, None)
+    return result
+
+
+def build_stage(name: str, spec: TrialSpec, context: Context, stacked: Trained | None = None) -> float:
+    """Make one shared stage of a trial and return what it cost when it was built, in seconds.
+
+    ``stacked`` is what stage 1 yielded if it was trained in a stack.
+
+    Raises:
+        TrialError: if the loss or the scores are not finite.
+    """
+    stages = Stages(spec, context)
+    context.report(name, 0.0, None)
+    try:
+        if stacked is None:
+            stages.build(name)
+        else:
+            stages.stage1(stacked)
+    except (DivergedError, NotFiniteError) as error:
+        raise TrialError(str(error)) from None
+    return stages.build_seconds(name)
+
+
+def stage2_student(stages: Stages) -> Student:
+    """The student before stage 2 of the spec's arm, as a stage 1 that other arms share left it.
+
+    Of arms that have such a stage only epochs with all of their losses compete for the best state; else arms would
+    share a best state that knows none of theirs. Of arms whose losses all act from the start the same epochs do.
+    """
+    spec, student = stages.spec, stages.spec.student
+    if spec.is_joint:
+        start = min(student.stage1_epochs, student.epochs - 1)
+        return stages.student(spec.parts, first=0, last=student.epochs, select_from=start)
+    resume = None
+    if spec.shares_stage1:
+        about, parts = _read_stage1(stages)
+        state = parts["last"]
+        resume = Trained(best=state, last=state, optimizer=parts["optimizer"], updates=about["updates"])
+    return stages.student(spec.parts, first=student.stage1_epochs, last=student.epochs, resume=resume)
+
+
+def _trained(stages: Stages, clock: _Clock) -> tuple[Trained, list[dict[str, float]]]:
+    """What training a student yields after the stage 1 that others share, and the curve of a stage 1 of its own."""
+    student, spec = stage2_student(stages), stages.spec.student
+    curve: list[dict[str, float]] = []
+    if stages.spec.is_reversed:
+        model = student.model
+        schedule = stages.schedule(spec, model.student_recipe, stages.spec.seed, last=spec.stage1_epochs)
+        early = replace(student, loss=replace(student.loss, soft=None), schedule=schedule)
+        with clock("stage1"):
+            trained = stages.train(early, "stage1")
+        curve = [{"stage": 1, **row} for row in trained.curve]
+        if spec.stage1_epochs == spec.epochs:
+            return replace(trained, curve=[]), curve
+        student = replace(
+            student, resume=Trained(trained.last, trained.last, trained.optimizer, updates=trained.updates)
+        )
+    with clock("stage2"):
+        return stages.train(student, "stage2"), curve
+
+
+def _student(stages: Stages, clock: _Clock, stacked: Trained | None) -> tuple[Backbone, dict[str, Any]]:
+    """Stage 1 from the cache, then what the spec's arm has in addition; its best state by validation MRR."""
+    spec = stages.spec.student
+    model = stages.new_model(stages.spec.backbone, spec, stages.spec.seed)
+    curve: list[dict[str, float]] = []
+    if stages.spec.shares_stage1:
+        about, parts = _read_stage1(stages)
+        if spec.stage1_epochs == spec.epochs:
+            model.load_state_dict(parts["best"])
+            return model.eval(), about
+        curve = about["curve"]
+    if stacked is not None:
+        trained = stacked
+        clock.result.seconds["stage2"] = trained.curve[-1]["seconds"]
+        clock.result.peak_mib["stage2"] = peak_memory()
+    else:
+        trained, own = _trained(stages, clock)
+        curve = curve + own
+    model.load_state_dict(trained.best)
+    return model.eval(), {**summary(trained), "curve": curve + [{"stage": 2, **row} for row in trained.curve]}
+
+
+def _read_stage1(stages: Stages) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    entry = stages.stage1()
+    parts: dict[str, dict[str, Tensor]] = {"best": {}, "last": {}, "optimizer": {}}
+    for name, tensor in entry.tensors.items():
+        part, key = name.split("/", 1)
+        parts[part][key] = tensor
+    return {**entry.meta, "curve": [{"stage": 1, **row} for row in entry.meta["curve"]]}, parts
+
+
+def _score(stages: Stages, model: Backbone, result: TrialResult, splits: Sequence[str]) -> None:
+    """Metrics on ``splits``, and ranks on test."""
+    for split in splits:
+        each = evaluate.ranks(model, stages.inputs.task(split, model.time_input))
+        found = evaluate.metrics_by_direction(each)
+        result.metrics |= {f"{split}_{name}": value for name, value in found.items()}
+        if split == "test":
+            queries = stages.inputs.queries("test")
+            half = len(queries) // 2
+            result.ranks = {
+                "query": np.arange(len(queries)),
+                "direction": (np.arange(len(queries)) >= half).astype(np.int8),
+                "relation": (queries.relation % max(len(stages.graph.relations), 1)).astype(np.int32),
+                "rank": each,
+            }

@@ -1,0 +1,67 @@
+"""Which cells and stages of a study may train in one stack (``distill.stacked``), and training them there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from harness.distill.stacked import WEIGHTS, train_stacked
+from harness.distill.trainer import Trained
+from harness.models import BACKBONES
+from harness.trial.cache import Entry, digest
+from harness.trial.run import stage2_student
+from harness.trial.spec import TrialSpec
+from harness.trial.stages import Context, Stages
+
+
+def group_of(spec: TrialSpec, stage: str | None) -> str | None:
+    """A digest of what students of one stack have in common; None where no student is trained.
+
+    ``stage`` is "stage1", or None for a cell; other stages train none, nor does a cell that is over after stage 1.
+    Students with losses that stacks do not know (``Distillation.extras``), or a stage 1 of their own, train alone.
+    """
+    student = spec.student
+    if "teacher" in spec.arm or stage not in (None, "stage1"):
+        return None
+    if stage is None and (student.stage1_epochs == student.epochs or spec.is_joint or spec.is_reversed):
+        return None
+    if stage is None and "L2" in spec.parts and spec.loss.alignment != "huber":
+        return None
+    recipe = BACKBONES[spec.backbone].student_recipe
+    penalty = recipe.regularization if student.regularization is None else student.regularization
+    own: dict[str, Any] = {
+        "loss": {*WEIGHTS, "temperature"},
+        "student": {"learning_rate", "regularization"},
+        "arm": True,
+        "seed": True,
+    }
+    return digest(stage, "L1" in spec.parts, penalty > 0, spec.model_dump(exclude=own))
+
+
+def train_together(specs: Sequence[TrialSpec], stage: str | None, context: Context) -> list[Trained | ArithmeticError]:
+    """Train "stage1" or, for None, stage 2 of trials of one group; what each yields, or why it yields nothing."""
+    known: dict[str, Entry] = {}
+    each = [Stages(spec, context) for spec in specs]
+    for stages in each:
+        _share(stages, known)
+    students = [stages.stage1_student() if stage == "stage1" else stage2_student(stages) for stages in each]
+    inputs, time_input = each[0].inputs, students[0].model.time_input
+
+    def report(done: float, metric: float | None) -> None:
+        context.report(stage or "stage2", done, metric)
+
+    return train_stacked(students, inputs.training(time_input), inputs.validator(time_input), report=report)
+
+
+def _share(stages: Stages, known: dict[str, Entry]) -> None:
+    """Read the targets of a trial, or take them from ``known``, so that equal ones are in memory once."""
+    for name in ("targets", "teacher-vectors", "llm-targets"):
+        if (key := stages.plan.keys.get(name)) is None:
+            continue
+        if key not in known:
+            stages.build(name)
+            entry = stages.entries[name]
+            on_device = {part: tensor.to(stages.context.device) for part, tensor in entry.tensors.items()}
+            known[key] = replace(entry, tensors=on_device)
+        stages.entries[name] = known[key]

@@ -1,0 +1,1 @@
+from tests.toy import context, dataset, spec  # noqa: F401  fixtures

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from harness.data import names
+from harness.design import files as designs
+from harness.design.settings import _tuned, parse_changes
+from harness.models import BACKBONES
+
+
+def test_tuned_settings_name_data_sets_and_backbones_and_are_valid() -> None:
+    design = designs.load("ablation")
+    for dataset, backbones in _tuned().items():
+        assert dataset in names()
+        for backbone, settings in backbones.items():
+            assert backbone in BACKBONES
+            spec = designs.settle(design, design.presets["default"], dataset=dataset, backbone=backbone)
+            for part, values in settings.items():
+                for key, value in values.items():
+                    assert getattr(getattr(spec, part), key) == value
+
+
+def test_changes_win_over_tuned_settings() -> None:
+    design = designs.load("ablation")
+    run = designs.plan(
+        design,
+        dataset="yago",
+        data_digest="d",
+        backbones=sorted(BACKBONES),
+        preset="default",
+        changes=parse_changes(["student.regularization=0.5"]),
+    )
+    students = [spec for spec in run.cells if "teacher" not in spec.arm]
+    assert {spec.student.regularization for spec in students} == {0.5}
+
+
+@pytest.mark.parametrize("dataset", ["wiki", "yago"])
+def test_one_backbone_and_all_backbones_are_one_study(dataset: str) -> None:
+    design = designs.load("ablation")
+    options = {"dataset": dataset, "data_digest": "d", "preset": "default"}
+    one = designs.plan(design, backbones=["ttranse"], **options)
+    both = designs.plan(design, backbones=sorted(BACKBONES), **options)
+    assert one.study_name == both.study_name
+    assert {s.key() for s in one.cells} < {s.key() for s in both.cells}

@@ -1,0 +1,313 @@
+"""Several coordinators on one study: a real PostgreSQL, real processes, faults that are real."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+
+import optuna
+import pytest
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import OperationalError
+
+from harness.design import files as designs
+from harness.design.files import Run
+from harness.errors import UserError
+from harness.store import frames
+from harness.store.locks import Claims, DatabaseClaims, claims_of
+from harness.store.patience import patience_with, patiently
+from harness.store.reuse import adopt
+from harness.store.store import Store
+from tests.postgresql import Server
+from tests.store.test_store import result
+from tests.test_study import Place
+
+#: none, L1, L1+L2, L1+L3, L1+L2+L3, teacher and llm-teacher
+CELLS = 7
+
+
+@pytest.fixture
+def url(postgresql: Server, request: pytest.FixtureRequest) -> str:
+    return postgresql.database(f"db_{abs(hash(request.node.name)) % 10**9}")
+
+
+def trials(url: str) -> list[FrozenTrial]:
+    """All trials of all studies."""
+    storage = optuna.storages.RDBStorage(url)
+    try:
+        return [trial for study in storage.get_all_studies() for trial in storage.get_all_trials(study._study_id)]
+    finally:
+        storage.engine.dispose()
+
+
+def complete(url: str) -> Counter[str]:
+    """How often each cell is complete."""
+    found: Counter[str] = Counter()
+    for trial in trials(url):
+        found[trial.user_attrs["cell"]] += trial.state == TrialState.COMPLETE
+    return found
+
+
+def wait_for(url: str, cells: int, process: subprocess.Popen[str]) -> None:
+    """Wait until so many cells are complete."""
+    deadline = time.monotonic() + 200
+    while sum(complete(url).values()) < cells:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+@pytest.fixture
+def begin(tmp_path: Path, tiny_encoder: Path, url: str) -> Callable[[], subprocess.Popen[str]]:
+    """Starts a coordinator with one worker."""
+    place = Place(tmp_path, tiny_encoder)
+    options = [option if option != "2" else "1" for option in place.options]
+    trials(url)  # makes Optuna's tables, which two processes must not do at once
+    return lambda: place.start("ablation", "--preset", "quick", *options, "--storage", url)
+
+
+def end(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=280)
+    assert process.returncode == 0, out + err
+    return out
+
+
+@pytest.mark.slow
+def test_two_coordinators_share_a_study(url: str, begin: Callable[[], subprocess.Popen[str]]) -> None:
+    shown = [end(process) for process in [begin(), begin()]]
+    assert list(complete(url).values()) == [1] * CELLS
+    # each has a report of all cells, and each did some of them
+    assert all("reports/output" in each.splitlines()[-1] for each in shown)
+    assert all(0 < each.count("by another coordinator") < CELLS for each in shown)
+
+
+@pytest.mark.slow
+def test_a_coordinator_that_is_killed_leaves_its_cells_to_the_other(
+    url: str, begin: Callable[[], subprocess.Popen[str]]
+) -> None:
+    first, second = begin(), begin()
+    wait_for(url, 1, first)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    end(second)
+    assert sorted(complete(url).values())[-CELLS:] == [1] * CELLS
+    end(begin())  # which tidies up
+    states = Counter(trial.state.name for trial in trials(url))
+    assert (states["COMPLETE"], states["RUNNING"]) == (CELLS, 0)
+
+
+@pytest.mark.slow
+def test_a_database_that_is_started_again_costs_nothing(
+    url: str, begin: Callable[[], subprocess.Popen[str]], postgresql: Server
+) -> None:
+    process = begin()
+    wait_for(url, 1, process)
+    postgresql.stop()
+    time.sleep(3)
+    postgresql.start()
+    end(process)
+    assert list(complete(url).values()) == [1] * CELLS
+
+
+def test_coordinators_may_begin_a_study_at_the_same_moment(url: str) -> None:
+    design = designs.load("ablation")
+    run = designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    stores = [Store(url) for _ in range(4)]
+    together = threading.Barrier(len(stores))
+
+    def begin(store: Store, own: Run) -> dict[str, object]:
+        together.wait(60)
+        return store.open(own, "command", {"test facts": 1}).study.user_attrs
+
+    with ThreadPoolExecutor(len(stores)) as threads:
+        for k in range(4):
+            own = replace(run, study_name=f"study {k}")
+            first, *others = threads.map(begin, stores, [own] * len(stores))
+            assert first["study"] == "ablation"
+            assert others == [first] * len(others)
+    for store in stores:
+        store.close()
+
+
+# ---- claims ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[sqlalchemy.Engine]:
+    made = sqlalchemy.create_engine(url)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def claims(engine: sqlalchemy.Engine) -> Iterator[Callable[[str], DatabaseClaims]]:
+    """Makes the claims of a coordinator on a study."""
+    made: list[DatabaseClaims] = []
+
+    def make(study: str) -> DatabaseClaims:
+        made.append(DatabaseClaims(engine, study))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def cut(engine: sqlalchemy.Engine) -> None:
+    """End all connections but this one, as a server that is started again does."""
+    with engine.connect() as connection:
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        connection.execute(sqlalchemy.text(f"{others} AND datname = current_database()"))
+
+
+def test_a_cell_is_claimed_once(claims: Callable[[str], DatabaseClaims]) -> None:
+    one, other, third = (claims(study) for study in ("a", "a", "b"))
+    assert one.take("cell")
+    assert one.take("cell")
+    assert not other.take("cell")
+    assert third.take("cell")  # of another study
+    assert other.take("cell 2")
+    one.free("cell")
+    assert other.take("cell")
+    other.close()
+    assert one.take("cell")
+    assert one.take("cell 2")
+
+
+def test_claims_outlive_their_connection_unless_another_takes_them(
+    claims: Callable[[str], DatabaseClaims], engine: sqlalchemy.Engine
+) -> None:
+    one, other = claims("a"), claims("a")
+    assert one.take("kept")
+    assert one.take("lost")
+    cut(engine)
+    deadline = time.monotonic() + 20
+    while not other.take("lost"):  # the server takes a moment to notice
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not one.keep("lost")
+    assert one.keep("kept")
+    assert not other.take("kept")
+
+
+def test_cells_of_other_studies_are_taken_by_one_coordinator_after_the_other(url: str, tmp_path: Path) -> None:
+    runs = {
+        name: designs.plan(designs.load(name), dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+        for name in ("ablation", "baselines")
+    }
+    here = {"machine": "m", "device": "cpu", "number_format": "bfloat16"}
+    with closing(Store(url, tmp_path / "artifacts")) as store:
+        ablation = store.open(runs["ablation"], "command", {})
+        for spec in runs["ablation"].cells:
+            about = {"label": spec.arm, "environment": here}
+            ablation.finish(ablation.begin(spec, about), result(), ["a", "b"])
+        one, other = (store.open(runs["baselines"], "command", {}) for _ in range(2))
+        labels = runs["baselines"].labels
+        assert one.claims.take("adopt")  # it is at it
+        with ThreadPoolExecutor(1) as pool:
+            waits = pool.submit(adopt, other, labels, {}, here)
+            time.sleep(1)
+            assert not waits.done()
+            taken = adopt(one, labels, {}, here)
+            assert waits.result(timeout=20) == 0
+        assert taken == len(one.complete()) == len(one.study.trials) > 0
+
+
+def test_a_result_is_dropped_if_another_coordinator_took_the_cell(
+    url: str, engine: sqlalchemy.Engine, tmp_path: Path
+) -> None:
+    design = designs.load("ablation")
+    run = designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    with closing(Store(url, tmp_path / "artifacts")) as store:
+        one, other = (store.open(run, "command", {}) for _ in range(2))
+        lost = one.begin(run.cells[0], {})
+        cut(engine)
+        deadline = time.monotonic() + 20
+        while not other.claims.take(run.cells[0].key()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert not one.finish(lost, result(), ["a", "b"])
+        assert not list(store.artifacts.glob("*"))
+        assert other.finish(other.begin(run.cells[0], {}), result(), ["a", "b"])
+        assert [trial.state.name for trial in one.study.trials] == ["FAIL", "COMPLETE"]
+
+
+def test_other_databases_have_one_coordinator(tmp_path: Path) -> None:
+    claims = claims_of(sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'store.db'}"), "a")
+    assert type(claims) is Claims
+    assert claims.take("cell")
+    assert claims.keep("cell")
+
+
+# ---- patience -------------------------------------------------------------------------------------------------------
+
+
+def gone(kind: type[Exception]) -> OperationalError:
+    return OperationalError("SELECT 1", {}, kind("the server closed the connection"))
+
+
+def test_a_server_that_is_gone_for_a_moment_is_asked_again() -> None:
+    errors: list[Exception] = [gone(ConnectionError), StorageInternalError("x")]
+    errors[1].__cause__ = gone(ConnectionError)
+
+    def call() -> str:
+        if errors:
+            raise errors.pop()
+        return "answer"
+
+    assert patiently(call, 5) == "answer"
+
+
+def test_a_report_waits_for_a_server_that_is_started_again(url: str, postgresql: Server, tmp_path: Path) -> None:
+    design = designs.load("ablation")
+    run = designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    with closing(Store(url, tmp_path)) as store:
+        study = store.open(run, "command", {})
+        study.finish(study.begin(run.cells[0], {}), result(), ["a", "b"])
+    postgresql.stop()
+    again = Thread(target=lambda: (time.sleep(2), postgresql.start()))
+    try:
+        with pytest.raises(UserError, match="cannot be opened"):
+            frames.load(url, "ablation", "lahman", tmp_path)
+    finally:
+        again.start()
+    assert len(frames.load(url, "ablation", "lahman", tmp_path, patience=30)[0]) == 1
+    again.join()
+
+
+@pytest.mark.parametrize("patience", [0.0, 1.0])
+def test_patience_ends(patience: float) -> None:
+    calls: list[float] = []
+
+    def call() -> None:
+        calls.append(time.monotonic())
+        raise gone(ConnectionError)
+
+    with pytest.raises(StorageInternalError, match="does not answer"):
+        patiently(call, patience)
+    assert (len(calls) == 1) == (patience == 0)
+
+
+def test_other_errors_are_told_at_once() -> None:
+    def call() -> None:
+        raise StorageInternalError("no such column") from ValueError("column")
+
+    with pytest.raises(StorageInternalError, match="no such column"):
+        patiently(call, 60)
+
+
+def test_a_file_that_is_locked_or_full_stays_so(tmp_path: Path, engine: sqlalchemy.Engine) -> None:
+    assert patience_with(sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'store.db'}")) == 0
+    assert patience_with(engine) > 0

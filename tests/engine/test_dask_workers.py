@@ -1,0 +1,241 @@
+"""Dask workers: a real scheduler and three worker processes, which share a cache or have one each."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.engine.dask_workers import ClusterWorkers
+from harness.engine.local_workers import LocalWorkers
+from harness.engine.scheduler import run
+from harness.engine.task import Task
+from harness.errors import UserError
+from harness.trial.inputs import graph_of
+from harness.trial.spec import TrialSpec
+from harness.trial.stages import Context
+from tests.engine.test_scheduler import Record, _Deadly, change, tasks_of
+
+distributed = pytest.importorskip("distributed")
+LoopRunner = distributed.utils.LoopRunner
+
+ROOT = Path(__file__).parents[2]
+ARMS = ("none", "L1", "L1+L2+L3", "teacher")
+QUIET = {"DASK_LOGGING__DISTRIBUTED": "error", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+class Cluster:
+    """A scheduler and its workers, each a process group of its own."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self.folder, self.environment = folder, {**os.environ, **QUIET, **environment}
+        told = folder / "scheduler.json"
+        options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(told))
+        self.scheduler = self._start("scheduler", *options)
+        deadline = time.monotonic() + 60
+        while not told.exists() or not told.read_text().strip():
+            assert time.monotonic() < deadline, "the scheduler does not start"
+            time.sleep(0.1)
+        self.address = json.loads(told.read_text())["address"]
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def _start(self, command: str, *options: str) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-m", f"distributed.cli.dask_{command}", *options]
+        where = {"cwd": self.folder, "env": self.environment, "start_new_session": True}
+        with (self.folder / f"{command}.log").open("ab") as log:
+            return subprocess.Popen(words, stdout=log, stderr=log, **where)
+
+    def add(self, n: int, *options: str, threads: int = 1) -> None:
+        local = ("--local-directory", str(self.folder / "local"), "--no-dashboard", "--nthreads", str(threads))
+        self.workers += [self._start("worker", self.address, *local, *options) for _ in range(n)]
+        with distributed.Client(self.address, set_as_default=False) as client:
+            client.wait_for_workers(len(self.workers), timeout=90)
+
+    def stop(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@contextmanager
+def cluster(folder: Path, **environment: str) -> Iterator[Cluster]:
+    found = Cluster(folder, environment)
+    try:
+        yield found
+    finally:
+        found.stop()
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("cluster")) as found:
+        found.add(3, "--no-nanny")
+        yield found
+
+
+@contextmanager
+def workers_of(address: str, spec: TrialSpec, context: Context) -> Iterator[ClusterWorkers]:
+    found = ClusterWorkers(address, context, graph_of(spec.dataset, None).digest)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def numbers(record: Record) -> dict[str, object]:
+    assert all(outcome.failure is None for outcome in record.finished.values())
+    return {k: o.result.metrics for k, o in record.finished.items() if o.result is not None}
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_same_numbers_in_processes_of_this_machine_and_on_a_cluster(
+    spec: TrialSpec, tmp_path: Path, three: Cluster, shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not shared:  # as on machines that do not see each other's folders
+        monkeypatch.setattr(ClusterWorkers, "_probe", lambda _: None)
+    here, there = Context(tmp_path / "here"), Context(tmp_path / "there")
+    local, distant = Record(), Record()
+    run(tasks_of(spec, here, *ARMS), LocalWorkers(2, here, tmp_path), local.listener())
+    with workers_of(three.address, spec, there) as workers:
+        assert workers.slots == 3
+        run(tasks_of(spec, there, *ARMS), workers, distant.listener())
+    assert len(numbers(local)) == len(ARMS)
+    assert numbers(distant) == numbers(local)
+    stored = [sorted(path.name for path in each.cache_dir.rglob("*.safetensors")) for each in (here, there)]
+    assert stored[0] == stored[1]
+    assert not list(there.cache_dir.glob(".cluster-*"))
+    assert {task.stage for task in tasks_of(spec, there, *ARMS)} == {None}
+
+
+def test_a_damaged_file_is_not_sent_but_built(
+    spec: TrialSpec, context: Context, three: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClusterWorkers, "_probe", lambda _: None)
+    first, again = Record(), Record()
+    with workers_of(three.address, spec, context) as workers:
+        run(tasks_of(spec, context, "L1"), workers, first.listener())
+    todo = tasks_of(spec, context, "L1")  # damaged after it was found to be there
+    (path,) = context.cache_dir.glob("stage1/*.safetensors")
+    path.write_bytes(path.read_bytes()[:-7])
+    with workers_of(three.address, spec, context) as workers, pytest.warns(UserWarning, match=r"stage1.*checksum"):
+        run(todo, workers, again.listener())
+    assert numbers(again) == numbers(first)
+
+
+def test_a_machine_that_is_busy_starts_the_client_late(
+    spec: TrialSpec, context: Context, three: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, late = LoopRunner._start_unlocked, [True, True]
+
+    def start(runner: LoopRunner) -> None:
+        if late:
+            assert not late.pop()  # as Dask does when its thread has not begun in ten seconds
+        real(runner)
+
+    monkeypatch.setattr(LoopRunner, "_start_unlocked", start)
+    with workers_of(three.address, spec, context) as workers:
+        assert workers.slots == 3
+
+
+def test_progress_comes_from_the_workers(spec: TrialSpec, context: Context, three: Cluster) -> None:
+    seen: set[str] = set()
+    longer = change(spec, arm="none", student={**spec.student.model_dump(), "epochs": 200, "stage1_epochs": 0})
+    with workers_of(three.address, spec, context) as workers:
+        listener = replace(
+            Record().listener(), progress=lambda told: seen.update(stage for stage, _, _ in told.values())
+        )
+        run([Task("long", longer)], workers, listener)
+    assert "stage2" in seen
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_loses_nothing(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
+    longer = {**spec.student.model_dump(), "epochs": 300, "stage1_epochs": 0}
+    todo = [Task(f"cell{seed}", change(spec, arm="none", seed=seed, student=longer)) for seed in range(3)]
+    record, killed = Record(), list[int]()
+    with cluster(tmp_path) as own:
+        own.add(2, "--no-nanny")
+
+        def progress(told: Mapping[str, tuple[str, float, float | None]]) -> None:
+            if len(told) == 2 and not killed:
+                killed.append(own.workers[0].pid)
+                os.killpg(killed[0], signal.SIGKILL)
+
+        with workers_of(own.address, spec, context) as workers:
+            run(todo, workers, replace(record.listener(), progress=progress))
+    assert killed
+    assert len(numbers(record)) == 3
+
+
+@pytest.mark.slow
+def test_a_task_that_kills_its_workers_fails_alone(
+    spec: TrialSpec, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadly = Task("deadly", _Deadly.model_validate(change(spec, arm="none").model_dump()))
+    healthy = Task("healthy", change(spec, arm="none", seed=1))
+    record = Record()
+    monkeypatch.setenv("COORDINATOR", str(os.getpid()))
+    with cluster(tmp_path, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as own:
+        own.add(2, "--no-nanny")
+        with workers_of(own.address, spec, context) as workers:
+            run([deadly, healthy], workers, record.listener())
+    assert record.finished["deadly"].failure == "its worker was killed once (out of memory?)"
+    assert record.finished["healthy"].failure is None
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_lost_ends_the_run_with_one_line(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
+    longer = {**spec.student.model_dump(), "epochs": 100_000, "stage1_epochs": 0}
+    with cluster(tmp_path, DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="5s") as own:
+        own.add(1, "--no-nanny")
+
+        def progress(told: Mapping[str, object]) -> None:
+            if told:
+                own.stop()
+
+        with workers_of(own.address, spec, context) as workers:
+            listener = replace(Record().listener(), progress=progress)
+            with pytest.raises(UserError, match="the scheduler is lost; what is complete is kept"):
+                run([Task("long", change(spec, arm="none", student=longer))], workers, listener)
+
+
+@pytest.mark.slow
+def test_clusters_that_cannot_do_it(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no scheduler answers there"), workers_of("tcp://127.0.0.1:1", spec, context):
+        pass
+    with pytest.raises(UserError, match="no scheduler answers there"), workers_of("nonsense", spec, context):
+        pass
+    with cluster(tmp_path) as own:
+        with pytest.raises(UserError, match="has no worker; start some"), workers_of(own.address, spec, context):
+            pass
+        own.add(1, "--no-nanny", threads=2)
+        with pytest.raises(UserError, match=r"must have one thread.* has 2"), workers_of(own.address, spec, context):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"engine": "other"}, "has another version of the harness"),
+        ({"data": "other"}, "has other data for"),
+        ({"number_format": "float16"}, "and the coordinator in float16; name one for all: --set llm.dtype=float32"),
+        ({"probe": Path("/no/such/file")}, "does not see the cache"),
+    ],
+)
+def test_a_worker_that_is_not_alike_says_so(
+    spec: TrialSpec, context: Context, three: Cluster, changed: dict[str, object], message: str
+) -> None:
+    with workers_of(three.address, spec, context) as workers:
+        workers.terms = replace(workers.terms, **changed)
+        with pytest.raises(UserError, match=rf"worker tcp://127.0.0.1:\d+: .*{message}"):
+            run(tasks_of(spec, context, "none"), workers, Record().listener())

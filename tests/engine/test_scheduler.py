@@ -1,0 +1,240 @@
+"""The scheduler: order, failures, dead workers. Workers run real stages of the small data set or die for real."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from harness.engine import coordinator as execute
+from harness.engine import scheduler as pool
+from harness.engine.local_workers import LocalWorkers, executor
+from harness.engine.scheduler import Claim, Listener, Settled, run
+from harness.engine.task import Outcome, Task
+from harness.errors import UserError
+from harness.trial.cache import Cache
+from harness.trial.inputs import graph_of
+from harness.trial.spec import TrialSpec
+from harness.trial.stages import Context
+
+
+@dataclass
+class Record:
+    started: list[str] = field(default_factory=list)
+    finished: dict[str, Outcome] = field(default_factory=dict)
+
+    def listener(self) -> Listener:
+        def finish(task: Task, outcome: Outcome) -> Settled:
+            assert task.id not in self.finished
+            self.finished[task.id] = outcome
+            return "here"
+
+        return Listener(lambda task: self.started.append(task.stage or task.spec.arm), finish, lambda _: None)
+
+
+def change(spec: TrialSpec, **values: object) -> TrialSpec:
+    return TrialSpec.model_validate({**spec.model_dump(), **values})
+
+
+def tasks_of(spec: TrialSpec, context: Context, *arms: str) -> list[Task]:
+    digest = graph_of(spec.dataset, None).digest
+    cells = [change(spec, arm=arm) for arm in arms]
+    return execute.tasks(cells, execute.plans(cells, digest, "cpu"), Cache(context.cache_dir))
+
+
+def test_shared_stages_once_and_before_the_cells(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
+    todo = tasks_of(spec, context, "none", "L1", "teacher")
+    record = Record()
+    run(todo, LocalWorkers(2, context, tmp_path), record.listener())
+    assert sorted(record.started) == sorted(
+        ["stage1", "stage1", "teacher", "targets", "teacher-vectors", "none", "L1", "teacher"]
+    )
+    assert record.started[0] == "teacher"
+    assert record.started.index("targets") < record.started.index("L1")
+    assert all(outcome.failure is None for outcome in record.finished.values())
+    assert not list(tmp_path.glob("*.progress"))
+    assert {task.stage for task in tasks_of(spec, context, "none", "L1", "teacher")} == {None}
+
+
+def test_workers_go_on_while_the_listener_is_told(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
+    """Storing a result takes its time; the worker that brought it has the next task by then."""
+    first, second = (Task(f"cell{seed}", change(spec, arm="none", seed=seed)) for seed in range(2))
+    overlapped: list[bool] = []
+
+    def finished(task: Task, _: Outcome) -> Settled:
+        if task is first:
+            deadline = time.monotonic() + 60
+            while not (tmp_path / f"{second.id}.progress").exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            overlapped.append(time.monotonic() < deadline)
+        return "here"
+
+    events: list[str] = []
+    listener = Listener(lambda task: events.append(task.id), finished, lambda _: None, lambda: events.append("working"))
+    run([first, second], LocalWorkers(1, context, tmp_path), listener)
+    assert overlapped == [True]
+    assert events == ["working", first.id, second.id]
+
+
+def test_what_ended_well_is_told_before_a_users_error_ends_the_run(
+    spec: TrialSpec, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = Task("good", change(spec, arm="none")), Task("bad", change(spec, arm="none", seed=1))
+    ended: list[str] = []
+
+    def finished(task: Task, _: Outcome) -> Settled:
+        ended.append(task.id)
+        return "here"
+
+    class Both(LocalWorkers):
+        """Both tasks end at once."""
+
+        def submit(self, tasks: Sequence[Task]) -> Future[list[Outcome]]:
+            future: Future[list[Outcome]] = Future()
+            if tasks == (good,):
+                future.set_result([Outcome(seconds=1.0)])
+            else:
+                future.set_exception(UserError("weights are missing"))
+            return future
+
+    monkeypatch.setattr(pool, "wait", lambda running, **_: (list(running), []))
+    listener = Listener(lambda _: None, finished, lambda _: None)
+    with pytest.raises(UserError, match="weights are missing"):
+        run([good, bad], Both(2, context, tmp_path), listener)
+    assert ended == ["good"]
+
+
+def test_same_numbers_with_one_and_two_jobs(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
+    found = []
+    for jobs in (1, 2):
+        own = Context(cache_dir=tmp_path / f"cache{jobs}")
+        record, scratch = Record(), tmp_path / str(jobs)
+        scratch.mkdir()
+        run(tasks_of(spec, own, "L1", "none"), LocalWorkers(jobs, own, scratch), record.listener())
+        found.append({k: o.result.metrics for k, o in record.finished.items() if o.result is not None})
+    assert len(found[0]) == 2
+    assert found[0] == found[1]
+
+
+def test_failed_stage_fails_what_stands_on_it_and_nothing_else(
+    spec: TrialSpec, context: Context, tmp_path: Path
+) -> None:
+    broken = {**spec.teacher.model_dump(), "learning_rate": 1e30}
+    todo = tasks_of(change(spec, teacher=broken), context, "L1", "none")
+    record = Record()
+    run(todo, LocalWorkers(2, context, tmp_path), record.listener())
+    outcomes = {task.spec.arm: record.finished[task.id] for task in todo if task.stage is None}
+    assert outcomes["none"].failure is None
+    assert "shared stage teacher" in str(outcomes["L1"].failure)
+    assert "L1" not in record.started
+
+
+def test_unforeseen_error_fails_the_cell_with_its_traceback(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
+    record = Record()
+    bad = Task("bad", spec.model_copy(update={"backbone": "no-such"}))
+    run([bad], LocalWorkers(1, context, tmp_path), record.listener())
+    assert "KeyError" in str(record.finished["bad"].failure)
+    assert "Traceback" in record.finished["bad"].details
+
+
+def test_users_error_in_a_worker_ends_the_run(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
+    todo = [task for task in tasks_of(spec, context, "none") if task.stage is not None]
+    (tmp_path / "file").write_text("where the cache should be")
+    with pytest.raises(UserError, match="cannot be written"):
+        run(todo, LocalWorkers(1, Context(cache_dir=tmp_path / "file"), tmp_path), Record().listener())
+
+
+def test_interrupted_run_does_not_wait_for_its_workers(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
+    endless = change(spec, arm="none", student={**spec.student.model_dump(), "epochs": 10_000, "stage1_epochs": 0})
+    interrupted: list[float] = []
+
+    def progress(reports: Mapping[str, tuple[str, float, float | None]]) -> None:
+        if any(stage == "stage2" for stage, _, _ in reports.values()):  # the worker is training
+            interrupted.append(time.monotonic())
+            raise KeyboardInterrupt
+
+    listener = replace(Record().listener(), progress=progress)
+    with pytest.raises(KeyboardInterrupt):
+        run([Task("long", endless)], LocalWorkers(1, context, tmp_path), listener)
+    assert time.monotonic() - interrupted[0] < 5
+
+
+def test_workers_are_closed_in_silence_right_after_work_was_given_to_them(
+    spec: TrialSpec, context: Context, tmp_path: Path
+) -> None:
+    """A traceback of loky's thread would be a warning, and so an error."""
+    for _ in range(3):
+        workers = LocalWorkers(1, context, tmp_path)
+        workers.executor.submit(int).result()  # its thread waits for news now
+        for task in tasks_of(spec, context, "L1", "none")[-2:]:
+            workers.submit([task])
+        workers.close()
+
+
+@pytest.mark.parametrize("later", ["mine", "elsewhere"])
+def test_a_task_that_another_coordinator_took_waits_for_it(
+    spec: TrialSpec, context: Context, tmp_path: Path, later: Claim
+) -> None:
+    """Its outcome is dropped; it runs again if the other one gives it back, and not if that is done with it."""
+    claims: list[Claim] = ["mine", "later", later]
+    settled: list[Settled] = ["elsewhere", "here"]
+    ended: list[Outcome] = []
+
+    def finished(_: Task, outcome: Outcome) -> Settled:
+        ended.append(outcome)
+        return settled[len(ended) - 1]
+
+    listener = replace(Record().listener(), finished=finished, claim=lambda _: claims.pop(0))
+    run([Task("cell", change(spec, arm="none"))], LocalWorkers(1, context, tmp_path), listener)
+    assert not claims
+    assert len(ended) == (2 if later == "mine" else 1)
+    assert all(outcome.result is not None for outcome in ended)
+
+
+class _Deadly(TrialSpec):
+    """Kills the worker that reads its data set's name, as the system does when memory runs out."""
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "dataset" and os.environ.get("COORDINATOR") != str(os.getpid()):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getattribute__(name)
+
+
+def test_task_that_kills_its_worker_fails_alone(
+    spec: TrialSpec, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COORDINATOR", str(os.getpid()))
+    deadly = Task("deadly", _Deadly.model_validate(spec.model_dump()))
+    healthy = [Task(f"ok{seed}", change(spec, arm="none", seed=seed)) for seed in range(3)]
+    record = Record()
+    run([deadly, *healthy], LocalWorkers(2, context, tmp_path), record.listener())
+    assert "killed twice" in str(record.finished["deadly"].failure)
+    assert all(record.finished[task.id].failure is None for task in healthy)
+
+
+_held: list[NDArray[np.float64]] = []
+
+
+def _hold(mib: int) -> int:
+    """Keep memory beyond the call, long enough for loky to look; the worker's process id."""
+    _held.append(np.ones(mib * 2**17))
+    time.sleep(1.1)
+    return os.getpid()
+
+
+def test_a_worker_that_grows_goes_on() -> None:
+    """loky replaces one that has grown by 300 MB since its first call, unless told otherwise."""
+    workers = executor(1)
+    try:
+        first = workers.submit(os.getpid).result()
+        assert [workers.submit(_hold, mib).result() for mib in (400, 410, 400)] == [first] * 3
+    finally:
+        workers.shutdown(wait=True, kill_workers=True)

@@ -1,0 +1,70 @@
+"""What code may do to the identity of results: nothing by moving, and nothing unseen by changing a number."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+KEYS = """
+from harness.trial.keys import Plan, engine_version
+from harness.trial.spec import TrialSpec
+print(engine_version())
+for arm in ("none", "L1+L2+L3", "L1+FitNet"):
+    print(Plan.of(TrialSpec(arm=arm, llm={"model": ENCODER}), "digest", "cpu").keys)
+"""
+NUMBERS = """
+from pathlib import Path
+import torch
+from harness.trial.stages import Context
+from tests.golden import golden_file
+from tests.golden.cases import machine, numbers_of_cases, write_graph
+torch.set_num_threads(1)
+found = numbers_of_cases(write_graph(Path("graph")), Path(ENCODER), Context(Path("cache")), "ttranse, none")
+golden = golden_file.read()["cases"]
+own = golden.get(machine()) or next(iter(golden.values()))
+print(abs(float(own["ttranse, none"]["test_mrr"]) - found["ttranse, none"]["test_mrr"]))
+print([line for line in golden_file.differences("cases", machine(), found) if not line.endswith("is not")])
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the code and of what its golden numbers need."""
+    for part in ("harness", "tests"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def told(tree: Path, code: str, encoder: Path) -> list[str]:
+    """What code prints that runs on a copy of the tree."""
+    command = [sys.executable, "-c", code.replace("ENCODER", repr(str(encoder)))]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=True, env={"PYTHONPATH": str(tree)})
+    return done.stdout.splitlines()
+
+
+def test_a_module_that_moves_leaves_studies_and_cache_as_they_are(tree: Path, tiny_encoder: Path) -> None:
+    before = told(tree, KEYS, tiny_encoder)
+    (tree / "harness" / "distill" / "seeds.py").rename(tree / "harness" / "distill" / "seeding.py")
+    for path in [*tree.glob("harness/**/*.py"), *tree.glob("tests/**/*.py")]:
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("harness.distill.seeds", "harness.distill.seeding"), encoding="utf-8")
+    assert told(tree, KEYS, tiny_encoder) == before
+
+
+def test_a_change_of_a_number_is_caught(tree: Path, tiny_encoder: Path) -> None:
+    same = told(tree, NUMBERS, tiny_encoder)
+    assert same[1] == "[]"
+    path = tree / "harness" / "models" / "ttranse.py"
+    text = path.read_text(encoding="utf-8")
+    assert "std=0.02" in text
+    path.write_text(text.replace("std=0.02", "std=0.2"), encoding="utf-8")
+    shutil.rmtree(tree / "cache")
+    moved = told(tree, NUMBERS, tiny_encoder)
+    assert float(moved[0]) > 1e-3
+    assert moved[1] != "[]"

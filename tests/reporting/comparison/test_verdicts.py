@@ -1,0 +1,123 @@
+"""Sentences and verdicts, from comparisons set by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from harness.reporting.claims import judge
+from harness.reporting.comparison.verdicts import findings, kept
+
+PAIRS = [
+    ("L1+L2", "L1"),
+    ("L1+L3", "L1"),
+    ("L1+L2+L3", "L1"),
+    ("L1", "none"),
+    ("L1+L2+L3", "L1+L2"),
+    ("L1+L2+L3", "L1+L3"),
+]
+
+
+def comparisons(seeds: int = 3, **verdicts: str) -> pd.DataFrame:
+    """All comparisons undecided, but those named "arm base measure" with the verdict given."""
+    rows: list[dict[str, Any]] = []
+    for arm, base in PAIRS:
+        for measure in ("mrr", "mr", "hits1", "hits3", "hits10"):
+            verdict = verdicts.get(f"{arm} {base} {measure}", verdicts.get(f"{arm} {base}", "undecided"))
+            sign = {"better": 1, "worse": -1, "undecided": 0.2}[verdict] * (-1 if measure == "mr" else 1)
+            value = {"difference": 0.0031 * sign, "difference_low": -0.001, "difference_high": 0.0072}
+            value |= {"relative": 0.0124 * sign, "relative_low": -0.004, "relative_high": 0.0288}
+            p = 0.21 if verdict == "undecided" else 0.0004
+            rows.append(
+                {"backbone": "ttranse", "arm": arm, "base": base, "measure": measure, "verdict": verdict, "p_holm": p}
+                | value
+                | {"seeds": seeds, "seeds_up": seeds if sign > 0 else 0}
+            )
+    return pd.DataFrame(rows)
+
+
+def verdict_of(frame: pd.DataFrame, claim: str) -> str:
+    return next(each.verdict for each in judge(["C2", "C6"], frame, ["ttranse"]) if each.id == claim)
+
+
+def test_an_undecided_finding_says_what_remains_possible() -> None:
+    first = findings(comparisons(), "ttranse")[0]
+    assert first.numbers == "L1 + L2 − L1: +0.0006 [−0.0010, 0.0072], p = .21"
+    assert first.words == (
+        "No difference in MRR is shown; one between −0.4\N{NO-BREAK SPACE}% and +2.9\N{NO-BREAK SPACE}% of the MRR"
+        " of L1 remains possible."
+    )
+
+
+def test_decided_findings_say_the_direction_and_the_seeds_that_agree() -> None:
+    frame = comparisons(**{"L1+L2 L1": "better", "L1+L3 L1": "worse"})
+    up, down = findings(frame, "ttranse")[:2]
+    assert up.words == "L1 + L2 raises MRR by 1.2\N{NO-BREAK SPACE}% of that of L1 (3 of 3 seeds)."
+    assert down.words == "L1 + L3 lowers MRR by 1.2\N{NO-BREAK SPACE}% of that of L1 (3 of 3 seeds)."
+    assert up.numbers.endswith("p < .001")
+
+
+def test_l1_against_no_distillation_is_read_last() -> None:
+    assert [finding.numbers.split(":")[0] for finding in findings(comparisons(), "ttranse")][
+        -1
+    ] == "L1 − no distillation"
+
+
+def test_a_test_without_its_interval_is_explained() -> None:
+    frame = comparisons().assign(p_holm=0.003)
+    assert "The test alone" in findings(frame, "ttranse")[0].words
+
+
+STEPS = ["L1+L2 L1", "L1+L3 L1", "L1+L2+L3 L1+L2", "L1+L2+L3 L1+L3"]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        (dict.fromkeys(STEPS, "better"), "supported"),
+        (dict.fromkeys(STEPS[:3], "better"), "undecided"),
+        (dict.fromkeys(STEPS[:3], "better") | {STEPS[3]: "worse"}, "contradicted"),
+        ({}, "undecided"),
+    ],
+)
+def test_c2_needs_every_step(verdicts: dict[str, str], expected: str) -> None:
+    assert verdict_of(comparisons(**verdicts), "C2") == expected
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ({"L1+L2 L1 mr": "worse", "L1+L2 L1 hits10": "better"}, "supported"),
+        ({"L1+L2 L1 mr": "worse", "L1+L3 L1 hits10": "better"}, "undecided"),
+        ({f"{arm} L1 mr": "better" for arm in ("L1+L2", "L1+L3", "L1+L2+L3")}, "contradicted"),
+        ({"L1+L2 L1 mr": "better"}, "undecided"),
+    ],
+)
+def test_c6_is_a_matter_of_one_arm(verdicts: dict[str, str], expected: str) -> None:
+    assert verdict_of(comparisons(**verdicts), "C6") == expected
+
+
+def test_one_seed_gives_no_verdict_on_the_method() -> None:
+    judged = judge(["C2"], comparisons(seeds=1, **dict.fromkeys(STEPS, "better")), ["ttranse"])
+    assert judged[0].verdict == "undecided"
+    assert "it would read: supported" in judged[0].reason
+
+
+def test_missing_arms_leave_a_claim_untested() -> None:
+    frame = comparisons()
+    some = frame[frame["arm"].isin(["L1", "L1+L2"])]
+    assert verdict_of(some, "C2") == "not tested"
+    assert verdict_of(frame[frame["base"] == "none"], "C6") == "not tested"
+
+
+def test_share_of_the_teacher_that_is_kept() -> None:
+    means = pd.DataFrame(
+        [("ttranse", "teacher", "mrr", 0.4), ("ttranse", "none", "mrr", 0.3), ("ttranse", "L1", "mrr", 0.36)],
+        columns=["backbone", "arm", "measure", "mean"],
+    )
+    sentence = kept(means, "ttranse")
+    assert sentence is not None
+    assert sentence.replace("\N{NO-BREAK SPACE}", " ").endswith("keeps 75.0 % (no distillation) and 90.0 % (L1).")
+    assert kept(means[means["arm"] != "teacher"], "ttranse") is None

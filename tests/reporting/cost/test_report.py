@@ -1,0 +1,399 @@
+"""The report on costs, from synthetic frames: its numbers, its verdicts, and all or nothing on the disk."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pypdf import PdfReader
+
+from harness.errors import UserError
+from harness.reporting.cost import numbers as costing
+from harness.reporting.cost.measured import cells_of, measured
+from harness.reporting.cost.report import Numbers, cost_report
+from harness.reporting.cost.verdicts import Costs, judge
+from harness.reporting.data.layout import Layout
+from harness.reporting.data.results import Results
+from tests.reporting.conftest import SECONDS, SHIFT, Frames, make_frames
+
+LAYOUT = Layout("cost", "What distillation costs", "About.", "cost", ("C11", "C12", "C14"), ("none", "L1", "L1+L2+L3"))
+ARMS, SIZES = ("none", "L1", "L1+L2+L3"), (256, 512, 1024)
+Record = dict[str, Any]
+#: seconds of a student's two stages by arm
+STUDENT = {"none": 60.0, "L1": 66.0, "L1+L2+L3": 72.0}
+LABELS = {f"{arm} · batch_size={size}": (arm, size) for arm in ARMS for size in SIZES}
+
+
+def study(seeds: int = 2, backbones: tuple[str, ...] = ("ttranse",), **more: Any) -> Frames:
+    """A study over arms and batch sizes with exact seconds: stages as in `SECONDS`, students as in `STUDENT`."""
+    shift = {label: SHIFT[arm] for label, (arm, _) in LABELS.items()}
+    arms = (*LABELS, "teacher", "llm-teacher")
+    found = make_frames(seeds, backbones, arms, facts=60, shift=shift, **more)
+    rows = []
+    for row in found.trials.to_dict("records"):
+        arm, size = LABELS.get(row["arm"], (row["arm"], 512))
+        spec = json.loads(row["spec"])
+        spec["student"]["batch_size"] = size
+        row |= {"losses": arm, "spec": json.dumps(spec), "cell": f"{row['backbone']}/{row['arm']}/{row['seed']}"}
+        llm = {"finetune", "encode", "semantic"} if arm in ("L1+L2+L3", "llm-teacher") else set()
+        structural = {"teacher", "targets"} if arm.startswith("L1") else {"teacher"} if arm == "teacher" else set()
+        for stage, seconds in SECONDS.items():
+            is_own = stage in llm | structural | {"data", "evaluate"}
+            row |= {f"seconds_{stage}": math.nan, f"built_seconds_{stage}": seconds if is_own else math.nan}
+        if arm in STUDENT:
+            row |= {"built_seconds_stage1": STUDENT[arm] / 3, "seconds_stage2": STUDENT[arm] * 2 / 3}
+        rows.append(row)
+    found.trials = pd.DataFrame(rows)
+    return found
+
+
+def records(
+    found: Frames, *, trained: bool = False, latency: float = 1.0, difference: float = 0.0
+) -> list[dict[str, Any]]:
+    """What is measured of every backbone: stages, loop, inference, export."""
+    every: list[Record] = []
+    rows = [row for row in found.trials.to_dict("records") if row["state"] == "complete"]
+    for backbone in dict.fromkeys(row["backbone"] for row in rows):
+        own = [row for row in rows if row["backbone"] == backbone]
+        of = {
+            (row["losses"], json.loads(row["spec"])["student"]["batch_size"], row["seed"]): row["cell"] for row in own
+        }
+        full = [row["cell"] for row in own if row["losses"] == "L1+L2+L3"]
+        for stage, cells, peak in (
+            ("teacher", [of["teacher", 512, 0], *full], 900.0),
+            ("finetune", [of["llm-teacher", 512, 0], *full], 1300.0),
+        ):
+            every.append(record("stage", cells, [stage_row(stage, peak)]))
+        for (arm, size, seed), cell in of.items():
+            if arm in ARMS and seed == 0:
+                every.append(record("stage", [cell], [stage_row("stage1", 500), stage_row("stage2", 500 + size / 8)]))
+        every.append(record("stage", [of["L1+L2+L3", 512, 0]], [stage_row("loop", 1100)]))
+        for seed in sorted({row["seed"] for row in own if row["losses"] in ARMS}) if trained else [0]:
+            mrr = 0.3 + 0.01 * seed
+            ways = [
+                loop_row("none", "loop", 300, None),
+                loop_row("none", "stored", 60, mrr),
+                loop_row("L1+L2+L3", "loop", 720, mrr + difference if trained else None),
+                loop_row("L1+L2+L3", "stored, all entities", 240, None),
+                loop_row("L1+L2+L3", "stored", 72, mrr),
+            ]
+            every.append(record("loop", [of["L1+L2+L3", 512, seed]], ways))
+        students = [of["none", 512, 0], of["L1+L2+L3", 512, 0], of["teacher", 512, 0], of["llm-teacher", 512, 0]]
+        wobble = np.random.default_rng(0).normal(1, 0.01, 15)
+        models = [("none", 1.0, 1.2), ("L1+L2+L3", latency, 1.2), ("teacher", 8.0, 19.0)]
+        models += [("llm-teacher", 4.0, 12.0), ("language model", 90.0, 270.0)]
+        answers = [
+            {"model": name, "parameters": round(mb * 250_000), "size_mb": mb, "latency_ms": list(ms * wobble[::step])}
+            | {"queries_per_second": [1000 / ms] * 15}
+            for (name, ms, mb), step in zip(models, (1, -1, 1, 1, 1), strict=True)
+        ]
+        every.append(record("inference", students, answers))
+        metrics = {"mrr": 0.3, "mr": 90.0, "hits1": 0.2, "hits3": 0.3, "hits10": 0.5}
+        exported = [
+            {"format": "as trained", "size_mb": None, "reason": None, "moved": 0.0, "largest": 0.0, **metrics},
+            {"format": "int8", "size_mb": 0.35, "reason": None, "moved": 0.4, "largest": 3.0, **metrics, "mrr": 0.299},
+            {"format": "ONNX", "size_mb": None, "reason": "RuntimeError: unsupported"},
+        ]
+        every.append(record("export", students[1:2], exported))
+    return every
+
+
+def record(kind: str, cells: Sequence[str], rows: list[dict[str, Any]], reason: str | None = None) -> dict[str, Any]:
+    return {"kind": kind, "label": f"{kind} of something", "cells": list(cells), "rows": rows, "reason": reason}
+
+
+def stage_row(stage: str, peak: float, energy: float | None = None) -> dict[str, Any]:
+    row = {"stage": stage, "seconds": 10.0, "peak_mib": peak, "base_mib": 400.0, "energy_wh": energy}
+    return row | {"energy_reason": "" if energy else "nobody reads it"}
+
+
+def loop_row(arm: str, way: str, seconds: float, mrr: float | None) -> dict[str, Any]:
+    is_trained = mrr is not None
+    return {"arm": arm, "way": way, "trained": is_trained, "seconds": seconds, "test_mrr": mrr, "valid_mrr": mrr}
+
+
+def numbers(found: Frames, every: list[Record]) -> Numbers:
+    known = found is usual(found.trials["seed"].nunique())
+    results = loaded(found.trials["seed"].nunique()) if known else Results.load(found.trials, found.load_ranks, LAYOUT)
+    return Numbers.of(results, measured(every, cells_of(results.trials)))
+
+
+@lru_cache
+def usual(seeds: int = 2) -> Frames:
+    """The study that no test changes."""
+    return study(seeds)
+
+
+@lru_cache
+def loaded(seeds: int) -> Results:
+    """Its results, which take a second to check."""
+    found = usual(seeds)
+    return Results.load(found.trials, found.load_ranks, LAYOUT)
+
+
+def verdicts(found: Numbers) -> dict[str, tuple[str, str]]:
+    costs = Costs(found.training, found.loops, found.inference, found.amortised)
+    return {claim.id: (claim.verdict, claim.reason) for claim in judge(LAYOUT.claims, costs, ["ttranse"])}
+
+
+# ---- numbers -------------------------------------------------------------------------------------------------------
+
+
+def test_training_counts_teachers_once_and_the_student_by_seed() -> None:
+    found = study()
+    # one seed's student takes three times as long
+    slow = (found.trials["losses"] == "none") & (found.trials["seed"] == 1)
+    found.trials.loc[slow, "seconds_stage2"] *= 4
+    frame = numbers(found, records(found)).training
+    assert frame[["arm", "batch_size"]].values.tolist()[:4] == [
+        ["none", 256],
+        ["none", 512],
+        ["none", 1024],
+        ["L1", 256],
+    ]
+    assert frame["arm"].tolist()[-2:] == ["teacher", "llm-teacher"]
+    rows = {(row["arm"], row["batch_size"]): row for row in frame.to_dict("records")}
+    plain, full = rows["none", 512], rows["L1+L2+L3", 512]
+    assert plain["student_seconds"] == pytest.approx((60 + 20 + 160) / 2)
+    assert plain["student_seconds_low"] < 60
+    assert plain["shared_seconds"] == 0
+    shared = sum(SECONDS[stage] for stage in ("teacher", "targets", "finetune", "encode", "semantic"))
+    assert full["shared_seconds"] == pytest.approx(shared)
+    assert full["seconds"] == pytest.approx(shared + 72)
+    assert (plain["student_mib"], plain["peak_mib"]) == (564, 564)
+    assert (full["student_mib"], full["peak_mib"]) == (564, 1300)
+    assert math.isnan(full["energy_wh"])
+
+
+def test_teachers_in_the_loop() -> None:
+    found = usual()
+    rows = {
+        (row["arm"], row["way"]): row for row in numbers(found, records(found, trained=True)).loops.to_dict("records")
+    }
+    loop, stored = rows["L1+L2+L3", "loop"], rows["L1+L2+L3", "stored"]
+    assert (loop["ratio"], stored["ratio"], loop["seeds"], loop["trained"]) == (10, 1, 2, True)
+    assert loop["difference"] == pytest.approx(0)
+    assert (loop["storing_seconds"], stored["storing_seconds"]) == (0, SECONDS["targets"])
+    assert loop["peak_mib"] == 1100
+    assert rows["none", "loop"]["ratio"] == 5
+
+
+def test_students_amortise_their_teachers() -> None:
+    frame = numbers(usual(), []).amortised.set_index("arm")
+    full = frame.loc["L1+L2+L3"]
+    shared = 296 + 14 + 240 + 118 + 61
+    assert full["ratio"] == pytest.approx((shared + 72) / 296)
+    assert full["students"] == math.ceil(shared / (296 - 72)) == 4
+    # one fewer would not do
+    assert shared / 4 + 72 <= 296 < shared / 3 + 72
+    found = study()
+    found.trials["built_seconds_teacher"] = found.trials["built_seconds_teacher"] / 10
+    assert math.isnan(numbers(found, []).amortised.set_index("arm").loc["L1+L2+L3", "students"])
+
+
+def test_latencies_are_compared_turn_by_turn() -> None:
+    found = usual()
+    row = numbers(found, records(found, latency=1.3)).inference.set_index("model").loc["L1+L2+L3"]
+    assert row["ratio"] == pytest.approx(1.3, rel=1e-6)
+    assert row["ratio_low"] < 1.3 < row["ratio_high"] < 1.35
+    assert row["latency_ms"] == pytest.approx(1.3, rel=0.02)
+
+
+def test_the_front_is_what_nothing_beats() -> None:
+    found = usual()
+    frame = numbers(found, records(found)).front
+    for cost_of, best in (("seconds", "best_seconds"), ("size_mb", "best_size")):
+        points = frame.dropna(subset=[cost_of])
+        for _, row in points.iterrows():
+            beaten = points[(points[cost_of] <= row[cost_of]) & (points["mrr"] >= row["mrr"])]
+            beaten = beaten[(beaten[cost_of] < row[cost_of]) | (beaten["mrr"] > row["mrr"])]
+            assert row[best] == beaten.empty
+    assert frame["quantised"].sum() == 1
+    language = frame[frame["arm"] == "llm-teacher"].iloc[0]
+    assert language["size_mb"] == pytest.approx(282)
+
+
+# ---- verdicts ------------------------------------------------------------------------------------------------------
+
+
+def test_verdicts() -> None:
+    found = usual()
+    said = verdicts(numbers(found, records(found)))
+    assert said["C11"][0] == "supported"
+    assert "13.3 times" in said["C11"][1].replace("\xa0", " ")  # (729 + 72) / 60
+    assert "(the student's own stages: 1.20 times)" in said["C11"][1].replace("\xa0", " ")
+    assert "1,300 instead of 564" in said["C11"][1]
+    # (720 - 300) added in the loop, 72 + 14 - 60 from what is stored
+    assert said["C12"][0] == "undecided"
+    assert "saves 93.8 %" in said["C12"][1].replace("\xa0", " ")
+    assert "extrapolated" in said["C12"][1]
+    assert said["C14"][0] == "measured"
+    assert "2.71 times" in said["C14"][1].replace("\xa0", " ")
+    assert "from 4 students on" in said["C14"][1]
+
+
+@pytest.mark.parametrize(
+    ("latency", "verdict"), [(1.0, "supported"), (1.03, "supported"), (1.5, "contradicted"), (0.7, "contradicted")]
+)
+def test_latency_decides_c11(latency: float, verdict: str) -> None:
+    found = usual()
+    assert verdicts(numbers(found, records(found, latency=latency)))["C11"][0] == verdict
+
+
+def test_noise_leaves_c11_open() -> None:
+    found = usual()
+    every = records(found)
+    (answers,) = (each["rows"] for each in every if each["kind"] == "inference")
+    answers[1]["latency_ms"] = list(np.geomspace(0.5, 2, 15))
+    assert verdicts(numbers(found, every))["C11"][0] == "undecided"
+    answers[1]["latency_ms"], answers[1]["size_mb"] = [1.0] * 15, 1.3
+    assert verdicts(numbers(found, every))["C11"][0] == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "difference", "verdict"),
+    [(2, 0.0, "supported"), (2, -0.1, "supported"), (2, 0.1, "contradicted"), (1, 0.0, "undecided")],
+)
+def test_quality_decides_c12(seeds: int, difference: float, verdict: str) -> None:
+    found = usual(seeds)
+    assert verdicts(numbers(found, records(found, trained=True, difference=difference)))["C12"][0] == verdict
+
+
+def test_storing_that_saves_little_contradicts_c12() -> None:
+    found = usual()
+    every = records(found, trained=True)
+    for each in every:
+        if each["kind"] == "loop":
+            each["rows"][2]["seconds"] = 330
+    assert verdicts(numbers(found, every))["C12"][0] == "contradicted"
+
+
+def test_without_measurements_nothing_is_tested_but_the_total() -> None:
+    said = {name: verdict for name, (verdict, _) in verdicts(numbers(usual(), [])).items()}
+    assert said == {"C11": "not tested", "C12": "not tested", "C14": "measured"}
+
+
+# ---- the report ----------------------------------------------------------------------------------------------------
+
+
+def make(found: Frames, output: Path, every: list[dict[str, Any]], **meta: Any) -> Path:
+    about = {"command": "python -m harness.study cost", "measured": every, **meta}
+    return cost_report(LAYOUT, found.trials, found.curves, found.load_ranks, output, about)
+
+
+def text_of(pdf: Path) -> str:
+    return " ".join(" ".join(page.extract_text() for page in PdfReader(pdf).pages).split()).replace("\xa0", " ")
+
+
+def written(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+FRAMES = ("stages", "memory", "training", "loop", "inference", "export", "amortised", "front")
+
+
+def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
+    found = study(backbones=("ttranse", "ta-distmult"))
+    every = [*records(found), record("export", [found.trials["cell"].iloc[0]], [], "MemoryError: killed")]
+    pdf = make(found, tmp_path, every)
+    assert written(tmp_path) == {
+        "cost.pdf",
+        *(f"cost_{name}.{suffix}" for name in FRAMES for suffix in ("csv", "parquet", "tex")),
+        *(
+            f"figures/{b}_{f}.{s}"
+            for b in ("ttranse", "ta-distmult")
+            for f in ("stages", "front")
+            for s in ("pdf", "png")
+        ),
+    }
+    first = pdf.read_bytes()
+    assert make(found, tmp_path, every).read_bytes() == first
+    text = text_of(pdf)
+    for said in ("Teachers in the loop", "extrapolated", "int8", "language model", "export of something", "killed"):
+        assert said in text
+    assert "Energy: not told, since nobody reads it." in text
+    assert "each with batches of 256, 512, 1,024; seeds 0–1" in text
+    table = pd.read_csv(tmp_path / "cost_training.csv")
+    assert len(table) == 2 * (9 + 2)
+    assert r"\begin{tabular}" in (tmp_path / "cost_inference.tex").read_text()
+
+
+def test_a_report_without_measurements_or_teachers(tmp_path: Path) -> None:
+    found = study(seeds=1)
+    found.trials = found.trials[~found.trials["losses"].str.contains("teacher")]
+    text = text_of(make(found, tmp_path, []))
+    assert "not tested" in text
+    assert "Inference and export" not in text
+    assert pd.read_parquet(tmp_path / "cost_loop.parquet").empty
+
+
+def test_energy_that_was_read_is_told(tmp_path: Path) -> None:
+    found = study()
+    every = records(found)
+    for each in every:
+        each["rows"] = [row | {"energy_wh": 1.25} if "energy_wh" in row else row for row in each["rows"]]
+    text = text_of(make(found, tmp_path, every))
+    assert "Energy that codecarbon read, Wh (L1 + L2 + L3): structural teacher 1.25" in text
+    assert pd.read_parquet(tmp_path / "cost_training.parquet")["energy_wh"].notna().all()
+
+
+def test_records_of_other_cells_are_not_shown() -> None:
+    found = study(backbones=("ttranse", "ta-distmult"))
+    one = replace(found, trials=found.trials[found.trials["backbone"] == "ttranse"])
+    assert set(numbers(one, records(found)).inference["backbone"]) == {"ttranse"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        ("stage", {"peak_mib": -3.0}, "measured stages: column 'peak_mib'.*has '-3.0'"),
+        ("inference", {"size_mb": None}, "measured inference: column 'size_mb'"),
+    ],
+)
+def test_records_that_cannot_be_right_stop_the_report(
+    tmp_path: Path, kind: str, change: dict[str, Any], message: str
+) -> None:
+    found = study()
+    every = records(found)
+    for each in every:
+        if each["kind"] == kind:
+            each["rows"] = [row | change for row in each["rows"]]
+    with pytest.raises(UserError, match=message):
+        make(found, tmp_path / "report", every)
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_after_an_error_the_folder_is_as_before(tmp_path: Path) -> None:
+    (tmp_path / "cost.pdf").write_text("older")
+    found = study()
+    with pytest.raises(UserError, match="cannot write the report"):
+        make(found, tmp_path, records(found))
+    assert written(tmp_path) == {"cost.pdf"}
+
+
+def test_no_text_acts_as_markup(tmp_path: Path) -> None:
+    attack = '#panic("read") *b* $x$ \\ ] } "quote" @ref <label>'
+    found = study()
+    every = records(found)
+    every[-1]["rows"][-1]["reason"] = attack
+    every.append(record("loop", [found.trials["cell"].iloc[0]], [], attack) | {"label": attack})
+    make(found, tmp_path, every, notes=[attack])
+    assert "panic" in text_of(tmp_path / "cost.pdf")
+
+
+def test_a_study_with_one_batch_size_shows_that() -> None:
+    found = study()
+    only = found.trials["losses"].str.contains("teacher") | found.trials["arm"].str.endswith("256")
+    frame = numbers(replace(found, trials=found.trials[only]), []).training
+    assert costing.reference_size(frame) == 256
+    make_any: Callable[..., pd.DataFrame] = costing.at
+    assert set(make_any(frame, "ttranse", 256)["arm"]) == {"none", "L1", "L1+L2+L3", "teacher", "llm-teacher"}

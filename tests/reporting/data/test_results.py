@@ -1,0 +1,155 @@
+"""The numbers of a report, recomputed from the synthetic frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from statsmodels.stats.multitest import multipletests
+
+from harness.errors import UserError
+from harness.reporting.comparison.gains import gains
+from harness.reporting.data.results import Results, costs, means, paired
+from tests.reporting.conftest import LAYOUT
+
+Make = Callable[..., Any]
+
+
+def load(study: Any) -> Results:
+    return Results.load(study.trials, study.load_ranks, LAYOUT)
+
+
+def test_means_are_those_of_the_trials_with_a_t_interval_over_seeds(frames: Make) -> None:
+    study = frames(facts=80)
+    table = means(load(study)).set_index(["arm", "measure"])
+    own = study.trials[study.trials["arm"] == "L1+L2"]["test_hits10"]
+    row = table.loc[("L1+L2", "hits10")]
+    assert row["mean"] == pytest.approx(own.mean())
+    # 4.3027 is Student's t with two degrees of freedom at .975
+    assert row["high"] - row["mean"] == pytest.approx(4.3027 * own.std() / np.sqrt(3), rel=1e-4)
+    assert (row["n"], row["failed"], row["interval"]) == (3, 0, "seeds")
+
+
+def test_one_seed_gets_an_interval_over_facts(frames: Make) -> None:
+    table = means(load(frames(facts=200, seeds=1))).set_index(["arm", "measure"])
+    row = table.loc[("L1", "mrr")]
+    assert (row["n"], row["interval"]) == (1, "facts")
+    assert 0 < row["low"] < row["mean"] < row["high"] < 1
+
+
+def test_failed_seeds_are_counted_and_left_out_of_pairs(frames: Make) -> None:
+    results = load(frames(facts=60, failed=(("L1+L3", 1),)))
+    row = means(results).set_index(["arm", "measure"]).loc[("L1+L3", "mrr")]
+    assert (row["n"], row["failed"]) == (2, 1)
+    seeds = paired(results).set_index(["arm", "base", "measure"])["seeds"]
+    assert seeds["L1+L3", "L1", "mrr"] == 2
+    assert seeds["L1+L2", "L1", "mrr"] == 3
+    assert results.common_seeds("ttranse", "L1+L3", "L1") == [0, 2]
+
+
+def test_paired_differences_are_those_of_the_trials(frames: Make) -> None:
+    study = frames(facts=80)
+    table = paired(load(study)).set_index(["arm", "base", "measure"])
+    by_arm = study.trials.groupby("arm")[["test_mrr", "test_mr"]].mean()
+    row = table.loc[("L1+L2+L3", "none", "mr")]
+    change = by_arm.loc["L1+L2+L3", "test_mr"] - by_arm.loc["none", "test_mr"]
+    assert row["difference"] == pytest.approx(change)
+    assert row["relative"] == pytest.approx(change / by_arm.loc["none", "test_mr"])
+    assert (row["facts"], row["seeds"]) == (80, 3)
+
+
+def test_holm_corrects_within_each_family(frames: Make) -> None:
+    table = paired(load(frames(facts=120)))
+    own = table[table["measure"] == "mrr"]
+    for _, family in own.groupby("base"):
+        np.testing.assert_allclose(family["p_holm"], multipletests(family["p"], method="holm")[1])
+    assert own["base"].value_counts().to_dict() == {"none": 4, "L1": 3, "L1+L2": 1, "L1+L3": 1}
+
+
+def test_verdicts_know_which_way_is_better(frames: Make) -> None:
+    study = frames(facts=600, shift={"L1+L2": -0.6, "L1+L3": 0.6, "L1+L2+L3": -0.05})
+    verdicts = paired(load(study)).set_index(["arm", "base", "measure"])["verdict"]
+    assert [verdicts["L1+L2", "L1", key] for key in ("mrr", "mr", "hits10")] == ["better"] * 3
+    assert [verdicts["L1+L3", "L1", key] for key in ("mrr", "mr", "hits10")] == ["worse"] * 3
+    assert verdicts["L1+L2+L3", "L1", "mrr"] == "undecided"
+
+
+def test_a_small_p_value_alone_decides_nothing(frames: Make) -> None:
+    """Facts agree within each seed, but seeds disagree with each other: the interval over seeds includes zero."""
+    study = frames(facts=400, arms=("L1", "L1+L2"))
+    step = {0: 0.5, 1: -0.35, 2: 0.4}
+    for label, trial in study.trials.iterrows():
+        if trial["arm"] == "L1+L2":
+            base = study.ranks[study.trials.query("arm == 'L1' and seed == @trial.seed").index[0]]["rank"]
+            rank = np.maximum(1, base * np.exp(-step[trial["seed"]]))
+            study.ranks[label] = study.ranks[label].assign(rank=rank)
+            values = {"mrr": (1 / rank).mean(), "mr": rank.mean()}
+            values |= {f"hits{k}": (rank <= k).mean() for k in (1, 3, 10)}
+            for key, value in values.items():
+                study.trials.loc[label, f"test_{key}"] = value
+    row = paired(load(study)).set_index("measure").loc["mrr"]
+    assert row["p_holm"] < 0.05
+    assert row["difference_low"] < 0 < row["difference_high"]
+    assert row["verdict"] == "undecided"
+
+
+def test_comparisons_need_both_arms() -> None:
+    assert list(LAYOUT.pairs(["none", "L1+L2", "teacher"])) == [("L1+L2", "none")]
+    assert list(LAYOUT.pairs(["L1", "L1+L2+L3"])) == [("L1+L2+L3", "L1")]
+    assert list(LAYOUT.pairs(["teacher", "llm-teacher"])) == []
+
+
+def test_gains_by_relation_add_up_to_the_whole(frames: Make) -> None:
+    study = frames(facts=300)
+    results = load(study)
+    table = gains(results)
+    assert set(table["direction"]) == {"tail", "head"}
+    assert table["facts"].sum() == 600
+    mean = (table["difference"] * table["facts"]).sum() / 600
+    whole = paired(results).set_index(["arm", "base", "measure"]).loc[("L1+L2+L3", "L1", "mrr"), "difference"]
+    assert mean == pytest.approx(whole)
+    assert table["relation"].iloc[-1].endswith("other relations")
+    # by number of facts, the collective row aside
+    assert table["facts"][:-2].is_monotonic_decreasing
+
+
+def test_many_relations_are_cut_to_a_readable_number(frames: Make) -> None:
+    many = {f"r{i}": 1 / 25 for i in range(25)}
+    table = gains(load(frames(facts=1000, arms=("L1", "L1+L2"), relations=many)))
+    assert table["relation"].nunique() == 16
+    assert table["relation"].iloc[-1] == "10 other relations"
+
+
+def test_costs_count_cached_stages_with_their_first_computation(frames: Make) -> None:
+    study = frames(facts=30)
+    trials = study.trials
+    table = costs(load(study)).set_index(["arm", "stage"])
+    own = trials[trials["arm"] == "L1+L2+L3"]
+    row = table.loc[("L1+L2+L3", "teacher")]
+    assert row["seconds"] == pytest.approx(own["built_seconds_teacher"].mean())
+    assert (row["spent"], row["cached"]) == (0, 1)
+    assert np.isnan(row["peak_mib"])
+    assert table.loc[("L1+L2+L3", "stage2"), "spent"] == pytest.approx(own["seconds_stage2"].mean())
+    assert ("none", "teacher") not in table.index
+
+
+def test_costs_without_any_times_are_empty(frames: Make) -> None:
+    study = frames(facts=30)
+    times = ("seconds", "built", "peak", "cached")
+    study.trials = study.trials[[name for name in study.trials if not name.startswith(times)]]
+    assert costs(load(study)).empty
+
+
+def test_trials_on_different_facts_are_refused(frames: Make) -> None:
+    study = frames(facts=30)
+    study.ranks[5] = study.ranks[5].assign(relation="elsewhere")
+    with pytest.raises(UserError, match="was not tested on the same facts"):
+        load(study)
+
+
+def test_same_frames_same_numbers(frames: Make) -> None:
+    study = frames(facts=60)
+    pd.testing.assert_frame_equal(paired(load(study)), paired(load(study)))

@@ -1,0 +1,402 @@
+"""Grids with planted effects: what the report finds is what was put in, and what it cannot know it does not say."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from harness.errors import UserError
+from harness.reporting.data.frames import validate_trials
+from harness.reporting.data.results import Results
+from harness.reporting.sensitivity import effects
+from harness.reporting.sensitivity import failures as signatures
+from harness.reporting.sensitivity import selection as robust
+from harness.reporting.sensitivity.effects import tukey_range
+from harness.reporting.sensitivity.points import Cells, cells_of
+from harness.reporting.sensitivity.report import sensitivity_report
+from harness.reporting.sensitivity.verdicts import judge_settings
+from tests.reporting.conftest import Frames
+from tests.reporting.grid import LAYOUT, LEVELS, label, make_grid
+
+META = {"command": "python -m harness.study grid --dataset wiki", "data": {"training facts": 32497}}
+TABLES = ("levels", "ranges", "pairs", "importance", "variance", "region", "best", "default", "signs")
+KINDS = ("effects", "pairs", "importance")
+FILES = {
+    "grid.pdf",
+    *(f"grid_{t}.{s}" for t in TABLES for s in ("csv", "parquet", "tex")),
+    *(f"figures/{f}.{s}" for f in ("region", *(f"ttranse_{k}" for k in KINDS)) for s in ("pdf", "png")),
+}
+
+
+def cells(study: Frames) -> Cells:
+    return cells_of(validate_trials(study.trials))
+
+
+def results(study: Frames) -> Results:
+    return Results.load(study.trials, study.load_ranks, LAYOUT)
+
+
+def told(factors: pd.DataFrame, values: pd.Series[float]) -> pd.DataFrame:
+    """In place of Optuna's evaluators: the share of each factor's linear effect."""
+    share = pd.Series({name: abs(np.corrcoef(column, values)[0, 1]) for name, column in factors.items()})
+    rows = itertools.product(("PED-ANOVA", "fANOVA"), (share / share.sum()).items())
+    return pd.DataFrame(
+        [
+            {"method": m, "factor": f, "importance": v, "low": v / 2, "high": v, "seed_sd": 0.01, "repeats": 3}
+            for m, (f, v) in rows
+        ]
+    )
+
+
+# ---- what was varied ------------------------------------------------------------------------------------------------
+
+
+def test_factors_points_and_their_base() -> None:
+    found = cells(make_grid(seeds=2, noise=0))
+    assert {f.key: f.levels for f in found.factors} == LEVELS
+    assert found.losses == "L1+L2+L3"
+    points = found.points()
+    assert len(points) == 27
+    assert (points["seeds"] == 2).all()
+    at = points.set_index(["alpha", "beta", "delta"])["difference"]
+    assert at[1.0, 0.01, 1.0] == pytest.approx(0.008)
+    assert at[0.1, 1.0, 10.0] == pytest.approx(0.0)
+
+
+def test_the_base_of_a_point_has_its_own_level_of_a_factor_that_acts_in_l1() -> None:
+    study = make_grid(lambda *_: 0.001, factors={"alpha": (0.1, 1.0), "temperature": (3.0, 7.0)}, seeds=1, noise=0)
+    base = study.trials[study.trials["losses"] == "L1"].iloc[0]
+    other = dict(base) | {"arm": "L1 · temperature=3.0", "temperature": 3.0, "valid_mrr": base["valid_mrr"] - 0.01}
+    other["trial"] = 99
+    trials = pd.concat([study.trials, pd.DataFrame([other])], ignore_index=True)
+    trials.loc[trials["arm"] == "L1", ["arm", "temperature"]] = "L1 · temperature=7.0", 7.0
+    points = cells_of(trials).points().set_index(["alpha", "temperature"])
+    assert points.loc[(0.1, 7.0), "difference"] == pytest.approx(0.001)
+    assert points.loc[(0.1, 3.0), "difference"] == pytest.approx(0.011)
+    assert points.loc[(1.0, 3.0), "base_arm"] == "L1 · temperature=3.0"
+
+
+def test_a_study_that_varies_nothing_has_no_such_report(frames: Callable[..., Frames]) -> None:
+    with pytest.raises(UserError, match="no factor has two levels"):
+        cells_of(frames(facts=20).trials)
+
+
+# ---- effects --------------------------------------------------------------------------------------------------------
+
+
+def test_main_effects_are_those_that_were_planted() -> None:
+    found = cells(make_grid(seeds=3))
+    levels = effects.levels(found).set_index(["factor", "level"])
+    for factor, planted in (("alpha", (0.001, 0.004, 0.007)), ("beta", (0.005, 0.004, 0.003)), ("delta", (0.004,) * 3)):
+        for level, value in zip(LEVELS[factor], planted, strict=True):
+            row = levels.loc[(factor, level)]
+            assert row["difference"] == pytest.approx(value, abs=2e-4)
+            assert row["difference_low"] <= row["difference"] <= row["difference_high"]
+            assert row["mean"] - row["base"] == pytest.approx(row["difference"])
+            assert (row["points"], row["seeds"], row["interval"]) == (9, 3, "seeds")
+    ranges = effects.ranges(found).set_index("factor")
+    assert ranges.loc["alpha", "range"] == pytest.approx(0.006, abs=2e-4)
+    assert (ranges.loc["alpha", "best"], ranges.loc["alpha", "worst"]) == (1.0, 0.1)
+    assert ranges["decided"].to_dict() == {"alpha": True, "beta": True, "delta": False}
+    assert (ranges["p_holm"] >= ranges["p"]).all()
+
+
+def test_the_interval_of_a_level_is_students_over_seeds() -> None:
+    study = make_grid(seeds=4)
+    own = study.trials[(study.trials["losses"] != "L1") & (study.trials["alpha"] == 0.5)]
+    seeds = own.groupby("seed")["valid_mrr"].mean()
+    low, high = stats.t.interval(0.95, 3, seeds.mean(), stats.sem(seeds))
+    row = effects.levels(cells(study)).set_index(["factor", "level"]).loc[("alpha", 0.5)]
+    assert (row["low"], row["high"]) == pytest.approx((low, high))
+
+
+def test_the_range_of_two_levels_is_the_paired_t_test() -> None:
+    values = np.random.default_rng(1).normal(size=(2, 6)) + 3 * np.random.default_rng(2).normal(size=6)
+    found, theirs = tukey_range(values), stats.ttest_rel(*values)
+    assert found.p == pytest.approx(theirs.pvalue, rel=1e-4)
+    low, high = theirs.confidence_interval()
+    assert {round(abs(found.low), 6), round(found.high, 6)} == {round(abs(low), 6), round(abs(high), 6)}
+    assert found.estimate == pytest.approx(abs(values[0].mean() - values[1].mean()))
+
+
+def test_a_range_without_noise_or_blocks() -> None:
+    nothing = tukey_range(np.ones((3, 4)))
+    assert (nothing.estimate, nothing.p) == (0.0, 1.0)
+    assert np.isnan(tukey_range(np.ones((3, 1))).low)
+
+
+@pytest.mark.slow
+def test_the_range_of_no_effect_is_decided_in_one_of_twenty() -> None:
+    random = np.random.default_rng(0)
+    p = [tukey_range(random.normal(size=(3, 4)) + random.normal(size=4)).p for _ in range(300)]
+    assert 0.02 < np.mean(np.array(p) < 0.05) < 0.09
+
+
+def test_variance_is_split_as_it_was_planted() -> None:
+    parts = effects.variance(cells(make_grid(seeds=3, noise=0.0002))).set_index("source")
+    alpha, beta = 0.003**2 * 2 / 3, 0.001**2 * 2 / 3
+    total = alpha + beta + 0.0002**2
+    assert parts.loc["alpha", "omega_sq"] == pytest.approx(alpha / total, abs=0.02)
+    assert parts.loc["beta", "omega_sq"] == pytest.approx(beta / total, abs=0.02)
+    assert (parts.loc[["alpha:beta", "beta:delta", "alpha:beta:delta"], "omega_sq"] < 0.002).all()
+    assert parts["share"].sum() == pytest.approx(1)
+    assert np.isnan(parts.loc["seed", "share"])
+    assert parts["df"].sum() == 27 * 3 - 1
+
+
+def test_a_planted_interaction_is_found_and_is_no_main_effect() -> None:
+    """Better where the positions of α and δ are equal, worse elsewhere: both main effects are nothing."""
+    study = make_grid(lambda a, b, d: 0.004 * ((a == d) - 1 / 3), seeds=3)
+    found = cells(study)
+    assert not effects.ranges(found)["decided"].any()
+    parts = effects.variance(found).set_index("source")["share"]
+    assert parts["alpha:delta"] > 0.9
+    maps = effects.pairs(found).set_index(["first", "second", "first_level", "second_level"])["difference"]
+    assert maps["alpha", "delta", 1.0, 10.0] == pytest.approx(0.0027, abs=3e-4)
+    assert maps["alpha", "delta", 1.0, 0.1] == pytest.approx(-0.0013, abs=3e-4)
+    assert maps["alpha", "beta", 1.0, 0.1] == pytest.approx(0.0, abs=3e-4)
+
+
+def test_gaps_do_not_mix_up_factors() -> None:
+    """The points that are missing have the best α at the worst β: means of what is left would favour that β."""
+    gaps = [(2, 2, d) for d in range(3)] + [(1, 2, 0)]
+    study = make_grid(seeds=2, noise=0, missing=gaps[:2], failed=gaps[2:])
+    found = cells(study)
+    ranges = effects.ranges(found).set_index("factor")
+    assert ranges.loc["beta", "range"] == pytest.approx(0.002, abs=1e-9)
+    assert ranges.loc["alpha", "range"] == pytest.approx(0.006, abs=1e-9)
+    assert found.missing("ttranse") == 4
+    assert effects.variance(found).empty
+    assert len(found.points()) == 23
+
+
+def test_a_level_at_which_all_fails_is_left_out() -> None:
+    lost = [(2, b, d) for b in range(3) for d in range(3)]
+    found = cells(make_grid(seeds=1, noise=0, failed=lost))
+    ranges = effects.ranges(found).set_index("factor")
+    assert ranges.loc["alpha", ["range", "best"]].tolist() == pytest.approx([0.003, 0.5])
+    assert 1.0 not in set(effects.levels(found).query("factor == 'alpha'")["level"])
+
+
+def test_one_seed_is_set_against_the_other_factors() -> None:
+    found = cells(make_grid(seeds=1))
+    levels, ranges = effects.levels(found), effects.ranges(found).set_index("factor")
+    assert set(levels["interval"]) == {"points"}
+    assert (ranges["blocks"] == 9).all()
+    assert ranges["decided"].to_dict() == {"alpha": True, "beta": True, "delta": False}
+
+
+# ---- settings that work ---------------------------------------------------------------------------------------------
+
+
+def points(rows: dict[str, tuple[float, float, float]], **more: list[str]) -> pd.DataFrame:
+    """Points x = 0, 1, 2 of each backbone with the given differences to an L1 of .3."""
+    return pd.DataFrame(
+        [
+            {"backbone": b, "arm": f"x={x}", "x": x, "mrr": 0.3 + d, "difference": d}
+            for b, each in rows.items()
+            for x, d in enumerate(each)
+        ]
+    ).assign(**more)
+
+
+def test_the_default_is_the_best_in_the_worst_situation() -> None:
+    found = robust.region(points({"a": (0.010, 0.004, -0.001), "b": (-0.002, 0.003, 0.006)}), ["x"])
+    assert found["x"].tolist() == [1, 2, 0]
+    assert found["default"].tolist() == [True, False, False]
+    assert found["least"].tolist() == pytest.approx([0.003, -0.001, -0.002])
+    assert found["lost"].tolist() == pytest.approx([0.006, 0.011, 0.008])
+    assert found["robust"].tolist() == [True, False, False]
+    assert not found["near_best"].any()
+
+
+def test_data_sets_are_situations_of_their_own() -> None:
+    one = points({"a": (0.010, 0.004, 0.0)}, dataset=["wiki"] * 3)
+    other = points({"a": (0.001, 0.002, 0.003)}, dataset=["yago"] * 3)
+    found = robust.region(pd.concat([one, other], ignore_index=True), ["x"])
+    assert found["x"].tolist() == [1, 0, 2]
+
+
+def test_points_that_some_backbone_lacks_are_not_recommended() -> None:
+    frame = points({"a": (0.010, 0.004, 0.0), "b": (0.010, 0.004, 0.0)})
+    found = robust.region(frame[~((frame["backbone"] == "b") & (frame["x"] == 0))], ["x"])
+    assert found["x"].tolist() == [1, 2]
+
+
+def test_without_l1_the_default_loses_least() -> None:
+    frame = points({"a": (0.010, 0.006, 0.0), "b": (0.0, 0.004, 0.006)})
+    found = robust.region(frame.assign(difference=np.nan), ["x"])
+    assert found["x"].tolist()[0] == 1
+    assert not found["beats_base"].any()
+
+
+def test_best_points_are_chosen_by_validation_and_told_by_test() -> None:
+    study = make_grid(seeds=2, noise=0, failed=((2, 0, 0),))
+    # a lucky test result must not be chosen
+    lucky = study.trials["arm"] == label({"alpha": 0.1, "beta": 1.0, "delta": 0.1})
+    study.trials.loc[lucky, "valid_mrr"] -= 0.01
+    loaded = results(study)
+    best = robust.best(cells_of(loaded.trials))
+    assert best["rank"].tolist() == [1, 2, 3, 4, 5]
+    assert best["mrr"].is_monotonic_decreasing
+    # the very best lost a seed, which may have been its bad one
+    assert best.loc[0, "arm"] == label({"alpha": 1.0, "beta": 0.01, "delta": 1.0})
+    tested = robust.on_test(loaded, best)
+    mrr = tested[tested["measure"] == "mrr"].set_index("arm").loc[best["arm"]]
+    by_hand = study.trials.groupby("arm")["test_mrr"].mean()
+    assert mrr["value"].to_numpy() == pytest.approx(by_hand[best["arm"]].to_numpy())
+    assert mrr["difference"].to_numpy() == pytest.approx((by_hand[best["arm"]] - by_hand["L1"]).to_numpy())
+    assert mrr["p_holm"].to_numpy() == pytest.approx(np.minimum(mrr["p_holm"], 1))
+    assert (mrr["p_holm"] >= mrr["p"]).all()
+    assert len(tested) == 25
+
+
+# ---- signs of failure -----------------------------------------------------------------------------------------------
+
+
+def test_signs_of_failure_are_counted_by_level() -> None:
+    study = make_grid(
+        lambda a, b, d: -0.005 if a == 0 else 0.005,
+        seeds=2,
+        noise=0,
+        failed=((0, 0, 0),),
+        rising=tuple((1, b, d) for b in range(3) for d in range(3)),
+    )
+    one = study.trials["arm"] == label({"alpha": 0.5, "beta": 0.1, "delta": 10.0})
+    study.trials.loc[one, ["valid_mr", "valid_hits1"]] = 1e6, 1.0
+    found = cells(study)
+    counted = signatures.counts(found, signatures.marks(found, study.trials, study.curves))
+    at = counted.set_index(["factor", "level", "signature"])[["found", "assessed"]]
+    assert at.loc[("alpha", 0.1, "failed")].tolist() == [1, 18]
+    assert at.loc[("beta", 0.1, "failed")].tolist() == [0, 18]
+    assert at.loc[("alpha", 0.1, "below_base")].tolist() == [17, 17]
+    assert at.loc[("alpha", 1.0, "below_base")].tolist() == [0, 18]
+    assert at.loc[("alpha", 0.5, "l2_not_falling")].tolist() == [18, 18]
+    assert at.loc[("alpha", 1.0, "l2_not_falling")].tolist() == [0, 18]
+    whole = counted[counted["factor"] == ""].set_index("signature")["found"]
+    assert (whole["failed"], whole["below_base"], whole["l2_not_falling"]) == (1, 17, 18)
+    study.trials.loc[one, ["valid_hits1", "valid_hits3", "valid_hits10"]] = 0.0
+    fewer = signatures.counts(found, signatures.marks(found, study.trials, study.curves))
+    assert counted.query("signature == 'rank_against_hits'")["found"].iloc[0] == (
+        fewer.query("signature == 'rank_against_hits'")["found"].iloc[0] + 2
+    )
+
+
+def test_without_curves_nothing_is_said_of_l2() -> None:
+    study = make_grid(seeds=1)
+    found = cells(study)
+    marked = signatures.marks(found, study.trials, study.curves.iloc[:0])
+    assert marked["l2_not_falling"].isna().all()
+
+
+# ---- the claim ------------------------------------------------------------------------------------------------------
+
+
+def verdict(
+    decided: bool = True, high: float = 0.01, tested: tuple[str, ...] = ("better", "better"), one_seed: bool = False,
+    least: float = 0.003,
+) -> tuple[str, str]:  # fmt: skip
+    names = ("ttranse", "ta-distmult")
+    ranges = pd.DataFrame(
+        [{"backbone": b, "factor": "x", "range": 0.005, "low": 0.001, "high": high, "decided": decided} for b in names]
+    ).assign(factor="alpha")
+    region = robust.region(
+        pd.DataFrame({"backbone": names, "arm": "p", "alpha": 1.0, "mrr": 0.3, "difference": least}), ["alpha"]
+    )
+    rows = [
+        {"backbone": b, "measure": "mrr", "difference": 0.004, "verdict": v} for b, v in zip(names, tested, strict=True)
+    ]
+    return judge_settings(ranges, region, pd.DataFrame(rows), ["alpha"], one_seed=one_seed)
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ({}, "supported"),
+        ({"decided": False}, "undecided"),
+        ({"tested": ("better", "undecided")}, "undecided"),
+        ({"tested": ("better", "worse")}, "contradicted"),
+        ({"decided": False, "high": 0.0019}, "contradicted"),
+        ({"tested": ("", "")}, "not tested"),
+    ],
+)
+def test_verdict_on_the_claim(case: dict[str, Any], expected: str) -> None:
+    assert verdict(**case)[0] == expected
+
+
+def test_one_seed_gives_no_verdict_but_says_what_it_would_read() -> None:
+    word, reason = verdict(one_seed=True)
+    assert word == "undecided"
+    assert "it would read: supported" in reason
+
+
+# ---- the whole ------------------------------------------------------------------------------------------------------
+
+
+def written(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def make(study: Frames, output: Path, **options: Any) -> Path:
+    return sensitivity_report(
+        LAYOUT, study.trials, study.curves, study.load_ranks, output, META, importance=told, **options
+    )
+
+
+def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
+    study = make_grid(factors={k: v[:2] for k, v in LEVELS.items()}, seeds=2)
+    pdf = make(study, tmp_path / "a")
+    assert pdf.read_bytes().startswith(b"%PDF-")
+    assert written(tmp_path / "a") == FILES
+    first = pdf.read_bytes()
+    assert make(study, tmp_path / "a").read_bytes() == first
+    importance = pd.read_csv(tmp_path / "a" / "grid_importance.csv")
+    assert importance.groupby("method")["importance"].idxmax().map(importance["factor"]).eq("alpha").all()
+
+
+def test_one_seed_gaps_failures_and_two_backbones_make_a_report(tmp_path: Path) -> None:
+    study = make_grid(
+        factors={k: v[:2] for k, v in LEVELS.items()},
+        seeds=1,
+        backbones=("ttranse", "ta-distmult"),
+        failed=((0, 0, 0),),
+        missing=((1, 1, 1),),
+    )
+    study.curves = study.curves.iloc[:0]
+    make(study, tmp_path)
+    assert "figures/ta-distmult_effects.png" in written(tmp_path)
+    signs = pd.read_csv(tmp_path / "grid_signs.csv")
+    assert (signs.query("signature == 'failed' and factor.isna()")["found"] == 1).all()
+    assert pd.read_parquet(tmp_path / "grid_variance.parquet").empty
+
+
+def test_a_grid_without_l1_and_evaluators_makes_a_report(tmp_path: Path) -> None:
+    study = make_grid(factors={"alpha": (0.1, 1.0), "dim": (5, 25)}, seeds=2, base=False)
+    sensitivity_report(LAYOUT, study.trials, study.curves, study.load_ranks, tmp_path, META)
+    default = pd.read_csv(tmp_path / "grid_default.csv")
+    assert default["difference"].isna().all()
+    assert "figures/region.pdf" not in written(tmp_path)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_after_an_error_the_folder_is_as_before(tmp_path: Path) -> None:
+    (tmp_path / "grid.pdf").write_text("older")
+    with pytest.raises(UserError, match="No space left on device; name another folder"):
+        make(make_grid(factors={"alpha": (0.1, 1.0), "beta": (0.1, 1.0)}, seeds=1), tmp_path)
+    assert written(tmp_path) == {"grid.pdf"}
+    assert (tmp_path / "grid.pdf").read_text() == "older"
+
+
+def test_ranks_that_cannot_be_right_stop_the_report(tmp_path: Path) -> None:
+    study = make_grid(factors={"alpha": (0.1, 1.0), "beta": (0.1, 1.0)}, seeds=1)
+    study.ranks[3] = study.ranks[3].assign(rank=study.ranks[3]["rank"] * 2)
+    with pytest.raises(UserError, match="its ranks give"):
+        make(study, tmp_path / "report")
+    assert not (tmp_path / "report").exists()

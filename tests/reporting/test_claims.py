@@ -1,0 +1,131 @@
+"""The claims report: verdicts from several studies and data sets, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from harness import report
+from harness.errors import UserError
+from harness.reporting.claims import CLAIMS
+from harness.reporting.evidence import MOST_POINTS, of_comparisons, of_costs, of_factors, of_sizes
+from harness.reporting.overview import Found, claims_report, overall
+from tests.reporting import grid, searches
+from tests.reporting.conftest import LAYOUT
+from tests.reporting.cost import test_report as costs
+
+Make = Callable[..., Any]
+META = {"command": "python -m harness.study ablation --dataset wiki", "data": {"training facts": 32497}}
+
+
+def found(study: Any, dataset: str = "wiki") -> Found:
+    return Found(LAYOUT, dataset, META, of_comparisons(LAYOUT, study.trials, study.curves, study.load_ranks, META))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "not tested"),
+        (["not tested"], "not tested"),
+        (["supported", "supported"], "supported"),
+        (["supported", "undecided"], "undecided"),
+        (["contradicted", "undecided"], "contradicted"),
+        (["supported", "contradicted", "undecided"], "mixed"),
+        (["supported", "not tested"], "supported"),
+    ],
+)
+def test_a_claim_is_about_all_of_its_tests(words: list[str], expected: str) -> None:
+    assert overall(words) == expected
+
+
+def test_evidence_has_the_comparisons_of_its_claim(frames: Make) -> None:
+    study = frames(facts=400, backbones=("ttranse", "ta-distmult"), shift={"L1+L2": -0.6, "L1+L3": 0.6})
+    evidence = found(study).evidence
+    assert list(evidence) == ["C2", "C6"]
+    numbers = evidence["C2"].numbers
+    assert numbers["step"].tolist()[:2] == ["L2 added to L1", "L3 added to L1"]
+    assert numbers.set_index(["backbone", "step"]).loc[("ttranse", "L2 added to L1"), "verdict"] == "better"
+    assert [verdict.verdict for verdict in evidence["C2"].verdicts] == ["contradicted"] * 2
+    assert set(evidence["C6"].numbers["measure"]) == {"mr", "hits1", "hits3", "hits10"}
+    assert len(evidence["C2"].table.rows) == len(numbers)
+
+
+def test_evidence_of_dimensions_has_a_row_and_a_figure_a_backbone(sizes: Make, tmp_path: Path) -> None:
+    study = sizes()
+    layout = replace(LAYOUT, name="capacity", claims=("C9", "C10"), report="capacity")
+    evidence = of_sizes(layout, study.trials, study.curves, study.load_ranks, META)
+    assert list(evidence) == ["C9", "C10"]
+    assert [each.id for each in evidence["C10"].verdicts] == ["C10"] * len(set(study.trials["backbone"]))
+    assert len(evidence["C9"].table.rows) == len(evidence["C9"].numbers) > 1
+    claims_report([Found(layout, "wiki", META, evidence)], {"capacity": layout}, tmp_path)
+    assert (tmp_path / "figures" / "C9_capacity-wiki_0.pdf").is_file()
+
+
+def test_evidence_of_a_search_a_grid_and_costs(tmp_path: Path) -> None:
+    search, about = searches.make_search(trials=60)
+    tested = of_factors(searches.LAYOUT, search.trials, search.curves, search.load_ranks, about)
+    assert [each.verdict for each in tested["C8"].verdicts] == ["supported"]
+    assert len(tested["C8"].table.rows) == len(tested["C8"].numbers)
+
+    study, layout = grid.make_grid(), replace(LAYOUT, name="grid", claims=("C7",), report="sensitivity")
+    planted = of_factors(layout, study.trials, study.curves, study.load_ranks, META)
+    assert list(planted) == ["C7"]
+    assert 1 < len(planted["C7"].table.rows) <= MOST_POINTS
+
+    spent = costs.usual()
+    meta = META | {"measured": costs.records(spent)}
+    priced = of_costs(costs.LAYOUT, spent.trials, spent.curves, spent.load_ranks, meta)
+    assert list(priced) == ["C11", "C12", "C14"]
+    assert all(evidence.verdicts and evidence.table.rows for evidence in priced.values())
+
+    found = [Found(searches.LAYOUT, "wiki", about, tested), Found(layout, "wiki", META, planted)]
+    found.append(Found(costs.LAYOUT, "wiki", meta, priced))
+    claims_report(found, {"sweep": searches.LAYOUT, "grid": layout, "cost": costs.LAYOUT}, tmp_path)
+    drawn = {path.name for path in (tmp_path / "figures").glob("*.pdf")}
+    assert {"C8_sweep-wiki_0.pdf", "C7_grid-wiki.pdf", "C11_cost-wiki_0.pdf"} <= drawn
+
+
+def test_every_claim_has_a_page_and_a_verdict(frames: Make, tmp_path: Path) -> None:
+    first = frames(facts=200, backbones=("ttranse", "ta-distmult"))
+    broken = Found(replace(LAYOUT, name="ablation"), "yago", {}, {}, "ranks: cannot be read")
+    pdf = claims_report([found(first), broken], {"ablation": LAYOUT}, tmp_path / "a")
+    assert pdf.read_bytes().startswith(b"%PDF-")
+    table = pd.read_csv(tmp_path / "a" / "claims.csv", keep_default_na=False)
+    assert list(dict.fromkeys(table["claim"])) == list(CLAIMS)
+    assert set(table.loc[table["claim"] == "C2", "backbone"]) == {"TTransE", "TA-DistMult"}
+    assert (table.loc[~table["claim"].isin(["C2", "C6"]), "verdict"] == "not tested").all()
+    for suffix in ("csv", "parquet", "tex"):
+        assert (tmp_path / "a" / f"C2_ablation-wiki.{suffix}").is_file()
+    assert (tmp_path / "a" / "figures" / "C2_ablation-wiki.png").is_file()
+    assert claims_report([found(first), broken], {"ablation": LAYOUT}, tmp_path / "b").read_bytes() == pdf.read_bytes()
+
+
+def test_a_store_without_studies_says_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from harness.store import frames
+
+    monkeypatch.setattr(frames, "held", lambda storage: [("ablation", "wiki")])
+    with pytest.raises(UserError, match=r"no study on yago; run: python -m harness.study ablation"):
+        report.verdicts(["yago"], "sqlite:///x.db", tmp_path)
+
+
+def test_what_one_study_lacks_does_not_silence_the_others(
+    frames: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from harness.store import frames as door
+
+    study = frames(facts=60)
+
+    def load(storage: str, name: str, dataset: str) -> Any:
+        if dataset == "yago":
+            raise UserError("storage x: has no finished trial yet")
+        return study.trials, study.curves, study.load_ranks
+
+    monkeypatch.setattr(door, "held", lambda storage: [("ablation", "wiki"), ("ablation", "yago")])
+    monkeypatch.setattr(report, "_load", load)
+    assert report.verdicts([], "sqlite:///x.db", tmp_path).is_file()
+    assert set(pd.read_csv(tmp_path / "claims.csv").query("claim == 'C2'")["dataset"]) == {"wiki"}

@@ -1,0 +1,203 @@
+"""A search on the small data set from its study file to the frames of its report, cut off and taken up again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+import yaml
+from rich.console import Console
+
+from harness.design import files as designs
+from harness.design.files import Design, Run
+from harness.design.space import FRESH
+from harness.engine import coordinator as execute
+from harness.engine.coordinator import Tally
+from harness.errors import UserError
+from harness.reporting.sensitivity.report import sensitivity_report
+from harness.store import frames
+from harness.store.store import Store, StudyStore
+from harness.trial.inputs import graph_of
+from harness.trial.run import run_trial
+from harness.trial.spec import TrialSpec
+from harness.trial.stages import Context
+from tests.reporting.searches import LAYOUT
+from tests.toy import small
+
+FACTORS = {
+    "loss.alpha": {"low": 0.1, "high": 10.0, "log": True},
+    "loss.temperature": {"low": 1, "high": 4},
+    "student.stage1_epochs": {"low": 0, "high": 2},
+}
+
+
+def read(folder: Path, encoder: Path, **search: Any) -> Design:
+    """A study file with a search, read."""
+    content = {
+        "name": "mine",
+        "title": "A search",
+        "about": "A search.",
+        "report": "sensitivity",
+        "arms": ["L1"],
+        "backbone": "ttranse",
+        "search": {"arm": "L1+L2", "factors": FACTORS, "trials": 3, "confirm": 1} | search,
+        "settings": small(encoder),
+        "presets": {"quick": {"about": "q", "seeds": 2}, "more": {"about": "m", "seeds": 1, "search": {"trials": 5}}},
+    }
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return designs.read(path)
+
+
+def plan(design: Design, dataset: Path, **options: Any) -> Run:
+    digest = graph_of(str(dataset), None).digest
+    wanted = {"dataset": str(dataset), "data_digest": digest, "backbones": ["ttranse"], "preset": "quick"} | options
+    return designs.plan(design, **wanted)
+
+
+def carry_out(run: Run, folder: Path) -> Tally:
+    graph = graph_of(run.dataset, None)
+    plans = execute.plans(run.cells, graph.digest, "cpu")
+    store, context = Store(f"sqlite:///{folder}/harness.db"), Context(folder / "cache")
+    return execute.execute(run, plans, graph, store, context, 1, "command", Console(quiet=True))
+
+
+def load(run: Run, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, Any]:
+    return frames.load(f"sqlite:///{folder}/harness.db", "mine", run.dataset)
+
+
+# ---- study files ----------------------------------------------------------------------------------------------------
+
+
+def test_cells_beside_a_search(dataset: Path, tmp_path: Path, tiny_encoder: Path) -> None:
+    design = read(tmp_path, tiny_encoder)
+    run = plan(design, dataset)
+    assert [spec.seed for spec in run.cells] == [0, 1, FRESH, FRESH + 1]
+    assert run.unscored == {spec.key() for spec in run.cells if spec.seed < FRESH}
+    cell = run.configure("ttranse", {"loss.alpha": 0.5, "loss.temperature": 2, "student.stage1_epochs": 0}, 3)
+    assert (cell.arm, cell.seed, cell.loss.alpha, cell.loss.temperature) == ("L1+L2", 3, 0.5, 2.0)
+    assert cell.student.dim == 8
+    more = plan(design, dataset, preset="more")
+    assert more.search is not None
+    assert more.search.trials == 5
+    assert set(more.search.factors) == set(FACTORS)
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ({"factors": {"loss.alfa": {"low": 0, "high": 1}}}, "unknown factor 'loss.alfa', did you mean 'loss.alpha'"),
+        ({"factors": {"loss.alpha": {"low": 2, "high": 1}}}, "must lie below high"),
+        ({"factors": {"loss.alpha": {"low": 1, "high": 9999}}}, "loss.alpha.*1000"),
+        ({"factors": {"student.stage1_epochs": {"low": 0, "high": 9}}}, "must not exceed epochs"),
+        ({"sampler": "grid"}, "search: sampler"),
+        ({"trails": 3}, "did you mean 'trials'"),
+    ],
+)
+def test_searches_that_cannot_be_meant(
+    tmp_path: Path, tiny_encoder: Path, search: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, tiny_encoder, **search)
+
+
+def test_a_factor_cannot_be_set_beside(dataset: Path, tmp_path: Path, tiny_encoder: Path) -> None:
+    with pytest.raises(UserError, match=r"--set loss\.alpha: study 'mine' varies it"):
+        plan(read(tmp_path, tiny_encoder), dataset, changes={"loss": {"alpha": 1.0}})
+
+
+# ---- trials inside a search -----------------------------------------------------------------------------------------
+
+
+def test_inside_a_search_the_student_is_the_same_and_test_is_left_alone(spec: TrialSpec, context: Context) -> None:
+    whole, inside = run_trial(spec, context), run_trial(spec, context, splits=("valid",))
+    valid = {name: value for name, value in whole.metrics.items() if name.startswith("valid")}
+    assert inside.metrics == valid
+    assert not inside.ranks
+    told = [[{k: v for k, v in row.items() if k != "seconds"} for row in each.curve] for each in (whole, inside)]
+    assert told[0] == told[1]
+
+
+# ---- the whole ------------------------------------------------------------------------------------------------------
+
+
+def test_from_a_study_file_to_a_report(dataset: Path, tmp_path: Path, tiny_encoder: Path) -> None:
+    run = plan(read(tmp_path, tiny_encoder), dataset)
+    tally = carry_out(run, tmp_path)
+    # L1 with two seeds and two fresh ones, three configurations with two, the best of them with two fresh ones
+    assert (tally.added, tally.failed, len(tally.cells)) == (12, 0, 12)
+    trials, curves, load_ranks = load(run, tmp_path)
+    assert set(trials["cell"]) == tally.cells
+    inside = trials["role"].isin(["search", "beside"])
+    assert inside.sum() == 8
+    assert trials[inside]["test_mrr"].isna().all()
+    assert trials[~inside]["test_mrr"].notna().all()
+    search = trials[trials["role"] == "search"]
+    mean = search.groupby("configuration")["valid_mrr"].mean()
+    confirmed = trials[trials["role"] == "confirm"]
+    assert confirmed["configuration"].unique().tolist() == [mean.idxmax()]
+    assert confirmed["seed"].tolist() == [FRESH, FRESH + 1]
+    for _, row in search.iterrows():
+        assert row["point"] == {f: pytest.approx(row[f.split(".")[-1]]) for f in FACTORS}
+        assert row["label"] == f"L1+L2 · #{int(row['configuration'])}"
+    with pytest.raises(UserError, match="there are none; inside a search"):
+        load_ranks(search.index[0])
+    meta = trials.attrs["meta"][run.study_name]
+    pdf = sensitivity_report(LAYOUT, trials, curves, load_ranks, tmp_path / "report", meta)
+    assert pdf.read_bytes().startswith(b"%PDF-")
+
+    again = carry_out(run, tmp_path)
+    assert (again.added, again.failed, again.cells) == (0, 0, tally.cells)
+
+
+def test_a_search_that_is_cut_off_goes_on(
+    dataset: Path, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, finish, done = plan(read(tmp_path, tiny_encoder), dataset), StudyStore.finish, []
+
+    def cut_off(self: StudyStore, trial: optuna.Trial, *arguments: Any) -> bool:
+        if len(done) == 7:
+            raise KeyboardInterrupt
+        done.append(trial.number)
+        return finish(self, trial, *arguments)
+
+    monkeypatch.setattr(StudyStore, "finish", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(run, tmp_path)
+    monkeypatch.undo()
+    tally = carry_out(run, tmp_path)
+    assert tally.added == 12 - 7
+    trials = load(run, tmp_path)[0]
+    complete = trials[trials["state"] == "complete"]
+    assert complete["cell"].is_unique
+    assert set(complete["cell"]) == tally.cells
+
+    # the same as a search that was not cut off
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "cache").rename(tmp_path / "whole" / "cache")
+    carry_out(run, tmp_path / "whole")
+    whole = load(run, tmp_path / "whole")[0]
+    by_cell = [each.set_index("cell")["valid_mrr"].sort_index() for each in (complete, whole)]
+    pd.testing.assert_series_equal(*by_cell)
+
+
+def test_a_designed_sample_shares_cells_that_are_equal(dataset: Path, tmp_path: Path, tiny_encoder: Path) -> None:
+    """Two values a factor: most relatives of a base point come to the same cell."""
+    factors = {"loss.temperature": {"low": 1, "high": 2}, "student.stage1_epochs": {"low": 0, "high": 1}}
+    design = read(tmp_path, tiny_encoder, sampler="qmc", trials=4, factors=factors, confirm=0)
+    run = plan(design, dataset, seeds=1, preset="more", arms=["L1"])
+    assert run.search is not None
+    assert run.search.configurations() == 20
+    carry_out(run, tmp_path)
+    trials = load(run, tmp_path)[0]
+    search = trials[trials["role"] == "search"]
+    points = {tuple(point.values()) for point in run.search.sample()}
+    assert len(search) == len(points) == 4
+    sample: Sequence[dict[str, float]] = trials.attrs["meta"][run.study_name]["search"]["sample"]
+    assert sample == run.search.sample()
+    assert np.isfinite(search["valid_mrr"]).all()

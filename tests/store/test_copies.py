@@ -1,0 +1,118 @@
+"""Copies of studies between stores: SQLite to SQLite, and to a real PostgreSQL and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+
+from harness.design import files as designs
+from harness.design.files import Run
+from harness.errors import UserError
+from harness.store import frames
+from harness.store.copies import copy
+from harness.store.store import SCHEMA, Store, StudyStore
+from tests.postgresql import Server
+from tests.store.test_store import result
+
+
+@pytest.fixture
+def run() -> Run:
+    design = designs.load("ablation")
+    return designs.plan(design, dataset="lahman", data_digest="0", backbones=["ttranse"], preset="quick")
+
+
+def store(folder: Path, url: str | None = None) -> Store:
+    return Store(url or f"sqlite:///{folder / 'store.db'}", folder / "artifacts")
+
+
+def filled(own: Store, run: Run, cells: slice) -> StudyStore:
+    study = own.open(run, "command", {"training facts": 3})
+    study.attach(pd.DataFrame({"query": [0, 1]}))
+    study.describe(run)
+    for spec in run.cells[cells]:
+        study.finish(study.begin(spec, {"label": spec.arm}), result(), ["a", "b"])
+    study.fail(study.begin(run.cells[-1], {}), "the loss became nan")
+    return study
+
+
+def read(own: Store) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
+    trials, _, load_ranks = frames.load(own.url, "ablation", "lahman", own.artifacts)
+    return trials, [load_ranks(label) for label in trials.index[trials["state"] == "complete"]]
+
+
+def test_a_copy_reads_as_its_original(run: Run, tmp_path: Path) -> None:
+    source, target = store(tmp_path / "from"), store(tmp_path / "to")
+    study = filled(source, run, slice(0, 3))
+    assert [(one.study, one.added, one.there) for one in copy(source, target)] == [(run.study_name, 3, 0)]
+    there, ranks = read(target)
+    here, own = read(source)
+    pd.testing.assert_frame_equal(there, here[here["state"] == "complete"][there.columns], check_dtype=False)
+    for one, other in zip(ranks, own, strict=True):
+        pd.testing.assert_frame_equal(one, other)
+    copied = optuna.load_study(study_name=run.study_name, storage=target.storage)
+    assert copied.user_attrs == study.study.user_attrs
+    times = [
+        [(t.datetime_start, t.datetime_complete) for t in each.trials if t.value is not None]
+        for each in (study.study, copied)
+    ]
+    assert times[0] == times[1]
+    assert copied.metric_names == ["validation MRR"]
+    note = [k for k in target.storage.get_study_system_attrs(copied._study_id) if k.startswith("dashboard:note")]
+    assert note
+
+
+def test_a_second_copy_adds_what_is_new(run: Run, tmp_path: Path) -> None:
+    source, target = store(tmp_path / "from"), store(tmp_path / "to")
+    filled(source, run, slice(0, 2))
+    list(copy(source, target))
+    filled(source, run, slice(2, 4))
+    assert [(one.added, one.there) for one in copy(source, target)] == [(2, 2)]
+    assert [(one.added, one.there) for one in copy(source, target)] == [(0, 4)]
+    # and the copy goes on by itself: it is the same study
+    assert target.open(run, "command", {}).complete() == {spec.key() for spec in run.cells[:4]}
+
+
+def test_trials_are_copied_with_what_they_share(run: Run, tmp_path: Path) -> None:
+    source, target = store(tmp_path / "from"), store(tmp_path / "to")
+    for own, device, cells in ((target, "cpu", run.cells[:1]), (source, "cuda", run.cells[1:3])):
+        study = own.open(run, "command", {"training facts": 3})
+        for spec in cells:
+            about = {"label": spec.arm, "environment": {"device": device, "torch": "2.13.0"}}
+            study.finish(study.begin(spec, about), result(), ["a", "b"])
+    there = optuna.load_study(study_name=run.study_name, storage=target.storage)
+    there.set_user_attr("schema", SCHEMA - 1)  # as an earlier version made it
+    list(copy(source, target))
+    trials = read(target)[0].set_index("cell")
+    assert trials.loc[[spec.key() for spec in run.cells[:3]], "device"].tolist() == ["cpu", "cuda", "cuda"]
+    assert there.user_attrs["schema"] == SCHEMA  # that version could not read it any more
+    there.set_user_attr("schema", SCHEMA + 1)
+    with pytest.raises(UserError, match="written by a newer version"):
+        list(copy(source, target))
+
+
+def test_to_postgresql_and_back(run: Run, tmp_path: Path, postgresql: Server) -> None:
+    first, last = store(tmp_path / "first"), store(tmp_path / "last")
+    server = store(tmp_path / "server", postgresql.database("copies"))
+    try:
+        filled(first, run, slice(0, 3))
+        list(copy(first, server))
+        assert [(one.added, one.there) for one in copy(server, last)] == [(3, 0)]
+        pd.testing.assert_frame_equal(read(last)[0], read(server)[0])
+    finally:
+        server.close()
+
+
+def test_what_cannot_be_copied(run: Run, tmp_path: Path) -> None:
+    source, target = store(tmp_path / "from"), store(tmp_path / "to")
+    filled(source, run, slice(0, 1))
+    with pytest.raises(UserError, match="has no study 'ablatoin', did you mean 'ablation'"):
+        list(copy(source, target, ["ablatoin"]))
+    for artifact in source.artifacts.iterdir():
+        artifact.unlink()
+    with pytest.raises(UserError, match=r"artifact .* cannot be read .*--artifacts"):
+        list(copy(source, target, ["ablation"]))
+    with target.only_writer(), pytest.raises(UserError, match="another study is writing to it"):
+        list(copy(source, target))
