@@ -106,3 +106,12 @@ def student_arms(present: Iterable[str]) -> list[str]:
 def joined(words: Sequence[str]) -> str:
     """Words as a list in a sentence: "a, b and c"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def declare(kind: str, name: str, label: str, colour: str | None = None) -> None:
+    """Take the label and colour of a loss, backbone or stage that registers."""
+
+
+def backbone_name(name: str) -> str:
+    """What a backbone is called."""
+    return BACKBONES.get(name, name)
