@@ -17,7 +17,7 @@ from harness.options import Frozen
 from harness.trial.spec import TrialSpec, option_names, option_of
 
 #: keys of a trial that a study's settings cannot change: they are the axes of its design
-AXES = ("dataset", "backbone", "arm", "seed", "plugins")
+AXES = ("dataset", "backbone", "arm", "seed")
 Settings = dict[str, Any]
 
 

@@ -111,6 +111,8 @@ def option_names(model: type[BaseModel]) -> list[str]:
     names: list[str] = []
     for name, field in model.model_fields.items():
         inner = field.annotation
+        if name == "outside":  # no setting: it follows from what is loaded
+            continue
         if name == "methods" and issubclass(model, WithMethods):
             for registry in model.registries:
                 for method in registry:
@@ -259,9 +261,8 @@ class TrialSpec(Frozen):
     teacher: TeacherSpec = TeacherSpec()
     llm: LanguageModelConfig = LanguageModelConfig()
     semantic: SemanticSpec = SemanticSpec()
-    plugins: dict[str, str] = Field(
-        default={}, description="digests of the plugins that its methods come from; filled in by acting()"
-    )
+    #: digests of plugins, and of files that they read, by method; filled in by ``acting``
+    outside: dict[str, str] = {}
 
     @property
     def teacher_backbone(self) -> str:
@@ -346,16 +347,22 @@ class TrialSpec(Frozen):
                 "teacher": teacher,
                 "llm": self.llm if language else LanguageModelConfig(),
                 "semantic": self.semantic if language else SemanticSpec(),
-                "plugins": self._plugins(),
+                "outside": self._outside(),
             }
         )
 
-    def _plugins(self) -> dict[str, str]:
-        """The digests of the plugins that the methods of this trial come from, by method."""
+    def _outside(self) -> dict[str, str]:
+        """Digests of what this trial's methods have from outside the package, by method."""
         methods: list[tuple[Registry[Any], str]] = [(LOSSES, part) for part in self.parts]
         methods += [(BACKBONES, self.backbone)]
-        if self.arm == "teacher" or self.needs & {"teacher", "entities"}:
-            is_trained = self.teacher.source == "structural"
-            methods += [(BACKBONES, self.teacher_backbone) if is_trained else (TEACHERS, self.teacher.source)]
+        taught = self.arm == "teacher" or bool(self.needs & {"teacher", "entities"})
+        if taught and self.teacher.source == "structural":
+            methods += [(BACKBONES, self.teacher_backbone)]
         origins: Iterator[tuple[str, Plugin | None]] = ((name, registry.origin(name)) for registry, name in methods)
-        return {name: plugin.digest for name, plugin in origins if plugin is not None}
+        digests = {name: plugin.digest for name, plugin in origins if plugin is not None}
+        if taught and self.teacher.source != "structural":
+            source = TEACHERS.named(self.teacher.source)
+            plugin, options = TEACHERS.origin(source.name), self.teacher.method(source.name)
+            content = source.content(source.options.model_validate(options))
+            digests[source.name] = f"{'' if plugin is None else plugin.digest}-{content[:16]}"
+        return digests

@@ -180,7 +180,7 @@ def test_baselines_have_their_loss_from_the_start_and_as_many_epochs_to_choose_f
     spec: TrialSpec, context: Context, arm: str
 ) -> None:
     result = run_trial(change(spec, arm=arm), context)
-    name = {"L1+FitNet": "loss_fitnet", "L1+RKD-D": "loss_rkd_distance", "L1+RKD-A": "loss_rkd_angle"}[arm]
+    name = {"L1+FitNet": "loss_fitnet", "L1+RKD-D": "loss_rkd_d", "L1+RKD-A": "loss_rkd_a"}[arm]
     assert [row["epoch"] for row in result.curve] == [1, 2, 3, 4]
     assert all(row[name] > 0 for row in result.curve)
     assert result.updates == run_trial(spec, context).updates

@@ -152,14 +152,15 @@ def _alike(students: Sequence[Student]) -> list[Student]:
         ValueError: if they cannot share a stack.
     """
     aligned = next((s.loss.aligned for s in students if s.loss.aligned is not None), None)
-    adapter = next((s.loss.adapter for s in students if s.loss.adapter is not None), None)
+    with_l3 = next((s.loss for s in students if s.loss.adapter is not None), None)
     found = []
     for student in students:
         loss = student.loss
         if loss.aligned is None and aligned is not None:
             loss = replace(loss, aligned=aligned, alpha=0.0)
-        if loss.adapter is None and adapter is not None:
-            loss = replace(loss, adapter=copy.deepcopy(adapter), beta=0.0)
+        if loss.adapter is None and with_l3 is not None:
+            adapter, share = copy.deepcopy(with_l3.adapter), with_l3.semantic_share
+            loss = replace(loss, adapter=adapter, beta=0.0, semantic_share=share)
         found.append(replace(student, loss=loss))
     first = found[0]
     if first.schedule.patience is not None:
