@@ -262,7 +262,7 @@ class TrialSpec(Frozen):
     llm: LanguageModelConfig = LanguageModelConfig()
     semantic: SemanticSpec = SemanticSpec()
     #: digests of plugins, and of files that they read, by method; filled in by ``acting``
-    outside: dict[str, str] = {}
+    outside: dict[str, str] = Field(default={})
 
     @property
     def teacher_backbone(self) -> str:
