@@ -72,6 +72,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in spaced)
 
 
+def spreadsheet_cell(value: object) -> object:
+    """A text that a spreadsheet would run as a formula gets a leading apostrophe (OWASP: CSV injection)."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")):
+        return f"'{value}"
+    return value
+
+
 def _fail(message: str, hint: str = "") -> None:
     if message:  # none where the help was already shown in its place
         line = printable(message)

@@ -17,10 +17,10 @@ from harness.design import files as designs
 from harness.design.files import Design, Run
 from harness.design.space import FRESH
 from harness.errors import UserError
-from harness.reporting.sensitivity import selection as robust
 from harness.reporting.sensitivity.points import are_fresh, cells_of
 from harness.reporting.sensitivity.report import sensitivity_report
 from harness.search.confirmation import Confirming
+from harness.selection import rank_settings
 from harness.store.store import StudyStore
 from harness.trial.run import run_trial
 from harness.trial.stages import Context
@@ -93,7 +93,7 @@ def test_winners_are_those_of_the_report(
     specs = confirming.more(0)
     assert confirming.more(9) == []
     points = reported(run, values)
-    default = robust.region(points, ["alpha", "beta"])
+    default = rank_settings(points, ["alpha", "beta"])
     for backbone in backbones:
         own = points[points["backbone"] == backbone].sort_values("mrr", ascending=False)
         expected = {*own["arm"].head(2), *default.loc[default["default"], "arm"], "L1"}

@@ -10,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from harness.console import spreadsheet_cell
 from harness.reporting.data.frames import records
-from harness.reporting.data.text import duration, interval, latex, number, p_value, percent, spreadsheet_cell
+from harness.reporting.data.text import duration, interval, latex, number, p_value, percent
 from harness.vocabulary import BACKBONES, MEASURE, MEASURES, REFERENCES, STAGES, arm_name, ordered, versus
 
 

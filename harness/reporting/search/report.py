@@ -24,6 +24,7 @@ from harness.reporting.search import trace as search_effects
 from harness.reporting.search.trace import MIDDLE, Trace, trace_of
 from harness.reporting.sensitivity import selection as robust
 from harness.reporting.sensitivity.points import level_name
+from harness.selection import best_first
 from harness.vocabulary import BACKBONES, DATASETS
 
 #: takes factors (a row a configuration) and values; returns importances by method and factor
@@ -136,7 +137,7 @@ def _chosen(trace: Trace, results: Results) -> pd.DataFrame:
     found = again.merge(trace.frame, on=["backbone", "number"])
     has_base = {backbone for backbone in trace.backbones if "L1" in results.arms(backbone)}
     found["base_arm"] = ["L1" if backbone in has_base else None for backbone in found["backbone"]]
-    return robust.best_first(found, results.backbones)
+    return best_first(found, results.backbones)
 
 
 def display(numbers: Numbers) -> dict[str, dict[str, Table]]:

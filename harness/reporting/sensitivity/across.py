@@ -18,8 +18,8 @@ from harness.reporting.output.writing import write_report
 from harness.reporting.sensitivity import figures
 from harness.reporting.sensitivity import selection as robust
 from harness.reporting.sensitivity import tables as shown
-from harness.reporting.sensitivity.effects import TOLERANCE
 from harness.reporting.sensitivity.points import are_fresh, cells_of
+from harness.selection import TOLERANCE, rank_settings
 from harness.vocabulary import BACKBONES, DATASETS, arm_name
 
 #: what a point is judged in: a backbone on a data set
@@ -58,7 +58,7 @@ def across_report(layout: Layout, grids: Sequence[Grid], output: Path) -> Path:
     if any(each.names != names for each in cells.values()):
         raise UserError(f"the {layout.name} studies of {', '.join(cells)} vary other factors; none can be compared")
     points = pd.concat([_situated(each.points(), dataset) for dataset, each in cells.items()], ignore_index=True)
-    region = robust.region(points.drop(columns="backbone").rename(columns={SITUATION: "backbone"}), names)
+    region = rank_settings(points.drop(columns="backbone").rename(columns={SITUATION: "backbone"}), names)
     if region.empty:
         raise UserError(f"the {layout.name} studies of {', '.join(cells)} share no complete point")
     tested = pd.concat([_tested(results[name], cells[name].points(), region, name) for name in cells])

@@ -34,6 +34,7 @@ from harness.reporting.sensitivity.points import (
     whole_and_fresh,
 )
 from harness.reporting.sensitivity.verdicts import judge_settings, readings
+from harness.selection import TOLERANCE, rank_settings
 from harness.vocabulary import BACKBONES, DATASETS, FRESH_SEEDS, arm_name, joined
 
 IMPORTANCE_COLUMNS = ["backbone", "method", "factor", "importance", "low", "high", "seed_sd", "repeats"]
@@ -161,7 +162,7 @@ def measure(
     """
     cells = cells_of(results.trials)
     points = cells.points()
-    ranked = robust.region(points, cells.names)
+    ranked = rank_settings(points, cells.names)
     best = robust.best(cells)
     default = points[points["arm"].isin(ranked.loc[ranked["default"], "arm"])]
     winners = points.head(0) if again is None else robust.anew(cells, again)
@@ -271,7 +272,7 @@ def document(
         ],
         "settings": [pair for pair in settings(results.trials) if pair[0].split(".")[-1] not in cells.names],
         "one_seed": numbers.one_seed,
-        "tolerance": f"{effects.TOLERANCE:g}".removeprefix("0"),
+        "tolerance": f"{TOLERANCE:g}".removeprefix("0"),
     }
 
 

@@ -22,6 +22,7 @@ from harness.reporting.sensitivity.effects import tukey_range
 from harness.reporting.sensitivity.points import Cells, cells_of
 from harness.reporting.sensitivity.report import sensitivity_report
 from harness.reporting.sensitivity.verdicts import judge_settings
+from harness.selection import rank_settings
 from tests.reporting.conftest import Frames
 from tests.reporting.grid import LAYOUT, LEVELS, label, make_grid
 
@@ -208,7 +209,7 @@ def points(rows: dict[str, tuple[float, float, float]], **more: list[str]) -> pd
 
 
 def test_the_default_is_the_best_in_the_worst_situation() -> None:
-    found = robust.region(points({"a": (0.010, 0.004, -0.001), "b": (-0.002, 0.003, 0.006)}), ["x"])
+    found = rank_settings(points({"a": (0.010, 0.004, -0.001), "b": (-0.002, 0.003, 0.006)}), ["x"])
     assert found["x"].tolist() == [1, 2, 0]
     assert found["default"].tolist() == [True, False, False]
     assert found["least"].tolist() == pytest.approx([0.003, -0.001, -0.002])
@@ -220,19 +221,19 @@ def test_the_default_is_the_best_in_the_worst_situation() -> None:
 def test_data_sets_are_situations_of_their_own() -> None:
     one = points({"a": (0.010, 0.004, 0.0)}, dataset=["wiki"] * 3)
     other = points({"a": (0.001, 0.002, 0.003)}, dataset=["yago"] * 3)
-    found = robust.region(pd.concat([one, other], ignore_index=True), ["x"])
+    found = rank_settings(pd.concat([one, other], ignore_index=True), ["x"])
     assert found["x"].tolist() == [1, 0, 2]
 
 
 def test_points_that_some_backbone_lacks_are_not_recommended() -> None:
     frame = points({"a": (0.010, 0.004, 0.0), "b": (0.010, 0.004, 0.0)})
-    found = robust.region(frame[~((frame["backbone"] == "b") & (frame["x"] == 0))], ["x"])
+    found = rank_settings(frame[~((frame["backbone"] == "b") & (frame["x"] == 0))], ["x"])
     assert found["x"].tolist() == [1, 2]
 
 
 def test_without_l1_the_default_loses_least() -> None:
     frame = points({"a": (0.010, 0.006, 0.0), "b": (0.0, 0.004, 0.006)})
-    found = robust.region(frame.assign(difference=np.nan), ["x"])
+    found = rank_settings(frame.assign(difference=np.nan), ["x"])
     assert found["x"].tolist()[0] == 1
     assert not found["beats_base"].any()
 
@@ -307,7 +308,7 @@ def verdict(
     ranges = pd.DataFrame(
         [{"backbone": b, "factor": "x", "range": 0.005, "low": 0.001, "high": high, "decided": decided} for b in names]
     ).assign(factor="alpha")
-    region = robust.region(
+    region = rank_settings(
         pd.DataFrame({"backbone": names, "arm": "p", "alpha": 1.0, "mrr": 0.3, "difference": least}), ["alpha"]
     )
     rows = [
