@@ -20,6 +20,7 @@ import typer
 
 from harness.bench.common import DataDir, Dataset, JsonFile, Row, app, open_stages, save, show
 from harness.errors import UserError
+from harness.vocabulary import BLACK, BLUE, GREEN, ORANGE, VERMILION
 
 if TYPE_CHECKING:
     from harness.data import TemporalGraph
@@ -240,7 +241,7 @@ def _asked(port: int, path: str) -> tuple[dict[str, Any], float]:
 
 def draw(rows: Sequence[Row], path: Path) -> None:
     """What grows with the number of trials, as ``path`` with the suffixes .pdf and .png."""
-    from harness.reporting.output.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, figure
+    from harness.reporting.output.figures import figure
 
     sizes = [row["trials"] for row in rows]
     panels = {

@@ -26,7 +26,7 @@ from harness.trial.keys import NEEDS
 from harness.trial.provenance import provenance
 from harness.trial.spec import StudentSpec, TrialSpec
 from harness.trial.stages import Context
-from harness.vocabulary import BACKBONES, STAGES, arm_name
+from harness.vocabulary import arm_name, backbone_name, stage_name
 
 #: versions of the kinds of measurement: one goes up when a change of the code moves what it yields
 VERSIONS = {"stage": 1, "loop": 1, "inference": 1, "export": 1}
@@ -59,7 +59,7 @@ def wanted(run: Run, plans: Plans, kinds: Sequence[Measure], complete: set[str],
         own = [spec for spec in cells if spec.backbone == backbone]
         models = {spec.arm: spec for spec in reversed(_reference(_lowest_seed(own)))}
         arm = run.design.arms[-1] if run.design.arms else ""
-        name = BACKBONES.get(backbone, backbone)
+        name = backbone_name(backbone)
         asked = [models[each] for each in ("none", arm, "teacher", "llm-teacher") if each in models]
         if "inference" in kinds and asked:
             found.append(_one("inference", f"inference, {name}", asked, inference, (asked, context)))
@@ -78,7 +78,7 @@ def _loops(students: Sequence[TrialSpec], kinds: Sequence[Measure], context: Con
     if not students or not {"L1", "L2"} <= set(students[0].parts) or not {"loop", "trained loop"} & set(kinds):
         return []
     first, is_trained = students[0], "trained loop" in kinds
-    told = f"teachers in the loop, {BACKBONES.get(first.backbone, first.backbone)}"
+    told = f"teachers in the loop, {backbone_name(first.backbone)}"
     found = [
         _one("loop", f"{told}, seed {spec.seed}", (spec,), loop, (spec, context, is_trained))
         for spec in (students if is_trained else students[:1])
@@ -131,7 +131,7 @@ def _stages(
         for key, specs in owners.items():
             first = specs[0]
             cells = tuple(each.key() for each in every if plans[each.key()].keys.get(name) == key)
-            label = f"{STAGES[name]}, {_whose(first, name)}"
+            label = f"{stage_name(name)}, {_whose(first, name)}"
             found.append(Measurement("stage", f"{name}:{key}", label, cells, stage, (first, name, context)))
     for spec in measured:
         if "teacher" not in spec.arm:
@@ -143,7 +143,7 @@ def _stages(
 def _whose(spec: TrialSpec, name: str) -> str:
     if name in ("finetune", "encode", "semantic", "llm-targets"):
         return spec.llm.model
-    backbone = BACKBONES.get(spec.backbone, spec.backbone)
+    backbone = backbone_name(spec.backbone)
     if name == "student":
         return f"{backbone} {arm_name(spec.arm)}, batches of {spec.student.batch_size}"
     if name == "stage1":

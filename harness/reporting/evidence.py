@@ -22,7 +22,7 @@ from harness.reporting.data.frames import curves_of, records
 from harness.reporting.data.layout import Layout
 from harness.reporting.data.results import LoadRanks, Results, paired
 from harness.reporting.data.text import interval, number, p_value, percent
-from harness.reporting.output.figures import BLUE, GRAY, VERMILION, figure, signed_ticks
+from harness.reporting.output.figures import figure, signed_ticks
 from harness.reporting.output.tables import Cell, Row, Table
 from harness.reporting.search import report as search
 from harness.reporting.search.figures import temperature
@@ -31,7 +31,7 @@ from harness.reporting.search.trace import is_search
 from harness.reporting.sensitivity import report as sensitivity
 from harness.reporting.sensitivity.figures import robust
 from harness.reporting.sensitivity.tables import region_table
-from harness.vocabulary import BACKBONES, FRESH_SEEDS, MEASURE
+from harness.vocabulary import BLUE, FRESH_SEEDS, GRAY, METRIC, VERMILION, backbone_name
 
 #: rows of a table of points
 MOST_POINTS = 12
@@ -105,7 +105,7 @@ def _by_backbone(rows: pd.DataFrame, cells: Callable[[dict[str, Any]], tuple[Cel
     shown: list[Row] = []
     last = ""
     for row in records(rows):
-        backbone = BACKBONES.get(row["backbone"], row["backbone"])
+        backbone = backbone_name(row["backbone"])
         is_new = backbone != last
         shown.append(Row((Cell(backbone if is_new else ""), *cells(row)), rule=bool(shown) and is_new))
         last = backbone
@@ -117,7 +117,7 @@ def _table(rows: pd.DataFrame) -> Table:
         decimals = 1 if row["measure"] == "mr" else 4
         return (
             Cell(row["step"]),
-            Cell(MEASURE[row["measure"]].label),
+            Cell(METRIC[row["measure"]].label),
             Cell(
                 number(row["difference"], decimals, signed=True),
                 interval(row["difference_low"], row["difference_high"], decimals),
@@ -148,7 +148,7 @@ def _forest(rows: pd.DataFrame, path: Path) -> bool:
             panel.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
             for row in records(own[own["backbone"] == backbone]):
                 place = -steps.index(row["step"])
-                up = (row["difference"] > 0) == MEASURE[measure].higher_is_better
+                up = (row["difference"] > 0) == METRIC[measure].higher_is_better
                 color = BLUE if up else VERMILION
                 decided = row["verdict"] != "undecided"
                 panel.plot([row["difference_low"], row["difference_high"]], [place] * 2, color=color, linewidth=1.6)
@@ -160,8 +160,8 @@ def _forest(rows: pd.DataFrame, path: Path) -> bool:
             panel.tick_params(axis="y", length=0)
             panel.spines["left"].set_visible(False)
             signed_ticks(panel.xaxis, 5)
-            panel.set_title(BACKBONES.get(backbone, backbone))
-            panel.set_xlabel(f"difference of test {MEASURE[measure].label}")
+            panel.set_title(backbone_name(backbone))
+            panel.set_xlabel(f"difference of test {METRIC[measure].label}")
     return True
 
 
@@ -215,7 +215,7 @@ def _of_search(
 def _together(tables: Sequence[tuple[str, Table]]) -> Table:
     """Tables of single backbones as one, with a column that names the backbone; the words are those of the first."""
     rows = [
-        Row((Cell(BACKBONES.get(name, name) if k == 0 else ""), *row.cells), rule=row.rule or (k == 0 and place > 0))
+        Row((Cell(backbone_name(name) if k == 0 else ""), *row.cells), rule=row.rule or (k == 0 and place > 0))
         for place, (name, table) in enumerate(tables)
         for k, row in enumerate(table.rows)
     ]

@@ -19,7 +19,7 @@ from harness.reporting.output import tables
 from harness.reporting.output.files import staging
 from harness.reporting.output.tables import Cell, Row, Table
 from harness.reporting.output.typst import render
-from harness.vocabulary import BACKBONES, DATASETS, ordered
+from harness.vocabulary import BACKBONES, DATASETS, dataset_name, ordered
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ def claims_report(found: Sequence[Found], studies: Mapping[str, Layout], output:
         datasets = ordered({each.dataset for each in found}, DATASETS)
         content = {
             "title": "The claims, and what the studies say of them",
-            "subtitle": " · ".join([*(DATASETS.get(name, name) for name in datasets), f"{created:%-d %B %Y}"]),
+            "subtitle": " · ".join([*(dataset_name(name) for name in datasets), f"{created:%-d %B %Y}"]),
             "overview": asdict(table),
             "pages": pages,
         }
@@ -97,7 +97,10 @@ def _overview(verdicts: pd.DataFrame) -> Table:
     own = verdicts[verdicts["dataset"] != ""]
     # what is said of two backbones together stands with both
     own = own.assign(backbone=own["backbone"].str.split(" and ")).explode("backbone")
-    datasets, backbones = ordered(own["dataset"], DATASETS), ordered(own["backbone"], BACKBONES.values())
+    datasets, backbones = (
+        ordered(own["dataset"], DATASETS),
+        ordered(own["backbone"], [term.label for term in BACKBONES.values()]),
+    )
     columns = [(d, b) for d in datasets for b in backbones if ((own["dataset"] == d) & (own["backbone"] == b)).any()]
     rows = []
     for claim, text in CLAIMS.items():
@@ -105,7 +108,7 @@ def _overview(verdicts: pd.DataFrame) -> Table:
         words = {(row["dataset"], row["backbone"]): row["verdict"] for _, row in each.iterrows()}
         shown = [Cell(words.get(column, "–")) for column in columns]
         rows.append(Row((Cell(claim), Cell(text), *shown, Cell(overall(each["verdict"].tolist()), strong=True))))
-    header = ("", "claim", *(f"{DATASETS.get(d, d)}\n{b}" for d, b in columns), "overall")
+    header = ("", "claim", *(f"{dataset_name(d)}\n{b}" for d, b in columns), "overall")
     note = "A claim is supported overall if it is wherever it was tested; mixed: supported here, contradicted there."
     return Table("All claims", header, "ll" + "l" * (len(columns) + 1), tuple(rows), note)
 
@@ -122,7 +125,7 @@ def _page(claim: str, found: Sequence[Found], studies: Mapping[str, Layout], fol
         drawn = [f"figures/{path.name}.pdf" for path, draw in places.items() if draw(path)]
         tables.write(folder, stem, evidence.numbers, [("", evidence.table)])
         meta = Meta.model_validate(dict(each.meta))
-        name = DATASETS.get(each.dataset, each.dataset)
+        name = dataset_name(each.dataset)
         sections.append(
             {
                 "dataset": name,
@@ -136,7 +139,7 @@ def _page(claim: str, found: Sequence[Found], studies: Mapping[str, Layout], fol
                 "command": meta.command,
             }
         )
-    missing = [f"{each.layout.name} on {DATASETS.get(each.dataset, each.dataset)}: {each.missing}" for each in found
+    missing = [f"{each.layout.name} on {dataset_name(each.dataset)}: {each.missing}" for each in found
                if each.missing and claim in each.layout.claims]  # fmt: skip
     words = [verdict.verdict for each in own for verdict in each.evidence[claim].verdicts]
     return {

@@ -19,7 +19,7 @@ from harness.reporting.data.layout import Layout
 from harness.reporting.data.results import LoadRanks, Results, comparison_row, decided, means
 from harness.reporting.output.tables import wide
 from harness.stats import Comparison, compare, detectable, threshold
-from harness.vocabulary import MEASURES, REFERENCES
+from harness.vocabulary import METRICS, REFERENCES
 
 Array = NDArray[np.float64]
 K = TypeVar("K")
@@ -215,7 +215,7 @@ def gains_by_size(sizes: Sizes) -> pd.DataFrame:
             place = {"backbone": backbone, "arm": arm, "base": base, "dim": dim, "smaller": other}
             # of a contrast, a part of a difference means nothing
             nothing = {} if other is None else dict.fromkeys(("relative", "relative_low", "relative_high"), np.nan)
-            for k, (measure, comparison) in enumerate(zip(MEASURES, found, strict=False)):
+            for k, (measure, comparison) in enumerate(zip(METRICS, found, strict=False)):
                 seen = detectable(first[:, :, k] - second[:, :, k], POWER, tests=tests)
                 more = {"measure": measure.key, "seeds": len(first), "detectable": seen}
                 rows.append(place | comparison_row(comparison) | nothing | more)

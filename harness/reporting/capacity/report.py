@@ -32,7 +32,7 @@ from harness.reporting.output.tables import (
     paired_note,
 )
 from harness.reporting.output.writing import write_report
-from harness.vocabulary import BACKBONES, DATASETS, MEASURE, REFERENCES, arm_name, versus
+from harness.vocabulary import METRIC, REFERENCES, arm_name, backbone_name, dataset_name, versus
 
 
 def capacity_report(
@@ -227,7 +227,7 @@ def measures_table(numbers: Numbers) -> Table:
     """
     by_measure = [{row["dim"]: row for row in records(numbers.gain(key))} for key in OTHERS]
     rows = [Row((Cell(str(dim)), *(difference_cell(each[dim]) for each in by_measure))) for dim in by_measure[0]]
-    header = ("dim", *(f"Δ {MEASURE[key].label}" for key in OTHERS))
+    header = ("dim", *(f"Δ {METRIC[key].label}" for key in OTHERS))
     caption = f"{arm_name(FULL)} against {arm_name(BASE)} in the other measures"
     return Table(caption, header, "rrrrr", tuple(rows), OTHERS_NOTE)
 
@@ -248,7 +248,7 @@ def document(
     """Everything the template needs, as JSON values; texts are plain, none is read as markup."""
     results = sizes.results
     dataset = str(results.trials["dataset"].iloc[0])
-    name = DATASETS.get(dataset, dataset)
+    name = dataset_name(dataset)
     dims = sorted({dim for each in sizes.dims.values() for dim in each})
     students = numbers.means[~numbers.means["arm"].isin(REFERENCES)]
     tried = {backbone: sizes.dims.get(backbone, []) for backbone in results.backbones}
@@ -257,7 +257,7 @@ def document(
         "claims": claims_box(judge(results.layout.claims, numbers, tried)),
         "sections": [
             {
-                "backbone": BACKBONES.get(backbone, backbone),
+                "backbone": backbone_name(backbone),
                 "threshold": threshold_in_words(numbers.of(backbone)),
                 "tables": {key: asdict(table) for key, table in shown[backbone].items()},
                 "figure": drawn.get(backbone),

@@ -28,7 +28,7 @@ from harness.reporting.output.tables import (
     measures_table,
     paired_table,
 )
-from harness.vocabulary import BACKBONES, DATASETS, MEASURES, REFERENCES, arm_name
+from harness.vocabulary import METRICS, REFERENCES, arm_name, backbone_name, dataset_name
 
 
 class Meta(BaseModel):
@@ -103,7 +103,7 @@ def figure_path(folder: Path, backbone: str, position: int, kind: str) -> Path:
 def heading(results: Results, meta: Meta) -> dict[str, Any]:
     """What reports of every kind say: title, what was run, trials without a result, and common settings."""
     dataset = str(results.trials["dataset"].iloc[0])
-    name = DATASETS.get(dataset, dataset)
+    name = dataset_name(dataset)
     return {
         "title": f"{results.layout.title}: {results.layout.name} on {name}",
         "about": results.layout.about,
@@ -129,7 +129,7 @@ def document(
         "claims": claims_box(judge(results.layout.claims, numbers.paired, results.backbones)),
         "sections": [
             {
-                "backbone": BACKBONES.get(backbone, backbone),
+                "backbone": backbone_name(backbone),
                 "findings": [asdict(finding) for finding in findings(numbers.paired, backbone)],
                 "kept": kept(numbers.means, backbone),
                 "tables": {key: asdict(table) for key, table in shown[backbone].items()},
@@ -137,7 +137,7 @@ def document(
             }
             for backbone in results.backbones
         ],
-        "published": _published(dataset, DATASETS.get(dataset, dataset)),
+        "published": _published(dataset, dataset_name(dataset)),
         "one_seed": bool((numbers.means[~numbers.means["arm"].isin(REFERENCES)]["n"] == 1).all()),
     }
 
@@ -163,7 +163,7 @@ def failed(trials: pd.DataFrame) -> dict[str, Any] | None:
         told = told if row["state"] == "failed" else "not finished when this report was made"
         texts = (
             str(row["trial"]),
-            BACKBONES.get(row["backbone"], row["backbone"]),
+            backbone_name(row["backbone"]),
             arm_name(row["arm"]),
             str(row["seed"]),
             told,
@@ -180,7 +180,7 @@ def _published(dataset: str, name: str) -> dict[str, Any] | None:
     own = records(frame[frame["dataset"] == dataset])
     if not own:
         return None
-    measures = [measure for measure in MEASURES if measure.key in frame]
+    measures = [measure for measure in METRICS if measure.key in frame]
     rows = [Row((Cell(row["model"]), *(Cell(number(row[m.key], 3)) for m in measures))) for row in own]
     header = ("model", *(measure.label for measure in measures))
     note = "For orientation only: these models are larger and were evaluated with other filters and treatments of ties."

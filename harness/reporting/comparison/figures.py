@@ -11,19 +11,22 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness.reporting.data.frames import records
 from harness.reporting.data.text import duration, number
-from harness.reporting.output.figures import (
+from harness.reporting.output.figures import figure, label_ends, signed_ticks
+from harness.vocabulary import (
     BLACK,
     BLUE,
     GRAY,
     LIGHT,
-    STAGE_COLORS,
+    STAGES,
     VERMILION,
     arm_colors,
-    figure,
-    label_ends,
-    signed_ticks,
+    arm_name,
+    ordered,
+    stage_colors,
+    stage_name,
+    student_arms,
+    versus,
 )
-from harness.vocabulary import STAGES, arm_name, ordered, student_arms, versus
 
 
 def forest(paired: pd.DataFrame, backbone: str, path: Path) -> bool:
@@ -167,6 +170,7 @@ def stage_costs(costs: pd.DataFrame, backbone: str, path: Path) -> bool:
     if own.empty:
         return False
     arms, stages = list(own["arm"].unique()), ordered(own["stage"], STAGES)
+    colors = stage_colors(stages)
     cells = {(row["arm"], row["stage"]): row for row in records(own)}
     unit, factor = ("minutes", 60) if own.groupby("arm")["seconds"].sum().max() > 180 else ("seconds", 1)
     with figure(path, 0.95 + 0.22 * len(arms)) as (axes,):
@@ -177,7 +181,7 @@ def stage_costs(costs: pd.DataFrame, backbone: str, path: Path) -> bool:
                     continue
                 width = cell["seconds"] / factor
                 hatch = "////" if cell["cached"] == 1 else None
-                axes.barh(-place, width, 0.62, left, color=STAGE_COLORS[stage], edgecolor="white", linewidth=0.5,
+                axes.barh(-place, width, 0.62, left, color=colors[stage], edgecolor="white", linewidth=0.5,
                           hatch=hatch)  # fmt: skip
                 left += width
             axes.annotate(duration(left * factor), (left, -place), (4, 0), textcoords="offset points", va="center",
@@ -189,7 +193,7 @@ def stage_costs(costs: pd.DataFrame, backbone: str, path: Path) -> bool:
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel(f"{unit} a trial")
-        keys = [Patch(facecolor=STAGE_COLORS[stage], label=STAGES[stage]) for stage in stages]
+        keys = [Patch(facecolor=colors[stage], label=stage_name(stage)) for stage in stages]
         if (own["cached"] == 1).any():
             keys.append(Patch(facecolor="white", edgecolor=BLACK, hatch="////", linewidth=0.4, label="from the cache"))
         axes.legend(handles=keys, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=5, frameon=False, fontsize=7.5,

@@ -16,7 +16,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from harness.reporting.data.frames import records, validate
-from harness.vocabulary import MEASURES
+from harness.vocabulary import METRICS
 
 _POSITIVE = pa.Check.gt(0)
 _TEXT, _OPTIONAL_TEXT = pa.Column(str, coerce=True), pa.Column(nullable=True)
@@ -44,7 +44,7 @@ SCHEMAS = {
     ),
     "export": pa.DataFrameSchema(
         {"backbone": _TEXT, "format": _TEXT, "size_mb": _OPTIONAL, "reason": _OPTIONAL_TEXT}
-        | {measure.key: _OPTIONAL for measure in MEASURES}
+        | {measure.key: _OPTIONAL for measure in METRICS}
         | {"moved": _OPTIONAL, "largest": _OPTIONAL},
         name="measured exports",
     ),

@@ -13,7 +13,7 @@ from harness.reporting.cost.measured import Measured, cells_of, figures
 from harness.reporting.data.frames import records
 from harness.reporting.data.results import Results
 from harness.stats import mean_interval
-from harness.vocabulary import ARMS, REFERENCES, ordered, student_arms
+from harness.vocabulary import REFERENCES, by_level, student_arms
 
 #: stages that all students of a backbone and arm share
 SHARED = ("teacher", "finetune", "encode", "semantic", "llm-targets", "targets", "teacher-vectors")
@@ -74,7 +74,7 @@ def training(results: Results, costs: pd.DataFrame, means: pd.DataFrame, measure
                 | {"energy_wh": float(stages["energy_wh"].sum()) if _all_read(stages) else math.nan}
             )
     frame = pd.DataFrame(rows)
-    order = {arm: k for k, arm in enumerate(ordered(frame["arm"], ARMS))}
+    order = {arm: k for k, arm in enumerate(by_level(frame["arm"]))}
     keys = [frame["backbone"].map(results.backbones.index), frame["arm"].map(order), frame["batch_size"]]
     return frame.iloc[np.lexsort([np.asarray(key, dtype=float) for key in reversed(keys)])].reset_index(drop=True)
 

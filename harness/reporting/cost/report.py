@@ -22,7 +22,7 @@ from harness.reporting.data.results import LoadRanks, Results, costs, means
 from harness.reporting.data.text import number
 from harness.reporting.output.tables import Table
 from harness.reporting.output.writing import write_report
-from harness.vocabulary import ARMS, BACKBONES, arm_name, ordered, student_arms
+from harness.vocabulary import arm_name, backbone_name, by_level, student_arms
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,9 +119,8 @@ def _labels(numbers: Numbers, backbone: str) -> dict[str, str]:
     """The arm (losses) of each label at the batch size that is shown, reference rows last."""
     rows = costing.at(numbers.training, backbone, costing.reference_size(numbers.training))
     arms = dict(zip(rows["label"], rows["arm"], strict=True))
-    return {
-        label: arms[label] for label in sorted(arms, key=lambda label: ordered(arms.values(), ARMS).index(arms[label]))
-    }
+    places = by_level(arms.values())
+    return {label: arms[label] for label in sorted(arms, key=lambda label: places.index(arms[label]))}
 
 
 def _of(frame: pd.DataFrame, backbone: str) -> pd.DataFrame:
@@ -179,7 +178,7 @@ def _document(
         "batch_size": number(size, 0),
         "sections": [
             {
-                "backbone": BACKBONES.get(backbone, backbone),
+                "backbone": backbone_name(backbone),
                 "tables": {key: asdict(table) for key, table in shown[backbone].items()},
                 "figures": drawn[backbone],
                 "energy": _energy(numbers, backbone, size),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from harness.vocabulary import ARMS, REFERENCES, by_level
+from harness.vocabulary import REFERENCES, by_level
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Layout:
 
     def order(self, present: Iterable[str]) -> list[str]:
         """The arms present in the order of the study, levels of a factor ascending, reference rows last."""
-        found = by_level(present, self.arms or tuple(ARMS))
+        found = by_level(present, self.arms)
         return [arm for arm in found if arm not in REFERENCES] + [arm for arm in found if arm in REFERENCES]
 
     def pairs(self, present: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from harness.errors import UserError
 from harness.reporting.data.frames import fact_measures, known_of, validate_trials
 from harness.reporting.data.layout import Layout
 from harness.stats import Comparison, bootstrap_intervals, compare, holm, mean_interval
-from harness.vocabulary import BACKBONES, MEASURES, STAGES, ordered
+from harness.vocabulary import BACKBONES, METRICS, STAGES, ordered
 
 Array = NDArray[np.float64]
 #: Takes the index label of a trial's row and returns its ranks.
@@ -32,7 +32,7 @@ PAIRED_COLUMNS = [
 class Results:
     """The complete trials of one design with the measures of each test fact.
 
-    ``per_fact[backbone, arm][seed]`` is ``[2, N, 5]``: directions (tail, head), test facts, `MEASURES`.
+    ``per_fact[backbone, arm][seed]`` is ``[2, N, 5]``: directions (tail, head), test facts, `METRICS`.
     ``relations`` is ``[N]``, the relation of each test fact; ``queries`` is what is known of their 2N queries, in the
     order of `harness.reporting.data.frames.QUERIES`, or None. Frames made of them have the arms in the order of
     ``layout``.
@@ -100,7 +100,7 @@ def means(results: Results) -> pd.DataFrame:
             values = results.by_fact(backbone, arm)
             seeds = len(values)
             if seeds > 1:
-                intervals = [mean_interval(values[:, :, k].mean(axis=1)) for k in range(len(MEASURES))]
+                intervals = [mean_interval(values[:, :, k].mean(axis=1)) for k in range(len(METRICS))]
             else:
                 intervals = bootstrap_intervals(values)
             rows += [
@@ -115,7 +115,7 @@ def means(results: Results) -> pd.DataFrame:
                     "failed": int((failures["arm"] == arm).sum()),
                     "interval": "seeds" if seeds > 1 else "facts",
                 }
-                for measure, interval in zip(MEASURES, intervals, strict=True)
+                for measure, interval in zip(METRICS, intervals, strict=True)
             ]
     return pd.DataFrame(rows)
 
@@ -160,7 +160,7 @@ def decided(rows: pd.DataFrame, family: list[str]) -> pd.DataFrame:
     frame = rows.copy()
     families = frame.groupby(family, dropna=False)["p"]
     frame["p_holm"] = families.transform(lambda p: holm(p.to_numpy()))
-    better_up = frame["measure"].map({measure.key: measure.higher_is_better for measure in MEASURES})
+    better_up = frame["measure"].map({measure.key: measure.higher_is_better for measure in METRICS})
     shown = (frame["p_holm"] < ALPHA) & ((frame["difference_low"] > 0) | (frame["difference_high"] < 0))
     better = (frame["difference"] > 0) == better_up
     frame["verdict"] = np.where(shown, np.where(better, "better", "worse"), "undecided")
@@ -170,7 +170,7 @@ def decided(rows: pd.DataFrame, family: list[str]) -> pd.DataFrame:
 def _rows(backbone: str, arm: str, base: str, found: Sequence[Comparison], seeds: int) -> list[dict[str, Any]]:
     """A row a measure. Of a contrast, a part of a difference means nothing."""
     rows = []
-    for measure, comparison in zip(MEASURES, found, strict=True):
+    for measure, comparison in zip(METRICS, found, strict=True):
         key = {"backbone": backbone, "arm": arm, "base": base, "measure": measure.key}
         nothing = {} if base else dict.fromkeys(("relative", "relative_low", "relative_high"), np.nan)
         rows.append(key | comparison_row(comparison) | nothing | {"seeds": seeds})
@@ -202,9 +202,11 @@ def costs(results: Results) -> pd.DataFrame:
     done = results.trials[results.trials["state"] == "complete"]
     rows = []
     pairs = [(backbone, arm) for backbone in results.backbones for arm in results.arms(backbone)]
+    timed = (name.partition("seconds_")[2] for name in done if name.startswith(("seconds_", "built_seconds_")))
+    stages = ordered(timed, STAGES)
     for backbone, arm in pairs:
         group = done[(done["backbone"] == backbone) & (done["arm"] == arm)]
-        for stage in STAGES:
+        for stage in stages:
             spent = _column(group, f"seconds_{stage}")
             full = spent.fillna(_column(group, f"built_seconds_{stage}"))
             if full.notna().any():

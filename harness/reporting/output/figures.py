@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,59 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness.reporting.data.text import number
+from harness.vocabulary import BLACK, GRAY
 
 #: Width of the report's text column in inches.
 WIDTH = 6.5
-
-#: Okabe and Ito, "Color Universal Design" (2008).
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
-    "#000000",
-    "#E69F00",
-    "#56B4E9",
-    "#009E73",
-    "#F0E442",
-    "#0072B2",
-    "#D55E00",
-    "#CC79A7",
-)
-GRAY, LIGHT = "#6E6E6E", "#D8D8D8"
-
-ARM_COLORS = {
-    "none": GRAY,
-    "L1": BLACK,
-    "L1+L2": BLUE,
-    "L1+L3": GREEN,
-    "L1+L2+L3": VERMILION,
-    "L2+L3": YELLOW,
-    "L1+FitNet": SKY,
-    "L1+RKD-D": "#882255",
-    "L1+RKD-A": "#999933",
-    "teacher": PURPLE,
-    "llm-teacher": ORANGE,
-}
-#: of arms that have no colour of their own, by turns (Tol's muted scheme)
-MORE_COLORS = ("#332288", "#88CCEE", "#117733", "#DDCC77", "#AA4499", "#44AA99", "#CC6677", "#661100")
-
-
-def arm_colors(arms: Sequence[str]) -> dict[str, str]:
-    """A colour for each arm: its own, or the next of those for variants."""
-    others = itertools.cycle(MORE_COLORS)
-    return {arm: ARM_COLORS.get(arm) or next(others) for arm in arms}
-
-
-STAGE_COLORS = {
-    "data": LIGHT,
-    "teacher": BLUE,
-    "finetune": VERMILION,
-    "encode": ORANGE,
-    "semantic": YELLOW,
-    "llm-targets": BLACK,
-    "targets": PURPLE,
-    "teacher-vectors": "#8C564B",
-    "stage1": GREEN,
-    "stage2": SKY,
-    "evaluate": GRAY,
-}
 
 _RC: dict[Any, Any] = {
     # the second family lends glyphs that the first lacks

@@ -13,7 +13,17 @@ import pandas as pd
 from harness.console import spreadsheet_cell
 from harness.reporting.data.frames import records
 from harness.reporting.data.text import duration, interval, latex, number, p_value, percent
-from harness.vocabulary import BACKBONES, MEASURE, MEASURES, REFERENCES, STAGES, arm_name, ordered, versus
+from harness.vocabulary import (
+    METRIC,
+    METRICS,
+    REFERENCES,
+    STAGES,
+    arm_name,
+    backbone_name,
+    ordered,
+    stage_name,
+    versus,
+)
 
 
 @dataclass(frozen=True)
@@ -56,20 +66,20 @@ def main_table(means: pd.DataFrame, paired: pd.DataFrame, trials: pd.DataFrame, 
     for previous, arm in zip(["", *arms], arms, strict=False):
         first = own[arm, "mrr"]
         n = Cell(str(first["n"]), f"{first['failed']} failed" if first["failed"] else "†" if first["n"] == 1 else "")
-        shown = [mean_cell(own[arm, measure.key], (arm, measure.key) in bold) for measure in MEASURES]
+        shown = [mean_cell(own[arm, measure.key], (arm, measure.key) in bold) for measure in METRICS]
         cells = (Cell(arm_name(arm), dimension(trials, backbone, arm)), n, *shown)
         rows.append(Row(cells, rule=arm in REFERENCES and previous not in ("", *REFERENCES)))
     note = "Mean ± half of the 95 % interval over n seeds (Student's t). MR: mean rank, lower is better. "
     if any(row["n"] == 1 for row in own.values()):
         note += "† One seed: the interval is a bootstrap over test facts and does not cover the choice of the seed. "
     note += "Bold: better than L1 by the paired test after Holm's correction." if bold else ""
-    header = ("", "n", *(measure.label for measure in MEASURES))
-    return Table("Test results of all arms", header, "ll" + "r" * len(MEASURES), tuple(rows), note)
+    header = ("", "n", *(measure.label for measure in METRICS))
+    return Table("Test results of all arms", header, "ll" + "r" * len(METRICS), tuple(rows), note)
 
 
 def mean_cell(row: dict[str, Any], strong: bool = False) -> Cell:
     """A mean ± half of its interval (a row of `harness.reporting.data.results.means`)."""
-    measure = MEASURE[row["measure"]]
+    measure = METRIC[row["measure"]]
     decimals = 1 if measure.key == "mr" and row["mean"] < 100 else measure.decimals
     return Cell(number(row["mean"], decimals), f"±{number((row['high'] - row['low']) / 2, decimals)}", strong)
 
@@ -126,12 +136,12 @@ def measures_table(paired: pd.DataFrame, backbone: str) -> Table:
     for arm in dict.fromkeys(arm for arm, _ in own):
         cells = [difference_cell(own[arm, key]) for key in OTHERS]
         rows.append(Row((Cell(f"{arm_name(arm)} against L1"), *cells)))
-    header = ("", *(f"Δ {MEASURE[key].label}" for key in OTHERS))
+    header = ("", *(f"Δ {METRIC[key].label}" for key in OTHERS))
     return Table("Paired differences to L1 in the other measures", header, "lrrrr", tuple(rows), OTHERS_NOTE)
 
 
 #: all measures but MRR
-OTHERS = tuple(measure.key for measure in MEASURES if measure.key != "mrr")
+OTHERS = tuple(measure.key for measure in METRICS if measure.key != "mrr")
 OTHERS_NOTE = "Bold: decided by the paired test after Holm's correction within the column. Lower is better for MR only."
 
 
@@ -155,7 +165,7 @@ def costs_table(costs: pd.DataFrame, backbone: str) -> Table:
     for stage in ordered((stage for _, stage in own), STAGES):
         cells = [own.get((arm, stage), {"seconds": math.nan, "cached": 0}) for arm in arms]
         shown = [Cell(duration(cell["seconds"]), "c" if cell["cached"] == 1 else "") for cell in cells]
-        rows.append(Row((Cell(STAGES[stage]), *shown)))
+        rows.append(Row((Cell(stage_name(stage)), *shown)))
     for name, key, rule in (("from nothing", "seconds", True), ("spent in these runs", "spent", False)):
         sums = [sum(row[key] for (owner, _), row in own.items() if owner == arm) for arm in arms]
         rows.append(Row((Cell(name, strong=rule), *(Cell(duration(total), strong=rule) for total in sums)), rule))
@@ -174,7 +184,7 @@ def wide(means: pd.DataFrame) -> pd.DataFrame:
     flat = pd.DataFrame(
         {
             (measure.key if kind == "mean" else f"{measure.key}_{kind}"): table[kind, measure.key]
-            for measure in MEASURES
+            for measure in METRICS
             for kind in ("mean", "low", "high")
         }
     )
@@ -187,7 +197,7 @@ def to_latex(tables: Sequence[tuple[str, Table]]) -> str:
     lines = [f"% {latex(first.caption)}", rf"\begin{{tabular}}{{{first.align}}}", r"\toprule"]
     lines += [" & ".join(latex(title) for title in first.header) + r" \\"]
     for backbone, table in tables:
-        name = latex(BACKBONES.get(backbone, backbone))
+        name = latex(backbone_name(backbone))
         lines += [r"\midrule", rf"\multicolumn{{{len(table.header)}}}{{l}}{{\emph{{{name}}}}} \\"]
         for row in table.rows:
             lines += [r"\addlinespace"] if row.rule else []

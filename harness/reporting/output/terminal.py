@@ -11,7 +11,16 @@ from harness.reporting.data.frames import validate_trials
 from harness.reporting.data.layout import Layout
 from harness.reporting.data.text import number
 from harness.stats import mean_interval
-from harness.vocabulary import BACKBONES, DATASETS, MEASURES, REFERENCES, Measure, arm_name, ordered
+from harness.vocabulary import (
+    BACKBONES,
+    METRICS,
+    REFERENCES,
+    Metric,
+    arm_name,
+    backbone_name,
+    dataset_name,
+    ordered,
+)
 
 
 def table(trials: pd.DataFrame, layout: Layout) -> Table:
@@ -25,7 +34,7 @@ def table(trials: pd.DataFrame, layout: Layout) -> Table:
     current = validate_trials(trials)
     dataset = str(current["dataset"].iloc[0])
     shown = Table(
-        title=f"Test results on {escape(DATASETS.get(dataset, dataset))}",
+        title=f"Test results on {escape(dataset_name(dataset))}",
         caption="means over n seeds; ±: half of the 95 % interval over seeds",
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -36,17 +45,17 @@ def table(trials: pd.DataFrame, layout: Layout) -> Table:
     )
     shown.add_column("arm")  # of all columns the one that may take more lines
     shown.add_column("n", no_wrap=True)
-    for measure in MEASURES:
+    for measure in METRICS:
         shown.add_column(measure.label, justify="right", no_wrap=True)
     for backbone in ordered(current["backbone"], BACKBONES):
         own = current[current["backbone"] == backbone]
         shown.add_section()
-        shown.add_row(f"[bold]{escape(BACKBONES.get(backbone, backbone))}[/bold]")
+        shown.add_row(f"[bold]{escape(backbone_name(backbone))}[/bold]")
         for arm in layout.order(own["arm"]):
             group = own[own["arm"] == arm]
             done = group[group["state"] == "complete"]
             failed = int((group["state"] == "failed").sum())
-            cells = [_mean(done[f"test_{measure.key}"].tolist(), measure) for measure in MEASURES] if len(done) else []
+            cells = [_mean(done[f"test_{measure.key}"].tolist(), measure) for measure in METRICS] if len(done) else []
             style = "dim" if arm in REFERENCES else None
             shown.add_row(
                 escape(arm_name(arm)), f"{len(done)} of {len(group)}" if failed else str(len(done)), *cells, style=style
@@ -54,7 +63,7 @@ def table(trials: pd.DataFrame, layout: Layout) -> Table:
     return shown
 
 
-def _mean(values: list[float], measure: Measure) -> str:
+def _mean(values: list[float], measure: Metric) -> str:
     interval = mean_interval(values)
     text = number(interval.estimate, measure.decimals)
     if measure.key != "mrr" or interval.n < 2:

@@ -25,7 +25,7 @@ from harness.reporting.search.trace import MIDDLE, Trace, trace_of
 from harness.reporting.sensitivity import selection as robust
 from harness.reporting.sensitivity.points import level_name
 from harness.selection import best_first
-from harness.vocabulary import BACKBONES, DATASETS
+from harness.vocabulary import backbone_name, dataset_name
 
 #: takes factors (a row a configuration) and values; returns importances by method and factor
 Importance = Callable[[pd.DataFrame, "pd.Series[float]"], pd.DataFrame]
@@ -209,13 +209,13 @@ def document(
 ) -> dict[str, Any]:
     """Everything the template needs, as JSON values; texts are plain, none is read as markup."""
     dataset = str(results.trials["dataset"].iloc[0])
-    name, trace = DATASETS.get(dataset, dataset), numbers.trace
+    name, trace = dataset_name(dataset), numbers.trace
     return heading(results, meta) | {
         "facts": _facts(results, inside, trace, meta, name),
         "claims": judged(results, numbers),
         "sections": [
             {
-                "backbone": BACKBONES.get(backbone, backbone),
+                "backbone": backbone_name(backbone),
                 # all configurations are in their file: a search has many
                 "tables": {k: asdict(t) for k, t in displayed[backbone].items() if k != "configurations"},
                 "figures": drawn[backbone],
@@ -263,5 +263,5 @@ def judged(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
     for backbone in numbers.trace.backbones:
         own = numbers.temperature[numbers.temperature["backbone"] == backbone]
         verdict, reason = judge_temperature(own, one_seed=_one_seed(numbers.trace))
-        lines.append({"backbone": BACKBONES.get(backbone, backbone), "verdict": verdict, "reason": reason})
+        lines.append({"backbone": backbone_name(backbone), "verdict": verdict, "reason": reason})
     return [{"id": "C8", "text": CLAIMS["C8"], "lines": lines}] if lines else []

@@ -20,7 +20,7 @@ from harness.reporting.sensitivity import selection as robust
 from harness.reporting.sensitivity import tables as shown
 from harness.reporting.sensitivity.points import are_fresh, cells_of
 from harness.selection import TOLERANCE, rank_settings
-from harness.vocabulary import BACKBONES, DATASETS, arm_name
+from harness.vocabulary import arm_name, backbone_name, dataset_name
 
 #: what a point is judged in: a backbone on a data set
 SITUATION = "situation"
@@ -88,12 +88,12 @@ def across_report(layout: Layout, grids: Sequence[Grid], output: Path) -> Path:
 
 
 def _name(dataset: str) -> str:
-    return DATASETS.get(dataset, dataset)
+    return dataset_name(dataset)
 
 
 def _situated(points: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """The points with their situation in words, such as "TTransE, YAGO11k"."""
-    named = points["backbone"].map(lambda backbone: f"{BACKBONES.get(backbone, backbone)}, {_name(dataset)}")
+    named = points["backbone"].map(lambda backbone: f"{backbone_name(backbone)}, {_name(dataset)}")
     return points.assign(**{SITUATION: named})
 
 

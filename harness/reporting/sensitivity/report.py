@@ -35,7 +35,7 @@ from harness.reporting.sensitivity.points import (
 )
 from harness.reporting.sensitivity.verdicts import judge_settings, readings
 from harness.selection import TOLERANCE, rank_settings
-from harness.vocabulary import BACKBONES, DATASETS, FRESH_SEEDS, arm_name, joined
+from harness.vocabulary import FRESH_SEEDS, arm_name, backbone_name, dataset_name, joined
 
 IMPORTANCE_COLUMNS = ["backbone", "method", "factor", "importance", "low", "high", "seed_sd", "repeats"]
 
@@ -252,7 +252,7 @@ def document(
 ) -> dict[str, Any]:
     """Everything the template needs, as JSON values; texts are plain, none is read as markup."""
     dataset = str(results.trials["dataset"].iloc[0])
-    name = DATASETS.get(dataset, dataset)
+    name = dataset_name(dataset)
     cells = numbers.cells
     return heading(results, meta) | {
         "facts": _facts(results, numbers, meta, name),
@@ -262,7 +262,7 @@ def document(
         "default": _default(numbers),
         "sections": [
             {
-                "backbone": BACKBONES.get(backbone, backbone),
+                "backbone": backbone_name(backbone),
                 "findings": [asdict(f) for f in readings(numbers.ranges, numbers.levels, numbers.variance, backbone)],
                 "tables": {key: asdict(table) for key, table in displayed[backbone].items()},
                 "figures": drawn[backbone],
@@ -303,7 +303,7 @@ def _anew(results: Results, numbers: Numbers) -> str:
     if tested.empty or numbers.again is None:
         return ""
     counts = tested.groupby("backbone", sort=False)["arm"].nunique()
-    points = joined([f"{count} on {BACKBONES.get(str(backbone), str(backbone))}" for backbone, count in counts.items()])
+    points = joined([f"{count} on {backbone_name(str(backbone))}" for backbone, count in counts.items()])
     seeds = sorted(int(seeds) for seeds in tested["seeds"].unique())
     text = f"points: {points}; fresh seeds: {joined([str(count) for count in seeds])}"
     own, other = (set(each.trials["machine"].dropna()) for each in (results, numbers.again))
@@ -313,7 +313,7 @@ def _anew(results: Results, numbers: Numbers) -> str:
 def _gaps(cells: Cells) -> list[str]:
     """What the reader must know of points without a result."""
     missing = {backbone: cells.missing(backbone) for backbone in cells.backbones}
-    told = [f"{count} on {BACKBONES.get(backbone, backbone)}" for backbone, count in missing.items() if count]
+    told = [f"{count} on {backbone_name(backbone)}" for backbone, count in missing.items() if count]
     if not told:
         return []
     return [
@@ -352,5 +352,5 @@ def judged(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
         one_seed=numbers.one_seed or numbers.fresh_default == 1,
         fresh=numbers.fresh_default > 0,
     )
-    where = joined([BACKBONES.get(backbone, backbone) for backbone in numbers.cells.backbones])
+    where = joined([backbone_name(backbone) for backbone in numbers.cells.backbones])
     return [{"id": "C7", "text": CLAIMS["C7"], "lines": [{"backbone": where, "verdict": verdict, "reason": reason}]}]

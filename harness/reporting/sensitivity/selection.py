@@ -14,7 +14,7 @@ from harness.reporting.data.results import ALPHA, Results
 from harness.reporting.sensitivity.points import Cells
 from harness.selection import best_first
 from harness.stats import compare, holm
-from harness.vocabulary import FRESH_SEEDS, MEASURES
+from harness.vocabulary import FRESH_SEEDS, METRICS
 
 BEST = 5
 CHOSEN_COLUMNS = [
@@ -66,7 +66,7 @@ def on_test(results: Results, chosen: pd.DataFrame) -> pd.DataFrame:
         low, high, p, p_holm, seeds, facts, verdict. Without L1 the differences are NaN and the verdict is "".
     """
     rows: list[dict[str, Any]] = []
-    better_up = [measure.higher_is_better for measure in MEASURES]
+    better_up = [measure.higher_is_better for measure in METRICS]
     for point in chosen.to_dict("records"):
         backbone, arm, base = point["backbone"], point["arm"], point.get("base_arm")
         base = base if isinstance(base, str) else ""
@@ -74,7 +74,7 @@ def on_test(results: Results, chosen: pd.DataFrame) -> pd.DataFrame:
         own = results.by_fact(backbone, arm, seeds or None)
         against = results.by_fact(backbone, base, seeds) if seeds else None
         found = compare(own, against) if against is not None else []
-        for k, measure in enumerate(MEASURES):
+        for k, measure in enumerate(METRICS):
             row = {"backbone": backbone, "arm": arm, "base": base if seeds else "", "measure": measure.key}
             row |= {"value": float(own[:, :, k].mean()), "seeds": len(own), "facts": own.shape[1]}
             row |= {"base_value": float("nan") if against is None else float(against[:, :, k].mean())}

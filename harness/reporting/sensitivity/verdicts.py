@@ -15,7 +15,7 @@ from harness.reporting.sensitivity.figures import source_name
 from harness.reporting.sensitivity.points import SYMBOLS, level_name
 from harness.reporting.sensitivity.tables import point_name
 from harness.selection import TOLERANCE
-from harness.vocabulary import BACKBONES, joined
+from harness.vocabulary import backbone_name, joined
 
 #: Smaller shares of the variance are left to the table.
 NOTABLE = 0.05
@@ -101,7 +101,7 @@ def judge_settings(
 
 def _name(row: dict[str, object]) -> str:
     backbone = str(row["backbone"])
-    return BACKBONES.get(backbone, backbone)
+    return backbone_name(backbone)
 
 
 def _effects(ranges: pd.DataFrame) -> str:

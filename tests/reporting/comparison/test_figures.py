@@ -17,8 +17,7 @@ from matplotlib.figure import Figure
 from harness.reporting.comparison import figures
 from harness.reporting.comparison.gains import gains
 from harness.reporting.data.results import Results, costs, paired
-from harness.reporting.output.figures import ARM_COLORS, STAGE_COLORS, figure, signed_ticks, spread
-from harness.vocabulary import ARMS, STAGES
+from harness.reporting.output.figures import figure, signed_ticks, spread
 from tests.reporting.conftest import LAYOUT
 
 Make = Callable[..., Any]
@@ -83,13 +82,6 @@ def test_names_in_unknown_scripts_and_with_markup_are_drawn(results: Results, tm
     table["relation"] = table["relation"].replace({table["relation"][0]: "$\\frac{1$ 出生地 " + "x" * 60})
     assert figures.relation_gains(table, "ttranse", tmp_path / "a")
     assert (tmp_path / "a.pdf").exists()
-
-
-def test_every_arm_and_stage_has_a_color_of_its_own() -> None:
-    assert list(ARM_COLORS) == list(ARMS)
-    assert list(STAGE_COLORS) == list(STAGES)
-    assert len(set(ARM_COLORS.values())) == len(ARMS)
-    assert len(set(STAGE_COLORS.values())) == len(STAGES)
 
 
 @pytest.mark.parametrize(
