@@ -202,7 +202,9 @@ def costs(results: Results) -> pd.DataFrame:
     done = results.trials[results.trials["state"] == "complete"]
     rows = []
     pairs = [(backbone, arm) for backbone in results.backbones for arm in results.arms(backbone)]
-    timed = (name.partition("seconds_")[2] for name in done if name.startswith(("seconds_", "built_seconds_")))
+    timed = (
+        name.partition("seconds_")[2] for name in map(str, done) if name.startswith(("seconds_", "built_seconds_"))
+    )
     stages = ordered(timed, STAGES)
     for backbone, arm in pairs:
         group = done[(done["backbone"] == backbone) & (done["arm"] == arm)]
