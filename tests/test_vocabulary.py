@@ -71,9 +71,7 @@ def test_a_second_declaration_keeps_the_place_and_the_colour() -> None:
     assert (LOSSES["L2"].order, LOSSES["L2"].color, arm_name("L1+L2")) == (place, color, "L1 + alignment")
 
 
-@pytest.mark.parametrize(
-    ("label", "color"), [("", ""), ("two\nlines", ""), ("x" * 61, ""), ("D", "red"), ("D", "#12")]
-)
+@pytest.mark.parametrize(("label", "color"), [("", ""), ("two\nlines", ""), ("x" * 61, ""), ("D", "red"), ("D", "#12")])
 def test_labels_and_colours_that_cannot_be_shown_are_refused(label: str, color: str) -> None:
     with pytest.raises(UserError, match="loss 'X': "):
         declare("loss", "X", label, color)

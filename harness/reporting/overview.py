@@ -11,29 +11,27 @@ from typing import Any
 import pandas as pd
 
 from harness.reporting.claims import CLAIMS
-from harness.reporting.comparison.document import Meta
 from harness.reporting.data.about import facts_of, started
-from harness.reporting.data.layout import Layout
+from harness.reporting.data.layout import Layout, Meta
 from harness.reporting.evidence import Evidence
 from harness.reporting.output import tables
-from harness.reporting.output.files import staging
 from harness.reporting.output.tables import Cell, Row, Table
-from harness.reporting.output.typst import render
+from harness.reporting.output.typst import render, staging
 from harness.vocabulary import BACKBONES, DATASETS, dataset_name, ordered
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """What a study says of its claims on one data set; ``missing`` says why it says nothing."""
+class StudyEvidence:
+    """What a study says of its claims on one data set; ``missing``: why it says nothing."""
 
     layout: Layout
     dataset: str
-    meta: Mapping[str, Any]
+    meta: Meta
     evidence: Mapping[str, Evidence]
     missing: str = ""
 
 
-def claims_report(found: Sequence[Found], studies: Mapping[str, Layout], output: Path) -> Path:
+def claims_report(found: Sequence[StudyEvidence], studies: Mapping[str, Layout], output: Path) -> Path:
     """Write ``claims.pdf``, ``claims.csv``, ``.parquet`` and ``.tex`` (all verdicts) and what each page shows.
 
     Args:
@@ -65,7 +63,7 @@ def claims_report(found: Sequence[Found], studies: Mapping[str, Layout], output:
     return output / "claims.pdf"
 
 
-def _verdicts(found: Sequence[Found]) -> pd.DataFrame:
+def _verdicts(found: Sequence[StudyEvidence]) -> pd.DataFrame:
     """Columns claim, text, study, dataset, backbone, verdict, reason; claims without evidence have one row."""
     rows = []
     for claim, text in CLAIMS.items():
@@ -113,7 +111,7 @@ def _overview(verdicts: pd.DataFrame) -> Table:
     return Table("All claims", header, "ll" + "l" * (len(columns) + 1), tuple(rows), note)
 
 
-def _page(claim: str, found: Sequence[Found], studies: Mapping[str, Layout], folder: Path) -> dict[str, Any]:
+def _page(claim: str, found: Sequence[StudyEvidence], studies: Mapping[str, Layout], folder: Path) -> dict[str, Any]:
     """The page of a claim as JSON values; its figures and tables are written into ``folder``."""
     own = [each for each in found if claim in each.evidence]
     names = [name for name, layout in studies.items() if claim in layout.claims]
@@ -124,7 +122,7 @@ def _page(claim: str, found: Sequence[Found], studies: Mapping[str, Layout], fol
         places = {folder / "figures" / f"{stem}{end}": draw for end, draw in evidence.figures.items()}
         drawn = [f"figures/{path.name}.pdf" for path, draw in places.items() if draw(path)]
         tables.write(folder, stem, evidence.numbers, [("", evidence.table)])
-        meta = Meta.model_validate(dict(each.meta))
+        meta = each.meta
         name = dataset_name(each.dataset)
         sections.append(
             {

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from harness.errors import UserError
 from harness.reporting.data.frames import records, validate
-from harness.reporting.data.layout import Layout
-from harness.reporting.data.results import LoadRanks, Results, comparison_row, decided, means
-from harness.reporting.output.tables import wide
+from harness.reporting.data.results import Frames, Results, comparison_row, decided, means, wide
 from harness.stats import Comparison, compare, detectable, threshold
 from harness.vocabulary import METRICS, REFERENCES
 
@@ -94,14 +92,15 @@ class Sizes:
     dims: Mapping[str, list[int]]
 
     @classmethod
-    def load(cls, trials: pd.DataFrame, load_ranks: LoadRanks, layout: Layout) -> Sizes:
+    def load(cls, frames: Frames) -> Sizes:
         """Check the trials, then load and check the ranks of the complete ones.
 
         Raises:
             UserError: see `Results.load`; a trial without ``losses`` or ``dim``; or arms that differ in more than
                 these two.
         """
-        results = Results.load(validate(FACTORS, trials) if len(trials) else trials, load_ranks, layout)
+        trials = validate(FACTORS, frames.trials) if len(frames.trials) else frames.trials
+        results = Results.load(trials, frames.load_ranks, frames.layout)
         labels: dict[tuple[str, str, int], str] = {}
         for row in records(results.trials):
             key = (str(row["backbone"]), str(row["losses"]), int(row["dim"]))

@@ -53,7 +53,7 @@ def stages_table(costs: pd.DataFrame, memory: pd.DataFrame, names: dict[str, str
     """Time of each stage by arm, and its most memory.
 
     Args:
-        costs: of one backbone, see `harness.reporting.data.results.costs`.
+        costs: of one backbone, see `harness.reporting.data.results.costs_by_stage`.
         memory: see `harness.reporting.cost.numbers.memory`.
         names: the arm (losses) of each label of ``costs`` that is shown, in order.
     """

@@ -9,17 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import rich.table
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 
 from harness.console import spreadsheet_cell
-from harness.reporting.data.frames import records
+from harness.reporting.data.frames import records, validate_trials
+from harness.reporting.data.layout import Layout
 from harness.reporting.data.text import duration, interval, latex, number, p_value, percent
+from harness.stats import mean_interval
 from harness.vocabulary import (
+    BACKBONES,
     METRIC,
     METRICS,
     REFERENCES,
     STAGES,
+    Metric,
     arm_name,
     backbone_name,
+    dataset_name,
     ordered,
     stage_name,
     versus,
@@ -177,20 +185,6 @@ def costs_table(costs: pd.DataFrame, backbone: str) -> Table:
     return Table("Cost of each stage", header, "l" + "r" * len(arms), tuple(rows), note)
 
 
-def wide(means: pd.DataFrame) -> pd.DataFrame:
-    """One row per backbone and arm: n, failed, interval, then mean, low and high of each measure."""
-    keys = ["backbone", "arm", "n", "failed", "interval"]
-    table = means.pivot_table(index=keys, columns="measure", values=["mean", "low", "high"], dropna=True, sort=False)
-    flat = pd.DataFrame(
-        {
-            (measure.key if kind == "mean" else f"{measure.key}_{kind}"): table[kind, measure.key]
-            for measure in METRICS
-            for kind in ("mean", "low", "high")
-        }
-    )
-    return flat.reset_index()
-
-
 def to_latex(tables: Sequence[tuple[str, Table]]) -> str:
     """Tables of several backbones as one LaTeX ``tabular`` (packages booktabs and, with arms in Unicode, none)."""
     first = tables[0][1]
@@ -218,3 +212,55 @@ def write(folder: Path, stem: str, frame: pd.DataFrame, tables: Sequence[tuple[s
     frame.to_parquet(folder / f"{stem}.parquet", index=False)
     text = to_latex(tables) if tables else f"% {stem}: nothing to show\n"
     (folder / f"{stem}.tex").write_text(text, encoding="utf-8")
+
+
+def terminal_table(trials: pd.DataFrame, layout: Layout) -> rich.table.Table:
+    """Test results of each arm as means over seeds, MRR with half of its 95 % t interval from two seeds on.
+
+    Fits into 80 columns; the report has the other intervals.
+
+    Raises:
+        UserError: the trials do not pass `validate_trials`.
+    """
+    current = validate_trials(trials)
+    dataset = str(current["dataset"].iloc[0])
+    shown = rich.table.Table(
+        title=f"Test results on {escape(dataset_name(dataset))}",
+        caption="means over n seeds; ±: half of the 95 % interval over seeds",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        collapse_padding=True,
+        title_justify="left",
+        caption_justify="left",
+    )
+    shown.add_column("arm")  # of all columns the one that may take more lines
+    shown.add_column("n", no_wrap=True)
+    for measure in METRICS:
+        shown.add_column(measure.label, justify="right", no_wrap=True)
+    for backbone in ordered(current["backbone"], BACKBONES):
+        own = current[current["backbone"] == backbone]
+        shown.add_section()
+        shown.add_row(f"[bold]{escape(backbone_name(backbone))}[/bold]")
+        for arm in layout.order(own["arm"]):
+            group = own[own["arm"] == arm]
+            done = group[group["state"] == "complete"]
+            failed = int((group["state"] == "failed").sum())
+            cells = (
+                [_terminal_mean(done[f"test_{measure.key}"].tolist(), measure) for measure in METRICS]
+                if len(done)
+                else []
+            )
+            style = "dim" if arm in REFERENCES else None
+            shown.add_row(
+                escape(arm_name(arm)), f"{len(done)} of {len(group)}" if failed else str(len(done)), *cells, style=style
+            )
+    return shown
+
+
+def _terminal_mean(values: list[float], measure: Metric) -> str:
+    interval = mean_interval(values)
+    text = number(interval.estimate, measure.decimals)
+    if measure.key != "mrr" or interval.n < 2:
+        return text
+    return f"{text} ±{number(interval.high - interval.estimate, measure.decimals)}"

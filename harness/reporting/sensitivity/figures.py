@@ -17,11 +17,22 @@ from matplotlib.patches import Patch, Rectangle
 
 from harness.reporting.data.frames import records
 from harness.reporting.data.text import number, percent
-from harness.reporting.output.figures import figure, signed_ticks
-from harness.reporting.sensitivity.points import SYMBOLS, Cells, Factor, level_name
-from harness.vocabulary import BLACK, BLUE, GRAY, GREEN, LIGHT, ORANGE, SKY, VERMILION, backbone_name
+from harness.reporting.output.figures import METHODS, figure, signed_ticks
+from harness.reporting.sensitivity.points import Cells, Factor
+from harness.vocabulary import (
+    BLACK,
+    BLUE,
+    GRAY,
+    GREEN,
+    LIGHT,
+    ORANGE,
+    SKY,
+    SYMBOLS,
+    VERMILION,
+    backbone_name,
+    level_name,
+)
 
-METHODS = {"PED-ANOVA": ("o", BLUE, 0.14), "fANOVA": ("s", VERMILION, -0.14)}
 #: colours and markers of backbones in one figure
 KINDS = tuple(
     (marker, color)

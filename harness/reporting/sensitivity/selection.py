@@ -23,7 +23,7 @@ CHOSEN_COLUMNS = [
 ]
 
 
-def best(cells: Cells, most: int = BEST) -> pd.DataFrame:
+def best_points(cells: Cells, most: int = BEST) -> pd.DataFrame:
     """The points with the highest mean validation MRR, up to ``most`` a backbone, best first.
 
     Columns: those of `Cells.points`, and rank (1, 2 ...). Points that lost a seed do not take part.
@@ -33,7 +33,7 @@ def best(cells: Cells, most: int = BEST) -> pd.DataFrame:
     return ranked[ranked["rank"] <= most].reset_index(drop=True)
 
 
-def anew(cells: Cells, again: Results) -> pd.DataFrame:
+def confirmed_points(cells: Cells, again: Results) -> pd.DataFrame:
     """The points that were trained anew, under the labels that they have there, best by validation first.
 
     Args:

@@ -10,11 +10,12 @@ import pandas as pd
 
 from harness.reporting.data.frames import records
 from harness.reporting.data.text import interval, number, p_value, percent
+from harness.reporting.output.figures import METHODS
 from harness.reporting.output.tables import Cell, Row, Table
 from harness.reporting.sensitivity.failures import NAMES, SIGNATURES
-from harness.reporting.sensitivity.figures import METHODS, UNIT, source_name
-from harness.reporting.sensitivity.points import SYMBOLS, Cells, level_name
-from harness.vocabulary import BACKBONES, METRICS, backbone_name, ordered
+from harness.reporting.sensitivity.figures import UNIT, source_name
+from harness.reporting.sensitivity.points import Cells
+from harness.vocabulary import BACKBONES, METRICS, SYMBOLS, backbone_name, level_name, ordered
 
 MOST_POINTS = 10
 

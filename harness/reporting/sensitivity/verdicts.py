@@ -12,10 +12,9 @@ from harness.reporting.data.frames import records
 from harness.reporting.data.results import ALPHA
 from harness.reporting.data.text import interval, number, p_value, percent
 from harness.reporting.sensitivity.figures import source_name
-from harness.reporting.sensitivity.points import SYMBOLS, level_name
 from harness.reporting.sensitivity.tables import point_name
 from harness.selection import TOLERANCE
-from harness.vocabulary import backbone_name, joined
+from harness.vocabulary import SYMBOLS, backbone_name, joined, level_name
 
 #: Smaller shares of the variance are left to the table.
 NOTABLE = 0.05
