@@ -169,6 +169,7 @@ def run_study(
     if unknown := [b for b in backbones if b not in BACKBONES]:
         raise UserError(f"unknown backbone {unknown[0]!r}: {nearest(unknown[0], [*BACKBONES, 'all'])}")
     from harness.engine.coordinator import default_jobs, default_stack, execute, plans, refuse_too_many_classes
+    from harness.report import layout_of, report_of_cells
     from harness.store import frames
     from harness.store.store import Store
     from harness.trial.cache import default_root
@@ -176,6 +177,7 @@ def run_study(
     from harness.trial.inputs import graph_of
     from harness.trial.stages import Context
 
+    layout_of(name)  # refuses an unknown kind of report before hours are spent
     folder = output or Path("reports", "output", f"{name}-{Path(dataset).name}")
     device = device_of(device)
     graph = graph_of(dataset, data_dir)
@@ -212,8 +214,6 @@ def run_study(
         console.print("interrupted; what is complete is kept, and the same command goes on from there")
         raise
 
-    from harness.report import report_of_cells
-
     trials, curves, load_ranks = frames.load(storage, name, dataset, artifacts, run.study_name, store.patience)
     return report_of_cells(name, trials, curves, load_ranks, folder, run.study_name, tally.cells, console)
 
@@ -224,7 +224,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         UserError: it is not writable.
     """
-    from harness.reporting.output.files import staging
+    from harness.reporting.output.typst import staging
 
     made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     with staging(folder):

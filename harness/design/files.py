@@ -69,7 +69,7 @@ class Design(Frozen):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     title: Text
     about: Text
-    report: Literal["comparison", "capacity", "sensitivity", "cost"] = "comparison"
+    report: Text = "comparison"
     claims: tuple[Text, ...] = ()
     arms: tuple[Arm, ...] = ()
     variants: dict[Text, Variant] = Field(default={})

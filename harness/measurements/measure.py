@@ -12,7 +12,6 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from harness import vocabulary
 from harness.console import printable
 from harness.data import TemporalGraph
 from harness.design.files import Measure, Run
@@ -27,7 +26,7 @@ from harness.trial.provenance import provenance
 from harness.trial.spec import StudentSpec, TrialSpec
 from harness.trial.stage import STAGES, Stage
 from harness.trial.stages import Context
-from harness.vocabulary import BACKBONES, REFERENCES, arm_name
+from harness.vocabulary import REFERENCES, arm_name, backbone_name, stage_name
 
 #: versions of the kinds of measurement: one goes up when a change of the code moves what it yields
 VERSIONS = {"stage": 1, "loop": 1, "inference": 1, "export": 1}
@@ -60,7 +59,7 @@ def wanted(run: Run, plans: Plans, kinds: Sequence[Measure], complete: set[str],
         own = [spec for spec in cells if spec.backbone == backbone]
         models = {spec.arm: spec for spec in reversed(_reference(_lowest_seed(own)))}
         arm = run.design.arms[-1] if run.design.arms else ""
-        name = BACKBONES.get(backbone, backbone)
+        name = backbone_name(backbone)
         asked = [models[each] for each in ("none", arm, "teacher", "llm-teacher") if each in models]
         if "inference" in kinds and asked:
             found.append(_one("inference", f"inference, {name}", asked, inference, (asked, context)))
@@ -79,7 +78,7 @@ def _loops(students: Sequence[TrialSpec], kinds: Sequence[Measure], context: Con
     if not students or not {"L1", "L2"} <= set(students[0].parts) or not {"loop", "trained loop"} & set(kinds):
         return []
     first, is_trained = students[0], "trained loop" in kinds
-    told = f"teachers in the loop, {BACKBONES.get(first.backbone, first.backbone)}"
+    told = f"teachers in the loop, {backbone_name(first.backbone)}"
     found = [
         _one("loop", f"{told}, seed {spec.seed}", (spec,), loop, (spec, context, is_trained))
         for spec in (students if is_trained else students[:1])
@@ -132,7 +131,7 @@ def _stages(
         for key, specs in owners.items():
             first = specs[0]
             cells = tuple(each.key() for each in every if plans[each.key()].keys.get(name) == key)
-            label = f"{vocabulary.STAGES[name]}, {_owner(first, shared)}"
+            label = f"{stage_name(name)}, {_owner(first, shared)}"
             found.append(Measurement("stage", f"{name}:{key}", label, cells, stage, (first, name, context)))
     for spec in measured:
         if spec.arm not in REFERENCES:
@@ -149,8 +148,7 @@ def _owner(spec: TrialSpec, shared: Stage) -> str:
 
 
 def _student(spec: TrialSpec) -> str:
-    backbone = BACKBONES.get(spec.backbone, spec.backbone)
-    return f"{backbone} {arm_name(spec.arm)}, batches of {spec.student.batch_size}"
+    return f"{backbone_name(spec.backbone)} {arm_name(spec.arm)}, batches of {spec.student.batch_size}"
 
 
 def measure(
