@@ -14,7 +14,7 @@ from pypdf import PdfReader
 from harness import report, study
 from harness.design import catalogue
 from harness.design import files as designs
-from harness.measurements import inference, loop, measure
+from harness.measurements import in_the_loop, inference, measure
 from tests.toy import write_dataset
 
 STUDY = {
@@ -62,8 +62,8 @@ def test_from_its_file_to_its_report(
 
     monkeypatch.setattr(measure, "in_a_fresh_process", direct)
     for module, name, value in (
-        (loop, "TURNS", 1),
-        (loop, "STEPS", 1),
+        (in_the_loop, "TURNS", 1),
+        (in_the_loop, "STEPS", 1),
         (inference, "TURNS", 3),
         (inference, "SINGLE", 2),
     ):

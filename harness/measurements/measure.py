@@ -18,9 +18,10 @@ from harness.design.files import Measure, Run
 from harness.engine.coordinator import Plans, counts
 from harness.engine.local_workers import in_a_fresh_process
 from harness.measurements.export import export
+from harness.measurements.in_the_loop import loop
 from harness.measurements.inference import inference
-from harness.measurements.loop import loop
-from harness.measurements.stages import Rows, stage
+from harness.measurements.stages import stage
+from harness.measurements.timer import Rows
 from harness.store.store import Store
 from harness.trial.keys import NEEDS
 from harness.trial.provenance import provenance
