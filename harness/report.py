@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 
 from harness import console as cli
+from harness.design import files
+from harness.design.schema import Design
 from harness.errors import UserError, nearest
 from harness.reporting.capacity.report import capacity_report
 from harness.reporting.comparison.report import comparison_report
@@ -72,22 +74,52 @@ def layout_of(study: str) -> Layout:
     Raises:
         UserError: there is no such study, or its file cannot be read.
     """
-    from harness.design import catalogue
+    return as_layout(files.parsed(files.path_of(study)))
 
-    files = catalogue.files()
-    if study not in files:
-        raise UserError(f"unknown study {study!r}: {nearest(study, files)}")
-    about = catalogue.heading(files[study])
+
+def as_layout(design: Design) -> Layout:
+    """What a report shows of a study: the only place in which a design becomes a layout."""
     return Layout(
-        name=about.name,
-        title=about.title,
-        about=about.about,
-        report=about.report,
-        claims=about.claims,
-        arms=about.arms,
-        compare=about.compare,
-        contrasts=about.contrasts,
+        name=design.name,
+        title=design.title,
+        about=design.about,
+        report=design.report,
+        claims=design.claims,
+        arms=tuple(design.conditions),
+        compare=design.compare,
+        contrasts=design.contrasts,
     )
+
+
+def layout_in_store(study: str, meta: Mapping[str, Mapping[str, Any]]) -> Layout:
+    """The layout of a study whose file the package does not have: the store keeps the file beside its results.
+
+    Args:
+        study: its name.
+        meta: what the store says of each of its Optuna studies, by their names.
+
+    Raises:
+        UserError: the store does not have the file, or has something else in its place.
+    """
+    kept = [about["design"] for about in meta.values() if "design" in about]
+    try:
+        design = Design.model_validate(kept[-1])
+    except (IndexError, ValueError):
+        raise UserError(f"the store does not say what study {study!r} is about; run it again from its file") from None
+    if design.name != study:  # which folders are named after
+        raise UserError(f"the store has the file of study {design.name!r} for {study!r}; run it again from its file")
+    return as_layout(design)
+
+
+def report_of(kind: str) -> Report:
+    """The report of a kind, as a study file names it.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if kind not in REPORTS:
+        raise UserError(f"report: unknown kind {kind!r}: {nearest(kind, REPORTS)}")
+    return REPORTS[kind]
 
 
 def _load(storage: str, study: str, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame, LoadRanks]:
@@ -103,12 +135,13 @@ def make(study: str, dataset: str, storage: str, output: Path, design: str | Non
     Raises:
         UserError: the store has no such study, or its results do not pass the report's checks.
     """
-    layout = layout_of(study)
+    known = layout_of(study) if study in files.files() else None  # before the store is read, which may take long
     trials, curves, load_ranks = _load(storage, study, dataset)
     every = trials.attrs.get("meta", {})
+    layout = known or layout_in_store(study, every)
     trials, curves = one_design(trials, curves, design)
     meta = every.get(trials["study_name"].iloc[0], {})
-    return REPORTS[layout.report](layout, trials, curves, load_ranks, output, meta)
+    return report_of(layout.report)(layout, trials, curves, load_ranks, output, meta)
 
 
 def verdicts(datasets: Collection[str], storage: str, output: Path) -> Path:
@@ -122,10 +155,9 @@ def verdicts(datasets: Collection[str], storage: str, output: Path) -> Path:
     Raises:
         UserError: the store cannot be opened, or has no study on these data sets, or none that says anything.
     """
-    from harness.design import catalogue
     from harness.store import frames
 
-    layouts = {name: layout_of(name) for name in catalogue.files()}
+    layouts = {name: layout_of(name) for name in files.files()}
     held = [(study, data) for study, data in frames.held(storage) if not datasets or data in datasets]
     pairs = [(study, data) for study, data in held if study in layouts and layouts[study].report in SOURCES]
     if not pairs:
@@ -166,7 +198,7 @@ def _of(curves: pd.DataFrame, design: str) -> pd.DataFrame:
 
 
 def report_of_cells(
-    study: str,
+    study: Design,
     trials: pd.DataFrame,
     curves: pd.DataFrame,
     load_ranks: LoadRanks,
@@ -176,7 +208,7 @@ def report_of_cells(
     console: Console,
 ) -> Path:
     """Print the table of the given cells of a design and write their report; return the path of its PDF."""
-    layout = layout_of(study)
+    layout = as_layout(study)
     own = trials[(trials["study_name"] == design) & trials["cell"].isin(cells)]
     learnt = _of(curves, design)
     learnt = learnt[learnt["trial"].isin(own["trial"])] if len(learnt) else learnt
@@ -188,7 +220,7 @@ def report_of_cells(
             console.print(table(part, layout))
             console.print()
     meta = trials.attrs.get("meta", {}).get(design, {})
-    return REPORTS[layout.report](layout, own, learnt, load_ranks, output, meta)
+    return report_of(layout.report)(layout, own, learnt, load_ranks, output, meta)
 
 
 def _command_of(study: str) -> Callable[..., None]:
@@ -201,6 +233,19 @@ def _command_of(study: str) -> Callable[..., None]:
         print(make(study, dataset, storage, output or Path("reports", "output", f"{study}-{dataset}"), design))
 
     return command
+
+
+@app.command("run")
+def run(
+    study: Annotated[str, typer.Argument(help="Name of a study of one's own, or its file.")],
+    dataset: Dataset = "lahman",
+    storage: Storage = "sqlite:///runs/harness.db",
+    output: Output = None,
+    design: DesignName = None,
+) -> None:
+    """Make the report of a study from a file of one's own; the store knows what the file said."""
+    name = Path(study).stem
+    print(make(name, dataset, storage, output or Path("reports", "output", f"{name}-{Path(dataset).name}"), design))
 
 
 @app.command()
@@ -234,10 +279,9 @@ def every_sensitivity(datasets: Collection[str], storage: str, output: Path) -> 
     Raises:
         UserError: the store has no such study, or its results do not pass a report's checks.
     """
-    from harness.design import catalogue
     from harness.store import frames
 
-    layouts = {name: layout_of(name) for name in catalogue.files()}
+    layouts = {name: layout_of(name) for name in files.files()}
     varied = [name for name, layout in layouts.items() if layout.report == "sensitivity"]
     held = [pair for pair in frames.held(storage) if pair[0] in varied and (not datasets or pair[1] in datasets)]
     if not held:
@@ -270,18 +314,16 @@ def all_(
     output: Annotated[Path, typer.Option(help="Folder that gets a folder a report.")] = Path("reports", "output"),
 ) -> None:
     """Make every report that the store has results for, and the claims report last."""
-    from harness.design import catalogue
     from harness.store import frames
 
-    known = catalogue.files()
     held = [(study, data) for study, data in frames.held(storage) if not dataset or data in dataset]
     varied = False
     for study, data in held:
-        if study not in known:
-            print(
-                cli.printable(f"left out: study {study!r} on {data!r}, which this version does not know"),
-                file=sys.stderr,
-            )
+        if study not in files.files():  # from a file of a user's own
+            try:
+                print(make(study, data, storage, output / f"{study}-{Path(data).name}"))
+            except UserError as error:
+                print(cli.printable(f"left out: study {study!r} on {data!r}: {error}"), file=sys.stderr)
             continue
         if layout_of(study).report == "sensitivity":
             varied = True
@@ -294,9 +336,7 @@ def all_(
 
 def main() -> None:
     """The command line, with a command for every study."""
-    from harness.design import catalogue
-
-    for name in catalogue.files():
+    for name in files.files():
         app.command(name, help=f"Make the report of study {name}.")(_command_of(name))
     cli.run(app)
 

@@ -79,12 +79,13 @@ def open_stages(dataset: str, backbone: str, data_dir: Path | None, threads: int
 
 def settled(dataset: str, backbone: str, arm: str, changes: Sequence[str]) -> TrialSpec:
     """A trial of study ablation with its default settings, whose teachers are therefore shared."""
-    from harness.design import files as design
+    from harness.design import files
+    from harness.design.cells import settle
     from harness.design.settings import parse_changes
 
-    ablation = design.load("ablation")
-    preset, wanted = design.preset_of(ablation, "default"), parse_changes(changes)
-    spec = design.settle(ablation, preset, wanted, dataset=dataset, backbone=backbone)
+    ablation = files.load("ablation")
+    preset, wanted = ablation.preset("default"), parse_changes(changes)
+    spec = settle(ablation, preset, wanted, dataset=dataset, backbone=backbone)
     return spec.model_copy(update={"dataset": dataset, "backbone": backbone, "arm": arm})
 
 

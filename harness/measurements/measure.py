@@ -14,7 +14,8 @@ from rich.markup import escape
 
 from harness.console import printable
 from harness.data import TemporalGraph
-from harness.design.files import Measure, Run
+from harness.design.cells import Run
+from harness.design.schema import Measure
 from harness.engine.coordinator import Plans, counts
 from harness.engine.local_workers import in_a_fresh_process
 from harness.measurements.export import export

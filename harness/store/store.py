@@ -19,7 +19,8 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
-from harness.design.files import Run
+from harness.design import files
+from harness.design.cells import Run
 from harness.errors import UserError
 from harness.scratch import scratch
 from harness.store import artifacts
@@ -159,6 +160,8 @@ class Store:
             "engine": run.engine,
             "data_digest": run.data_digest,
         }
+        if design.name not in files.files():  # a user's own: reports are made again without the file
+            attributes["design"] = design.model_dump(mode="json", exclude_defaults=True)
         if run.search is not None:
             about = run.search.model_dump()
             attributes["search"] = about | {"sample": run.search.sample() if run.search.sampler == "qmc" else None}

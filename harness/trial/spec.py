@@ -7,13 +7,12 @@ A spec is frozen, hashable by content (``key``) and round-trips through JSON.
 
 from __future__ import annotations
 
-import hashlib
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from harness.distill.sampler import Sampling
-from harness.errors import is_readable
+from harness.frozen import Frozen
 from harness.teachers.language_model import LanguageModelConfig
 
 Arm = Literal[
@@ -25,34 +24,6 @@ STRUCTURAL = ("FitNet", "RKD-D", "RKD-A")
 #: losses that need the language model
 LANGUAGE = ("L2", "L3")
 Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval"]
-
-
-def _readable(text: str) -> str:
-    if not is_readable(text.replace("\n", " ")):
-        raise ValueError("holds a control character")
-    return text
-
-
-#: what is shown on terminals and in reports
-Text = Annotated[str, AfterValidator(_readable)]
-
-
-class Frozen(BaseModel):
-    """Base of all parts of a spec: immutable, unknown keys refused, NaN and infinity refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_no_number(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse ``true``, ``yes`` and ``on`` where a number is meant, which Python takes for 1."""
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError("true and false have no meaning here")
-        return value
-
-    def key(self) -> str:
-        """A hex digest of the content, the same in every process."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:20]
 
 
 def option_names(model: type[BaseModel]) -> list[str]:

@@ -21,6 +21,7 @@ from harness.distill.stacked import Student
 from harness.distill.step import Term
 from harness.distill.trainer import Report, Schedule, Trained, train
 from harness.models import BACKBONES, Backbone, Recipe
+from harness.registry import Plugin
 from harness.teachers import encode, lora, targets
 from harness.teachers.semantic import SemanticScorer, control, whiten
 from harness.trial.cache import Built, Cache, Entry
@@ -36,7 +37,8 @@ class Context:
     """Where a trial runs; nothing in here but ``device`` may change a number, and ``stack`` may change its rounding.
 
     ``stack``: how many students of equal shape a worker trains side by side, at most. ``report`` is called with a
-    stage's name, the fraction of it that is done, and the latest validation MRR or None.
+    stage's name, the fraction of it that is done, and the latest validation MRR or None. ``plugins`` are what a worker
+    loads first.
     """
 
     cache_dir: Path
@@ -44,6 +46,7 @@ class Context:
     device: str = "cpu"
     stack: int = 1
     report: Callable[[str, float, float | None], None] = field(default=lambda stage, done, metric: None, compare=False)
+    plugins: tuple[Plugin, ...] = ()
 
 
 class Stages:
