@@ -11,6 +11,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeVar, get_type_hints
 
 import typer
@@ -58,6 +59,11 @@ def run(app: typer.Typer) -> None:
     sys.exit(status)
 
 
+@lru_cache
+def _hints(options: type) -> dict[str, Any]:
+    return get_type_hints(options, include_extras=True)
+
+
 def command(app: typer.Typer, name: str, options: type, help: str | None = None) -> Callable[[Call], Call]:  # noqa: A002
     """Register a command whose options are the fields of a dataclass.
 
@@ -72,7 +78,7 @@ def command(app: typer.Typer, name: str, options: type, help: str | None = None)
         names as arguments of the command.
     """
     fields = {field.name: field.default for field in dataclasses.fields(options)}
-    hints = get_type_hints(options, include_extras=True)
+    hints = _hints(options)
 
     def register(call: Call) -> Call:
         _, *others = inspect.signature(call, eval_str=True).parameters.values()

@@ -20,13 +20,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness import console as cli
-from harness import plugins
 from harness.design import files
-from harness.design.schema import Design, Preset, Settings
 from harness.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from harness.design.cells import Run
+    from harness.design.schema import Design, Preset, Settings
 
 app = typer.Typer(
     help="Run studies: all trials of a design, on all cores, resumable, with a report at the end.",
@@ -89,8 +88,8 @@ def list_() -> None:
     """List the studies."""
     table = Table("study", "what", "claims", "presets")
     for path in files.files().values():
-        design = files.parsed(path)
-        words = (design.name, design.title, ", ".join(design.claims), ", ".join(design.presets))
+        study = files.outline(path)
+        words = (path.stem, study.title, ", ".join(study.claims), ", ".join(study.presets))
         table.add_row(*map(escape, words))
     cli.console().print(table)
 
@@ -98,6 +97,8 @@ def list_() -> None:
 @app.command()
 def describe(study: StudyName, preset: PresetName = "default", plugin: Plugins = None) -> None:
     """Show a study's design and every setting with its value."""
+    from harness import plugins
+
     plugins.load_asked_for(plugin or ())
     from harness.design.cells import search_of, settle
     from harness.design.settings import flat, settings
@@ -192,6 +193,8 @@ def run_study(study: str, options: Options, command: str) -> Path:
     """
     if options.cluster is not None and options.jobs is not None:
         raise UserError("--jobs: with --cluster the cluster's workers do the work, as many as there are; leave one out")
+    from harness import plugins
+
     loaded = plugins.load_asked_for(options.plugin or ())
     design = load(study)
     from harness.engine.coordinator import default_jobs, default_stack, execute, plans, refuse_too_many_classes
@@ -312,9 +315,9 @@ def main() -> None:
     """The command line, with a command for every study file."""
     for name, path in files.files().items():
         try:
-            design = files.parsed(path)
-            claims = f" Tests the claims {', '.join(design.claims)}." if design.claims else ""
-            about = f"{design.title}.{claims}\n\n{design.about}"
+            study = files.outline(path)
+            claims = f" Tests the claims {', '.join(study.claims)}." if study.claims else ""
+            about = f"{study.title}.{claims}\n\n{study.about}"
         except UserError as error:  # the command itself will end with it
             about = str(error)
         cli.command(app, name, Options, help=about)(partial(_started, study=name))

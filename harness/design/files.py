@@ -1,17 +1,31 @@
-"""Study files: which there are, and reading them. The package ships some; a user's own may lie anywhere."""
+"""Study files: which there are, and reading them. The package ships some; a user's own may lie anywhere.
+
+Importing this brings neither the engine nor pydantic, for which lists and help texts would have to wait.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
-from pydantic import ValidationError
 
 import harness
 from harness.design import strict_yaml
-from harness.design.schema import Design, merge
-from harness.errors import UserError, nearest
+from harness.errors import UserError, is_readable, nearest
+
+if TYPE_CHECKING:
+    from harness.design.schema import Design
+
+
+class Outline(NamedTuple):
+    """What lists and help texts say of a study; see `harness.design.schema.Design`."""
+
+    title: str
+    about: str
+    claims: tuple[str, ...]
+    presets: tuple[str, ...]
 
 
 @lru_cache
@@ -64,12 +78,11 @@ def parsed(path: Path) -> Design:
     Raises:
         UserError: the file cannot be read, or is no study; names the file and the key.
     """
-    try:
-        content = strict_yaml.load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"study file {path}: cannot be read ({strict_yaml.reason(error)})") from None
-    if not isinstance(content, dict):
-        raise UserError(f"study file {path}: a mapping with name, title, about, arms, backbone and presets is expected")
+    from pydantic import ValidationError
+
+    from harness.design.schema import Design
+
+    content = _content(path)
     try:
         design = Design.model_validate(content)
     except ValidationError as error:
@@ -79,6 +92,32 @@ def parsed(path: Path) -> Design:
     if design.name != path.stem:
         raise UserError(f"study file {path}: name: must be that of the file, {path.stem!r}, not {design.name!r}")
     return design
+
+
+def outline(path: Path) -> Outline:
+    """The outline of a study file.
+
+    Raises:
+        UserError: the file cannot be read, or is no study; names the file and the key.
+    """
+    content = _content(path)
+    title, about, claims = content.get("title"), content.get("about"), content.get("claims", [])
+    presets = content.get("presets")
+    texts = [title, about, *(claims if isinstance(claims, list) else [None])]
+    if isinstance(presets, dict) and all(isinstance(t, str) and is_readable(t.replace("\n", " ")) for t in texts):
+        return Outline(str(title), str(about), tuple(claims), tuple(map(str, presets)))
+    design = parsed(path)  # which says what is wrong
+    return Outline(design.title, design.about, design.claims, tuple(design.presets))
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = strict_yaml.load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"study file {path}: cannot be read ({strict_yaml.reason(error)})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"study file {path}: a mapping with name, title, about, arms, backbone and presets is expected")
+    return content
 
 
 def read(path: Path) -> Design:
@@ -97,6 +136,8 @@ def read(path: Path) -> Design:
 
 def _with_presets_of(like: str, design: Design) -> Design:
     """The design with another's presets below its own; those of "default" where there is none alike."""
+    from harness.design.schema import merge
+
     if like not in files():
         raise UserError(f"like: unknown study {like!r}: {nearest(like, files())}")
     other = parsed(files()[like])
