@@ -31,8 +31,8 @@ PICKLE = b"cos\nmkdir\n(S'executed'\ntR."
 @lru_cache
 def template(cells: int) -> Path:
     """A folder with a good store: so many cells of the ablation, with ranks and curves."""
-    from harness.design.cells import plan
     from harness.design import files as designs
+    from harness.design.cells import plan
     from harness.store.store import Store
     from tests.store.test_store import result
 
