@@ -17,7 +17,7 @@ import pytest
 from pypdf import PdfReader
 
 from harness import study
-from harness.design.files import Run
+from harness.design.cells import Run
 from harness.errors import UserError
 from harness.store import frames
 from harness.trial.keys import Plan

@@ -6,7 +6,7 @@ import math
 import os
 import sqlite3
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from json import JSONDecodeError
 from pathlib import Path
@@ -19,8 +19,12 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
-from harness.design.files import Run
+from harness import vocabulary
+from harness.design import files
+from harness.design.cells import Run
+from harness.distill.losses import LOSSES
 from harness.errors import UserError
+from harness.models import BACKBONES
 from harness.scratch import scratch
 from harness.store import artifacts
 from harness.store.dashboard import parameters
@@ -159,6 +163,10 @@ class Store:
             "engine": run.engine,
             "data_digest": run.data_digest,
         }
+        if labels := labels_outside(run.cells):
+            attributes["labels"] = labels
+        if design.name not in files.files():  # a user's own: reports are made again without the file
+            attributes["design"] = design.model_dump(mode="json", exclude_defaults=True)
         if run.search is not None:
             about = run.search.model_dump()
             attributes["search"] = about | {"sample": run.search.sample() if run.search.sampler == "qmc" else None}
@@ -369,6 +377,18 @@ class StudyStore:
         if details:
             trial.set_user_attr("traceback", details)
         self.study.tell(trial, state=TrialState.FAIL)
+
+
+def labels_outside(cells: Iterable[TrialSpec]) -> list[list[str]]:
+    """Kind, name, label and colour of the losses and backbones of plugins, for reports that do not load them."""
+    names = sorted({name for spec in cells for name in spec.outside})
+    tables = (("loss", LOSSES, vocabulary.LOSSES), ("backbone", BACKBONES, vocabulary.BACKBONES))
+    return [
+        [kind, name, terms[name].label, terms[name].color]
+        for kind, registry, terms in tables
+        for name in names
+        if name in registry and registry.origin(name) is not None
+    ]
 
 
 @contextmanager
