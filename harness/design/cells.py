@@ -204,8 +204,9 @@ def _more_arms(design: Design, arms: Sequence[str]) -> dict[str, Variant]:
         try:
             name = check_arm(arm)
         except UserError as error:
-            close = nearest(arm, design.conditions)
-            raise UserError(f"study {design.name!r} has no arm {arm!r}: {close}; of losses: {error}") from None
+            if "+" in arm:
+                raise UserError(f"study {design.name!r}: {error}") from None
+            raise UserError(f"study {design.name!r} has no arm {arm!r}: {nearest(arm, design.conditions)}") from None
         if name not in design.conditions:
             more[name] = Variant(arm=name)
     return more
