@@ -6,7 +6,7 @@ import math
 import os
 import sqlite3
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from json import JSONDecodeError
 from pathlib import Path
@@ -19,14 +19,11 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
-from harness import vocabulary
 from harness.design import files
 from harness.design.cells import Run
-from harness.distill.losses import LOSSES
 from harness.errors import UserError
-from harness.models import BACKBONES
 from harness.scratch import scratch
-from harness.store import artifacts
+from harness.store import artifacts, outside
 from harness.store.dashboard import parameters
 from harness.store.database import reason_of, refuse_foreign, safe, sqlite_file
 from harness.store.locks import Claims, claims_of, ended
@@ -147,7 +144,15 @@ class Store:
             session.bind = self.storage.engine
 
     def open(self, run: Run, command: str, counts: dict[str, int]) -> StudyStore:
-        """The Optuna study of a run, made if it is not there; trials that a dead coordinator left become failed."""
+        """The Optuna study of a run, made if it is not there; trials that a dead coordinator left become failed.
+
+        Raises:
+            UserError: the store has results of one of the run's methods from other code of the same version.
+        """
+        from_plugins = outside.attributes_of(run.cells)
+        if from_plugins:
+            studies = [study.user_attrs for study in self.storage.get_all_studies()]
+            outside.refuse_other_code(studies, from_plugins, safe(self.url))
         study = optuna.create_study(
             study_name=run.study_name, storage=self.storage, direction="maximize", load_if_exists=True
         )
@@ -162,9 +167,8 @@ class Store:
             "schema": SCHEMA,
             "engine": run.engine,
             "data_digest": run.data_digest,
+            **from_plugins,
         }
-        if labels := labels_outside(run.cells):
-            attributes["labels"] = labels
         if design.name not in files.files():  # a user's own: reports are made again without the file
             attributes["design"] = design.model_dump(mode="json", exclude_defaults=True)
         if run.search is not None:
@@ -377,18 +381,6 @@ class StudyStore:
         if details:
             trial.set_user_attr("traceback", details)
         self.study.tell(trial, state=TrialState.FAIL)
-
-
-def labels_outside(cells: Iterable[TrialSpec]) -> list[list[str]]:
-    """Kind, name, label and colour of the losses and backbones of plugins, for reports that do not load them."""
-    names = sorted({name for spec in cells for name in spec.outside})
-    tables = (("loss", LOSSES, vocabulary.LOSSES), ("backbone", BACKBONES, vocabulary.BACKBONES))
-    return [
-        [kind, name, terms[name].label, terms[name].color]
-        for kind, registry, terms in tables
-        for name in names
-        if name in registry and registry.origin(name) is not None
-    ]
 
 
 @contextmanager
