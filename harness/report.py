@@ -91,24 +91,23 @@ def as_layout(design: Design) -> Layout:
     )
 
 
-def layout_in_store(study: str, meta: Mapping[str, Mapping[str, Any]]) -> Layout:
-    """The layout of a study whose file the package does not have: the store keeps the file beside its results.
+def layout_in_store(study: str, design: object) -> Layout:
+    """The layout of a study whose file the package does not have.
 
     Args:
         study: its name.
-        meta: what the store says of each of its Optuna studies, by their names.
+        design: the content of its file, which the store keeps beside the results.
 
     Raises:
         UserError: the store does not have the file, or has something else in its place.
     """
-    kept = [about["design"] for about in meta.values() if "design" in about]
     try:
-        design = Design.model_validate(kept[-1])
-    except (IndexError, ValueError):
+        checked = Design.model_validate(design)
+    except ValueError:
         raise UserError(f"the store does not say what study {study!r} is about; run it again from its file") from None
-    if design.name != study:  # which folders are named after
-        raise UserError(f"the store has the file of study {design.name!r} for {study!r}; run it again from its file")
-    return as_layout(design)
+    if checked.name != study:  # which folders are named after
+        raise UserError(f"the store has the file of study {checked.name!r} for {study!r}; run it again from its file")
+    return as_layout(checked)
 
 
 def report_of(kind: str) -> Report:
@@ -137,10 +136,10 @@ def make(study: str, dataset: str, storage: str, output: Path, design: str | Non
     """
     known = layout_of(study) if study in files.files() else None  # before the store is read, which may take long
     trials, curves, load_ranks = _load(storage, study, dataset)
-    every = trials.attrs.get("meta", {})
-    layout = known or layout_in_store(study, every)
+    every, designs = (trials.attrs.get(name, {}) for name in ("meta", "designs"))
     trials, curves = one_design(trials, curves, design)
-    meta = every.get(trials["study_name"].iloc[0], {})
+    chosen = trials["study_name"].iloc[0]
+    layout, meta = known or layout_in_store(study, designs.get(chosen)), every.get(chosen, {})
     return report_of(layout.report)(layout, trials, curves, load_ranks, output, meta)
 
 
