@@ -29,8 +29,8 @@ _ENVIRONMENT = {errno.EACCES, errno.EDQUOT, errno.ELOOP, errno.ENAMETOOLONG, err
 _LONGEST = 1500
 
 
-def run(app: typer.Typer) -> None:
-    """Run ``app`` and exit.
+def run(app: typer.Typer | Callable[[], typer.Typer]) -> None:
+    """Run ``app``, or the app that a function makes, and exit.
 
     Exit codes: 2 after a ``UserError``, a wrong command line, or a place that cannot be written; 130 after Ctrl-C;
     1 when nobody reads the output any more.
@@ -39,7 +39,8 @@ def run(app: typer.Typer) -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter shows "?" instead of failing
             stream.reconfigure(errors="replace")
     try:
-        status = app(standalone_mode=False)
+        made = app if isinstance(app, typer.Typer) else app()
+        status = made(standalone_mode=False)
         if status == INTERRUPTED:  # again would only cut short how workers are ended
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stdout.flush()
@@ -118,6 +119,13 @@ def printable(text: str) -> str:
     """
     spaced = re.sub(r"\s", " ", text)
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in spaced)
+
+
+def spreadsheet_cell(value: object) -> object:
+    """A text that a spreadsheet would run as a formula gets a leading apostrophe (OWASP: CSV injection)."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")):
+        return f"'{value}"
+    return value
 
 
 def _fail(message: str, hint: str = "") -> None:

@@ -170,11 +170,11 @@ def load(study: str) -> Design:
     Raises:
         UserError: there is no such study or kind of report, or the file is malformed.
     """
-    from harness.report import report_of
+    from harness.report import as_layout
 
     design = files.load(study)
     try:
-        report_of(design.report)
+        as_layout(design)
     except UserError as error:
         raise UserError(f"study file {files.path_of(study)}: {error}") from None
     return design
@@ -198,6 +198,7 @@ def run_study(study: str, options: Options, command: str) -> Path:
     loaded = plugins.load_asked_for(options.plugin or ())
     design = load(study)
     from harness.engine.coordinator import default_jobs, default_stack, execute, plans, refuse_too_many_classes
+    from harness.report import report_of_cells
     from harness.store import frames
     from harness.store.store import Store
     from harness.trial.cache import default_root
@@ -237,8 +238,6 @@ def run_study(study: str, options: Options, command: str) -> Path:
     except KeyboardInterrupt:
         console.print("interrupted; what is complete is kept, and the same command goes on from there")
         raise
-
-    from harness.report import report_of_cells
 
     results = frames.load(
         options.storage, design.name, options.dataset, options.artifacts, run.study_name, store.patience
@@ -283,7 +282,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         UserError: it is not writable.
     """
-    from harness.reporting.output.files import staging
+    from harness.reporting.output.typst import staging
 
     made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     with staging(folder):

@@ -1,31 +1,98 @@
-"""What arms, backbones, data sets, measures and stages are called and in which order they appear."""
+"""Names, order and colours of arms, losses, stages, backbones, data sets and metrics, once for everything shown.
+
+What the package ships is declared here; a plugin's method is declared where it registers, or by the store that has
+its results. Needs neither PyTorch nor a drawing library.
+"""
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-#: Arms in the order of every table; the last two are reference rows, not students.
-ARMS = {
-    "none": "no distillation",
-    "L1": "L1",
-    "L1+L2": "L1 + L2",
-    "L1+L3": "L1 + L3",
-    "L1+L2+L3": "L1 + L2 + L3",
-    "L2+L3": "L2 + L3",
-    "L1+FitNet": "L1 + FitNet",
-    "L1+RKD-D": "L1 + RKD-D",
-    "L1+RKD-A": "L1 + RKD-A",
-    "teacher": "structural teacher",
-    "llm-teacher": "LLM teacher",
-}
-#: between an arm and the levels of the factors that it is crossed with: "L1 · dim=5"
-LEVELS = " · "
-#: how the labels of cells end that a grid trains anew, with seeds that took no part in choosing them
-FRESH_SEEDS = f"{LEVELS}fresh seeds"
-REFERENCES = ("teacher", "llm-teacher")
-BACKBONES = {"ttranse": "TTransE", "ta-distmult": "TA-DistMult"}
+from harness.errors import UserError, is_readable
+
+#: Okabe and Ito, "Color Universal Design" (2008)
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+GRAY, LIGHT = "#6E6E6E", "#D8D8D8"
+#: by turns, for what has no colour of its own (Tol's muted scheme)
+MORE_COLORS = ("#332288", "#88CCEE", "#117733", "#DDCC77", "#AA4499", "#44AA99", "#CC6677", "#661100")
+
+
+@dataclass(frozen=True)
+class Term:
+    """What a loss, backbone or stage is called, its colour ("#RRGGBB"; "" for none) and its place in every table."""
+
+    label: str
+    color: str
+    order: int
+
+
+Kind = Literal["loss", "backbone", "stage"]
+LOSSES: dict[str, Term] = {}
+BACKBONES: dict[str, Term] = {}
+STAGES: dict[str, Term] = {}
+_TABLES: Mapping[str, dict[str, Term]] = {"loss": LOSSES, "backbone": BACKBONES, "stage": STAGES}
+
+
+def declare(kind: Kind, name: str, label: str, color: str = "") -> None:
+    """Say what a loss, backbone or stage is called; declared again it keeps its place, and its colour if none is given.
+
+    Args:
+        kind: what it is.
+        name: as in arms, study files and stores.
+        label: as in tables and figures.
+        color: "#RRGGBB"; "": by turns.
+
+    Raises:
+        UserError: the label cannot be shown, or the colour is none.
+    """
+    if not 0 < len(label) <= 60 or not is_readable(label):
+        raise UserError(f"{kind} {name!r}: a label has 1 to 60 characters, none of them control characters")
+    if color and not re.fullmatch(r"#[0-9A-Fa-f]{6}", color):
+        raise UserError(f"{kind} {name!r}: {color!r} is no colour; write it as '#RRGGBB'")
+    table = _TABLES[kind]
+    known = table.get(name)
+    table[name] = Term(label, color or (known.color if known else ""), known.order if known else len(table))
+
+
+for _name, _color in (
+    ("L1", BLACK),
+    ("L2", BLUE),
+    ("L3", GREEN),
+    ("FitNet", SKY),
+    ("RKD-D", "#882255"),
+    ("RKD-A", "#999933"),
+):
+    declare("loss", _name, _name, _color)
+declare("backbone", "ttranse", "TTransE")
+declare("backbone", "ta-distmult", "TA-DistMult")
+for _name, _label, _color in (
+    ("data", "read data", LIGHT),
+    ("teacher", "structural teacher", BLUE),
+    ("finetune", "LLM: fine-tune", VERMILION),
+    ("encode", "LLM: encode", ORANGE),
+    ("semantic", "LLM: train E(p)", YELLOW),
+    ("llm-targets", "LLM: store targets", BLACK),
+    ("targets", "store targets", PURPLE),
+    ("teacher-vectors", "store vectors", "#8C564B"),
+    ("stage1", "student, stage 1", GREEN),
+    ("stage2", "student, stage 2", SKY),
+    ("evaluate", "evaluate", GRAY),
+):
+    declare("stage", _name, _label, _color)
+
 DATASETS = {
     "yago": "YAGO11k",
     "wiki": "Wikidata12k",
@@ -33,24 +100,30 @@ DATASETS = {
     "icews05-15": "ICEWS05-15",
     "lahman": "Lahman baseball",
 }
-STAGES = {
-    "data": "read data",
-    "teacher": "structural teacher",
-    "finetune": "LLM: fine-tune",
-    "encode": "LLM: encode",
-    "semantic": "LLM: train E(p)",
-    "llm-targets": "LLM: store targets",
-    "targets": "store targets",
-    "teacher-vectors": "store vectors",
-    "stage1": "student, stage 1",
-    "stage2": "student, stage 2",
-    "evaluate": "evaluate",
+#: rows of models that are no students, last in every table
+REFERENCES = ("teacher", "llm-teacher")
+#: arms that are no sum of losses
+_SPECIAL = {"none": "no distillation", "teacher": "structural teacher", "llm-teacher": "LLM teacher"}
+#: arms whose colour is not that of their last loss
+_ARM_COLORS = {"none": GRAY, "L1+L2+L3": VERMILION, "L2+L3": YELLOW, "teacher": PURPLE, "llm-teacher": ORANGE}
+#: between an arm and the levels of the factors that it is crossed with: "L1 · dim=5"
+LEVELS = " · "
+#: how labels of confirmation runs end, which have seeds that took no part in choosing; their role says so as well
+FRESH_SEEDS = f"{LEVELS}fresh seeds"
+#: settings that a study may vary, as formulas and figures call them
+SYMBOLS = {
+    "alpha": "α",
+    "beta": "β",
+    "delta": "δ",
+    "temperature": "T",
+    "stage1_epochs": "epochs of stage 1",
+    "dim": "dimension",
 }
 
 
 @dataclass(frozen=True)
-class Measure:
-    """A measure of ranks: its column is ``test_<key>``; ``decimals`` are those of its mean."""
+class Metric:
+    """A metric of ranks: its column is ``test_<key>``; ``decimals`` are those of its mean."""
 
     key: str
     label: str
@@ -58,20 +131,59 @@ class Measure:
     higher_is_better: bool
 
 
-MEASURES = (
-    Measure("mrr", "MRR", 4, higher_is_better=True),
-    Measure("mr", "MR", 0, higher_is_better=False),
-    Measure("hits1", "Hits@1", 4, higher_is_better=True),
-    Measure("hits3", "Hits@3", 4, higher_is_better=True),
-    Measure("hits10", "Hits@10", 4, higher_is_better=True),
+METRICS = (
+    Metric("mrr", "MRR", 4, higher_is_better=True),
+    Metric("mr", "MR", 0, higher_is_better=False),
+    Metric("hits1", "Hits@1", 4, higher_is_better=True),
+    Metric("hits3", "Hits@3", 4, higher_is_better=True),
+    Metric("hits10", "Hits@10", 4, higher_is_better=True),
 )
-MEASURE = {measure.key: measure for measure in MEASURES}
+METRIC = {metric.key: metric for metric in METRICS}
+
+
+def losses_of(arm: str) -> list[str] | None:
+    """The losses of an arm such as "L1+L2"; none for "none"; None for what is no sum of declared losses."""
+    if arm == "none":
+        return []
+    parts = arm.split("+")
+    return parts if all(part in LOSSES for part in parts) else None
 
 
 def arm_name(arm: str) -> str:
-    """What an arm is called; a variant of a study is called as the study names it, levels of factors as they are."""
-    own, separator, levels = arm.partition(LEVELS)
-    return ARMS.get(own, own) + separator + levels
+    """What an arm is called; a variant of a study is called as the study names it, levels of factors as they are.
+
+    >>> arm_name("L1+RKD-D"), arm_name("L1 · dim=5"), arm_name("llm-teacher"), arm_name("one stage")
+    ('L1 + RKD-D', 'L1 · dim=5', 'LLM teacher', 'one stage')
+    """
+    plain, separator, levels = arm.partition(LEVELS)
+    losses = losses_of(plain)
+    summed = " + ".join(LOSSES[loss].label for loss in losses) if losses else plain
+    return _SPECIAL.get(plain, summed) + separator + levels
+
+
+def loss_name(loss: str) -> str:
+    """What a loss is called; an undeclared one as it is."""
+    return LOSSES[loss].label if loss in LOSSES else loss
+
+
+def stage_name(stage: str) -> str:
+    """What a stage is called; an undeclared one as it is."""
+    return STAGES[stage].label if stage in STAGES else stage
+
+
+def backbone_name(backbone: str) -> str:
+    """What a backbone is called; an undeclared one as it is."""
+    return BACKBONES[backbone].label if backbone in BACKBONES else backbone
+
+
+def dataset_name(dataset: str) -> str:
+    """What a data set is called; an unknown one as it is."""
+    return DATASETS.get(dataset, dataset)
+
+
+def level_name(value: float) -> str:
+    """A level of a factor as short as it can be written: ``0.01``, ``7``."""
+    return f"{value:.4g}"
 
 
 def versus(arm: str, base: str) -> str:
@@ -85,12 +197,12 @@ def ordered(present: Iterable[str], order: Iterable[str]) -> list[str]:
     return [name for name in known if name in names] + sorted(names - set(known))
 
 
-def by_level(names: Iterable[str], order: Sequence[str]) -> list[str]:
-    """Names of arms and of their levels: the arms in the given order, then unknown ones; numbers by their size."""
+def by_level(names: Iterable[str], order: Sequence[str] = ()) -> list[str]:
+    """Names of arms and of their levels: the arms of ``order`` first, then by `arm_place`; numbers by their size."""
 
-    def key(name: str) -> tuple[int, list[tuple[float, str]]]:
-        own = name.partition(LEVELS)[0]
-        place = order.index(own) if own in order else len(order)
+    def key(name: str) -> tuple[object, ...]:
+        arm = name.partition(LEVELS)[0]
+        place = (order.index(arm),) if arm in order else (len(order), *arm_place(arm))
         # texts and numbers by turns
         parts = re.split(r"(\d+(?:\.\d+)?)", name)
         return place, [(float(part) if i % 2 else 0.0, part) for i, part in enumerate(parts)]
@@ -98,9 +210,34 @@ def by_level(names: Iterable[str], order: Sequence[str]) -> list[str]:
     return sorted(set(names), key=key)
 
 
+def arm_place(arm: str) -> tuple[int, ...]:
+    """Where an arm stands: none, then by number and declaration of its losses, then variants, reference rows last."""
+    losses = losses_of(arm)
+    if losses is not None:
+        return (0, len(losses), *(LOSSES[loss].order for loss in losses))
+    return (2, REFERENCES.index(arm)) if arm in REFERENCES else (1,)
+
+
 def student_arms(present: Iterable[str]) -> list[str]:
     """The arms present that are students, in the order in which they come."""
     return [arm for arm in dict.fromkeys(present) if arm not in REFERENCES]
+
+
+def arm_colors(arms: Iterable[str]) -> dict[str, str]:
+    """A colour for each arm: its own, else that of its last loss if no other arm has it, else by turns."""
+    chosen: dict[str, str] = {}
+    turns = itertools.cycle(MORE_COLORS)
+    for arm in arms:
+        losses = losses_of(arm)
+        color = _ARM_COLORS.get(arm) or (LOSSES[losses[-1]].color if losses else "")
+        chosen[arm] = next(turns) if not color or color in chosen.values() else color
+    return chosen
+
+
+def stage_colors(stages: Iterable[str]) -> dict[str, str]:
+    """A colour for each stage: its own, else by turns."""
+    turns = itertools.cycle(MORE_COLORS)
+    return {stage: (STAGES[stage].color if stage in STAGES else "") or next(turns) for stage in stages}
 
 
 def joined(words: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from harness.reporting.data.results import LoadRanks
 from harness.store import frames
-from harness.vocabulary import ARMS, BACKBONES, DATASETS
+from harness.vocabulary import BACKBONES, arm_name, backbone_name, by_level, dataset_name
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT / "reports" / "published"
@@ -20,10 +20,10 @@ def markdown(dataset: str) -> str:
     """The README's table of a data set, made from the published one."""
     frame = pd.read_csv(PUBLISHED / f"ablation-{dataset}" / "ablation_table.csv", keep_default_na=False)
     rows = {(row["backbone"], row["arm"]): row for row in frame.to_dict("records")}
-    names = " | ".join(f"{label}: MRR | MR | Hits@1 | Hits@10" for label in BACKBONES.values())
+    names = " | ".join(f"{label}: MRR | MR | Hits@1 | Hits@10" for label in map(backbone_name, BACKBONES))
     lines = [f"| arm | {names} |", "|---|" + "--:|" * 4 * len(BACKBONES)]
     present = set(frame["arm"])
-    for arm, label in ((arm, label) for arm, label in ARMS.items() if arm in present):
+    for arm, label in ((arm, arm_name(arm)) for arm in by_level(present)):
         cells = []
         for backbone in BACKBONES:
             row = rows[backbone, arm]
@@ -43,7 +43,7 @@ def verdicts() -> str:
     for (claim, text), rows in frame.groupby(["claim", "text"], sort=False):
         said: dict[str, list[str]] = {}
         for row in rows.to_dict("records"):
-            where = f"{row['backbone']} on {DATASETS.get(row['dataset'], row['dataset'])}" if row["backbone"] else ""
+            where = f"{row['backbone']} on {dataset_name(row['dataset'])}" if row["backbone"] else ""
             said.setdefault(row["verdict"], []).append(where)
         told = "; ".join(
             f"**{verdict}**{': ' if any(where) else ''}{', '.join(where)}" for verdict, where in said.items()

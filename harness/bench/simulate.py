@@ -20,6 +20,7 @@ import typer
 
 from harness.bench.common import DataDir, Dataset, JsonFile, Row, app, open_stages, save, show
 from harness.errors import UserError
+from harness.vocabulary import BLACK, BLUE, GREEN, ORANGE, VERMILION
 
 if TYPE_CHECKING:
     from harness.data import TemporalGraph
@@ -191,14 +192,15 @@ def _sizes(place: Place, trials: int) -> dict[str, float]:
 def _report(place: Place) -> dict[str, float]:
     """Seconds and peak memory of the study's report."""
     from harness import report
+    from harness.reporting.kinds import kind_of
     from harness.store import frames
     from harness.trial.run import peak_memory
 
     began = time.perf_counter()
     trials, curves, load_ranks = frames.load(place.url, STUDY, place.dataset, place.artifacts)
     read = time.perf_counter() - began
-    layout, meta = report.layout_of(STUDY), trials.attrs["meta"][trials["study_name"].iloc[0]]
-    report.REPORTS[layout.report](layout, trials, curves, load_ranks, place.folder / "report", meta)
+    result = report.frames_of(report.layout_of(STUDY), trials, curves, load_ranks)
+    kind_of(result.layout.report, result.trials).report(result, place.folder / "report")
     whole = time.perf_counter() - began
     return {"report_seconds": whole, "frames_seconds": read, "report_peak_mib": peak_memory()}
 
@@ -241,7 +243,7 @@ def _asked(port: int, path: str) -> tuple[dict[str, Any], float]:
 
 def draw(rows: Sequence[Row], path: Path) -> None:
     """What grows with the number of trials, as ``path`` with the suffixes .pdf and .png."""
-    from harness.reporting.output.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, figure
+    from harness.reporting.output.figures import figure
 
     sizes = [row["trials"] for row in rows]
     panels = {

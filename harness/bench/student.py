@@ -102,7 +102,7 @@ def _arms(names: str) -> list[str]:
     Raises:
         UserError: if one of them is no student's.
     """
-    from harness.trial.spec import Arm
+    from harness.trial.arms import Arm
 
     valid = [arm for arm in get_args(Arm) if "teacher" not in arm]
     for arm in names.split(","):

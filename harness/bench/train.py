@@ -29,7 +29,7 @@ from harness.measurements.timer import Clock, TimeIsUpError, alternate, fastest,
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.distill.sampled import Candidates
+    from harness.distill.passes.sampled import Candidates
     from harness.models import Backbone
     from harness.models.batch import QueryTensors
     from harness.trial.stages import Stages
@@ -89,9 +89,9 @@ def ours(stages: Stages, model: Backbone, candidates: int | None, seconds: float
 
     Else whole epochs are trained, as many as share lists of hard candidates, and finding those is included.
     """
-    from harness.distill import trainer
-    from harness.distill.objective import Distillation
-    from harness.distill.sampler import Sampling
+    from harness.distill.training import loop as trainer
+    from harness.distill.training.objective import Distillation
+    from harness.distill.training.sampler import Sampling
 
     objective = Distillation(regularization=model.student_recipe.regularization)
     clock = Clock(seconds)

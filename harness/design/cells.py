@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,21 +14,11 @@ from harness.design.schema import FRESH, Design, Grid, Point, Preset, Search, Se
 from harness.design.settings import AXES, explain, tuned
 from harness.errors import UserError, nearest
 from harness.models import BACKBONES
+from harness.trial.arms import check_arm
 from harness.trial.cache import digest
 from harness.trial.keys import engine_version
-from harness.trial.spec import Arm, TrialSpec
+from harness.trial.spec import TrialSpec
 from harness.vocabulary import REFERENCES
-
-
-def check_arm(text: str) -> str:
-    """The name of an arm as reports have it.
-
-    Raises:
-        UserError: there is no such arm; says why.
-    """
-    if text not in get_args(Arm):
-        raise UserError(f"unknown arm {text!r}: {nearest(text, get_args(Arm))}")
-    return text
 
 
 @dataclass(frozen=True)
@@ -154,6 +144,7 @@ def plan(
     common = {
         name: settle(design, chosen, changes, dataset=dataset, backbone=name).model_copy(update={"dataset": dataset})
         for name in sorted(BACKBONES)
+        if BACKBONES.origin(name) is None or name in backbones
     }
     cells: dict[str, TrialSpec] = {}
     labels: dict[str, str] = {}
@@ -168,16 +159,21 @@ def plan(
             seeds_of += range(FRESH, FRESH + n_seeds) if search is not None and not is_reference else ()
             for label, settings in _conditions(design, chosen, name, condition, is_reference=is_reference):
                 settled = settle(design, chosen, merge(changes or {}, settings), dataset=dataset, backbone=backbone)
-                axes = {"dataset": dataset, "backbone": backbone, "arm": condition.arm}
+                axes = {"dataset": dataset, "backbone": backbone, "arm": check_arm(condition.arm)}
                 for seed in seeds_of:
                     spec = settled.model_copy(update={**axes, "seed": seed}).acting()
+                    if is_reference and not arms and not spec.has_reference:
+                        continue  # a teacher from outside has no model to rank facts with
                     cells.setdefault(spec.key(), spec)
                     labels.setdefault(spec.key(), label)
                     if search is not None and not is_reference and seed < FRESH:
                         unscored.add(spec.key())
     shared = {name: spec.model_dump(exclude=set(AXES)) for name, spec in common.items()}
     engine = engine_version()
-    name = f"{design.name}-{Path(dataset).name}-{preset}-{digest(shared, data_digest, engine)[:8]}"
+    # what comes from plugins, of this run's methods alone: others that are loaded change nothing
+    outside = sorted({item for spec in cells.values() for item in spec.outside.items()})
+    identity = digest(shared, data_digest, engine, *([outside] if outside else []))
+    name = f"{design.name}-{Path(dataset).name}-{preset}-{identity[:8]}"
     return Run(
         design,
         preset,
@@ -208,8 +204,9 @@ def _more_arms(design: Design, arms: Sequence[str]) -> dict[str, Variant]:
         try:
             name = check_arm(arm)
         except UserError as error:
-            close = nearest(arm, design.conditions)
-            raise UserError(f"study {design.name!r} has no arm {arm!r}: {close}; of losses: {error}") from None
+            if "+" in arm:
+                raise UserError(f"study {design.name!r}: {error}") from None
+            raise UserError(f"study {design.name!r} has no arm {arm!r}: {nearest(arm, design.conditions)}") from None
         if name not in design.conditions:
             more[name] = Variant(arm=name)
     return more

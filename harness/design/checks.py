@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 
-from harness.design.cells import check_arm, points, search_of, settle
+from harness.design.cells import points, search_of, settle
 from harness.design.schema import Design, Preset, Search, merge, nested
 from harness.design.settings import AXES, similar
 from harness.errors import UserError, nearest
 from harness.models import BACKBONES
+from harness.trial.arms import check_arm
 from harness.trial.spec import TrialSpec, option_names
 
 #: combinations of levels that a grid may have, each of them some trials

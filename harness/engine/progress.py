@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from harness.console import printable
 from harness.engine.task import Task
-from harness.vocabulary import STAGES
+from harness.vocabulary import stage_name
 
 
 def label(task: Task) -> str:
@@ -73,7 +73,7 @@ class StudyProgress:
         if task.id in self.bars:
             return
         self.running[task.id] = task
-        name = STAGES[task.stage] if task.stage else "cell"
+        name = stage_name(task.stage) if task.stage else "cell"
         self.bars[task.id] = self.bar.add_task(f"  {name} · {escape(label(task))}", total=1.0, note="")
 
     def update(self, reports: Mapping[str, tuple[str, float, float | None]]) -> None:
@@ -84,7 +84,7 @@ class StudyProgress:
                 continue
             share = 0.9 + 0.1 * done if stage == "evaluate" else 0.9 * done
             partial += share * self.costs[key]
-            name = f"  {STAGES.get(stage, stage)} · {escape(label(self.running[key]))}"
+            name = f"  {stage_name(stage)} · {escape(label(self.running[key]))}"
             self.bar.update(self.bars[key], description=name, completed=done)
             if metric is not None:
                 self.bar.update(self.bars[key], note=f"MRR {metric:.4f}")
@@ -100,7 +100,7 @@ class StudyProgress:
             self.failed += failed
             self.complete += not failed
         mark = "[red]failed[/]" if failed else "[green]done[/]"
-        name = STAGES[task.stage] if task.stage else f"cell {self.complete + self.failed}/{self.cells}"
+        name = stage_name(task.stage) if task.stage else f"cell {self.complete + self.failed}/{self.cells}"
         self.console.print(f"{mark} {name} · {escape(label(task))}: {escape(printable(note))}", highlight=False)
         self._refresh(0.0)
 

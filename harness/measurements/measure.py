@@ -24,11 +24,11 @@ from harness.measurements.inference import inference
 from harness.measurements.stages import stage
 from harness.measurements.timer import Rows
 from harness.store.store import Store
-from harness.trial.keys import NEEDS
 from harness.trial.provenance import provenance
 from harness.trial.spec import StudentSpec, TrialSpec
+from harness.trial.stage import STAGES, Stage
 from harness.trial.stages import Context
-from harness.vocabulary import BACKBONES, STAGES, arm_name
+from harness.vocabulary import REFERENCES, arm_name, backbone_name, stage_name
 
 #: versions of the kinds of measurement: one goes up when a change of the code moves what it yields
 VERSIONS = {"stage": 1, "loop": 1, "inference": 1, "export": 1}
@@ -61,7 +61,7 @@ def wanted(run: Run, plans: Plans, kinds: Sequence[Measure], complete: set[str],
         own = [spec for spec in cells if spec.backbone == backbone]
         models = {spec.arm: spec for spec in reversed(_reference(_lowest_seed(own)))}
         arm = run.design.arms[-1] if run.design.arms else ""
-        name = BACKBONES.get(backbone, backbone)
+        name = backbone_name(backbone)
         asked = [models[each] for each in ("none", arm, "teacher", "llm-teacher") if each in models]
         if "inference" in kinds and asked:
             found.append(_one("inference", f"inference, {name}", asked, inference, (asked, context)))
@@ -80,7 +80,7 @@ def _loops(students: Sequence[TrialSpec], kinds: Sequence[Measure], context: Con
     if not students or not {"L1", "L2"} <= set(students[0].parts) or not {"loop", "trained loop"} & set(kinds):
         return []
     first, is_trained = students[0], "trained loop" in kinds
-    told = f"teachers in the loop, {BACKBONES.get(first.backbone, first.backbone)}"
+    told = f"teachers in the loop, {backbone_name(first.backbone)}"
     found = [
         _one("loop", f"{told}, seed {spec.seed}", (spec,), loop, (spec, context, is_trained))
         for spec in (students if is_trained else students[:1])
@@ -114,7 +114,7 @@ def _lowest_seed(cells: Sequence[TrialSpec]) -> list[TrialSpec]:
 
 def _reference(cells: Sequence[TrialSpec]) -> list[TrialSpec]:
     """The students of the default batch size, or of the first if none has it; all else as it is."""
-    sizes = [spec.student.batch_size for spec in cells if "teacher" not in spec.arm]
+    sizes = [spec.student.batch_size for spec in cells if spec.arm not in REFERENCES]
     usual = StudentSpec().batch_size
     size = usual if usual in sizes or not sizes else sizes[0]
     return [spec for spec in cells if "teacher" in spec.arm or spec.student.batch_size == size]
@@ -125,7 +125,7 @@ def _stages(
 ) -> list[Measurement]:
     """Each shared stage of the cells once, and what each student has of its own."""
     found = []
-    for name in NEEDS:
+    for name, shared in STAGES.items():
         owners: dict[str, list[TrialSpec]] = {}
         for spec in measured:
             if name in plans[spec.key()].keys:
@@ -133,25 +133,24 @@ def _stages(
         for key, specs in owners.items():
             first = specs[0]
             cells = tuple(each.key() for each in every if plans[each.key()].keys.get(name) == key)
-            label = f"{STAGES[name]}, {_whose(first, name)}"
+            label = f"{stage_name(name)}, {_owner(first, shared)}"
             found.append(Measurement("stage", f"{name}:{key}", label, cells, stage, (first, name, context)))
     for spec in measured:
-        if "teacher" not in spec.arm:
-            told = f"student, stage 2, {_whose(spec, 'student')}"
+        if spec.arm not in REFERENCES:
+            told = f"student, stage 2, {_student(spec)}"
             found.append(_one("stage", told, (spec,), stage, (spec, "student", context), "student"))
     return found
 
 
-def _whose(spec: TrialSpec, name: str) -> str:
-    if name in ("finetune", "encode", "semantic", "llm-targets"):
-        return spec.llm.model
-    backbone = BACKBONES.get(spec.backbone, spec.backbone)
-    if name == "student":
-        return f"{backbone} {arm_name(spec.arm)}, batches of {spec.student.batch_size}"
-    if name == "stage1":
-        taught = "undistilled" if spec.arm == "none" else "L1"
-        return f"{backbone} {taught}, batches of {spec.student.batch_size}"
-    return backbone
+def _owner(spec: TrialSpec, shared: Stage) -> str:
+    if shared.name != "stage1":
+        return shared.whose(spec)
+    taught = "L1" if spec.first_parts else "undistilled"
+    return f"{shared.whose(spec)} {taught}, batches of {spec.student.batch_size}"
+
+
+def _student(spec: TrialSpec) -> str:
+    return f"{backbone_name(spec.backbone)} {arm_name(spec.arm)}, batches of {spec.student.batch_size}"
 
 
 def measure(

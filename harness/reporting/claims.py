@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.reporting.data.text import NBSP, number
-from harness.vocabulary import BACKBONES, MEASURE, MEASURES, arm_name, joined
+from harness.vocabulary import METRIC, METRICS, arm_name, backbone_name, joined
 
 HITS = ("hits1", "hits3", "hits10")
 
@@ -89,7 +89,7 @@ def claim(name: str, backbone: str, verdict: Verdict, seeds: Iterable[int]) -> C
     if word in ("supported", "contradicted") and min(seeds) < 2:
         reason += f"; with one seed this is no verdict on the method (it would read: {word})"
         word = "undecided"
-    return Claim(name, CLAIMS[name], BACKBONES.get(backbone, backbone), word, reason)
+    return Claim(name, CLAIMS[name], backbone_name(backbone), word, reason)
 
 
 def _all(rows: Rows, question: Question) -> Verdict:
@@ -103,7 +103,7 @@ def _all(rows: Rows, question: Question) -> Verdict:
         found = {measure: str(rows[arm, base, measure]["verdict"]) for measure in question.measures}
         verdicts |= set(found.values())
         same = len(set(found.values())) == 1
-        told = next(iter(found.values())) if same else joined([f"{MEASURE[m].label} {v}" for m, v in found.items()])
+        told = next(iter(found.values())) if same else joined([f"{METRIC[m].label} {v}" for m, v in found.items()])
         reasons.append(f"{step}: {told}")
     reason = "; ".join(reasons)
     return ("contradicted" if "worse" in verdicts else "supported" if verdicts == {"better"} else "undecided"), reason
@@ -118,7 +118,7 @@ def _rank_against_hits(rows: Rows, question: Question) -> Verdict:
     for arm, base in steps:
         rank = rows[arm, base, "mr"]
         hits = {key: rows[arm, base, key]["verdict"] for key in HITS}
-        better = [MEASURE[key].label for key, verdict in hits.items() if verdict == "better"]
+        better = [METRIC[key].label for key, verdict in hits.items() if verdict == "better"]
         shown |= rank["verdict"] == "worse" and bool(better)
         excluded &= rank["verdict"] == "better" or set(hits.values()) == {"worse"}
         change = number(rank["difference"], 1, signed=True)
@@ -136,7 +136,7 @@ QUESTIONS = {
             "against RKD-D": ("L1+L2+L3", "L1+RKD-D"),
             "against RKD-A": ("L1+L2+L3", "L1+RKD-A"),
         },
-        tuple(measure.key for measure in MEASURES),
+        tuple(measure.key for measure in METRICS),
     ),
     "C2": Question(
         {

@@ -11,29 +11,27 @@ from typing import Any
 import pandas as pd
 
 from harness.reporting.claims import CLAIMS
-from harness.reporting.comparison.document import Meta
 from harness.reporting.data.about import facts_of, started
-from harness.reporting.data.layout import Layout
+from harness.reporting.data.layout import Layout, Meta
 from harness.reporting.evidence import Evidence
 from harness.reporting.output import tables
-from harness.reporting.output.files import staging
 from harness.reporting.output.tables import Cell, Row, Table
-from harness.reporting.output.typst import render
-from harness.vocabulary import BACKBONES, DATASETS, ordered
+from harness.reporting.output.typst import render, staging
+from harness.vocabulary import BACKBONES, DATASETS, dataset_name, ordered
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """What a study says of its claims on one data set; ``missing`` says why it says nothing."""
+class StudyEvidence:
+    """What a study says of its claims on one data set; ``missing``: why it says nothing."""
 
     layout: Layout
     dataset: str
-    meta: Mapping[str, Any]
+    meta: Meta
     evidence: Mapping[str, Evidence]
     missing: str = ""
 
 
-def claims_report(found: Sequence[Found], studies: Mapping[str, Layout], output: Path) -> Path:
+def claims_report(found: Sequence[StudyEvidence], studies: Mapping[str, Layout], output: Path) -> Path:
     """Write ``claims.pdf``, ``claims.csv``, ``.parquet`` and ``.tex`` (all verdicts) and what each page shows.
 
     Args:
@@ -57,7 +55,7 @@ def claims_report(found: Sequence[Found], studies: Mapping[str, Layout], output:
         datasets = ordered({each.dataset for each in found}, DATASETS)
         content = {
             "title": "The claims, and what the studies say of them",
-            "subtitle": " · ".join([*(DATASETS.get(name, name) for name in datasets), f"{created:%-d %B %Y}"]),
+            "subtitle": " · ".join([*(dataset_name(name) for name in datasets), f"{created:%-d %B %Y}"]),
             "overview": asdict(table),
             "pages": pages,
         }
@@ -65,7 +63,7 @@ def claims_report(found: Sequence[Found], studies: Mapping[str, Layout], output:
     return output / "claims.pdf"
 
 
-def _verdicts(found: Sequence[Found]) -> pd.DataFrame:
+def _verdicts(found: Sequence[StudyEvidence]) -> pd.DataFrame:
     """Columns claim, text, study, dataset, backbone, verdict, reason; claims without evidence have one row."""
     rows = []
     for claim, text in CLAIMS.items():
@@ -97,7 +95,10 @@ def _overview(verdicts: pd.DataFrame) -> Table:
     own = verdicts[verdicts["dataset"] != ""]
     # what is said of two backbones together stands with both
     own = own.assign(backbone=own["backbone"].str.split(" and ")).explode("backbone")
-    datasets, backbones = ordered(own["dataset"], DATASETS), ordered(own["backbone"], BACKBONES.values())
+    datasets, backbones = (
+        ordered(own["dataset"], DATASETS),
+        ordered(own["backbone"], [term.label for term in BACKBONES.values()]),
+    )
     columns = [(d, b) for d in datasets for b in backbones if ((own["dataset"] == d) & (own["backbone"] == b)).any()]
     rows = []
     for claim, text in CLAIMS.items():
@@ -105,12 +106,12 @@ def _overview(verdicts: pd.DataFrame) -> Table:
         words = {(row["dataset"], row["backbone"]): row["verdict"] for _, row in each.iterrows()}
         shown = [Cell(words.get(column, "–")) for column in columns]
         rows.append(Row((Cell(claim), Cell(text), *shown, Cell(overall(each["verdict"].tolist()), strong=True))))
-    header = ("", "claim", *(f"{DATASETS.get(d, d)}\n{b}" for d, b in columns), "overall")
+    header = ("", "claim", *(f"{dataset_name(d)}\n{b}" for d, b in columns), "overall")
     note = "A claim is supported overall if it is wherever it was tested; mixed: supported here, contradicted there."
     return Table("All claims", header, "ll" + "l" * (len(columns) + 1), tuple(rows), note)
 
 
-def _page(claim: str, found: Sequence[Found], studies: Mapping[str, Layout], folder: Path) -> dict[str, Any]:
+def _page(claim: str, found: Sequence[StudyEvidence], studies: Mapping[str, Layout], folder: Path) -> dict[str, Any]:
     """The page of a claim as JSON values; its figures and tables are written into ``folder``."""
     own = [each for each in found if claim in each.evidence]
     names = [name for name, layout in studies.items() if claim in layout.claims]
@@ -121,8 +122,8 @@ def _page(claim: str, found: Sequence[Found], studies: Mapping[str, Layout], fol
         places = {folder / "figures" / f"{stem}{end}": draw for end, draw in evidence.figures.items()}
         drawn = [f"figures/{path.name}.pdf" for path, draw in places.items() if draw(path)]
         tables.write(folder, stem, evidence.numbers, [("", evidence.table)])
-        meta = Meta.model_validate(dict(each.meta))
-        name = DATASETS.get(each.dataset, each.dataset)
+        meta = each.meta
+        name = dataset_name(each.dataset)
         sections.append(
             {
                 "dataset": name,
@@ -136,7 +137,7 @@ def _page(claim: str, found: Sequence[Found], studies: Mapping[str, Layout], fol
                 "command": meta.command,
             }
         )
-    missing = [f"{each.layout.name} on {DATASETS.get(each.dataset, each.dataset)}: {each.missing}" for each in found
+    missing = [f"{each.layout.name} on {dataset_name(each.dataset)}: {each.missing}" for each in found
                if each.missing and claim in each.layout.claims]  # fmt: skip
     words = [verdict.verdict for each in own for verdict in each.evidence[claim].verdicts]
     return {

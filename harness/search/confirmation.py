@@ -11,7 +11,9 @@ import pandas as pd
 
 from harness.design.cells import Run
 from harness.design.schema import FRESH
-from harness.trial.spec import Arm, TrialSpec
+from harness.selection import rank_settings
+from harness.trial.arms import Arm
+from harness.trial.spec import TrialSpec
 from harness.vocabulary import FRESH_SEEDS
 
 #: what the gain of a point is over
@@ -96,15 +98,13 @@ class Confirming:
 
     def _default(self) -> str | None:
         """The point that the report recommends."""
-        from harness.reporting.sensitivity.selection import region  # loads what nothing else here needs
-
         rows = [
             {"backbone": backbone, "point": label, "arm": label, "mrr": mean, "difference": self._gain(cells)}
             for backbone, points in self.points.items()
             for label, cells in points.items()
             if (mean := self._mean(cells)) is not None
         ]
-        ranked = region(pd.DataFrame(rows), ["point"]) if rows else pd.DataFrame()
+        ranked = rank_settings(pd.DataFrame(rows), ["point"]) if rows else pd.DataFrame()
         return str(ranked["arm"].iloc[0]) if len(ranked) else None
 
     def _gain(self, cells: Sequence[TrialSpec]) -> float:

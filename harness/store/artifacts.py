@@ -25,9 +25,9 @@ from optuna.artifacts import ArtifactMeta, FileSystemArtifactStore
 from optuna.study import Study
 from optuna.trial import Trial
 
+from harness.console import spreadsheet_cell
 from harness.errors import UserError
 from harness.evaluate import metrics_by_relation
-from harness.reporting.data.text import spreadsheet_cell
 from harness.trial.cache import replacing
 from harness.trial.run import TrialResult
 

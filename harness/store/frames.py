@@ -43,8 +43,8 @@ def load(
 
     Returns:
         trials: one row a trial: factors, metrics, state, seconds and provenance; ``arm`` is what its study calls it,
-            ``losses`` what it is trained with; ``attrs["designs"]`` has the study files of users by the name of the
-            Optuna study, ``attrs["meta"]`` the command, the size of the data and what was measured beside the trials.
+            ``losses`` what it is trained with; ``attrs["meta"]`` has the command, the size of the data and what was
+            measured beside the trials by ``study_name``.
         curves: one row an epoch of a trial.
         load_ranks: takes the index label of a row of ``trials``; returns query, direction, relation and rank, and what
             `harness.store.queries` tells of the query where the study has that.
@@ -76,7 +76,6 @@ def _load(
         )
     rows, curves, where, queries = [], [], [], []
     meta: dict[str, dict[str, Any]] = {}
-    designs: dict[str, Any] = {}
     for known in own:
         if design not in (None, known.study_name):
             continue
@@ -86,9 +85,7 @@ def _load(
         about = {name: known.user_attrs.get(name, kind()) for name, kind in (("command", str), ("data", dict))}
         if beside := measured(known.user_attrs):
             about["measured"] = [record for _, record in sorted(beside.items())]
-        about |= {"search": known.user_attrs["search"]} if "search" in known.user_attrs else {}
-        if "design" in known.user_attrs:  # of a study whose file the package does not have
-            designs[known.study_name] = known.user_attrs["design"]
+        about |= {name: known.user_attrs[name] for name in ("search", "design", "labels") if name in known.user_attrs}
         meta[known.study_name] = about
         every_trial = opened.get_trials(deepcopy=False)
         records = opened.user_attrs  # after the trials, which name them
@@ -114,7 +111,7 @@ def _load(
             f"run: python -m harness.study {study} --dataset {dataset}"
         )
     trials = pd.DataFrame(rows)
-    trials.attrs |= {"meta": meta, "designs": designs}
+    trials.attrs["meta"] = meta
 
     def load_ranks(label: Hashable) -> pd.DataFrame:
         position = trials.index.get_loc(label)

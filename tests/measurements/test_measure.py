@@ -20,7 +20,7 @@ from harness.engine.coordinator import Plans, plans
 from harness.engine.local_workers import in_a_fresh_process
 from harness.measurements import measure as module
 from harness.measurements.measure import Measurement, measure, wanted
-from harness.reporting.cost.measured import SCHEMAS
+from harness.reporting.cost.numbers import SCHEMAS
 from harness.store.store import Store
 from harness.trial.inputs import graph_of
 from harness.trial.run import run_trial

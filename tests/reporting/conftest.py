@@ -7,14 +7,17 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from harness.reporting.data.layout import Layout
-from harness.reporting.output import writing
+from harness.reporting.data.layout import Layout, Meta
+from harness.reporting.data.results import Frames as Given
+from harness.reporting.data.results import Importance
+from harness.reporting.output import typst
 
 #: what the ablation compares
 LAYOUT = Layout(
@@ -97,6 +100,28 @@ class Frames:
 
     def load_ranks(self, label: Any) -> pd.DataFrame:
         return self.ranks[label]
+
+    def of(self, layout: Layout, meta: dict[str, Any] | None = None, importance: Importance | None = None) -> Given:
+        """What a report is made from."""
+        about = Meta.model_validate(meta or {})
+        return Given(layout, self.trials, self.curves, self.load_ranks, about, importance)
+
+
+def importance_by_hand(factors: pd.DataFrame, values: pd.Series[float]) -> pd.DataFrame:
+    """In place of Optuna's evaluators: the share of each factor's linear effect."""
+    share = pd.Series({name: abs(np.corrcoef(column, values)[0, 1]) for name, column in factors.items()})
+    rows = itertools.product(("PED-ANOVA", "fANOVA"), (share / share.sum()).items())
+    return pd.DataFrame(
+        [
+            {"method": m, "factor": f, "importance": v, "low": v / 2, "high": v, "seed_sd": 0.01, "repeats": 3}
+            for m, (f, v) in rows
+        ]
+    )
+
+
+def written(folder: Path) -> set[str]:
+    """The files below a folder."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def metrics(prefix: str, rank: np.ndarray) -> dict[str, float]:
@@ -211,7 +236,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     def out_of_space(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writing, "render", out_of_space)
+    monkeypatch.setattr(typst, "render", out_of_space)
 
 
 @pytest.fixture

@@ -5,13 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.reporting.data.layout import Layout
-from tests.reporting.conftest import Frames, metrics, provenance
+from harness.reporting.data.results import Results
+from harness.reporting.output.typst import write
+from harness.reporting.sensitivity.report import content
+from tests.reporting.conftest import Frames, importance_by_hand, metrics, provenance
 
 LAYOUT = Layout(
     name="grid",
@@ -22,6 +26,7 @@ LAYOUT = Layout(
     arms=("L1", "L1+L2+L3"),
     compare={"L1": ("L1+L2+L3",)},
 )
+META = {"command": "python -m harness.study grid --dataset wiki", "data": {"training facts": 32497}}
 LEVELS = {"alpha": (0.1, 0.5, 1.0), "beta": (0.01, 0.1, 1.0), "delta": (0.1, 1.0, 10.0)}
 #: takes the positions of a point's levels, in the order of the factors; returns its gain over L1 in MRR
 Planted = Callable[..., float]
@@ -111,3 +116,13 @@ def make_grid(
                 )
     study.trials, study.curves = pd.DataFrame(trials), pd.DataFrame(curves)
     return study
+
+
+def results(study: Frames) -> Results:
+    """The results of all its trials."""
+    return study.of(LAYOUT).results()
+
+
+def make(study: Frames, output: Path) -> Path:
+    """Make the report of a grid in a folder; return the path of its PDF."""
+    return write(content(study.of(LAYOUT, META, importance_by_hand)), output)

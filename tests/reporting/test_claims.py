@@ -12,19 +12,24 @@ import pytest
 
 from harness import report
 from harness.errors import UserError
+from harness.reporting.capacity import report as capacity
 from harness.reporting.claims import CLAIMS
-from harness.reporting.evidence import MOST_POINTS, of_comparisons, of_costs, of_factors, of_sizes
-from harness.reporting.overview import Found, claims_report, overall
-from tests.reporting import grid, searches
+from harness.reporting.comparison import report as comparison
+from harness.reporting.cost import report as cost
+from harness.reporting.data.layout import Meta
+from harness.reporting.overview import StudyEvidence, claims_report, overall
+from harness.reporting.search import report as searching
+from harness.reporting.sensitivity import report as sensitivity
+from tests.reporting import costs, grid, searches
 from tests.reporting.conftest import LAYOUT
-from tests.reporting.cost import test_report as costs
 
 Make = Callable[..., Any]
 META = {"command": "python -m harness.study ablation --dataset wiki", "data": {"training facts": 32497}}
 
 
-def found(study: Any, dataset: str = "wiki") -> Found:
-    return Found(LAYOUT, dataset, META, of_comparisons(LAYOUT, study.trials, study.curves, study.load_ranks, META))
+def found(study: Any, dataset: str = "wiki") -> StudyEvidence:
+    frames = study.of(LAYOUT, META)
+    return StudyEvidence(LAYOUT, dataset, frames.meta, comparison.evidence_of(frames))
 
 
 @pytest.mark.parametrize(
@@ -58,33 +63,33 @@ def test_evidence_has_the_comparisons_of_its_claim(frames: Make) -> None:
 def test_evidence_of_dimensions_has_a_row_and_a_figure_a_backbone(sizes: Make, tmp_path: Path) -> None:
     study = sizes()
     layout = replace(LAYOUT, name="capacity", claims=("C9", "C10"), report="capacity")
-    evidence = of_sizes(layout, study.trials, study.curves, study.load_ranks, META)
+    evidence = capacity.evidence_of(study.of(layout, META))
     assert list(evidence) == ["C9", "C10"]
     assert [each.id for each in evidence["C10"].verdicts] == ["C10"] * len(set(study.trials["backbone"]))
     assert len(evidence["C9"].table.rows) == len(evidence["C9"].numbers) > 1
-    claims_report([Found(layout, "wiki", META, evidence)], {"capacity": layout}, tmp_path)
+    claims_report([StudyEvidence(layout, "wiki", Meta(), evidence)], {"capacity": layout}, tmp_path)
     assert (tmp_path / "figures" / "C9_capacity-wiki_0.pdf").is_file()
 
 
 def test_evidence_of_a_search_a_grid_and_costs(tmp_path: Path) -> None:
     search, about = searches.make_search(trials=60)
-    tested = of_factors(searches.LAYOUT, search.trials, search.curves, search.load_ranks, about)
+    tested = searching.evidence_of(search.of(searches.LAYOUT, about))
     assert [each.verdict for each in tested["C8"].verdicts] == ["supported"]
     assert len(tested["C8"].table.rows) == len(tested["C8"].numbers)
 
     study, layout = grid.make_grid(), replace(LAYOUT, name="grid", claims=("C7",), report="sensitivity")
-    planted = of_factors(layout, study.trials, study.curves, study.load_ranks, META)
+    planted = sensitivity.evidence_of(study.of(layout, META))
     assert list(planted) == ["C7"]
-    assert 1 < len(planted["C7"].table.rows) <= MOST_POINTS
+    assert 1 < len(planted["C7"].table.rows) <= sensitivity.MOST_IN_EVIDENCE
 
     spent = costs.usual()
     meta = META | {"measured": costs.records(spent)}
-    priced = of_costs(costs.LAYOUT, spent.trials, spent.curves, spent.load_ranks, meta)
+    priced = cost.evidence_of(spent.of(costs.LAYOUT, meta))
     assert list(priced) == ["C11", "C12", "C14"]
     assert all(evidence.verdicts and evidence.table.rows for evidence in priced.values())
 
-    found = [Found(searches.LAYOUT, "wiki", about, tested), Found(layout, "wiki", META, planted)]
-    found.append(Found(costs.LAYOUT, "wiki", meta, priced))
+    found = [StudyEvidence(searches.LAYOUT, "wiki", Meta(), tested), StudyEvidence(layout, "wiki", Meta(), planted)]
+    found.append(StudyEvidence(costs.LAYOUT, "wiki", Meta(), priced))
     claims_report(found, {"sweep": searches.LAYOUT, "grid": layout, "cost": costs.LAYOUT}, tmp_path)
     drawn = {path.name for path in (tmp_path / "figures").glob("*.pdf")}
     assert {"C8_sweep-wiki_0.pdf", "C7_grid-wiki.pdf", "C11_cost-wiki_0.pdf"} <= drawn
@@ -92,7 +97,7 @@ def test_evidence_of_a_search_a_grid_and_costs(tmp_path: Path) -> None:
 
 def test_every_claim_has_a_page_and_a_verdict(frames: Make, tmp_path: Path) -> None:
     first = frames(facts=200, backbones=("ttranse", "ta-distmult"))
-    broken = Found(replace(LAYOUT, name="ablation"), "yago", {}, {}, "ranks: cannot be read")
+    broken = StudyEvidence(replace(LAYOUT, name="ablation"), "yago", Meta(), {}, "ranks: cannot be read")
     pdf = claims_report([found(first), broken], {"ablation": LAYOUT}, tmp_path / "a")
     assert pdf.read_bytes().startswith(b"%PDF-")
     table = pd.read_csv(tmp_path / "a" / "claims.csv", keep_default_na=False)

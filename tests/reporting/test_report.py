@@ -16,10 +16,10 @@ import harness
 from harness import report
 from harness.errors import UserError
 from harness.report import main, one_design
-from harness.reporting.comparison.document import Meta
-from harness.reporting.comparison.report import comparison_report
-from harness.reporting.output import files
-from tests.reporting.conftest import LAYOUT
+from harness.reporting.comparison import report as comparison
+from harness.reporting.data.layout import Meta
+from harness.reporting.output.typst import templates, write
+from tests.reporting.conftest import LAYOUT, written
 
 Make = Callable[..., Any]
 META = {"command": "python -m harness.study ablation --dataset wiki", "data": {"training facts": 32497}}
@@ -35,12 +35,8 @@ FILES = {
 }
 
 
-def written(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-
-
 def make(study: Any, output: Path, **meta: Any) -> Path:
-    return comparison_report(LAYOUT, study.trials, study.curves, study.load_ranks, output, meta or META)
+    return write(comparison.content(study.of(LAYOUT, meta or META)), output)
 
 
 def test_a_report_is_complete_and_repeatable(frames: Make, tmp_path: Path) -> None:
@@ -125,14 +121,14 @@ def test_unknown_meta_is_a_programming_error() -> None:
 def test_templates_are_found_in_a_checkout_and_in_an_installed_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (files.templates() / "published_figures.csv").is_file()
+    assert (templates() / "published_figures.csv").is_file()
     installed = tmp_path / "harness" / "_templates"
     installed.mkdir(parents=True)
     monkeypatch.setattr(harness, "__file__", str(tmp_path / "harness" / "__init__.py"))
     with pytest.raises(UserError, match="templates are missing"):
-        files.templates()
+        templates()
     (installed / "style.typ").touch()
-    assert files.templates() == installed
+    assert templates() == installed
 
 
 def test_one_design_is_the_latest_or_the_one_named(frames: Make) -> None:

@@ -17,10 +17,12 @@ from harness.design import files as designs
 from harness.design.cells import Run
 from harness.design.schema import FRESH, Design
 from harness.errors import UserError
-from harness.reporting.sensitivity import selection as robust
+from harness.reporting.data.layout import Meta
+from harness.reporting.data.results import Frames
+from harness.reporting.kinds import kind_of
 from harness.reporting.sensitivity.points import are_fresh, cells_of
-from harness.reporting.sensitivity.report import sensitivity_report
 from harness.search.confirmation import Confirming
+from harness.selection import rank_settings
 from harness.store.store import StudyStore
 from harness.trial.run import run_trial
 from harness.trial.stages import Context
@@ -93,7 +95,7 @@ def test_winners_are_those_of_the_report(
     specs = confirming.more(0)
     assert confirming.more(9) == []
     points = reported(run, values)
-    default = robust.region(points, ["alpha", "beta"])
+    default = rank_settings(points, ["alpha", "beta"])
     for backbone in backbones:
         own = points[points["backbone"] == backbone].sort_values("mrr", ascending=False)
         expected = {*own["arm"].head(2), *default.loc[default["default"], "arm"], "L1"}
@@ -181,7 +183,8 @@ def test_from_a_grid_to_its_confirmed_winners(
     assert report.report_of_cells(*names).is_file()
     assert console.file.getvalue().count("fresh seeds") == len(set(fresh["arm"]))
     meta = trials.attrs["meta"][run.study_name]
-    sensitivity_report(LAYOUT, trials, curves, load_ranks, tmp_path / "report", meta)
+    frames = Frames(LAYOUT, trials, curves, load_ranks, Meta.model_validate(meta))
+    kind_of("sensitivity", trials).report(frames, tmp_path / "report")
     winners = pd.read_csv(tmp_path / "report" / "grid_winners.csv")
     assert set(winners["arm"]) == set(fresh.loc[fresh["losses"] != "L1", "arm"])
     assert winners["seeds_test"].eq(2).all()

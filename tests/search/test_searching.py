@@ -20,7 +20,9 @@ from harness.design.schema import FRESH, Design
 from harness.engine import coordinator as execute
 from harness.engine.coordinator import Tally
 from harness.errors import UserError
-from harness.reporting.sensitivity.report import sensitivity_report
+from harness.reporting.data.layout import Meta
+from harness.reporting.data.results import Frames
+from harness.reporting.kinds import kind_of
 from harness.store import frames
 from harness.store.store import Store, StudyStore
 from harness.trial.inputs import graph_of
@@ -149,7 +151,8 @@ def test_from_a_study_file_to_a_report(dataset: Path, tmp_path: Path, tiny_encod
     with pytest.raises(UserError, match="there are none; inside a search"):
         load_ranks(search.index[0])
     meta = trials.attrs["meta"][run.study_name]
-    pdf = sensitivity_report(LAYOUT, trials, curves, load_ranks, tmp_path / "report", meta)
+    frames = Frames(LAYOUT, trials, curves, load_ranks, Meta.model_validate(meta))
+    pdf = kind_of("sensitivity", trials).report(frames, tmp_path / "report")
     assert pdf.read_bytes().startswith(b"%PDF-")
 
     again = carry_out(run, tmp_path)

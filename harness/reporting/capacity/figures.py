@@ -10,8 +10,8 @@ from matplotlib.ticker import NullLocator
 from harness.reporting.capacity.numbers import BASE, FULL, Numbers
 from harness.reporting.capacity.verdicts import dimension
 from harness.reporting.data.frames import records
-from harness.reporting.output.figures import GRAY, LIGHT, arm_colors, figure, label_ends, signed_ticks
-from harness.vocabulary import arm_name, student_arms
+from harness.reporting.output.figures import figure, label_ends, signed_ticks
+from harness.vocabulary import GRAY, LIGHT, arm_colors, arm_name, student_arms
 
 
 def capacity(numbers: Numbers, path: Path) -> bool:

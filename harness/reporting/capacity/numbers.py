@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 
 from harness.errors import UserError
 from harness.reporting.data.frames import records, validate
-from harness.reporting.data.layout import Layout
-from harness.reporting.data.results import LoadRanks, Results, comparison_row, decided, means
-from harness.reporting.output.tables import wide
+from harness.reporting.data.results import Frames, Results, comparison_row, decided, means, wide
 from harness.stats import Comparison, compare, detectable, threshold
-from harness.vocabulary import MEASURES, REFERENCES
+from harness.vocabulary import METRICS, REFERENCES
 
 Array = NDArray[np.float64]
 K = TypeVar("K")
@@ -94,14 +92,15 @@ class Sizes:
     dims: Mapping[str, list[int]]
 
     @classmethod
-    def load(cls, trials: pd.DataFrame, load_ranks: LoadRanks, layout: Layout) -> Sizes:
+    def load(cls, frames: Frames) -> Sizes:
         """Check the trials, then load and check the ranks of the complete ones.
 
         Raises:
             UserError: see `Results.load`; a trial without ``losses`` or ``dim``; or arms that differ in more than
                 these two.
         """
-        results = Results.load(validate(FACTORS, trials) if len(trials) else trials, load_ranks, layout)
+        trials = validate(FACTORS, frames.trials) if len(frames.trials) else frames.trials
+        results = Results.load(trials, frames.load_ranks, frames.layout)
         labels: dict[tuple[str, str, int], str] = {}
         for row in records(results.trials):
             key = (str(row["backbone"]), str(row["losses"]), int(row["dim"]))
@@ -215,7 +214,7 @@ def gains_by_size(sizes: Sizes) -> pd.DataFrame:
             place = {"backbone": backbone, "arm": arm, "base": base, "dim": dim, "smaller": other}
             # of a contrast, a part of a difference means nothing
             nothing = {} if other is None else dict.fromkeys(("relative", "relative_low", "relative_high"), np.nan)
-            for k, (measure, comparison) in enumerate(zip(MEASURES, found, strict=False)):
+            for k, (measure, comparison) in enumerate(zip(METRICS, found, strict=False)):
                 seen = detectable(first[:, :, k] - second[:, :, k], POWER, tests=tests)
                 more = {"measure": measure.key, "seeds": len(first), "detectable": seen}
                 rows.append(place | comparison_row(comparison) | nothing | more)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ import pandas as pd
 from harness.reporting.capacity.figures import capacity
 from harness.reporting.capacity.numbers import BASE, FULL, POWER, Numbers, Sizes, table_by_size
 from harness.reporting.capacity.verdicts import dimension, judge, threshold_in_words
-from harness.reporting.comparison.document import Meta, claims_box, figure_path, heading
+from harness.reporting.content import claims_box, figure_path, heading
 from harness.reporting.data.about import facts
 from harness.reporting.data.frames import records
-from harness.reporting.data.layout import Layout
-from harness.reporting.data.results import LoadRanks
-from harness.reporting.data.text import interval, number, percent
+from harness.reporting.data.layout import Meta
+from harness.reporting.data.results import Frames
+from harness.reporting.data.text import interval, number, p_value, percent
+from harness.reporting.evidence import Evidence, by_backbone
+from harness.reporting.kinds import report_kind
 from harness.reporting.output.tables import (
     COMPARISON,
     OTHERS,
@@ -31,54 +33,8 @@ from harness.reporting.output.tables import (
     mean_cell,
     paired_note,
 )
-from harness.reporting.output.writing import write_report
-from harness.vocabulary import BACKBONES, DATASETS, MEASURE, REFERENCES, arm_name, versus
-
-
-def capacity_report(
-    layout: Layout,
-    trials: pd.DataFrame,
-    curves: pd.DataFrame,
-    load_ranks: LoadRanks,
-    output: Path,
-    meta: Mapping[str, Any],
-) -> Path:
-    """Write the report of a study that crosses arms with dimensions into a folder and return the path of its PDF.
-
-    Beside ``STUDY.pdf`` lie ``STUDY_table``, ``STUDY_gains`` and ``STUDY_threshold`` (each .csv, .parquet and .tex) and
-    ``figures/`` (.pdf and .png). The files appear when all are done; after an error the folder is as before. The same
-    input gives the same numbers.
-
-    Args:
-        layout: what is compared with what, by losses, and the study's words.
-        trials: one row a trial, of one data set and one design (`harness.reporting.data.frames.TRIALS`), with
-            ``losses`` (none, L1 ... or teacher) and ``dim``; ``arm`` is a name for the two.
-        curves: not shown; what every report gets.
-        load_ranks: takes the index label of a row of ``trials`` and returns the trial's ranks, one row a test query
-            (`harness.reporting.data.frames.RANKS`); called for the trials that count, once each.
-        output: folder, made if it is not there.
-        meta: fields of `harness.reporting.comparison.document.Meta`: command, data (counts), notes.
-
-    Raises:
-        UserError: the frames do not pass their checks, or the folder cannot be written.
-    """
-    about = Meta.model_validate(dict(meta))
-    sizes = Sizes.load(trials, load_ranks, layout)
-    numbers = Numbers.of_sizes(sizes)
-    shown = display_tables(sizes, numbers)
-    return write_report(
-        "capacity.typ",
-        layout.name,
-        output,
-        trials=sizes.results.trials,
-        frames={
-            "table": (table_by_size(numbers.means, numbers.kept), "main"),
-            "gains": (numbers.gains, "gains"),
-            "threshold": (numbers.thresholds, "threshold"),
-        },
-        shown=shown,
-        content=lambda folder: document(sizes, numbers, shown, draw(sizes, numbers, folder), about),
-    )
+from harness.reporting.output.typst import Document
+from harness.vocabulary import METRIC, REFERENCES, arm_name, backbone_name, dataset_name, versus
 
 
 def display_tables(sizes: Sizes, numbers: Numbers) -> dict[str, dict[str, Table]]:
@@ -227,7 +183,7 @@ def measures_table(numbers: Numbers) -> Table:
     """
     by_measure = [{row["dim"]: row for row in records(numbers.gain(key))} for key in OTHERS]
     rows = [Row((Cell(str(dim)), *(difference_cell(each[dim]) for each in by_measure))) for dim in by_measure[0]]
-    header = ("dim", *(f"Δ {MEASURE[key].label}" for key in OTHERS))
+    header = ("dim", *(f"Δ {METRIC[key].label}" for key in OTHERS))
     caption = f"{arm_name(FULL)} against {arm_name(BASE)} in the other measures"
     return Table(caption, header, "rrrrr", tuple(rows), OTHERS_NOTE)
 
@@ -242,13 +198,13 @@ def draw(sizes: Sizes, numbers: Numbers, folder: Path) -> dict[str, str]:
     return drawn
 
 
-def document(
+def _content(
     sizes: Sizes, numbers: Numbers, shown: dict[str, dict[str, Table]], drawn: dict[str, str], meta: Meta
 ) -> dict[str, Any]:
     """Everything the template needs, as JSON values; texts are plain, none is read as markup."""
     results = sizes.results
     dataset = str(results.trials["dataset"].iloc[0])
-    name = DATASETS.get(dataset, dataset)
+    name = dataset_name(dataset)
     dims = sorted({dim for each in sizes.dims.values() for dim in each})
     students = numbers.means[~numbers.means["arm"].isin(REFERENCES)]
     tried = {backbone: sizes.dims.get(backbone, []) for backbone in results.backbones}
@@ -257,7 +213,7 @@ def document(
         "claims": claims_box(judge(results.layout.claims, numbers, tried)),
         "sections": [
             {
-                "backbone": BACKBONES.get(backbone, backbone),
+                "backbone": backbone_name(backbone),
                 "threshold": threshold_in_words(numbers.of(backbone)),
                 "tables": {key: asdict(table) for key, table in shown[backbone].items()},
                 "figure": drawn.get(backbone),
@@ -267,3 +223,76 @@ def document(
         ],
         "one_seed": len(students) > 0 and bool((students["n"] == 1).all()),
     }
+
+
+def _sizes_table(numbers: Numbers) -> tuple[Table, pd.DataFrame]:
+    """The gain over L1 and the share of the teacher's MRR that is kept, by backbone and dimension."""
+    gains = numbers.gains
+    gains = gains[
+        (gains["measure"] == "mrr") & gains["smaller"].isna() & (gains["arm"] == FULL) & (gains["base"] == BASE)
+    ]
+    kept = numbers.kept[numbers.kept["arm"] == FULL][["backbone", "dim", "kept", "kept_low", "kept_high"]]
+    rows = gains.merge(kept, on=["backbone", "dim"], how="left")
+
+    def cells(row: dict[str, Any]) -> tuple[Cell, ...]:
+        share = "–" if pd.isna(row["kept"]) else percent(row["kept"], signed=False)
+        ends = "" if pd.isna(row["kept"]) else interval(100 * row["kept_low"], 100 * row["kept_high"], 1)
+        return (
+            Cell(f"{row['dim']} dimensions"),
+            Cell(number(row["difference"], 4, signed=True), interval(row["difference_low"], row["difference_high"], 4)),
+            Cell(p_value(row["p_holm"]).removeprefix("= ")),
+            Cell(number(row["detectable"], 4)),
+            Cell(row["verdict"], strong=row["verdict"] != "undecided"),
+            Cell(share, ends),
+        )
+
+    header = ("", "", "gain over L1", "p (Holm)", "80 % power", "verdict", "of the teacher's MRR")
+    note = "Gain of the full method in test MRR, with 95 % bootstrap interval over seeds and facts. "
+    note += "The share is that of the full method."
+    return Table("By dimension of the student", header, "llrrrlr", by_backbone(rows, cells), note), rows
+
+
+def evidence_of(frames: Frames) -> dict[str, Evidence]:
+    """The evidence of a study that crosses arms with dimensions, by claim.
+
+    Raises:
+        UserError: the frames do not pass their checks.
+    """
+    sizes = Sizes.load(frames)
+    numbers = Numbers.of_sizes(sizes)
+    backbones = sizes.results.backbones
+    verdicts = judge(frames.layout.claims, numbers, {name: sizes.dims.get(name, []) for name in backbones})
+    figures = {f"_{k}": partial(capacity, numbers.of(name)) for k, name in enumerate(backbones)}
+    table, rows = _sizes_table(numbers)
+    return {
+        claim: Evidence([v for v in verdicts if v.id == claim], table, rows, figures, sizes.results.trials)
+        for claim in frames.layout.claims
+    }
+
+
+@report_kind("capacity", label="arms crossed with dimensions of the student", evidence=evidence_of)
+def content(frames: Frames) -> Document:
+    """The report of a study that crosses arms with dimensions.
+
+    Beside ``STUDY.pdf`` lie ``STUDY_table``, ``STUDY_gains`` and ``STUDY_threshold`` (each .csv, .parquet and .tex) and
+    ``figures/`` (.pdf and .png). Trials have ``losses`` (none, L1 ... or teacher) and ``dim``; ``arm`` is a name for
+    the two.
+
+    Raises:
+        UserError: the frames do not pass their checks.
+    """
+    sizes = Sizes.load(frames)
+    numbers = Numbers.of_sizes(sizes)
+    shown = display_tables(sizes, numbers)
+    return Document(
+        "capacity.typ",
+        frames.layout.name,
+        trials=sizes.results.trials,
+        frames={
+            "table": (table_by_size(numbers.means, numbers.kept), "main"),
+            "gains": (numbers.gains, "gains"),
+            "threshold": (numbers.thresholds, "threshold"),
+        },
+        tables=shown,
+        content=lambda folder: _content(sizes, numbers, shown, draw(sizes, numbers, folder), frames.meta),
+    )

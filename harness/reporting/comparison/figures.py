@@ -6,24 +6,23 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness.reporting.data.frames import records
-from harness.reporting.data.text import duration, number
-from harness.reporting.output.figures import (
-    BLACK,
+from harness.reporting.data.text import number
+from harness.reporting.output.figures import figure, label_ends, signed_ticks
+from harness.vocabulary import (
     BLUE,
     GRAY,
     LIGHT,
-    STAGE_COLORS,
+    METRIC,
     VERMILION,
     arm_colors,
-    figure,
-    label_ends,
-    signed_ticks,
+    arm_name,
+    backbone_name,
+    student_arms,
+    versus,
 )
-from harness.vocabulary import STAGES, arm_name, ordered, student_arms, versus
 
 
 def forest(paired: pd.DataFrame, backbone: str, path: Path) -> bool:
@@ -161,37 +160,30 @@ def _shortened(name: str, most: int = 40) -> str:
     return name if len(name) <= most else f"{name[: most - 16].rstrip()}…{name[-15:].lstrip()}"
 
 
-def stage_costs(costs: pd.DataFrame, backbone: str, path: Path) -> bool:
-    """Draw the time of each arm, stacked by stage; hatched where it came from the cache. False: nothing to draw."""
-    own = costs[(costs["backbone"] == backbone) & (costs["seconds"] > 0)]
-    if own.empty:
+def claim_forest(rows: pd.DataFrame, path: Path) -> bool:
+    """Draw differences with their intervals, a panel a backbone; of the first measure if there are several."""
+    if rows.empty:
         return False
-    arms, stages = list(own["arm"].unique()), ordered(own["stage"], STAGES)
-    cells = {(row["arm"], row["stage"]): row for row in records(own)}
-    unit, factor = ("minutes", 60) if own.groupby("arm")["seconds"].sum().max() > 180 else ("seconds", 1)
-    with figure(path, 0.95 + 0.22 * len(arms)) as (axes,):
-        for place, arm in enumerate(arms):
-            left = 0.0
-            for stage in stages:
-                if (cell := cells.get((arm, stage))) is None:
-                    continue
-                width = cell["seconds"] / factor
-                hatch = "////" if cell["cached"] == 1 else None
-                axes.barh(-place, width, 0.62, left, color=STAGE_COLORS[stage], edgecolor="white", linewidth=0.5,
-                          hatch=hatch)  # fmt: skip
-                left += width
-            axes.annotate(duration(left * factor), (left, -place), (4, 0), textcoords="offset points", va="center",
-                          fontsize=8)  # fmt: skip
-        axes.set_yticks([-i for i in range(len(arms))], [arm_name(arm) for arm in arms])
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.margins(x=0.14)
-        axes.set_xlim(left=0)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel(f"{unit} a trial")
-        keys = [Patch(facecolor=STAGE_COLORS[stage], label=STAGES[stage]) for stage in stages]
-        if (own["cached"] == 1).any():
-            keys.append(Patch(facecolor="white", edgecolor=BLACK, hatch="////", linewidth=0.4, label="from the cache"))
-        axes.legend(handles=keys, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=5, frameon=False, fontsize=7.5,
-                    handlelength=1.2, handleheight=0.9, columnspacing=1.2)  # fmt: skip
+    measure = rows["measure"].iloc[0] if "mrr" not in set(rows["measure"]) else "mrr"
+    own = rows[rows["measure"] == measure]
+    backbones, steps = list(dict.fromkeys(own["backbone"])), list(dict.fromkeys(own["step"]))
+    with figure(path, 0.75 + 0.22 * len(steps), columns=len(backbones)) as axes:
+        for panel, backbone in zip(axes, backbones, strict=True):
+            panel.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
+            for row in records(own[own["backbone"] == backbone]):
+                place = -steps.index(row["step"])
+                up = (row["difference"] > 0) == METRIC[measure].higher_is_better
+                color = BLUE if up else VERMILION
+                decided = row["verdict"] != "undecided"
+                panel.plot([row["difference_low"], row["difference_high"]], [place] * 2, color=color, linewidth=1.6)
+                face = color if decided else "white"
+                panel.plot(row["difference"], place, "o", color=color, markerfacecolor=face, markersize=5.5)
+            first = backbone == backbones[0]
+            panel.set_yticks([-k for k in range(len(steps))], steps if first else [""] * len(steps), parse_math=False)
+            panel.set_ylim(0.6 - len(steps), 0.6)
+            panel.tick_params(axis="y", length=0)
+            panel.spines["left"].set_visible(False)
+            signed_ticks(panel.xaxis, 5)
+            panel.set_title(backbone_name(backbone))
+            panel.set_xlabel(f"difference of test {METRIC[measure].label}")
     return True

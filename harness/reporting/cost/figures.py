@@ -12,8 +12,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from harness.reporting.data.frames import records
 from harness.reporting.data.text import number
-from harness.reporting.output.figures import BLACK, GRAY, arm_colors, figure
-from harness.vocabulary import REFERENCES, arm_name
+from harness.reporting.output.figures import figure
+from harness.vocabulary import BLACK, GRAY, REFERENCES, arm_colors, arm_name
 
 #: markers of batch sizes, ascending; reference rows have a diamond, quantised students a star
 _MARKERS = ("o", "s", "^", "v", "P", "X")

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from harness.reporting.claims import Claim
-from harness.reporting.comparison.document import Meta, claims_box, figure_path, heading
-from harness.reporting.comparison.figures import stage_costs
-from harness.reporting.cost import numbers as costing
-from harness.reporting.cost import tables as cost_tables
+from harness.reporting.content import claims_box, figure_path, heading
+from harness.reporting.cost import numbers, tables
 from harness.reporting.cost.figures import accuracy_cost
-from harness.reporting.cost.measured import Measured, cells_of, first_reason, measured
+from harness.reporting.cost.numbers import Measured, cells_of, first_reason, measured
 from harness.reporting.cost.verdicts import Costs, judge
-from harness.reporting.data.layout import Layout
-from harness.reporting.data.results import LoadRanks, Results, costs, means
+from harness.reporting.data.layout import Meta
+from harness.reporting.data.results import Frames, Results, costs_by_stage, means
 from harness.reporting.data.text import number
+from harness.reporting.evidence import Evidence, side_by_side
+from harness.reporting.kinds import report_kind
+from harness.reporting.output.figures import stage_costs
 from harness.reporting.output.tables import Table
-from harness.reporting.output.writing import write_report
-from harness.vocabulary import ARMS, BACKBONES, arm_name, ordered, student_arms
+from harness.reporting.output.typst import Document
+from harness.vocabulary import arm_name, backbone_name, by_level, student_arms
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,68 +41,11 @@ class Numbers:
     @classmethod
     def of(cls, results: Results, found: Measured) -> Numbers:
         """All that is said in numbers."""
-        stages = costs(results)
-        training = costing.training(results, stages, means(results), found)
-        loops, inference = costing.loops(found, stages, training), costing.inference(found)
-        front = costing.front(training, inference, found.export)
-        return cls(found, stages, training, loops, inference, costing.amortised(training), front)
-
-
-def cost_report(
-    layout: Layout,
-    trials: pd.DataFrame,
-    curves: pd.DataFrame,
-    load_ranks: LoadRanks,
-    output: Path,
-    meta: Mapping[str, Any],
-) -> Path:
-    """Write the report of a study on costs into a folder and return the path of its PDF.
-
-    Beside ``STUDY.pdf`` lie ``STUDY_stages``, ``STUDY_memory``, ``STUDY_training``, ``STUDY_loop``,
-    ``STUDY_inference``, ``STUDY_export``, ``STUDY_amortised`` and ``STUDY_front`` (each .csv, .parquet and .tex), and
-    ``figures/`` (.pdf and .png). The files appear when all are done; after an error the folder is as before. The same
-    input gives the same numbers. What was not measured is left out.
-
-    Args:
-        layout: the study's words.
-        trials: one row a trial, of one data set and one design (`harness.reporting.data.frames.TRIALS`), with ``cell``,
-            ``losses`` and ``spec``.
-        curves: not looked at.
-        load_ranks: takes the index label of a row of ``trials`` and returns the trial's ranks, one row a test query.
-        output: folder, made if it is not there.
-        meta: fields of `harness.reporting.comparison.document.Meta`; ``measured``: what was measured beside the trials.
-
-    Raises:
-        UserError: the frames do not pass their checks, or the folder cannot be written.
-    """
-    about = Meta.model_validate(dict(meta))
-    results = Results.load(trials, load_ranks, layout)
-    numbers = numbers_of(results, about)
-    found = numbers.measured
-    shown = {backbone: _tables(results, numbers, backbone) for backbone in results.backbones}
-
-    def content(folder: Path) -> dict[str, Any]:
-        drawn = {backbone: _draw(numbers, backbone, k, folder) for k, backbone in enumerate(results.backbones)}
-        return _document(results, numbers, shown, drawn, about)
-
-    return write_report(
-        "cost.typ",
-        layout.name,
-        output,
-        trials=results.trials,
-        frames={
-            "stages": (numbers.stages, "stages"),
-            "memory": (found.stage, None),
-            "training": (numbers.training, "batches"),
-            "loop": (numbers.loops, "loop"),
-            "inference": (numbers.inference, "inference"),
-            "export": (found.export, "export"),
-            "amortised": (numbers.amortised, "amortised"),
-            "front": (numbers.front, None),
-        },
-        shown=shown,
-        content=content,
-    )
+        stages = costs_by_stage(results)
+        training = numbers.training(results, stages, means(results), found)
+        loops, inference = numbers.loops(found, stages, training), numbers.inference(found)
+        front = numbers.front(training, inference, found.export)
+        return cls(found, stages, training, loops, inference, numbers.amortised(training), front)
 
 
 def numbers_of(results: Results, meta: Meta) -> Numbers:
@@ -109,45 +53,44 @@ def numbers_of(results: Results, meta: Meta) -> Numbers:
     return Numbers.of(results, measured(meta.measured, cells_of(results.trials)))
 
 
-def judged(results: Results, numbers: Numbers) -> list[Claim]:
+def judged(results: Results, costs: Numbers) -> list[Claim]:
     """The claims of the study with their verdicts."""
-    costs = Costs(numbers.training, numbers.loops, numbers.inference, numbers.amortised)
-    return judge(results.layout.claims, costs, results.backbones)
+    judged_costs = Costs(costs.training, costs.loops, costs.inference, costs.amortised)
+    return judge(results.layout.claims, judged_costs, results.backbones)
 
 
-def _labels(numbers: Numbers, backbone: str) -> dict[str, str]:
+def _labels(costs: Numbers, backbone: str) -> dict[str, str]:
     """The arm (losses) of each label at the batch size that is shown, reference rows last."""
-    rows = costing.at(numbers.training, backbone, costing.reference_size(numbers.training))
+    rows = numbers.at(costs.training, backbone, numbers.reference_size(costs.training))
     arms = dict(zip(rows["label"], rows["arm"], strict=True))
-    return {
-        label: arms[label] for label in sorted(arms, key=lambda label: ordered(arms.values(), ARMS).index(arms[label]))
-    }
+    places = by_level(arms.values())
+    return {label: arms[label] for label in sorted(arms, key=lambda label: places.index(arms[label]))}
 
 
 def _of(frame: pd.DataFrame, backbone: str) -> pd.DataFrame:
     return frame[frame["backbone"] == backbone]
 
 
-def _tables(results: Results, numbers: Numbers, backbone: str) -> dict[str, Table]:
+def _tables(results: Results, costs: Numbers, backbone: str) -> dict[str, Table]:
     """Display tables by name; empty ones are left out."""
-    found, size = numbers.measured, costing.reference_size(numbers.training)
+    found, size = costs.measured, numbers.reference_size(costs.training)
     made = {
-        "stages": cost_tables.stages_table(
-            _of(numbers.stages, backbone), costing.memory(found, backbone, size), _labels(numbers, backbone)
+        "stages": tables.stages_table(
+            _of(costs.stages, backbone), numbers.memory(found, backbone, size), _labels(costs, backbone)
         ),
-        "batches": cost_tables.batches_table(_of(numbers.training, backbone)),
-        "loop": cost_tables.loop_table(_of(numbers.loops, backbone)),
-        "inference": cost_tables.inference_table(_of(numbers.inference, backbone)),
-        "export": cost_tables.export_table(_of(found.export, backbone)),
-        "amortised": cost_tables.amortised_table(_of(numbers.amortised, backbone)),
+        "batches": tables.batches_table(_of(costs.training, backbone)),
+        "loop": tables.loop_table(_of(costs.loops, backbone)),
+        "inference": tables.inference_table(_of(costs.inference, backbone)),
+        "export": tables.export_table(_of(found.export, backbone)),
+        "amortised": tables.amortised_table(_of(costs.amortised, backbone)),
     }
     return {name: table for name, table in made.items() if table.rows}
 
 
-def _draw(numbers: Numbers, backbone: str, position: int, folder: Path) -> dict[str, str]:
+def _draw(costs: Numbers, backbone: str, position: int, folder: Path) -> dict[str, str]:
     """Draw the figures of a backbone into ``folder/figures``; their paths by kind, relative to ``folder``."""
-    labels = _labels(numbers, backbone)
-    own = _of(numbers.stages, backbone)
+    labels = _labels(costs, backbone)
+    own = _of(costs.stages, backbone)
     own = own[own["arm"].isin(labels)]
     # whether a trial found a stage in the cache is no matter here
     in_order = own.assign(arm=own["arm"].map(labels), cached=0.0).sort_values(
@@ -156,49 +99,110 @@ def _draw(numbers: Numbers, backbone: str, position: int, folder: Path) -> dict[
     paths = {kind: figure_path(folder, backbone, position, kind) for kind in ("stages", "front")}
     made = {
         "stages": stage_costs(in_order, backbone, paths["stages"]),
-        "front": accuracy_cost(numbers.front, backbone, paths["front"]),
+        "front": accuracy_cost(costs.front, backbone, paths["front"]),
     }
     return {kind: f"figures/{paths[kind].name}.pdf" for kind, is_made in made.items() if is_made}
 
 
-def _document(
+def _content(
     results: Results,
-    numbers: Numbers,
+    costs: Numbers,
     shown: dict[str, dict[str, Table]],
     drawn: dict[str, dict[str, str]],
     meta: Meta,
 ) -> dict[str, Any]:
     """Everything the template needs, as JSON values; texts are plain, none is read as markup."""
-    found, size = numbers.measured, costing.reference_size(numbers.training)
+    found, size = costs.measured, numbers.reference_size(costs.training)
     content = heading(results, meta)
-    content["facts"] = [
-        [label, _arms(numbers, value) if label == "Arms" else value] for label, value in content["facts"]
-    ]
+    content["facts"] = [[label, _arms(costs, value) if label == "Arms" else value] for label, value in content["facts"]]
     return content | {
-        "claims": claims_box(judged(results, numbers)),
+        "claims": claims_box(judged(results, costs)),
         "batch_size": number(size, 0),
         "sections": [
             {
-                "backbone": BACKBONES.get(backbone, backbone),
+                "backbone": backbone_name(backbone),
                 "tables": {key: asdict(table) for key, table in shown[backbone].items()},
                 "figures": drawn[backbone],
-                "energy": _energy(numbers, backbone, size),
+                "energy": _energy(costs, backbone, size),
             }
             for backbone in results.backbones
         ],
-        "lost": asdict(cost_tables.failed_table(found.failed)) if found.failed else None,
+        "lost": asdict(tables.failed_table(found.failed)) if found.failed else None,
     }
 
 
-def _arms(numbers: Numbers, told: str) -> str:
+def _arms(costs: Numbers, told: str) -> str:
     """The arms once, with the batch sizes; ``told`` has the seeds after a semicolon."""
-    arms = [arm_name(arm) for arm in student_arms(numbers.training["arm"])]
-    sizes = sorted(numbers.training["batch_size"].dropna().unique())
+    arms = [arm_name(arm) for arm in student_arms(costs.training["arm"])]
+    sizes = sorted(costs.training["batch_size"].dropna().unique())
     batches = ", ".join(number(size, 0) for size in sizes)
     return f"{', '.join(arms)}, each with batches of {batches};{told.rpartition(';')[2]}"
 
 
-def _energy(numbers: Numbers, backbone: str, size: float) -> str:
-    memory = costing.memory(numbers.measured, backbone, size)
-    arms = student_arms(numbers.training[numbers.training["backbone"] == backbone]["arm"])
-    return cost_tables.energy_sentence(memory, arms[-1], first_reason(numbers.measured.stage)) if arms else ""
+def _energy(costs: Numbers, backbone: str, size: float) -> str:
+    memory = numbers.memory(costs.measured, backbone, size)
+    arms = student_arms(costs.training[costs.training["backbone"] == backbone]["arm"])
+    return tables.energy_sentence(memory, arms[-1], first_reason(costs.measured.stage)) if arms else ""
+
+
+def evidence_of(frames: Frames) -> dict[str, Evidence]:
+    """The evidence of a study on costs, by claim.
+
+    Raises:
+        UserError: the frames do not pass their checks.
+    """
+    results = frames.results()
+    costs = numbers_of(results, frames.meta)
+    verdicts = judged(results, costs)
+    shown = {"C11": (tables.inference_table, costs.inference), "C12": (tables.loop_table, costs.loops)}
+    figures = {f"_{k}": partial(accuracy_cost, costs.front, name) for k, name in enumerate(results.backbones)}
+    evidence = {}
+    for claim in frames.layout.claims:
+        make, frame = shown.get(claim, (tables.amortised_table, costs.amortised))
+        evidence[claim] = Evidence(
+            verdicts=[verdict for verdict in verdicts if verdict.id == claim],
+            table=side_by_side([(name, make(frame[frame["backbone"] == name])) for name in results.backbones]),
+            numbers=frame,
+            figures=figures,
+            trials=results.trials,
+        )
+    return evidence
+
+
+@report_kind("cost", label="what distillation costs", evidence=evidence_of)
+def content(frames: Frames) -> Document:
+    """The report of a study on costs.
+
+    Beside ``STUDY.pdf`` lie ``STUDY_stages``, ``STUDY_memory``, ``STUDY_training``, ``STUDY_loop``,
+    ``STUDY_inference``, ``STUDY_export``, ``STUDY_amortised`` and ``STUDY_front`` (each .csv, .parquet and .tex), and
+    ``figures/`` (.pdf and .png). What was not measured is left out.
+
+    Raises:
+        UserError: the frames do not pass their checks.
+    """
+    results = frames.results()
+    costs = numbers_of(results, frames.meta)
+    measured = costs.measured
+    shown = {backbone: _tables(results, costs, backbone) for backbone in results.backbones}
+
+    def set_content(folder: Path) -> dict[str, Any]:
+        drawn = {backbone: _draw(costs, backbone, k, folder) for k, backbone in enumerate(results.backbones)}
+        return _content(results, costs, shown, drawn, frames.meta)
+
+    return Document(
+        "cost.typ",
+        frames.layout.name,
+        trials=results.trials,
+        frames={
+            "stages": (costs.stages, "stages"),
+            "memory": (measured.stage, None),
+            "training": (costs.training, "batches"),
+            "loop": (costs.loops, "loop"),
+            "inference": (costs.inference, "inference"),
+            "export": (measured.export, "export"),
+            "amortised": (costs.amortised, "amortised"),
+            "front": (costs.front, None),
+        },
+        tables=shown,
+        content=set_content,
+    )

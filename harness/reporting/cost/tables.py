@@ -10,7 +10,7 @@ import pandas as pd
 from harness.reporting.data.frames import records
 from harness.reporting.data.text import duration, interval, number, percent
 from harness.reporting.output.tables import Cell, Row, Table
-from harness.vocabulary import MEASURES, REFERENCES, STAGES, arm_name, ordered
+from harness.vocabulary import METRICS, REFERENCES, STAGES, arm_name, ordered, stage_name
 
 WAYS = {
     "loop": "in the loop, all entities",
@@ -53,7 +53,7 @@ def stages_table(costs: pd.DataFrame, memory: pd.DataFrame, names: dict[str, str
     """Time of each stage by arm, and its most memory.
 
     Args:
-        costs: of one backbone, see `harness.reporting.data.results.costs`.
+        costs: of one backbone, see `harness.reporting.data.results.costs_by_stage`.
         memory: see `harness.reporting.cost.numbers.memory`.
         names: the arm (losses) of each label of ``costs`` that is shown, in order.
     """
@@ -61,7 +61,7 @@ def stages_table(costs: pd.DataFrame, memory: pd.DataFrame, names: dict[str, str
     peaks = {(row["arm"], row["stage"]): row["peak_mib"] for row in records(memory)}
     rows = []
     for stage in ordered((stage for _, stage in spent), STAGES):
-        cells = [Cell(STAGES[stage])]
+        cells = [Cell(stage_name(stage))]
         for label, arm in names.items():
             seconds = spent[label, stage]["seconds"] if (label, stage) in spent else math.nan
             peak = peaks.get((arm, stage), math.nan)
@@ -162,21 +162,21 @@ def export_table(exports: pd.DataFrame) -> Table:
     rows = []
     for row in records(exports):
         if isinstance(row["reason"], str) and row["reason"]:
-            cells = [Cell(row["format"], f"failed: {row['reason'][:60]}")] + [Cell("–")] * (len(MEASURES) + 3)
+            cells = [Cell(row["format"], f"failed: {row['reason'][:60]}")] + [Cell("–")] * (len(METRICS) + 3)
             rows.append(Row(tuple(cells)))
             continue
-        metrics = [Cell(number(row[m.key], 1 if m.key == "mr" else m.decimals)) for m in MEASURES]
+        metrics = [Cell(number(row[m.key], 1 if m.key == "mr" else m.decimals)) for m in METRICS]
         cells = [Cell(row["format"]), Cell(number(row["size_mb"], 2)), *metrics]
         cells += [Cell(percent(row["moved"], signed=False)), Cell(number(row["largest"], 1))]
         rows.append(Row(tuple(cells)))
-    header = ("", "MB", *(measure.label for measure in MEASURES), "ranks moved", "by at most")
+    header = ("", "MB", *(measure.label for measure in METRICS), "ranks moved", "by at most")
     without = "torch.export" in set(exports["format"])
     note = (
         f"{EXPORT_NOTE} torch.export is in the place of ONNX, whose packages are not installed."
         if without
         else EXPORT_NOTE
     )
-    return Table("The student exported", header, "l" + "r" * (len(MEASURES) + 3), tuple(rows), note)
+    return Table("The student exported", header, "l" + "r" * (len(METRICS) + 3), tuple(rows), note)
 
 
 def amortised_table(amortised: pd.DataFrame) -> Table:
@@ -225,5 +225,5 @@ def energy_sentence(memory: pd.DataFrame, arm: str, reason: str) -> str:
     if reason:
         return f"Energy: not told, since {reason}. An estimate from an assumed power would only be the times again."
     known = own.dropna(subset=["energy_wh"]).set_index("stage")["energy_wh"]
-    told = [f"{STAGES[stage]} {number(float(known[stage]), 2)}" for stage in ordered(known.index, STAGES)]
+    told = [f"{stage_name(stage)} {number(float(known[stage]), 2)}" for stage in ordered(known.index, STAGES)]
     return f"Energy that codecarbon read, Wh ({arm_name(arm)}): {', '.join(told)}."

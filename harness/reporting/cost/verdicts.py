@@ -13,7 +13,7 @@ from harness.reporting.claims import CLAIMS, Claim, Verdict
 from harness.reporting.cost.numbers import at, keyed, reference_size
 from harness.reporting.data.frames import records
 from harness.reporting.data.text import NBSP, duration, interval, number, percent
-from harness.vocabulary import BACKBONES, arm_name, student_arms
+from harness.vocabulary import arm_name, backbone_name, student_arms
 
 #: latencies whose ratio lies within 1 ± this, with its 95 % interval, are equal within noise
 NOISE = 0.1
@@ -35,7 +35,7 @@ def judge(names: Sequence[str], costs: Costs, backbones: Sequence[str]) -> list[
     """The claims ``names`` on each backbone; those that are not about costs are left out."""
     judges = {"C11": _inference_is_free, "C12": _storing_saves, "C14": _total}
     return [
-        Claim(name, CLAIMS[name], BACKBONES.get(backbone, backbone), *judges[name](costs, backbone))
+        Claim(name, CLAIMS[name], backbone_name(backbone), *judges[name](costs, backbone))
         for name in sorted(names)
         if name in judges
         for backbone in backbones

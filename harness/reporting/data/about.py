@@ -13,7 +13,7 @@ import pandas as pd
 from harness.reporting.data.frames import records
 from harness.reporting.data.results import Results
 from harness.reporting.data.text import number
-from harness.vocabulary import BACKBONES, REFERENCES, arm_name, ordered, student_arms
+from harness.vocabulary import REFERENCES, arm_name, backbone_name, ordered, student_arms
 
 PROTOCOLS = {
     "time-aware": "every other known answer whose time overlaps the query's is left out of the ranking",
@@ -47,7 +47,7 @@ def started(trials: pd.DataFrame) -> list[datetime]:
 
 def subtitle(results: Results) -> str:
     """Backbones, number of seeds and date of the latest trial."""
-    backbones = [BACKBONES.get(backbone, backbone) for backbone in results.backbones]
+    backbones = [backbone_name(backbone) for backbone in results.backbones]
     students = results.trials[~results.trials["arm"].isin(REFERENCES)]
     seeds = students["seed"].nunique()
     parts = [", ".join(backbones), f"{seeds} seed{'s' if seeds != 1 else ''}"]

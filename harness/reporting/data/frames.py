@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pandera.errors import SchemaErrors
 
 from harness.errors import UserError
-from harness.vocabulary import MEASURES, REFERENCES, STAGES
+from harness.vocabulary import METRICS, REFERENCES, STAGES
 
 #: What identifies a trial among those of one design.
 KEY = ["dataset", "backbone", "arm", "seed"]
@@ -32,7 +32,7 @@ def _metrics(*prefixes: str, required: bool) -> dict[str, pa.Column]:
             float, _RANK if measure.key == "mr" else _FRACTION, nullable=True, coerce=True, required=required
         )
         for prefix in prefixes
-        for measure in MEASURES
+        for measure in METRICS
     }
 
 
@@ -158,7 +158,7 @@ def validate_trials(trials: pd.DataFrame) -> pd.DataFrame:
         if (names := sorted(checked[column].unique()))[1:]:
             raise UserError(f"trials: a report holds one design, got {column} {', '.join(names)}; choose one of them")
     done = checked[checked["state"] == "complete"]
-    metrics = [f"{split}_{measure.key}" for split in ("valid", "test") for measure in MEASURES]
+    metrics = [f"{split}_{measure.key}" for split in ("valid", "test") for measure in METRICS]
     for column in metrics:
         if len(bad := done[~np.isfinite(done[column])]):
             raise UserError(f"trials: {_cell(bad.iloc[0])} is complete but its {column} is not a finite number")
@@ -177,7 +177,7 @@ def validate_trials(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def fact_measures(ranks: pd.DataFrame, trial: pd.Series[Any]) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
-    """Measures of each test fact: relations ``[N]`` and values ``[2, N, 5]`` (directions tail, head; `MEASURES`).
+    """Measures of each test fact: relations ``[N]`` and values ``[2, N, 5]`` (directions tail, head; `METRICS`).
 
     Args:
         ranks: one row a query, 2N rows: queries 0 to N - 1 ask for the tails of the N test facts, N to 2N - 1 for
@@ -194,12 +194,12 @@ def fact_measures(ranks: pd.DataFrame, trial: pd.Series[Any]) -> tuple[NDArray[n
         raise UserError(f"ranks: {_cell(trial)} does not hold one tail and one head query of every test fact")
     rank = checked["rank"].to_numpy(dtype=np.float64)
     values = np.stack([1 / rank, rank, rank <= 1, rank <= 3, rank <= 10], axis=1)
-    for measure, mean in zip(MEASURES, values.mean(axis=0), strict=True):
+    for measure, mean in zip(METRICS, values.mean(axis=0), strict=True):
         told = float(trial[f"test_{measure.key}"])
         if abs(mean - told) > TOLERANCE * max(abs(told), 1e-3):
             raise UserError(f"ranks: {_cell(trial)} has {measure.label} {told:.6g}, its ranks give {mean:.6g}")
     relations = checked["relation"].to_numpy(dtype=str)[:facts]
-    return relations, values.reshape(2, facts, len(MEASURES))
+    return relations, values.reshape(2, facts, len(METRICS))
 
 
 def _cell(row: pd.Series[Any]) -> str:

@@ -1,11 +1,14 @@
-"""What a report shows of a study of a fixed design: which arms, in which order, and which of them it compares."""
+"""What a report knows of a study beside its frames: its words, what it compares, and how it was run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from harness.vocabulary import ARMS, REFERENCES, by_level
+from pydantic import BaseModel, ConfigDict
+
+from harness.vocabulary import REFERENCES, Kind, by_level
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Layout:
 
     def order(self, present: Iterable[str]) -> list[str]:
         """The arms present in the order of the study, levels of a factor ascending, reference rows last."""
-        found = by_level(present, self.arms or tuple(ARMS))
+        found = by_level(present, self.arms)
         return [arm for arm in found if arm not in REFERENCES] + [arm for arm in found if arm in REFERENCES]
 
     def pairs(self, present: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -42,3 +45,25 @@ class Layout:
         names = set(present)
         for base, arms in self.compare.items():
             yield from ((arm, base) for arm in arms if {arm, base} <= names)
+
+
+class Meta(BaseModel):
+    """What a report says of a run beyond its frames.
+
+    Attributes:
+        command: the command line that ran the study.
+        data: counts of the data set by what is counted, such as ``{"training facts": 32497, "entities": 12554}``.
+        measured: what was measured beside the trials; see `harness.reporting.cost.numbers`.
+        notes: further remarks, a paragraph each.
+        search: of a search, its sampler, factors and designed sample (`harness.reporting.search.trace.trace_of`).
+        labels: kind, name, label and colour of what plugins declared (`harness.vocabulary.declare`).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    command: str = ""
+    data: dict[str, int] = {}
+    measured: list[dict[str, Any]] = []
+    notes: list[str] = []
+    search: dict[str, Any] = {}
+    labels: list[tuple[Kind, str, str, str]] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 
 from harness.errors import UserError
 from harness.reporting.data.frames import fact_measures, known_of, validate_trials
-from harness.reporting.data.layout import Layout
+from harness.reporting.data.layout import Layout, Meta
 from harness.stats import Comparison, bootstrap_intervals, compare, holm, mean_interval
-from harness.vocabulary import BACKBONES, MEASURES, STAGES, ordered
+from harness.vocabulary import BACKBONES, METRICS, STAGES, ordered
 
 Array = NDArray[np.float64]
 #: Takes the index label of a trial's row and returns its ranks.
 LoadRanks = Callable[[Any], pd.DataFrame]
+#: takes factors (a row a configuration) and values; returns importances by method and factor
+Importance = Callable[[pd.DataFrame, "pd.Series[float]"], pd.DataFrame]
+#: roles of trials inside a search, which leave test facts alone
+INSIDE = ("search", "beside")
+#: role of confirmation runs: their seeds took no part in choosing the setting
+CONFIRMATION = "confirm"
 
 ALPHA = 0.05
 PAIRED_COLUMNS = [
@@ -29,10 +35,41 @@ PAIRED_COLUMNS = [
 
 
 @dataclass(frozen=True, eq=False)
+class Frames:
+    """What a report is made from: the results of one design of a study on one data set, and the study's words.
+
+    Attributes:
+        layout: the study's words, and what it compares.
+        trials: one row a trial (`harness.reporting.data.frames.TRIALS`); beside these columns the study's factors,
+            ``losses`` (what a trial is trained with), ``cell`` and ``spec`` (its settings as JSON).
+        curves: one row an epoch of a trial (`harness.reporting.data.frames.CURVES`); may be empty.
+        load_ranks: takes the index label of a row of ``trials`` and returns the trial's ranks, one row a test query
+            (`harness.reporting.data.frames.RANKS`); call it for the trials that count, once each.
+        meta: how the study was run.
+        importance: says how important each factor is (`harness.search.importance.importances`); None: not known.
+    """
+
+    layout: Layout
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+    load_ranks: LoadRanks
+    meta: Meta = field(default_factory=Meta)
+    importance: Importance | None = None
+
+    def results(self) -> Results:
+        """The complete trials with the metrics of each test fact.
+
+        Raises:
+            UserError: the frames do not pass their checks, see `Results.load`.
+        """
+        return Results.load(self.trials, self.load_ranks, self.layout)
+
+
+@dataclass(frozen=True, eq=False)
 class Results:
     """The complete trials of one design with the measures of each test fact.
 
-    ``per_fact[backbone, arm][seed]`` is ``[2, N, 5]``: directions (tail, head), test facts, `MEASURES`.
+    ``per_fact[backbone, arm][seed]`` is ``[2, N, 5]``: directions (tail, head), test facts, `METRICS`.
     ``relations`` is ``[N]``, the relation of each test fact; ``queries`` is what is known of their 2N queries, in the
     order of `harness.reporting.data.frames.QUERIES`, or None. Frames made of them have the arms in the order of
     ``layout``.
@@ -100,7 +137,7 @@ def means(results: Results) -> pd.DataFrame:
             values = results.by_fact(backbone, arm)
             seeds = len(values)
             if seeds > 1:
-                intervals = [mean_interval(values[:, :, k].mean(axis=1)) for k in range(len(MEASURES))]
+                intervals = [mean_interval(values[:, :, k].mean(axis=1)) for k in range(len(METRICS))]
             else:
                 intervals = bootstrap_intervals(values)
             rows += [
@@ -115,7 +152,7 @@ def means(results: Results) -> pd.DataFrame:
                     "failed": int((failures["arm"] == arm).sum()),
                     "interval": "seeds" if seeds > 1 else "facts",
                 }
-                for measure, interval in zip(MEASURES, intervals, strict=True)
+                for measure, interval in zip(METRICS, intervals, strict=True)
             ]
     return pd.DataFrame(rows)
 
@@ -160,7 +197,7 @@ def decided(rows: pd.DataFrame, family: list[str]) -> pd.DataFrame:
     frame = rows.copy()
     families = frame.groupby(family, dropna=False)["p"]
     frame["p_holm"] = families.transform(lambda p: holm(p.to_numpy()))
-    better_up = frame["measure"].map({measure.key: measure.higher_is_better for measure in MEASURES})
+    better_up = frame["measure"].map({measure.key: measure.higher_is_better for measure in METRICS})
     shown = (frame["p_holm"] < ALPHA) & ((frame["difference_low"] > 0) | (frame["difference_high"] < 0))
     better = (frame["difference"] > 0) == better_up
     frame["verdict"] = np.where(shown, np.where(better, "better", "worse"), "undecided")
@@ -170,7 +207,7 @@ def decided(rows: pd.DataFrame, family: list[str]) -> pd.DataFrame:
 def _rows(backbone: str, arm: str, base: str, found: Sequence[Comparison], seeds: int) -> list[dict[str, Any]]:
     """A row a measure. Of a contrast, a part of a difference means nothing."""
     rows = []
-    for measure, comparison in zip(MEASURES, found, strict=True):
+    for measure, comparison in zip(METRICS, found, strict=True):
         key = {"backbone": backbone, "arm": arm, "base": base, "measure": measure.key}
         nothing = {} if base else dict.fromkeys(("relative", "relative_low", "relative_high"), np.nan)
         rows.append(key | comparison_row(comparison) | nothing | {"seeds": seeds})
@@ -192,7 +229,7 @@ def comparison_row(comparison: Comparison) -> dict[str, float | int]:
     }
 
 
-def costs(results: Results) -> pd.DataFrame:
+def costs_by_stage(results: Results) -> pd.DataFrame:
     """What each stage costs, one row per backbone, arm and stage: means over the complete trials.
 
     Columns: backbone, arm, stage, seconds (as if nothing were cached: a cached artefact counts with the seconds of
@@ -202,9 +239,13 @@ def costs(results: Results) -> pd.DataFrame:
     done = results.trials[results.trials["state"] == "complete"]
     rows = []
     pairs = [(backbone, arm) for backbone in results.backbones for arm in results.arms(backbone)]
+    timed = (
+        name.partition("seconds_")[2] for name in map(str, done) if name.startswith(("seconds_", "built_seconds_"))
+    )
+    stages = ordered(timed, STAGES)
     for backbone, arm in pairs:
         group = done[(done["backbone"] == backbone) & (done["arm"] == arm)]
-        for stage in STAGES:
+        for stage in stages:
             spent = _column(group, f"seconds_{stage}")
             full = spent.fillna(_column(group, f"built_seconds_{stage}"))
             if full.notna().any():
@@ -225,3 +266,27 @@ def costs(results: Results) -> pd.DataFrame:
 
 def _column(frame: pd.DataFrame, name: str) -> pd.Series[float]:
     return frame[name] if name in frame else pd.Series(np.nan, index=frame.index, dtype=float)
+
+
+def wide(means: pd.DataFrame) -> pd.DataFrame:
+    """One row per backbone and arm: n, failed, interval, then mean, low and high of each measure."""
+    keys = ["backbone", "arm", "n", "failed", "interval"]
+    table = means.pivot_table(index=keys, columns="measure", values=["mean", "low", "high"], dropna=True, sort=False)
+    flat = pd.DataFrame(
+        {
+            (measure.key if kind == "mean" else f"{measure.key}_{kind}"): table[kind, measure.key]
+            for measure in METRICS
+            for kind in ("mean", "low", "high")
+        }
+    )
+    return flat.reset_index()
+
+
+def with_role(trials: pd.DataFrame, *roles: str) -> pd.Series[bool]:
+    """Which trials have one of these roles in their study."""
+    return trials["role"].isin(roles) if "role" in trials else pd.Series(False, index=trials.index)
+
+
+def is_search(trials: pd.DataFrame) -> bool:
+    """Whether the trials are those of a search."""
+    return bool(with_role(trials, "search").any())

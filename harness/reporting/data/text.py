@@ -53,13 +53,6 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60}{NBSP}h{NBSP}{minutes % 60:02d}{NBSP}min"
 
 
-def spreadsheet_cell(value: object) -> object:
-    """A text that a spreadsheet would run as a formula gets a leading apostrophe (OWASP: CSV injection)."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")):
-        return f"'{value}"
-    return value
-
-
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",

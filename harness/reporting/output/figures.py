@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,66 +11,23 @@ from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from harness.reporting.data.text import number
+from harness.reporting.data.frames import records
+from harness.reporting.data.text import duration, number
+from harness.vocabulary import BLACK, BLUE, GRAY, STAGES, VERMILION, arm_name, ordered, stage_colors, stage_name
 
 #: Width of the report's text column in inches.
 WIDTH = 6.5
 
-#: Okabe and Ito, "Color Universal Design" (2008).
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
-    "#000000",
-    "#E69F00",
-    "#56B4E9",
-    "#009E73",
-    "#F0E442",
-    "#0072B2",
-    "#D55E00",
-    "#CC79A7",
-)
-GRAY, LIGHT = "#6E6E6E", "#D8D8D8"
-
-ARM_COLORS = {
-    "none": GRAY,
-    "L1": BLACK,
-    "L1+L2": BLUE,
-    "L1+L3": GREEN,
-    "L1+L2+L3": VERMILION,
-    "L2+L3": YELLOW,
-    "L1+FitNet": SKY,
-    "L1+RKD-D": "#882255",
-    "L1+RKD-A": "#999933",
-    "teacher": PURPLE,
-    "llm-teacher": ORANGE,
-}
-#: of arms that have no colour of their own, by turns (Tol's muted scheme)
-MORE_COLORS = ("#332288", "#88CCEE", "#117733", "#DDCC77", "#AA4499", "#44AA99", "#CC6677", "#661100")
-
-
-def arm_colors(arms: Sequence[str]) -> dict[str, str]:
-    """A colour for each arm: its own, or the next of those for variants."""
-    others = itertools.cycle(MORE_COLORS)
-    return {arm: ARM_COLORS.get(arm) or next(others) for arm in arms}
-
-
-STAGE_COLORS = {
-    "data": LIGHT,
-    "teacher": BLUE,
-    "finetune": VERMILION,
-    "encode": ORANGE,
-    "semantic": YELLOW,
-    "llm-targets": BLACK,
-    "targets": PURPLE,
-    "teacher-vectors": "#8C564B",
-    "stage1": GREEN,
-    "stage2": SKY,
-    "evaluate": GRAY,
-}
+#: marker, colour and shift of importances by method
+METHODS = {"PED-ANOVA": ("o", BLUE, 0.14), "fANOVA": ("s", VERMILION, -0.14)}
 
 _RC: dict[Any, Any] = {
     # the second family lends glyphs that the first lacks
@@ -190,3 +146,40 @@ def label_ends(axes: Axes, lines: Sequence[tuple[str, float, str]]) -> None:
             annotation_clip=False,
             arrowprops=line | {"relpos": (0, 0.5)},
         )
+
+
+def stage_costs(costs: pd.DataFrame, backbone: str, path: Path) -> bool:
+    """Draw the time of each arm, stacked by stage; hatched where it came from the cache. False: nothing to draw."""
+    own = costs[(costs["backbone"] == backbone) & (costs["seconds"] > 0)]
+    if own.empty:
+        return False
+    arms, stages = list(own["arm"].unique()), ordered(own["stage"], STAGES)
+    colors = stage_colors(stages)
+    cells = {(row["arm"], row["stage"]): row for row in records(own)}
+    unit, factor = ("minutes", 60) if own.groupby("arm")["seconds"].sum().max() > 180 else ("seconds", 1)
+    with figure(path, 0.95 + 0.22 * len(arms)) as (axes,):
+        for place, arm in enumerate(arms):
+            left = 0.0
+            for stage in stages:
+                if (cell := cells.get((arm, stage))) is None:
+                    continue
+                width = cell["seconds"] / factor
+                hatch = "////" if cell["cached"] == 1 else None
+                axes.barh(-place, width, 0.62, left, color=colors[stage], edgecolor="white", linewidth=0.5,
+                          hatch=hatch)  # fmt: skip
+                left += width
+            axes.annotate(duration(left * factor), (left, -place), (4, 0), textcoords="offset points", va="center",
+                          fontsize=8)  # fmt: skip
+        axes.set_yticks([-i for i in range(len(arms))], [arm_name(arm) for arm in arms])
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.margins(x=0.14)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel(f"{unit} a trial")
+        keys = [Patch(facecolor=colors[stage], label=stage_name(stage)) for stage in stages]
+        if (own["cached"] == 1).any():
+            keys.append(Patch(facecolor="white", edgecolor=BLACK, hatch="////", linewidth=0.4, label="from the cache"))
+        axes.legend(handles=keys, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=5, frameon=False, fontsize=7.5,
+                    handlelength=1.2, handleheight=0.9, columnspacing=1.2)  # fmt: skip
+    return True

@@ -9,10 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import rich.table
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 
-from harness.reporting.data.frames import records
-from harness.reporting.data.text import duration, interval, latex, number, p_value, percent, spreadsheet_cell
-from harness.vocabulary import BACKBONES, MEASURE, MEASURES, REFERENCES, STAGES, arm_name, ordered, versus
+from harness.console import spreadsheet_cell
+from harness.reporting.data.frames import records, validate_trials
+from harness.reporting.data.layout import Layout
+from harness.reporting.data.text import duration, interval, latex, number, p_value, percent
+from harness.stats import mean_interval
+from harness.vocabulary import (
+    BACKBONES,
+    METRIC,
+    METRICS,
+    REFERENCES,
+    STAGES,
+    Metric,
+    arm_name,
+    backbone_name,
+    dataset_name,
+    ordered,
+    stage_name,
+    versus,
+)
 
 
 @dataclass(frozen=True)
@@ -55,20 +74,20 @@ def main_table(means: pd.DataFrame, paired: pd.DataFrame, trials: pd.DataFrame, 
     for previous, arm in zip(["", *arms], arms, strict=False):
         first = own[arm, "mrr"]
         n = Cell(str(first["n"]), f"{first['failed']} failed" if first["failed"] else "†" if first["n"] == 1 else "")
-        shown = [mean_cell(own[arm, measure.key], (arm, measure.key) in bold) for measure in MEASURES]
+        shown = [mean_cell(own[arm, measure.key], (arm, measure.key) in bold) for measure in METRICS]
         cells = (Cell(arm_name(arm), dimension(trials, backbone, arm)), n, *shown)
         rows.append(Row(cells, rule=arm in REFERENCES and previous not in ("", *REFERENCES)))
     note = "Mean ± half of the 95 % interval over n seeds (Student's t). MR: mean rank, lower is better. "
     if any(row["n"] == 1 for row in own.values()):
         note += "† One seed: the interval is a bootstrap over test facts and does not cover the choice of the seed. "
     note += "Bold: better than L1 by the paired test after Holm's correction." if bold else ""
-    header = ("", "n", *(measure.label for measure in MEASURES))
-    return Table("Test results of all arms", header, "ll" + "r" * len(MEASURES), tuple(rows), note)
+    header = ("", "n", *(measure.label for measure in METRICS))
+    return Table("Test results of all arms", header, "ll" + "r" * len(METRICS), tuple(rows), note)
 
 
 def mean_cell(row: dict[str, Any], strong: bool = False) -> Cell:
     """A mean ± half of its interval (a row of `harness.reporting.data.results.means`)."""
-    measure = MEASURE[row["measure"]]
+    measure = METRIC[row["measure"]]
     decimals = 1 if measure.key == "mr" and row["mean"] < 100 else measure.decimals
     return Cell(number(row["mean"], decimals), f"±{number((row['high'] - row['low']) / 2, decimals)}", strong)
 
@@ -125,12 +144,12 @@ def measures_table(paired: pd.DataFrame, backbone: str) -> Table:
     for arm in dict.fromkeys(arm for arm, _ in own):
         cells = [difference_cell(own[arm, key]) for key in OTHERS]
         rows.append(Row((Cell(f"{arm_name(arm)} against L1"), *cells)))
-    header = ("", *(f"Δ {MEASURE[key].label}" for key in OTHERS))
+    header = ("", *(f"Δ {METRIC[key].label}" for key in OTHERS))
     return Table("Paired differences to L1 in the other measures", header, "lrrrr", tuple(rows), OTHERS_NOTE)
 
 
 #: all measures but MRR
-OTHERS = tuple(measure.key for measure in MEASURES if measure.key != "mrr")
+OTHERS = tuple(measure.key for measure in METRICS if measure.key != "mrr")
 OTHERS_NOTE = "Bold: decided by the paired test after Holm's correction within the column. Lower is better for MR only."
 
 
@@ -154,7 +173,7 @@ def costs_table(costs: pd.DataFrame, backbone: str) -> Table:
     for stage in ordered((stage for _, stage in own), STAGES):
         cells = [own.get((arm, stage), {"seconds": math.nan, "cached": 0}) for arm in arms]
         shown = [Cell(duration(cell["seconds"]), "c" if cell["cached"] == 1 else "") for cell in cells]
-        rows.append(Row((Cell(STAGES[stage]), *shown)))
+        rows.append(Row((Cell(stage_name(stage)), *shown)))
     for name, key, rule in (("from nothing", "seconds", True), ("spent in these runs", "spent", False)):
         sums = [sum(row[key] for (owner, _), row in own.items() if owner == arm) for arm in arms]
         rows.append(Row((Cell(name, strong=rule), *(Cell(duration(total), strong=rule) for total in sums)), rule))
@@ -166,27 +185,13 @@ def costs_table(costs: pd.DataFrame, backbone: str) -> Table:
     return Table("Cost of each stage", header, "l" + "r" * len(arms), tuple(rows), note)
 
 
-def wide(means: pd.DataFrame) -> pd.DataFrame:
-    """One row per backbone and arm: n, failed, interval, then mean, low and high of each measure."""
-    keys = ["backbone", "arm", "n", "failed", "interval"]
-    table = means.pivot_table(index=keys, columns="measure", values=["mean", "low", "high"], dropna=True, sort=False)
-    flat = pd.DataFrame(
-        {
-            (measure.key if kind == "mean" else f"{measure.key}_{kind}"): table[kind, measure.key]
-            for measure in MEASURES
-            for kind in ("mean", "low", "high")
-        }
-    )
-    return flat.reset_index()
-
-
 def to_latex(tables: Sequence[tuple[str, Table]]) -> str:
     """Tables of several backbones as one LaTeX ``tabular`` (packages booktabs and, with arms in Unicode, none)."""
     first = tables[0][1]
     lines = [f"% {latex(first.caption)}", rf"\begin{{tabular}}{{{first.align}}}", r"\toprule"]
     lines += [" & ".join(latex(title) for title in first.header) + r" \\"]
     for backbone, table in tables:
-        name = latex(BACKBONES.get(backbone, backbone))
+        name = latex(backbone_name(backbone))
         lines += [r"\midrule", rf"\multicolumn{{{len(table.header)}}}{{l}}{{\emph{{{name}}}}} \\"]
         for row in table.rows:
             lines += [r"\addlinespace"] if row.rule else []
@@ -207,3 +212,55 @@ def write(folder: Path, stem: str, frame: pd.DataFrame, tables: Sequence[tuple[s
     frame.to_parquet(folder / f"{stem}.parquet", index=False)
     text = to_latex(tables) if tables else f"% {stem}: nothing to show\n"
     (folder / f"{stem}.tex").write_text(text, encoding="utf-8")
+
+
+def terminal_table(trials: pd.DataFrame, layout: Layout) -> rich.table.Table:
+    """Test results of each arm as means over seeds, MRR with half of its 95 % t interval from two seeds on.
+
+    Fits into 80 columns; the report has the other intervals.
+
+    Raises:
+        UserError: the trials do not pass `validate_trials`.
+    """
+    current = validate_trials(trials)
+    dataset = str(current["dataset"].iloc[0])
+    shown = rich.table.Table(
+        title=f"Test results on {escape(dataset_name(dataset))}",
+        caption="means over n seeds; ±: half of the 95 % interval over seeds",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        collapse_padding=True,
+        title_justify="left",
+        caption_justify="left",
+    )
+    shown.add_column("arm")  # of all columns the one that may take more lines
+    shown.add_column("n", no_wrap=True)
+    for measure in METRICS:
+        shown.add_column(measure.label, justify="right", no_wrap=True)
+    for backbone in ordered(current["backbone"], BACKBONES):
+        own = current[current["backbone"] == backbone]
+        shown.add_section()
+        shown.add_row(f"[bold]{escape(backbone_name(backbone))}[/bold]")
+        for arm in layout.order(own["arm"]):
+            group = own[own["arm"] == arm]
+            done = group[group["state"] == "complete"]
+            failed = int((group["state"] == "failed").sum())
+            cells = (
+                [_terminal_mean(done[f"test_{measure.key}"].tolist(), measure) for measure in METRICS]
+                if len(done)
+                else []
+            )
+            style = "dim" if arm in REFERENCES else None
+            shown.add_row(
+                escape(arm_name(arm)), f"{len(done)} of {len(group)}" if failed else str(len(done)), *cells, style=style
+            )
+    return shown
+
+
+def _terminal_mean(values: list[float], measure: Metric) -> str:
+    interval = mean_interval(values)
+    text = number(interval.estimate, measure.decimals)
+    if measure.key != "mrr" or interval.n < 2:
+        return text
+    return f"{text} ±{number(interval.high - interval.estimate, measure.decimals)}"

@@ -1,26 +1,82 @@
-"""Setting a report with Typst, whose compiler and fonts come with the ``typst`` package."""
+"""The files of a report, all of them or none: tables, figures, and the PDF that Typst sets.
+
+Typst's compiler and fonts come with the ``typst`` package.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import typst
 
-from harness.reporting.output.files import templates
+import harness
+from harness.errors import UserError, is_readable
+from harness.reporting.data.about import started
+from harness.reporting.output import tables
+from harness.reporting.output.tables import Table
+from harness.scratch import scratch
 
 
-def render(template: str, content: dict[str, Any], folder: Path, output: Path, created: datetime) -> Path:
+@dataclass(frozen=True, eq=False)
+class Document:
+    """What a report says and shows, before anything is written.
+
+    Attributes:
+        template: name of a template of the package, such as "comparison.typ" or "plain.typ", or the path of another.
+        name: the PDF and the tables are named after it.
+        trials: whose latest start is the date of the PDF: that of the data, not of the typesetting.
+        frames: by the end of their files' names: a tidy frame, and the kind of display table that shows it or None.
+        tables: display tables by backbone and kind.
+        content: draws the figures into the folder that it gets, and returns JSON values for the template; paths in
+            them are relative to the folder.
+    """
+
+    template: str | Path
+    name: str
+    trials: pd.DataFrame
+    frames: Mapping[str, tuple[pd.DataFrame, str | None]]
+    tables: Mapping[str, Mapping[str, Table]]
+    content: Callable[[Path], dict[str, Any]]
+
+
+def write(document: Document, output: Path) -> Path:
+    """Write a report into a folder, made if it is not there, and return the path of its PDF.
+
+    The files appear when all are done; after an error the folder is as before. The same input gives the same bytes.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    created = (started(document.trials) or [datetime.fromtimestamp(0, UTC)])[-1]
+    with staging(output) as folder:
+        content = document.content(folder)
+        for stem, (frame, kind) in document.frames.items():
+            shown = [
+                (backbone, by_kind[kind])
+                for backbone, by_kind in document.tables.items()
+                if kind is not None and kind in by_kind
+            ]
+            tables.write(folder, f"{document.name}_{stem}", frame, shown)
+        render(document.template, content, folder, folder / f"{document.name}.pdf", created)
+    return output / f"{document.name}.pdf"
+
+
+def render(template: str | Path, content: dict[str, Any], folder: Path, output: Path, created: datetime) -> Path:
     """Set ``content`` with a template and write the PDF.
 
     The template reads ``content`` as JSON data, so no text in it can act as markup, and Typst reads no file outside
     ``folder``. The same content gives the same bytes.
 
     Args:
-        template: name of the template, such as "comparison.typ".
+        template: see `Document`.
         content: JSON values; paths in it are relative to ``folder``.
         folder: holds the figures; gets a subfolder with the template, removed afterwards.
         output: path of the PDF.
@@ -31,13 +87,53 @@ def render(template: str, content: dict[str, Any], folder: Path, output: Path, c
     """
     work = folder / "typst"
     work.mkdir()
-    for source in templates().glob("*.typ"):
+    for source in [*templates().glob("*.typ"), *([template] if isinstance(template, Path) else [])]:
         shutil.copyfile(source, work / source.name)
     (work / "content.json").write_text(json.dumps(content, ensure_ascii=False, allow_nan=False), encoding="utf-8")
     # Typst's own fonts set the text; those of the system only lend glyphs of scripts that its fonts lack.
-    compiler = typst.Compiler(work / template, root=folder, font_paths=typst.Fonts(include_embedded_fonts=True))
+    main = work / Path(template).name
+    compiler = typst.Compiler(main, root=folder, font_paths=typst.Fonts(include_embedded_fonts=True))
     pdf = compiler.compile(format="pdf", timestamp=created)
     assert isinstance(pdf, bytes)  # one document, no list of pages
     output.write_bytes(pdf)
     shutil.rmtree(work)
     return output
+
+
+@contextmanager
+def staging(output: Path) -> Iterator[Path]:
+    """Yield a temporary folder whose files move to ``output`` when the block ends without an error.
+
+    Each file is moved by renaming it, so no reader ever sees half of one; after an error nothing is left behind.
+
+    Raises:
+        UserError: the folder cannot be made or written (read-only, full, or a file is in its place), or its name must
+            not be shown.
+    """
+    if not is_readable(str(output)):
+        raise UserError(f"cannot write the report to {output}: the name holds control characters; name another folder")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with scratch(".unfinished-", output) as folder:
+            yield folder
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                target = output / path.relative_to(folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the report to {output}: {error.strerror or error}; name another folder"
+        ) from error
+
+
+def templates() -> Path:
+    """The folder of the Typst templates: inside an installed package, or ``reports/`` of a checkout.
+
+    Raises:
+        UserError: neither is there.
+    """
+    package = Path(harness.__file__).parent
+    for folder in (package / "_templates", package.parent / "reports"):
+        if (folder / "style.typ").is_file():
+            return folder
+    raise UserError(f"the report templates are missing from {package}; reinstall the package")

@@ -10,21 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from harness.reporting.output.figures import (
-    BLACK,
-    BLUE,
-    GRAY,
-    GREEN,
-    LIGHT,
-    ORANGE,
-    SKY,
-    VERMILION,
-    figure,
-    signed_ticks,
-)
+from harness.reporting.output.figures import METHODS, figure, signed_ticks
 from harness.reporting.search.trace import Axis, Trace
-from harness.reporting.sensitivity.figures import METHODS
-from harness.reporting.sensitivity.points import level_name
+from harness.vocabulary import BLACK, BLUE, GRAY, GREEN, LIGHT, ORANGE, SKY, VERMILION, level_name
 
 #: marker and colour of configurations by what became of them
 STATES = {"complete": ("o", BLUE), "given up": ("x", GRAY)}

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness.reporting.claims import CLAIMS, Verdict
-from harness.reporting.comparison.document import Meta, failed, figure_path, heading
+from harness.reporting.claims import CLAIMS, Claim, Verdict
+from harness.reporting.content import failed, figure_path, heading
 from harness.reporting.data.about import facts, settings
 from harness.reporting.data.frames import records
-from harness.reporting.data.layout import Layout
-from harness.reporting.data.results import LoadRanks, Results
+from harness.reporting.data.layout import Meta
+from harness.reporting.data.results import INSIDE, Frames, Importance, Results, is_search, with_role
 from harness.reporting.data.text import interval, number
+from harness.reporting.evidence import Evidence, side_by_side
+from harness.reporting.kinds import report_kind
 from harness.reporting.output.tables import Table
-from harness.reporting.output.writing import write_report
-from harness.reporting.search import figures
-from harness.reporting.search import tables as shown
-from harness.reporting.search import trace as search_effects
-from harness.reporting.search.trace import MIDDLE, Trace, trace_of
-from harness.reporting.sensitivity import selection as robust
-from harness.reporting.sensitivity.points import level_name
-from harness.vocabulary import BACKBONES, DATASETS
+from harness.reporting.output.typst import Document
+from harness.reporting.search import figures, tables
+from harness.reporting.search.trace import MIDDLE, Trace, curves, sobol, temperature, trace_of
+from harness.reporting.sensitivity.selection import on_test
+from harness.selection import best_first
+from harness.vocabulary import backbone_name, dataset_name, level_name
 
-#: takes factors (a row a configuration) and values; returns importances by method and factor
-Importance = Callable[[pd.DataFrame, "pd.Series[float]"], pd.DataFrame]
 IMPORTANCE_COLUMNS = ["backbone", "method", "factor", "importance", "low", "high", "seed_sd", "repeats"]
-#: roles of trials that leave test facts alone
-INSIDE = ("search", "beside")
 
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """The tidy frames of a report; see `search_effects` and `robust.on_test`."""
+    """The tidy frames of a report; see `search_effects` and `on_test`."""
 
     trace: Trace
     curves: pd.DataFrame
@@ -47,73 +43,19 @@ class Numbers:
     confirmed: pd.DataFrame
 
 
-def search_report(
-    layout: Layout,
-    trials: pd.DataFrame,
-    load_ranks: LoadRanks,
-    output: Path,
-    meta: Mapping[str, Any],
-    *,
-    importance: Importance | None = None,
-) -> Path:
-    """Write the report of a search into a folder and return the path of its PDF.
-
-    Beside ``STUDY.pdf`` lie ``STUDY_configurations``, ``_factors``, ``_importance``, ``_sobol``, ``_temperature`` and
-    ``_confirmed`` (each .csv, .parquet and .tex) and ``figures/``. Promises and arguments are those of
-    `harness.reporting.sensitivity.report.sensitivity_report`; ``meta`` has ``search`` (see `search_effects.trace_of`).
-
-    Raises:
-        UserError: the frames do not pass their checks, nothing is confirmed yet, or the folder cannot be written.
-    """
-    about = Meta.model_validate(dict(meta))
-    inside, results, numbers = found_by(layout, trials, load_ranks, about, importance)
-    trace = numbers.trace
-    displayed = display(numbers)
-    return write_report(
-        "search.typ",
-        layout.name,
-        output,
-        trials=trials,
-        frames={
-            "configurations": (trace.frame, "configurations"),
-            "factors": (numbers.curves, "factors"),
-            "importance": (numbers.importances, "importance"),
-            "sobol": (numbers.sobol, "sobol"),
-            "temperature": (numbers.temperature, "temperature"),
-            "confirmed": (numbers.confirmed, "confirmed"),
-        },
-        shown=displayed,
-        content=lambda folder: document(results, inside, numbers, displayed, draw(numbers, folder), about),
-    )
-
-
-def found_by(
-    layout: Layout, trials: pd.DataFrame, load_ranks: LoadRanks, meta: Meta, importance: Importance | None
-) -> tuple[pd.DataFrame, Results, Numbers]:
-    """The trials inside a search, the results on test facts beside it, and all numbers.
-
-    Raises:
-        UserError: the frames do not pass their checks, or nothing is confirmed yet.
-    """
-    inside = trials[trials["role"].isin(INSIDE)]
-    trace = trace_of(inside, meta.search)
-    results = Results.load(trials[~trials["role"].isin(INSIDE)], load_ranks, layout)
-    return inside, results, measure(trace, results, importance)
-
-
 def measure(trace: Trace, results: Results, importance: Importance | None) -> Numbers:
     """All numbers of the report."""
-    tests, lines = search_effects.curves(trace)
+    tests, lines = curves(trace)
     chosen = _chosen(trace, results)
     return Numbers(
         trace=trace,
         curves=tests,
         lines=lines,
         importances=_importances(trace, importance),
-        sobol=search_effects.sobol(trace),
-        temperature=search_effects.temperature(trace),
+        sobol=sobol(trace),
+        temperature=temperature(trace),
         chosen=chosen,
-        confirmed=robust.on_test(results, chosen),
+        confirmed=on_test(results, chosen),
     )
 
 
@@ -136,7 +78,7 @@ def _chosen(trace: Trace, results: Results) -> pd.DataFrame:
     found = again.merge(trace.frame, on=["backbone", "number"])
     has_base = {backbone for backbone in trace.backbones if "L1" in results.arms(backbone)}
     found["base_arm"] = ["L1" if backbone in has_base else None for backbone in found["backbone"]]
-    return robust.best_first(found, results.backbones)
+    return best_first(found, results.backbones)
 
 
 def display(numbers: Numbers) -> dict[str, dict[str, Table]]:
@@ -144,12 +86,12 @@ def display(numbers: Numbers) -> dict[str, dict[str, Table]]:
     made = {}
     for backbone in numbers.trace.backbones:
         own = {
-            "configurations": shown.configurations_table(numbers.trace, backbone),
-            "factors": shown.factors_table(numbers.curves, numbers.trace, backbone),
-            "importance": shown.importance_table(numbers.importances, numbers.trace, backbone),
-            "sobol": shown.sobol_table(numbers.sobol, numbers.trace, backbone),
-            "temperature": shown.temperature_table(numbers.temperature, backbone),
-            "confirmed": shown.confirmed_table(numbers.chosen, numbers.confirmed, numbers.trace, backbone),
+            "configurations": tables.configurations_table(numbers.trace, backbone),
+            "factors": tables.factors_table(numbers.curves, numbers.trace, backbone),
+            "importance": tables.importance_table(numbers.importances, numbers.trace, backbone),
+            "sobol": tables.sobol_table(numbers.sobol, numbers.trace, backbone),
+            "temperature": tables.temperature_table(numbers.temperature, backbone),
+            "confirmed": tables.confirmed_table(numbers.chosen, numbers.confirmed, numbers.trace, backbone),
         }
         made[backbone] = {name: table for name, table in own.items() if table.rows}
     return made
@@ -198,7 +140,7 @@ def judge_temperature(bands: pd.DataFrame, *, one_seed: bool) -> Verdict:
     return verdict, reason
 
 
-def document(
+def _content(
     results: Results,
     inside: pd.DataFrame,
     numbers: Numbers,
@@ -208,13 +150,13 @@ def document(
 ) -> dict[str, Any]:
     """Everything the template needs, as JSON values; texts are plain, none is read as markup."""
     dataset = str(results.trials["dataset"].iloc[0])
-    name, trace = DATASETS.get(dataset, dataset), numbers.trace
+    name, trace = dataset_name(dataset), numbers.trace
     return heading(results, meta) | {
         "facts": _facts(results, inside, trace, meta, name),
         "claims": judged(results, numbers),
         "sections": [
             {
-                "backbone": BACKBONES.get(backbone, backbone),
+                "backbone": backbone_name(backbone),
                 # all configurations are in their file: a search has many
                 "tables": {k: asdict(t) for k, t in displayed[backbone].items() if k != "configurations"},
                 "figures": drawn[backbone],
@@ -262,5 +204,75 @@ def judged(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
     for backbone in numbers.trace.backbones:
         own = numbers.temperature[numbers.temperature["backbone"] == backbone]
         verdict, reason = judge_temperature(own, one_seed=_one_seed(numbers.trace))
-        lines.append({"backbone": BACKBONES.get(backbone, backbone), "verdict": verdict, "reason": reason})
+        lines.append({"backbone": backbone_name(backbone), "verdict": verdict, "reason": reason})
     return [{"id": "C8", "text": CLAIMS["C8"], "lines": lines}] if lines else []
+
+
+def loaded(frames: Frames) -> tuple[pd.DataFrame, Results, Numbers]:
+    """The trials inside a search, the results on test facts beside it, and all numbers.
+
+    Raises:
+        UserError: the frames do not pass their checks, or nothing is confirmed yet.
+    """
+    are_inside = with_role(frames.trials, *INSIDE)
+    trace = trace_of(frames.trials[are_inside], frames.meta.search)
+    results = Results.load(frames.trials[~are_inside], frames.load_ranks, frames.layout)
+    return frames.trials[are_inside], results, measure(trace, results, frames.importance)
+
+
+def evidence_of(frames: Frames) -> dict[str, Evidence]:
+    """The evidence of a search, by claim.
+
+    Raises:
+        UserError: the frames do not pass their checks, or nothing is confirmed yet.
+    """
+    _, results, numbers = loaded(replace(frames, importance=None))
+    bands, backbones = numbers.temperature, numbers.trace.backbones
+    table = side_by_side([(name, tables.temperature_table(bands, name)) for name in backbones])
+    return {
+        claim["id"]: Evidence(
+            verdicts=[Claim(claim["id"], claim["text"], **line) for line in claim["lines"]],
+            table=table,
+            numbers=bands,
+            figures={f"_{k}": partial(figures.temperature, bands, name) for k, name in enumerate(backbones)},
+            trials=results.trials,
+        )
+        for claim in judged(results, numbers)
+    }
+
+
+@report_kind(
+    "search",
+    label="a search: configurations, factors, winners",
+    evidence=evidence_of,
+    every_design=True,
+    instead_of="sensitivity",
+    when=is_search,
+)
+def content(frames: Frames) -> Document:
+    """The report of a search.
+
+    Beside ``STUDY.pdf`` lie ``STUDY_configurations``, ``_factors``, ``_importance``, ``_sobol``, ``_temperature`` and
+    ``_confirmed`` (each .csv, .parquet and .tex) and ``figures/``. ``meta`` has ``search`` (see
+    `harness.reporting.search.trace.trace_of`).
+
+    Raises:
+        UserError: the frames do not pass their checks, or nothing is confirmed yet.
+    """
+    inside, results, numbers = loaded(frames)
+    displayed = display(numbers)
+    return Document(
+        "search.typ",
+        frames.layout.name,
+        trials=frames.trials,
+        frames={
+            "configurations": (numbers.trace.frame, "configurations"),
+            "factors": (numbers.curves, "factors"),
+            "importance": (numbers.importances, "importance"),
+            "sobol": (numbers.sobol, "sobol"),
+            "temperature": (numbers.temperature, "temperature"),
+            "confirmed": (numbers.confirmed, "confirmed"),
+        },
+        tables=displayed,
+        content=lambda folder: _content(results, inside, numbers, displayed, draw(numbers, folder), frames.meta),
+    )

@@ -10,10 +10,10 @@ import pandas as pd
 
 from harness.reporting.data.frames import records
 from harness.reporting.data.text import interval, number, p_value
+from harness.reporting.output.figures import METHODS
 from harness.reporting.output.tables import Cell, Row, Table
 from harness.reporting.search.trace import MIDDLE, Trace
-from harness.reporting.sensitivity.figures import METHODS
-from harness.reporting.sensitivity.points import level_name
+from harness.vocabulary import level_name
 
 
 def _point(row: Mapping[str, Any], trace: Trace) -> str:

@@ -16,9 +16,8 @@ from scipy import stats
 from harness.errors import UserError
 from harness.reporting.data.frames import TRIALS, records, validate
 from harness.reporting.data.results import ALPHA
-from harness.reporting.sensitivity.points import SYMBOLS
 from harness.stats import holm
-from harness.vocabulary import BACKBONES, ordered
+from harness.vocabulary import BACKBONES, SYMBOLS, ordered
 
 Array = NDArray[np.float64]
 
@@ -84,11 +83,6 @@ class Trace:
     def backbones(self) -> list[str]:
         """The backbones with a configuration that has a result, in order."""
         return ordered(self.frame[self.frame["seeds"] > 0]["backbone"], BACKBONES)
-
-
-def is_search(trials: pd.DataFrame) -> bool:
-    """Whether the trials are those of a search."""
-    return "role" in trials and bool((trials["role"] == "search").any())
 
 
 def trace_of(inside: pd.DataFrame, about: Mapping[str, Any]) -> Trace:

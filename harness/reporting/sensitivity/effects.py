@@ -23,9 +23,6 @@ from harness.stats import holm, mean_interval
 
 Array = NDArray[np.float64]
 
-#: Smaller differences of MRR do not matter, whether they are real or not.
-TOLERANCE = 0.002
-
 LEVEL_COLUMNS = [
     *("backbone", "factor", "level", "mean", "low", "high", "difference", "difference_low", "difference_high"),
     *("base", "points", "seeds", "interval"),

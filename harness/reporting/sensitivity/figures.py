@@ -17,7 +17,9 @@ from matplotlib.patches import Patch, Rectangle
 
 from harness.reporting.data.frames import records
 from harness.reporting.data.text import number, percent
-from harness.reporting.output.figures import (
+from harness.reporting.output.figures import METHODS, figure, signed_ticks
+from harness.reporting.sensitivity.points import Cells, Factor
+from harness.vocabulary import (
     BLACK,
     BLUE,
     GRAY,
@@ -25,14 +27,12 @@ from harness.reporting.output.figures import (
     LIGHT,
     ORANGE,
     SKY,
+    SYMBOLS,
     VERMILION,
-    figure,
-    signed_ticks,
+    backbone_name,
+    level_name,
 )
-from harness.reporting.sensitivity.points import SYMBOLS, Cells, Factor, level_name
-from harness.vocabulary import BACKBONES
 
-METHODS = {"PED-ANOVA": ("o", BLUE, 0.14), "fANOVA": ("s", VERMILION, -0.14)}
 #: colours and markers of backbones in one figure
 KINDS = tuple(
     (marker, color)
@@ -226,9 +226,7 @@ def robust(
                                  else pd.Index(region[names[0]])).to_numpy(dtype=float)  # fmt: skip
             for kept, face in ((filled, color), (~filled, "white")):
                 axes.plot(places[kept], values[kept], marker, color=color, markerfacecolor=face, markersize=3.8)
-            keys.append(
-                Line2D([], [], marker=marker, color=color, linestyle="", label=BACKBONES.get(backbone, backbone))
-            )
+            keys.append(Line2D([], [], marker=marker, color=color, linestyle="", label=backbone_name(backbone)))
         keys.append(Patch(facecolor=LIGHT, alpha=0.7, label="default"))
         axes.set_xlim(0.2, len(region) + 0.8)
         axes.set_xlabel(f"points, by the smallest difference on any {situation}")

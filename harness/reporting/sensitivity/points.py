@@ -11,17 +11,9 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import UserError
-from harness.vocabulary import BACKBONES, FRESH_SEEDS, REFERENCES, ordered
+from harness.reporting.data.results import CONFIRMATION, with_role
+from harness.vocabulary import BACKBONES, REFERENCES, SYMBOLS, ordered
 
-#: columns of the trials that may be factors, with the symbol of each
-SYMBOLS = {
-    "alpha": "α",
-    "beta": "β",
-    "delta": "δ",
-    "temperature": "T",
-    "stage1_epochs": "epochs of stage 1",
-    "dim": "dimension",
-}
 BASE = "L1"
 
 
@@ -41,11 +33,6 @@ class Factor:
 def has_several(values: pd.Series[Any]) -> bool:
     """Whether a column has more than one value, gaps aside."""
     return len(values.dropna().unique()) > 1
-
-
-def level_name(value: float) -> str:
-    """A level as short as it can be written: ``0.01``, ``7``."""
-    return f"{value:.4g}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +91,8 @@ class Cells:
 
 
 def are_fresh(trials: pd.DataFrame) -> pd.Series[bool]:
-    """Which trials of a grid are its winners, and L1, trained anew with seeds that took no part in choosing."""
-    return trials["arm"].astype(str).str.endswith(FRESH_SEEDS)
+    """Which trials of a grid are confirmation runs: its winners, and L1, with seeds that took no part in choosing."""
+    return with_role(trials, CONFIRMATION)
 
 
 def whole_and_fresh(trials: pd.DataFrame) -> pd.DataFrame:

@@ -2,46 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness.reporting.claims import CLAIMS
-from harness.reporting.comparison.document import Meta, failed, figure_path, heading
+from harness.reporting.claims import CLAIMS, Claim
+from harness.reporting.content import failed, figure_path, heading
 from harness.reporting.data.about import facts, settings
 from harness.reporting.data.frames import curves_of, records
-from harness.reporting.data.layout import Layout
-from harness.reporting.data.results import LoadRanks, Results
+from harness.reporting.data.layout import Meta
+from harness.reporting.data.results import Frames, Importance, Results
 from harness.reporting.data.text import number
+from harness.reporting.evidence import Evidence
+from harness.reporting.kinds import report_kind
 from harness.reporting.output.tables import Table
-from harness.reporting.output.writing import write_report
-from harness.reporting.search.report import Importance, search_report
-from harness.reporting.search.trace import is_search
-from harness.reporting.sensitivity import effects, figures
-from harness.reporting.sensitivity import failures as signatures
-from harness.reporting.sensitivity import selection as robust
-from harness.reporting.sensitivity import tables as shown
+from harness.reporting.output.typst import Document
+from harness.reporting.sensitivity import effects, failures, figures, tables
+from harness.reporting.sensitivity.across import across_content
 from harness.reporting.sensitivity.points import (
     Cells,
     are_fresh,
     cells_of,
     has_several,
-    level_name,
     lost_and_fresh,
     whole_and_fresh,
 )
+from harness.reporting.sensitivity.selection import best_points, confirmed_points, on_test
 from harness.reporting.sensitivity.verdicts import judge_settings, readings
-from harness.vocabulary import BACKBONES, DATASETS, FRESH_SEEDS, arm_name, joined
+from harness.selection import TOLERANCE, rank_settings
+from harness.vocabulary import FRESH_SEEDS, arm_name, backbone_name, dataset_name, joined, level_name
 
+#: rows of the table of points in the claims report
+MOST_IN_EVIDENCE = 12
 IMPORTANCE_COLUMNS = ["backbone", "method", "factor", "importance", "low", "high", "seed_sd", "repeats"]
 
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """The tidy frames of a report; see `effects`, `robust` and `signatures`."""
+    """The tidy frames of a report; see `effects`, `selection` and `failures`."""
 
     cells: Cells
     points: pd.DataFrame
@@ -72,81 +73,16 @@ class Numbers:
         return int(own["seeds"].min()) if len(own) else 0
 
 
-def sensitivity_report(
-    layout: Layout,
-    trials: pd.DataFrame,
-    curves: pd.DataFrame,
-    load_ranks: LoadRanks,
-    output: Path,
-    meta: Mapping[str, Any],
-    *,
-    importance: Importance | None = None,
-) -> Path:
-    """Write the report of a study that varies factors into a folder and return the path of its PDF.
-
-    Beside ``STUDY.pdf`` lie ``STUDY_levels``, ``_ranges``, ``_pairs``, ``_importance``, ``_variance``, ``_region``,
-    ``_best``, ``_default``, ``_signs`` and, where points were trained anew, ``_winners`` (each .csv, .parquet and .tex)
-    and ``figures/`` (.pdf and .png). The files appear when all are done; after an error the folder is as before. The
-    same input gives the same numbers. Of a search the report is that of `harness.reporting.search.report`.
-
-    Args:
-        layout: the study's words and claims.
-        trials: one row a trial, of one data set and one design (`harness.reporting.data.frames.TRIALS`), with the
-            factors as columns and ``losses``, what a trial is trained with.
-        curves: one row an epoch of a trial (`harness.reporting.data.frames.CURVES`); may be empty.
-        load_ranks: takes the index label of a row of ``trials`` and returns the trial's ranks, one row a test query
-            (`harness.reporting.data.frames.RANKS`); called for the trials that count, once each.
-        output: folder, made if it is not there.
-        meta: fields of `harness.reporting.comparison.document.Meta`: command, data (counts), notes.
-        importance: says how important each factor is (`harness.search.importance.importances`); None: left out.
-
-    Raises:
-        UserError: the frames do not pass their checks, nothing is varied, or the folder cannot be written.
-    """
-    if is_search(trials):
-        return search_report(layout, trials, load_ranks, output, meta, importance=importance)
-    about = Meta.model_validate(dict(meta))
-    results, again = loaded(layout, trials, load_ranks)
-    numbers = measure(results, curves_of(curves), importance, again)
-    displayed = display(numbers)
-    best, winners = (
-        chosen.merge(tested, on=["backbone", "arm"], suffixes=("_valid", "_test"))
-        for chosen, tested in ((numbers.best, numbers.best_on_test), (numbers.winners, numbers.winners_on_test))
-    )
-    return write_report(
-        "sensitivity.typ",
-        layout.name,
-        output,
-        trials=results.trials,
-        frames={
-            "levels": (numbers.levels, "levels"),
-            "ranges": (numbers.ranges, "ranges"),
-            "pairs": (numbers.pairs, "pairs"),
-            "importance": (numbers.importances, "importance"),
-            "variance": (numbers.variance, "variance"),
-            "region": (numbers.region, "region"),
-            "best": (best, "best"),
-            "default": (numbers.default_on_test, "default"),
-            "signs": (numbers.signs, "signs"),
-            **({"winners": (winners, "winners")} if len(winners) else {}),
-        },
-        shown=displayed,
-        content=lambda folder: (
-            document(results, numbers, displayed, draw(numbers, folder), about)
-            | {"failed": failed(pd.concat([results.trials, lost_and_fresh(trials)]))}
-        ),
-    )
-
-
-def loaded(layout: Layout, trials: pd.DataFrame, load_ranks: LoadRanks) -> tuple[Results, Results | None]:
-    """The trials of a grid, and those of its points that were trained anew with fresh seeds, if there are any.
+def loaded(frames: Frames) -> tuple[Results, Results | None]:
+    """The trials of a grid, and its confirmation runs if there are any.
 
     Raises:
         UserError: the frames do not pass their checks.
     """
-    again = whole_and_fresh(trials)
-    results = Results.load(trials[~are_fresh(trials)], load_ranks, layout)
-    return results, Results.load(again, load_ranks, layout) if len(again) else None
+    confirmed = whole_and_fresh(frames.trials)
+    results = Results.load(frames.trials[~are_fresh(frames.trials)], frames.load_ranks, frames.layout)
+    again = Results.load(confirmed, frames.load_ranks, frames.layout) if len(confirmed) else None
+    return results, again
 
 
 def measure(
@@ -161,11 +97,11 @@ def measure(
     """
     cells = cells_of(results.trials)
     points = cells.points()
-    ranked = robust.region(points, cells.names)
-    best = robust.best(cells)
+    ranked = rank_settings(points, cells.names)
+    best = best_points(cells)
     default = points[points["arm"].isin(ranked.loc[ranked["default"], "arm"])]
-    winners = points.head(0) if again is None else robust.anew(cells, again)
-    tested = robust.on_test(results if again is None else again, winners)
+    winners = points.head(0) if again is None else confirmed_points(cells, again)
+    tested = on_test(results if again is None else again, winners)
     fresh_default = winners[winners["arm"].isin(default["arm"] + FRESH_SEEDS) & winners["base_arm"].notna()]
     is_anew = again is not None and 0 < len(default) == len(fresh_default)
     return Numbers(
@@ -178,11 +114,11 @@ def measure(
         variance=effects.variance(cells),
         region=ranked,
         best=best,
-        best_on_test=robust.on_test(results, best),
-        default_on_test=robust.on_test(again, fresh_default) if again and is_anew else robust.on_test(results, default),
+        best_on_test=on_test(results, best),
+        default_on_test=on_test(again, fresh_default) if again and is_anew else on_test(results, default),
         winners=winners,
         winners_on_test=tested,
-        signs=signatures.counts(cells, signatures.marks(cells, results.trials, curves)),
+        signs=failures.counts(cells, failures.marks(cells, results.trials, curves)),
         again=again,
     )
 
@@ -202,8 +138,8 @@ def display(numbers: Numbers) -> dict[str, dict[str, Table]]:
     names = numbers.cells.names
     made = {
         "": {
-            "region": shown.region_table(numbers.region, names),
-            "default": shown.default_table(numbers.default_on_test, numbers.fresh_default),
+            "region": tables.region_table(numbers.region, names),
+            "default": tables.default_table(numbers.default_on_test, numbers.fresh_default),
         }
     }
     for backbone in numbers.cells.backbones:
@@ -212,14 +148,14 @@ def display(numbers: Numbers) -> dict[str, dict[str, Table]]:
         winners = numbers.winners[numbers.winners["backbone"] == backbone]
         again = numbers.winners_on_test[numbers.winners_on_test["backbone"] == backbone]
         made[backbone] = {
-            "levels": shown.levels_table(numbers.levels, backbone),
-            "ranges": shown.ranges_table(numbers.ranges, backbone),
-            "pairs": shown.pairs_table(numbers.pairs, backbone),
-            "importance": shown.importance_table(numbers.importances, backbone),
-            "variance": shown.variance_table(numbers.variance, backbone),
-            "best": shown.chosen_table(best, tested, names),
-            "winners": shown.chosen_table(winners, again, names, fresh=True),
-            "signs": shown.signatures_table(numbers.signs, numbers.cells, backbone),
+            "levels": tables.levels_table(numbers.levels, backbone),
+            "ranges": tables.ranges_table(numbers.ranges, backbone),
+            "pairs": tables.pairs_table(numbers.pairs, backbone),
+            "importance": tables.importance_table(numbers.importances, backbone),
+            "variance": tables.variance_table(numbers.variance, backbone),
+            "best": tables.chosen_table(best, tested, names),
+            "winners": tables.chosen_table(winners, again, names, fresh=True),
+            "signs": tables.signatures_table(numbers.signs, numbers.cells, backbone),
         }
     return {backbone: {key: table for key, table in each.items() if table.rows} for backbone, each in made.items()}
 
@@ -242,7 +178,7 @@ def draw(numbers: Numbers, folder: Path) -> dict[str, dict[str, str]]:
     return drawn | {"": {"region": "figures/region.pdf"} if is_made else {}}
 
 
-def document(
+def _content(
     results: Results,
     numbers: Numbers,
     displayed: dict[str, dict[str, Table]],
@@ -251,7 +187,7 @@ def document(
 ) -> dict[str, Any]:
     """Everything the template needs, as JSON values; texts are plain, none is read as markup."""
     dataset = str(results.trials["dataset"].iloc[0])
-    name = DATASETS.get(dataset, dataset)
+    name = dataset_name(dataset)
     cells = numbers.cells
     return heading(results, meta) | {
         "facts": _facts(results, numbers, meta, name),
@@ -261,7 +197,7 @@ def document(
         "default": _default(numbers),
         "sections": [
             {
-                "backbone": BACKBONES.get(backbone, backbone),
+                "backbone": backbone_name(backbone),
                 "findings": [asdict(f) for f in readings(numbers.ranges, numbers.levels, numbers.variance, backbone)],
                 "tables": {key: asdict(table) for key, table in displayed[backbone].items()},
                 "figures": drawn[backbone],
@@ -271,7 +207,7 @@ def document(
         ],
         "settings": [pair for pair in settings(results.trials) if pair[0].split(".")[-1] not in cells.names],
         "one_seed": numbers.one_seed,
-        "tolerance": f"{effects.TOLERANCE:g}".removeprefix("0"),
+        "tolerance": f"{TOLERANCE:g}".removeprefix("0"),
     }
 
 
@@ -302,7 +238,7 @@ def _anew(results: Results, numbers: Numbers) -> str:
     if tested.empty or numbers.again is None:
         return ""
     counts = tested.groupby("backbone", sort=False)["arm"].nunique()
-    points = joined([f"{count} on {BACKBONES.get(str(backbone), str(backbone))}" for backbone, count in counts.items()])
+    points = joined([f"{count} on {backbone_name(str(backbone))}" for backbone, count in counts.items()])
     seeds = sorted(int(seeds) for seeds in tested["seeds"].unique())
     text = f"points: {points}; fresh seeds: {joined([str(count) for count in seeds])}"
     own, other = (set(each.trials["machine"].dropna()) for each in (results, numbers.again))
@@ -312,7 +248,7 @@ def _anew(results: Results, numbers: Numbers) -> str:
 def _gaps(cells: Cells) -> list[str]:
     """What the reader must know of points without a result."""
     missing = {backbone: cells.missing(backbone) for backbone in cells.backbones}
-    told = [f"{count} on {BACKBONES.get(backbone, backbone)}" for backbone, count in missing.items() if count]
+    told = [f"{count} on {backbone_name(backbone)}" for backbone, count in missing.items() if count]
     if not told:
         return []
     return [
@@ -327,7 +263,7 @@ def _default(numbers: Numbers) -> str:
     if not first:
         return "No point is complete on every backbone, so nothing is recommended."
     row, names = first[0], numbers.cells.names
-    text = f"Recommended default: {shown.point_name(row, names)}. "
+    text = f"Recommended default: {tables.point_name(row, names)}. "
     if pd.isna(row["least"]):
         return text + "Of all points its largest distance to the best of a backbone is the smallest."
     several = len(numbers.cells.backbones) > 1
@@ -351,5 +287,79 @@ def judged(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
         one_seed=numbers.one_seed or numbers.fresh_default == 1,
         fresh=numbers.fresh_default > 0,
     )
-    where = joined([BACKBONES.get(backbone, backbone) for backbone in numbers.cells.backbones])
+    where = joined([backbone_name(backbone) for backbone in numbers.cells.backbones])
     return [{"id": "C7", "text": CLAIMS["C7"], "lines": [{"backbone": where, "verdict": verdict, "reason": reason}]}]
+
+
+def evidence_of(frames: Frames) -> dict[str, Evidence]:
+    """The evidence of a study that varies factors, by claim.
+
+    Raises:
+        UserError: the frames do not pass their checks, or nothing is varied.
+    """
+    results, again = loaded(frames)
+    numbers = measure(results, curves_of(frames.curves), None, again)
+    trials = results.trials
+    if again is not None:
+        points = {f"{arm}{FRESH_SEEDS}": arm for arm in trials["arm"]}
+        confirmed = again.trials.assign(arm=again.trials["arm"].replace(points))
+        trials = pd.concat([trials, confirmed], ignore_index=True)
+    return {
+        claim["id"]: Evidence(
+            verdicts=[Claim(claim["id"], claim["text"], **line) for line in claim["lines"]],
+            table=tables.region_table(numbers.region.head(MOST_IN_EVIDENCE), numbers.cells.names),
+            numbers=numbers.region,
+            figures={"": partial(figures.robust, numbers.region, numbers.points, numbers.cells.names)},
+            trials=trials,
+            marks="Filled: robust; hollow: not; shaded: the recommended default.",
+        )
+        for claim in judged(results, numbers)
+    }
+
+
+@report_kind(
+    "sensitivity",
+    label="factors varied over a grid or by a search",
+    evidence=evidence_of,
+    across=across_content,
+    every_design=True,
+)
+def content(frames: Frames) -> Document:
+    """The report of a study that varies factors over a grid.
+
+    Beside ``STUDY.pdf`` lie ``STUDY_levels``, ``_ranges``, ``_pairs``, ``_importance``, ``_variance``, ``_region``,
+    ``_best``, ``_default``, ``_signs`` and, where there are confirmation runs, ``_winners`` (each .csv, .parquet and
+    .tex) and ``figures/`` (.pdf and .png).
+
+    Raises:
+        UserError: the frames do not pass their checks, or nothing is varied.
+    """
+    results, again = loaded(frames)
+    numbers = measure(results, curves_of(frames.curves), frames.importance, again)
+    displayed = display(numbers)
+    best, winners = (
+        chosen.merge(tested, on=["backbone", "arm"], suffixes=("_valid", "_test"))
+        for chosen, tested in ((numbers.best, numbers.best_on_test), (numbers.winners, numbers.winners_on_test))
+    )
+    return Document(
+        "sensitivity.typ",
+        frames.layout.name,
+        trials=results.trials,
+        frames={
+            "levels": (numbers.levels, "levels"),
+            "ranges": (numbers.ranges, "ranges"),
+            "pairs": (numbers.pairs, "pairs"),
+            "importance": (numbers.importances, "importance"),
+            "variance": (numbers.variance, "variance"),
+            "region": (numbers.region, "region"),
+            "best": (best, "best"),
+            "default": (numbers.default_on_test, "default"),
+            "signs": (numbers.signs, "signs"),
+            **({"winners": (winners, "winners")} if len(winners) else {}),
+        },
+        tables=displayed,
+        content=lambda folder: (
+            _content(results, numbers, displayed, draw(numbers, folder), frames.meta)
+            | {"failed": failed(pd.concat([results.trials, lost_and_fresh(frames.trials)]))}
+        ),
+    )

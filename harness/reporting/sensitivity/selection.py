@@ -5,17 +5,16 @@ Validation alone selects. Test MRR is looked at for what has been selected, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.reporting.data.results import ALPHA, Results
-from harness.reporting.sensitivity.effects import TOLERANCE
 from harness.reporting.sensitivity.points import Cells
+from harness.selection import best_first
 from harness.stats import compare, holm
-from harness.vocabulary import FRESH_SEEDS, MEASURES
+from harness.vocabulary import FRESH_SEEDS, METRICS
 
 BEST = 5
 CHOSEN_COLUMNS = [
@@ -24,43 +23,7 @@ CHOSEN_COLUMNS = [
 ]
 
 
-def region(points: pd.DataFrame, factors: Sequence[str], tolerance: float = TOLERANCE) -> pd.DataFrame:
-    """How each point does in the worst of all situations; a situation is a backbone, or a backbone on a data set.
-
-    Args:
-        points: `harness.reporting.sensitivity.points.Cells.points`, with a column ``dataset`` where there are several.
-        factors: the columns that make a point.
-        tolerance: how far below the best of a situation a point may be, in units of MRR.
-
-    Returns:
-        A row a point that all situations have, best first: the factors, arm, ``least`` (smallest difference to L1; NaN
-        without L1), ``lost`` (largest difference to the best point), ``near_best`` (nowhere more than the tolerance
-        below the best), ``beats_base`` (better than L1 everywhere), ``robust`` (one of both), ``default`` (the first:
-        the largest smallest difference to L1, and of equals the least that is lost).
-    """
-    situations = [name for name in ("dataset", "backbone") if name in points]
-    lost = points.groupby(situations)["mrr"].transform("max") - points["mrr"]
-    keys = [*factors]
-    grouped = points.assign(lost=lost).groupby(keys, sort=False)
-    found = grouped.agg(arm=("arm", "first"), least=("difference", "min"), lost=("lost", "max"), n=("mrr", "size"))
-    found["least"] = found["least"].where(grouped["difference"].count() == found["n"])
-    found = found[found["n"] == len(points[situations].drop_duplicates())].drop(columns="n").reset_index()
-    found["near_best"] = found["lost"] <= tolerance
-    found["beats_base"] = found["least"] > 0
-    found["robust"] = found["near_best"] | found["beats_base"]
-    order = ["least", "lost"] if found["least"].notna().all() else ["lost"]
-    found = found.sort_values([*order, *keys], ascending=[name != "least" for name in (*order, *keys)])
-    found = found.reset_index(drop=True)
-    return found.assign(default=found.index == 0)
-
-
-def best_first(points: pd.DataFrame, backbones: Sequence[str]) -> pd.DataFrame:
-    """Points by mean validation MRR (column ``mrr``), best first, backbone by backbone in the given order."""
-    place = points["backbone"].map({backbone: position for position, backbone in enumerate(backbones)})
-    return points.iloc[np.lexsort((-points["mrr"], place))].reset_index(drop=True)
-
-
-def best(cells: Cells, most: int = BEST) -> pd.DataFrame:
+def best_points(cells: Cells, most: int = BEST) -> pd.DataFrame:
     """The points with the highest mean validation MRR, up to ``most`` a backbone, best first.
 
     Columns: those of `Cells.points`, and rank (1, 2 ...). Points that lost a seed do not take part.
@@ -70,7 +33,7 @@ def best(cells: Cells, most: int = BEST) -> pd.DataFrame:
     return ranked[ranked["rank"] <= most].reset_index(drop=True)
 
 
-def anew(cells: Cells, again: Results) -> pd.DataFrame:
+def confirmed_points(cells: Cells, again: Results) -> pd.DataFrame:
     """The points that were trained anew, under the labels that they have there, best by validation first.
 
     Args:
@@ -103,7 +66,7 @@ def on_test(results: Results, chosen: pd.DataFrame) -> pd.DataFrame:
         low, high, p, p_holm, seeds, facts, verdict. Without L1 the differences are NaN and the verdict is "".
     """
     rows: list[dict[str, Any]] = []
-    better_up = [measure.higher_is_better for measure in MEASURES]
+    better_up = [measure.higher_is_better for measure in METRICS]
     for point in chosen.to_dict("records"):
         backbone, arm, base = point["backbone"], point["arm"], point.get("base_arm")
         base = base if isinstance(base, str) else ""
@@ -111,7 +74,7 @@ def on_test(results: Results, chosen: pd.DataFrame) -> pd.DataFrame:
         own = results.by_fact(backbone, arm, seeds or None)
         against = results.by_fact(backbone, base, seeds) if seeds else None
         found = compare(own, against) if against is not None else []
-        for k, measure in enumerate(MEASURES):
+        for k, measure in enumerate(METRICS):
             row = {"backbone": backbone, "arm": arm, "base": base if seeds else "", "measure": measure.key}
             row |= {"value": float(own[:, :, k].mean()), "seeds": len(own), "facts": own.shape[1]}
             row |= {"base_value": float("nan") if against is None else float(against[:, :, k].mean())}

@@ -10,11 +10,12 @@ import pandas as pd
 
 from harness.reporting.data.frames import records
 from harness.reporting.data.text import interval, number, p_value, percent
+from harness.reporting.output.figures import METHODS
 from harness.reporting.output.tables import Cell, Row, Table
 from harness.reporting.sensitivity.failures import NAMES, SIGNATURES
-from harness.reporting.sensitivity.figures import METHODS, UNIT, source_name
-from harness.reporting.sensitivity.points import SYMBOLS, Cells, level_name
-from harness.vocabulary import BACKBONES, MEASURES, ordered
+from harness.reporting.sensitivity.figures import UNIT, source_name
+from harness.reporting.sensitivity.points import Cells
+from harness.vocabulary import BACKBONES, METRICS, SYMBOLS, backbone_name, level_name, ordered
 
 MOST_POINTS = 10
 
@@ -188,8 +189,8 @@ def default_table(tested: pd.DataFrame, fresh: int = 0) -> Table:
     rows: list[Row] = []
     for backbone in ordered(tested["backbone"], BACKBONES):
         own = {row["measure"]: row for row in records(tested[tested["backbone"] == backbone])}
-        values, changes = [Cell(BACKBONES.get(backbone, backbone))], [Cell("minus L1")]
-        for measure in MEASURES:
+        values, changes = [Cell(backbone_name(backbone))], [Cell("minus L1")]
+        for measure in METRICS:
             line = own[measure.key]
             decimals = 1 if measure.key == "mr" and line["value"] < 1000 else measure.decimals
             values.append(Cell(number(line["value"], decimals)))
@@ -198,7 +199,7 @@ def default_table(tested: pd.DataFrame, fresh: int = 0) -> Table:
         rows += [Row(tuple(values), rule=bool(rows)), Row(tuple(changes))]
     note = "Bold: decided by the paired test on this one point, chosen without test facts, and by its 95 % interval."
     note += f" Trained anew with {fresh} seed{'s' * (fresh > 1)} that took no part in choosing it." if fresh else ""
-    return Table("The recommended default on test", ("", *(m.label for m in MEASURES)), "lrrrrr", tuple(rows), note)
+    return Table("The recommended default on test", ("", *(m.label for m in METRICS)), "lrrrrr", tuple(rows), note)
 
 
 def signatures_table(counts: pd.DataFrame, cells: Cells, backbone: str) -> Table:

@@ -11,11 +11,10 @@ from harness.reporting.comparison.verdicts import Finding
 from harness.reporting.data.frames import records
 from harness.reporting.data.results import ALPHA
 from harness.reporting.data.text import interval, number, p_value, percent
-from harness.reporting.sensitivity.effects import TOLERANCE
 from harness.reporting.sensitivity.figures import source_name
-from harness.reporting.sensitivity.points import SYMBOLS, level_name
 from harness.reporting.sensitivity.tables import point_name
-from harness.vocabulary import BACKBONES, joined
+from harness.selection import TOLERANCE
+from harness.vocabulary import SYMBOLS, backbone_name, joined, level_name
 
 #: Smaller shares of the variance are left to the table.
 NOTABLE = 0.05
@@ -101,7 +100,7 @@ def judge_settings(
 
 def _name(row: dict[str, object]) -> str:
     backbone = str(row["backbone"])
-    return BACKBONES.get(backbone, backbone)
+    return backbone_name(backbone)
 
 
 def _effects(ranges: pd.DataFrame) -> str:

@@ -26,9 +26,10 @@ from harness.reporting.capacity.numbers import (
     table_by_size,
     thresholds,
 )
-from harness.reporting.capacity.report import capacity_report, display_tables
+from harness.reporting.capacity.report import content, display_tables
 from harness.reporting.output.tables import to_latex
-from tests.reporting.conftest import CAPACITY
+from harness.reporting.output.typst import write
+from tests.reporting.conftest import CAPACITY, written
 
 Make = Callable[..., Any]
 FULL = "L1+L2+L3"
@@ -41,11 +42,11 @@ FILES = {
 
 
 def load(study: Any) -> Sizes:
-    return Sizes.load(study.trials, study.load_ranks, CAPACITY)
+    return Sizes.load(study.of(CAPACITY))
 
 
 def make(study: Any, output: Path, **meta: Any) -> Path:
-    return capacity_report(CAPACITY, study.trials, study.curves, study.load_ranks, output, meta or META)
+    return write(content(study.of(CAPACITY, meta or META)), output)
 
 
 def by_fact(study: Any, losses: str, dim: int) -> np.ndarray:
@@ -280,10 +281,6 @@ def test_nothing_to_draw_leaves_no_file(sizes: Make, tmp_path: Path) -> None:
 
 
 # --- the whole report
-
-
-def written(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def text_of(pdf: Path) -> str:

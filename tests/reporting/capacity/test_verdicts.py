@@ -203,7 +203,7 @@ def test_levels_are_kept_in_the_name_of_an_arm() -> None:
 
 def test_what_was_run_lists_arms_and_levels(sizes: Make) -> None:
     study = sizes(facts=20, dims=(5, 25), seeds=2)
-    found = Sizes.load(study.trials, study.load_ranks, CAPACITY)
+    found = Sizes.load(study.of(CAPACITY))
     told = dict(facts(found.results, {}, "Wikidata12k", {"Dimensions": [5, 25]}))
     assert told["Arms"] == "no distillation, L1, L1 + L2 + L3; seeds 0–1"
     assert told["Dimensions"] == "5, 25"

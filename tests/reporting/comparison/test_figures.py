@@ -16,9 +16,8 @@ from matplotlib.figure import Figure
 
 from harness.reporting.comparison import figures
 from harness.reporting.comparison.gains import gains
-from harness.reporting.data.results import Results, costs, paired
-from harness.reporting.output.figures import ARM_COLORS, STAGE_COLORS, figure, signed_ticks, spread
-from harness.vocabulary import ARMS, STAGES
+from harness.reporting.data.results import Results, costs_by_stage, paired
+from harness.reporting.output.figures import figure, signed_ticks, spread, stage_costs
 from tests.reporting.conftest import LAYOUT
 
 Make = Callable[..., Any]
@@ -34,7 +33,7 @@ def test_all_figures_are_drawn(frames: Make, results: Results, tmp_path: Path) -
     assert figures.forest(paired(results), "ttranse", tmp_path / "a")
     assert figures.learning_curves(frames(facts=60).curves, "ttranse", tmp_path / "b")
     assert figures.relation_gains(gains(results), "ttranse", tmp_path / "c")
-    assert figures.stage_costs(costs(results), "ttranse", tmp_path / "d")
+    assert stage_costs(costs_by_stage(results), "ttranse", tmp_path / "d")
     for name in "abcd":
         pdf = (tmp_path / name).with_suffix(".pdf").read_bytes()
         assert b"/FontFile2" in pdf
@@ -47,7 +46,7 @@ def test_nothing_to_draw_leaves_no_file(frames: Make, results: Results, tmp_path
     assert not figures.forest(paired(results), "other", tmp_path / "a")
     assert not figures.learning_curves(study.curves, "other", tmp_path / "b")
     assert not figures.relation_gains(gains(results), "other", tmp_path / "c")
-    assert not figures.stage_costs(costs(results), "other", tmp_path / "d")
+    assert not stage_costs(costs_by_stage(results), "other", tmp_path / "d")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -83,13 +82,6 @@ def test_names_in_unknown_scripts_and_with_markup_are_drawn(results: Results, tm
     table["relation"] = table["relation"].replace({table["relation"][0]: "$\\frac{1$ 出生地 " + "x" * 60})
     assert figures.relation_gains(table, "ttranse", tmp_path / "a")
     assert (tmp_path / "a.pdf").exists()
-
-
-def test_every_arm_and_stage_has_a_color_of_its_own() -> None:
-    assert list(ARM_COLORS) == list(ARMS)
-    assert list(STAGE_COLORS) == list(STAGES)
-    assert len(set(ARM_COLORS.values())) == len(ARMS)
-    assert len(set(STAGE_COLORS.values())) == len(STAGES)
 
 
 @pytest.mark.parametrize(

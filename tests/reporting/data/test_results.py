@@ -12,7 +12,7 @@ from statsmodels.stats.multitest import multipletests
 
 from harness.errors import UserError
 from harness.reporting.comparison.gains import gains
-from harness.reporting.data.results import Results, costs, means, paired
+from harness.reporting.data.results import Results, costs_by_stage, means, paired
 from tests.reporting.conftest import LAYOUT
 
 Make = Callable[..., Any]
@@ -126,7 +126,7 @@ def test_many_relations_are_cut_to_a_readable_number(frames: Make) -> None:
 def test_costs_count_cached_stages_with_their_first_computation(frames: Make) -> None:
     study = frames(facts=30)
     trials = study.trials
-    table = costs(load(study)).set_index(["arm", "stage"])
+    table = costs_by_stage(load(study)).set_index(["arm", "stage"])
     own = trials[trials["arm"] == "L1+L2+L3"]
     row = table.loc[("L1+L2+L3", "teacher")]
     assert row["seconds"] == pytest.approx(own["built_seconds_teacher"].mean())
@@ -140,7 +140,7 @@ def test_costs_without_any_times_are_empty(frames: Make) -> None:
     study = frames(facts=30)
     times = ("seconds", "built", "peak", "cached")
     study.trials = study.trials[[name for name in study.trials if not name.startswith(times)]]
-    assert costs(load(study)).empty
+    assert costs_by_stage(load(study)).empty
 
 
 def test_trials_on_different_facts_are_refused(frames: Make) -> None:

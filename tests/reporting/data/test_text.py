@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.console import spreadsheet_cell
 from harness.reporting.data import about
-from harness.reporting.data.text import duration, interval, latex, number, p_value, percent, spreadsheet_cell
+from harness.reporting.data.text import duration, interval, latex, number, p_value, percent
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.reporting.data.results import Results, costs, means, paired
+from harness.reporting.data.results import Results, costs_by_stage, means, paired, wide
 from harness.reporting.output.tables import (
     Cell,
     Row,
@@ -20,7 +20,6 @@ from harness.reporting.output.tables import (
     measures_table,
     paired_table,
     to_latex,
-    wide,
     write,
 )
 from tests.reporting.conftest import LAYOUT
@@ -69,7 +68,7 @@ def test_one_seed_is_said_in_the_note(frames: Make) -> None:
 
 
 def test_costs_table_sums_its_columns(frames: Make) -> None:
-    found = costs(load(frames(facts=30)))
+    found = costs_by_stage(load(frames(facts=30)))
     table = costs_table(found, "ttranse")
     column = table.header.index("no distillation")
     total = found[found["arm"] == "none"]["seconds"].sum()
@@ -85,7 +84,7 @@ def test_every_row_has_as_many_cells_as_the_header(frames: Make) -> None:
         main_table(means(results), paired(results), results.trials, "ttranse"),
         paired_table(paired(results), "ttranse"),
         measures_table(paired(results), "ttranse"),
-        costs_table(costs(results), "ttranse"),
+        costs_table(costs_by_stage(results), "ttranse"),
     ]
     for table in made:
         assert len(table.align) == len(table.header)

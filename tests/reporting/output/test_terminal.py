@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from harness.errors import UserError
-from harness.reporting.output.terminal import table
+from harness.reporting.output.tables import terminal_table
 from tests.reporting.conftest import LAYOUT
 
 Make = Callable[..., Any]
@@ -18,7 +18,7 @@ Make = Callable[..., Any]
 def printed(study: Any) -> list[str]:
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(table(study.trials, LAYOUT))
+        console.print(terminal_table(study.trials, LAYOUT))
     return capture.get().splitlines()
 
 
@@ -50,7 +50,7 @@ def test_names_are_not_markup(frames: Make) -> None:
 
 def test_bad_frames_are_refused(frames: Make) -> None:
     with pytest.raises(UserError, match="there are none"):
-        table(frames(facts=60).trials.iloc[:0], LAYOUT)
+        terminal_table(frames(facts=60).trials.iloc[:0], LAYOUT)
 
 
 def test_numbers_are_whole_beside_long_names(frames: Make) -> None:

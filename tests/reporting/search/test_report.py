@@ -10,13 +10,12 @@ import pandas as pd
 import pytest
 
 from harness.errors import UserError
-from harness.reporting.search import trace as search_effects
-from harness.reporting.search.report import INSIDE, judge_temperature
-from harness.reporting.search.trace import Trace, is_search, trace_of
-from harness.reporting.sensitivity.report import sensitivity_report
-from tests.reporting.conftest import Frames
+from harness.reporting.data.results import INSIDE, is_search
+from harness.reporting.kinds import kind_of
+from harness.reporting.search.report import judge_temperature
+from harness.reporting.search.trace import Trace, curves, sobol, temperature, trace_of
+from tests.reporting.conftest import Frames, importance_by_hand, written
 from tests.reporting.searches import LAYOUT, make_search
-from tests.reporting.sensitivity.test_report import told, written
 
 TABLES = ("configurations", "factors", "importance", "sobol", "temperature", "confirmed")
 
@@ -27,7 +26,8 @@ def trace(**options: Any) -> Trace:
 
 
 def make(study: Frames, meta: dict[str, Any], output: Path) -> Path:
-    return sensitivity_report(LAYOUT, study.trials, study.curves, study.load_ranks, output, meta, importance=told)
+    frames = study.of(LAYOUT, meta, importance_by_hand)
+    return kind_of("sensitivity", study.trials).report(frames, output)
 
 
 def test_configurations_are_means_over_the_seeds_they_have() -> None:
@@ -49,7 +49,7 @@ def test_a_cell_that_failed_and_was_tried_again_counts_once() -> None:
 
 
 def test_fitted_curves_find_the_planted_optimum() -> None:
-    tests, lines = search_effects.curves(trace())
+    tests, lines = curves(trace())
     own = tests.set_index("factor")
     assert own["decided"].to_dict() == {"alpha": True, "temperature": True, "stage1_epochs": False}
     assert own.loc["alpha", "best"] == pytest.approx(1, rel=0.3)
@@ -59,7 +59,7 @@ def test_fitted_curves_find_the_planted_optimum() -> None:
 
 
 def test_too_few_configurations_have_no_curves() -> None:
-    tests, lines = search_effects.curves(trace(trials=8))
+    tests, lines = curves(trace(trials=8))
     assert tests.empty
     assert lines.empty
 
@@ -70,7 +70,7 @@ def test_sobol_indices_are_those_of_the_planted_function() -> None:
         gain=lambda alpha, temperature, stage1_epochs: 0.002 * np.log10(alpha) / 3 + 0.001 * stage1_epochs / 12,
         sampler="qmc", trials=64, seeds=1, noise=0,
     )  # fmt: skip
-    found = search_effects.sobol(linear).set_index("factor")
+    found = sobol(linear).set_index("factor")
     # α is a uniform number times .002, and the switch one of seven times .001
     alpha, switch = 0.002**2 / 12, 0.001**2 * 4 / 36
     assert found.loc["alpha", "first"] == pytest.approx(alpha / (alpha + switch), abs=0.05)
@@ -78,7 +78,7 @@ def test_sobol_indices_are_those_of_the_planted_function() -> None:
     assert found.loc["temperature", "total"] == pytest.approx(0, abs=0.01)
     assert (found["blocks"] == 64).all()
     # each time the same
-    pd.testing.assert_frame_equal(search_effects.sobol(linear).set_index("factor"), found)
+    pd.testing.assert_frame_equal(sobol(linear).set_index("factor"), found)
 
 
 def test_blocks_with_a_gap_and_cells_that_configurations_share() -> None:
@@ -86,13 +86,13 @@ def test_blocks_with_a_gap_and_cells_that_configurations_share() -> None:
     shared = study.trials.duplicated(["alpha", "temperature", "stage1_epochs"]) & (study.trials["role"] == "search")
     assert shared.any()
     kept = study.trials[~shared | (study.trials["configuration"] == 12)]
-    found = search_effects.sobol(trace_of(kept[kept["role"].isin(INSIDE)], meta["search"]))
+    found = sobol(trace_of(kept[kept["role"].isin(INSIDE)], meta["search"]))
     assert (found["blocks"] == 7).all()
-    assert search_effects.sobol(trace()).empty
+    assert sobol(trace()).empty
 
 
 def test_temperature_is_judged_against_seven() -> None:
-    bands = search_effects.temperature(trace(trials=60)).set_index("band")
+    bands = temperature(trace(trials=60)).set_index("band")
     assert bands["verdict"].to_dict() == {"below 4.5": "worse", "around 7": "", "above 10.5": "worse"}
     assert judge_temperature(bands.reset_index(), one_seed=False)[0] == "supported"
     verdict, reason = judge_temperature(bands.reset_index(), one_seed=True)
@@ -102,11 +102,11 @@ def test_temperature_is_judged_against_seven() -> None:
 
 def test_a_rising_effect_of_temperature_contradicts() -> None:
     rising = trace(gain=lambda alpha, temperature, stage1_epochs: 0.003 * np.log(temperature), trials=60)
-    assert judge_temperature(search_effects.temperature(rising), one_seed=False)[0] == "contradicted"
+    assert judge_temperature(temperature(rising), one_seed=False)[0] == "contradicted"
     flat = trace(gain=lambda alpha, temperature, stage1_epochs: 0.0, trials=60)
-    assert judge_temperature(search_effects.temperature(flat), one_seed=False)[0] == "undecided"
+    assert judge_temperature(temperature(flat), one_seed=False)[0] == "undecided"
     few = trace(trials=6)
-    assert judge_temperature(search_effects.temperature(few), one_seed=False)[0] == "not tested"
+    assert judge_temperature(temperature(few), one_seed=False)[0] == "not tested"
 
 
 def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:

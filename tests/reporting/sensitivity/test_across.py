@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from pypdf import PdfReader
 
 from harness import report
 from harness.errors import UserError
-from harness.reporting.sensitivity.across import Grid, across_report
+from harness.reporting.data.results import Frames as Given
+from harness.reporting.kinds import ReportKind
+from harness.reporting.output.typst import write
+from harness.reporting.sensitivity.across import across_content
 from harness.store import frames as stored
 from harness.vocabulary import FRESH_SEEDS
 from tests.reporting.conftest import Frames
@@ -23,17 +27,23 @@ def grid_of(dataset: str, gains: tuple[float, ...], **options: Any) -> Frames:
     return make_grid(lambda *place: gains[place[0]], dataset=dataset, noise=0.0001, seeds=2, facts=30, **options)
 
 
-def grids(*, backbones: tuple[str, ...] = ("ttranse",)) -> list[Grid]:
+def grids(*, backbones: tuple[str, ...] = ("ttranse",)) -> list[Given]:
     """What is best on one data set is worst on the other; the middle is good on both."""
     made = {
         "wiki": grid_of("wiki", (0.001, 0.003, 0.005), backbones=backbones),
         "yago": grid_of("yago", (0.005, 0.003, 0.001), backbones=backbones),
     }
-    return [Grid(name, each.trials, each.load_ranks, f"study grid --dataset {name}") for name, each in made.items()]
+    return [study.of(LAYOUT, {"command": f"study grid --dataset {name}"}) for name, study in made.items()]
+
+
+def across(frames: list[Given], output: Path) -> Path:
+    document = across_content(frames)
+    assert document is not None
+    return write(document, output)
 
 
 def test_the_default_is_the_best_in_the_worst_situation(tmp_path: Path) -> None:
-    pdf = across_report(LAYOUT, grids(backbones=("ttranse", "ta-distmult")), tmp_path)
+    pdf = across(grids(backbones=("ttranse", "ta-distmult")), tmp_path)
     region = pd.read_csv(tmp_path / "across_region.csv")
     first = region[region["default"]]
     assert first["alpha"].tolist() == [0.5]
@@ -51,52 +61,56 @@ def test_the_default_is_the_best_in_the_worst_situation(tmp_path: Path) -> None:
 
 def test_points_trained_anew_change_nothing_across(tmp_path: Path) -> None:
     each = grids()
-    before = across_report(LAYOUT, each, tmp_path / "before")
+    before = across(each, tmp_path / "before")
     own = each[0].trials
     fresh = own[own["arm"] == own["arm"].iloc[5]].assign(role="confirm", valid_mrr=0.9)
     fresh["arm"] += FRESH_SEEDS
     fresh["seed"] += 1000
     fresh["trial"] += 1000
-    more = Grid("wiki", pd.concat([own, fresh], ignore_index=True), each[0].load_ranks, each[0].command)
-    after = across_report(LAYOUT, [more, each[1]], tmp_path / "after")
+    more = replace(each[0], trials=pd.concat([own, fresh], ignore_index=True))
+    after = across([more, each[1]], tmp_path / "after")
     assert before.read_bytes() == after.read_bytes()
 
 
 def test_points_that_a_data_set_lacks_are_not_recommended(tmp_path: Path) -> None:
     whole = grids()[0]
     part = grid_of("yago", (0.005, 0.003, 0.001), missing=[(1, j, k) for j in range(3) for k in range(3)])
-    across_report(LAYOUT, [whole, Grid("yago", part.trials, part.load_ranks)], tmp_path)
+    across([whole, part.of(LAYOUT)], tmp_path)
     assert 0.5 not in set(pd.read_csv(tmp_path / "across_region.csv")["alpha"])
 
 
 def test_grids_of_other_factors_cannot_be_compared(tmp_path: Path) -> None:
     other = make_grid(factors={"alpha": (0.1, 1.0), "temperature": (1.0, 7.0)}, dataset="yago")
     with pytest.raises(UserError, match="vary other factors"):
-        across_report(LAYOUT, [grids()[0], Grid("yago", other.trials, other.load_ranks)], tmp_path)
+        across([grids()[0], other.of(LAYOUT)], tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_the_command_makes_a_report_a_design_and_one_across_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = {each.dataset: each for each in grids()}
+    made = dict(zip(("wiki", "yago"), grids(), strict=True))
     monkeypatch.setattr(stored, "held", lambda storage: [("grid", name) for name in made] + [("ablation", "wiki")])
 
     def load(storage: str, study: str, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame, Any]:
         return made[dataset].trials.assign(preset="first"), pd.DataFrame(), made[dataset].load_ranks
 
     monkeypatch.setattr(report, "_load", load)
-    monkeypatch.setitem(report.REPORTS, "sensitivity", report.sensitivity_report)  # evaluators are slow
-    found = list(report.every_sensitivity([], "sqlite://", tmp_path))
+    monkeypatch.setattr(report, "_importance", None)  # evaluators are slow
+    kind = report.KINDS["sensitivity"]
+    found = list(report.reports_of(kind, [], "sqlite://", tmp_path))
     assert [str(path.relative_to(tmp_path)) for path in found] == [
         "grid-wiki-first/grid.pdf",
         "grid-yago-first/grid.pdf",
         "grid-across/across.pdf",
     ]
     assert all(path.is_file() for path in found)
-    assert len(list(report.every_sensitivity(["wiki"], "sqlite://", tmp_path / "one"))) == 1
-    with pytest.raises(UserError, match="no grid or search on icews14"):
-        list(report.every_sensitivity(["icews14"], "sqlite://", tmp_path))
+    assert len(list(report.reports_of(kind, ["wiki"], "sqlite://", tmp_path / "one"))) == 1
+    with pytest.raises(
+        UserError,
+        match="no study with 'report: sensitivity' on icews14; run one, such as",
+    ):
+        list(report.reports_of(kind, ["icews14"], "sqlite://", tmp_path))
 
 
 def test_of_two_designs_of_one_preset_both_have_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +120,7 @@ def test_of_two_designs_of_one_preset_both_have_a_folder(tmp_path: Path, monkeyp
     both = pd.concat([newer, older], ignore_index=True)
     monkeypatch.setattr(stored, "held", lambda storage: [("grid", "wiki")])
     monkeypatch.setattr(report, "_load", lambda *_: (both, pd.DataFrame(), None))
-    monkeypatch.setitem(report.REPORTS, "sensitivity", lambda layout, own, curves, ranks, folder, meta: folder)
-    found = list(report.every_sensitivity([], "sqlite://", tmp_path))
+    monkeypatch.setattr(ReportKind, "report", lambda kind, frames, folder: folder)
+    kind = report.KINDS["sensitivity"]
+    found = list(report.reports_of(kind, [], "sqlite://", tmp_path))
     assert [path.name for path in found] == ["grid-wiki-0ld", "grid-wiki"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,17 @@ from scipy import stats
 
 from harness.errors import UserError
 from harness.reporting.data.frames import validate_trials
-from harness.reporting.data.results import Results
-from harness.reporting.sensitivity import effects
-from harness.reporting.sensitivity import failures as signatures
-from harness.reporting.sensitivity import selection as robust
+from harness.reporting.output.typst import write
+from harness.reporting.sensitivity import effects, failures
 from harness.reporting.sensitivity.effects import tukey_range
 from harness.reporting.sensitivity.points import Cells, cells_of
-from harness.reporting.sensitivity.report import sensitivity_report
+from harness.reporting.sensitivity.report import content
+from harness.reporting.sensitivity.selection import best_points, on_test
 from harness.reporting.sensitivity.verdicts import judge_settings
-from tests.reporting.conftest import Frames
-from tests.reporting.grid import LAYOUT, LEVELS, label, make_grid
+from harness.selection import rank_settings
+from tests.reporting.conftest import Frames, written
+from tests.reporting.grid import LAYOUT, LEVELS, label, make, make_grid, results
 
-META = {"command": "python -m harness.study grid --dataset wiki", "data": {"training facts": 32497}}
 TABLES = ("levels", "ranges", "pairs", "importance", "variance", "region", "best", "default", "signs")
 KINDS = ("effects", "pairs", "importance")
 FILES = {
@@ -37,22 +35,6 @@ FILES = {
 
 def cells(study: Frames) -> Cells:
     return cells_of(validate_trials(study.trials))
-
-
-def results(study: Frames) -> Results:
-    return Results.load(study.trials, study.load_ranks, LAYOUT)
-
-
-def told(factors: pd.DataFrame, values: pd.Series[float]) -> pd.DataFrame:
-    """In place of Optuna's evaluators: the share of each factor's linear effect."""
-    share = pd.Series({name: abs(np.corrcoef(column, values)[0, 1]) for name, column in factors.items()})
-    rows = itertools.product(("PED-ANOVA", "fANOVA"), (share / share.sum()).items())
-    return pd.DataFrame(
-        [
-            {"method": m, "factor": f, "importance": v, "low": v / 2, "high": v, "seed_sd": 0.01, "repeats": 3}
-            for m, (f, v) in rows
-        ]
-    )
 
 
 # ---- what was varied ------------------------------------------------------------------------------------------------
@@ -208,7 +190,7 @@ def points(rows: dict[str, tuple[float, float, float]], **more: list[str]) -> pd
 
 
 def test_the_default_is_the_best_in_the_worst_situation() -> None:
-    found = robust.region(points({"a": (0.010, 0.004, -0.001), "b": (-0.002, 0.003, 0.006)}), ["x"])
+    found = rank_settings(points({"a": (0.010, 0.004, -0.001), "b": (-0.002, 0.003, 0.006)}), ["x"])
     assert found["x"].tolist() == [1, 2, 0]
     assert found["default"].tolist() == [True, False, False]
     assert found["least"].tolist() == pytest.approx([0.003, -0.001, -0.002])
@@ -220,19 +202,19 @@ def test_the_default_is_the_best_in_the_worst_situation() -> None:
 def test_data_sets_are_situations_of_their_own() -> None:
     one = points({"a": (0.010, 0.004, 0.0)}, dataset=["wiki"] * 3)
     other = points({"a": (0.001, 0.002, 0.003)}, dataset=["yago"] * 3)
-    found = robust.region(pd.concat([one, other], ignore_index=True), ["x"])
+    found = rank_settings(pd.concat([one, other], ignore_index=True), ["x"])
     assert found["x"].tolist() == [1, 0, 2]
 
 
 def test_points_that_some_backbone_lacks_are_not_recommended() -> None:
     frame = points({"a": (0.010, 0.004, 0.0), "b": (0.010, 0.004, 0.0)})
-    found = robust.region(frame[~((frame["backbone"] == "b") & (frame["x"] == 0))], ["x"])
+    found = rank_settings(frame[~((frame["backbone"] == "b") & (frame["x"] == 0))], ["x"])
     assert found["x"].tolist() == [1, 2]
 
 
 def test_without_l1_the_default_loses_least() -> None:
     frame = points({"a": (0.010, 0.006, 0.0), "b": (0.0, 0.004, 0.006)})
-    found = robust.region(frame.assign(difference=np.nan), ["x"])
+    found = rank_settings(frame.assign(difference=np.nan), ["x"])
     assert found["x"].tolist()[0] == 1
     assert not found["beats_base"].any()
 
@@ -243,12 +225,12 @@ def test_best_points_are_chosen_by_validation_and_told_by_test() -> None:
     lucky = study.trials["arm"] == label({"alpha": 0.1, "beta": 1.0, "delta": 0.1})
     study.trials.loc[lucky, "valid_mrr"] -= 0.01
     loaded = results(study)
-    best = robust.best(cells_of(loaded.trials))
+    best = best_points(cells_of(loaded.trials))
     assert best["rank"].tolist() == [1, 2, 3, 4, 5]
     assert best["mrr"].is_monotonic_decreasing
     # the very best lost a seed, which may have been its bad one
     assert best.loc[0, "arm"] == label({"alpha": 1.0, "beta": 0.01, "delta": 1.0})
-    tested = robust.on_test(loaded, best)
+    tested = on_test(loaded, best)
     mrr = tested[tested["measure"] == "mrr"].set_index("arm").loc[best["arm"]]
     by_hand = study.trials.groupby("arm")["test_mrr"].mean()
     assert mrr["value"].to_numpy() == pytest.approx(by_hand[best["arm"]].to_numpy())
@@ -272,7 +254,7 @@ def test_signs_of_failure_are_counted_by_level() -> None:
     one = study.trials["arm"] == label({"alpha": 0.5, "beta": 0.1, "delta": 10.0})
     study.trials.loc[one, ["valid_mr", "valid_hits1"]] = 1e6, 1.0
     found = cells(study)
-    counted = signatures.counts(found, signatures.marks(found, study.trials, study.curves))
+    counted = failures.counts(found, failures.marks(found, study.trials, study.curves))
     at = counted.set_index(["factor", "level", "signature"])[["found", "assessed"]]
     assert at.loc[("alpha", 0.1, "failed")].tolist() == [1, 18]
     assert at.loc[("beta", 0.1, "failed")].tolist() == [0, 18]
@@ -283,7 +265,7 @@ def test_signs_of_failure_are_counted_by_level() -> None:
     whole = counted[counted["factor"] == ""].set_index("signature")["found"]
     assert (whole["failed"], whole["below_base"], whole["l2_not_falling"]) == (1, 17, 18)
     study.trials.loc[one, ["valid_hits1", "valid_hits3", "valid_hits10"]] = 0.0
-    fewer = signatures.counts(found, signatures.marks(found, study.trials, study.curves))
+    fewer = failures.counts(found, failures.marks(found, study.trials, study.curves))
     assert counted.query("signature == 'rank_against_hits'")["found"].iloc[0] == (
         fewer.query("signature == 'rank_against_hits'")["found"].iloc[0] + 2
     )
@@ -292,7 +274,7 @@ def test_signs_of_failure_are_counted_by_level() -> None:
 def test_without_curves_nothing_is_said_of_l2() -> None:
     study = make_grid(seeds=1)
     found = cells(study)
-    marked = signatures.marks(found, study.trials, study.curves.iloc[:0])
+    marked = failures.marks(found, study.trials, study.curves.iloc[:0])
     assert marked["l2_not_falling"].isna().all()
 
 
@@ -307,7 +289,7 @@ def verdict(
     ranges = pd.DataFrame(
         [{"backbone": b, "factor": "x", "range": 0.005, "low": 0.001, "high": high, "decided": decided} for b in names]
     ).assign(factor="alpha")
-    region = robust.region(
+    region = rank_settings(
         pd.DataFrame({"backbone": names, "arm": "p", "alpha": 1.0, "mrr": 0.3, "difference": least}), ["alpha"]
     )
     rows = [
@@ -340,16 +322,6 @@ def test_one_seed_gives_no_verdict_but_says_what_it_would_read() -> None:
 # ---- the whole ------------------------------------------------------------------------------------------------------
 
 
-def written(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-
-
-def make(study: Frames, output: Path, **options: Any) -> Path:
-    return sensitivity_report(
-        LAYOUT, study.trials, study.curves, study.load_ranks, output, META, importance=told, **options
-    )
-
-
 def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
     study = make_grid(factors={k: v[:2] for k, v in LEVELS.items()}, seeds=2)
     pdf = make(study, tmp_path / "a")
@@ -379,7 +351,7 @@ def test_one_seed_gaps_failures_and_two_backbones_make_a_report(tmp_path: Path) 
 
 def test_a_grid_without_l1_and_evaluators_makes_a_report(tmp_path: Path) -> None:
     study = make_grid(factors={"alpha": (0.1, 1.0), "dim": (5, 25)}, seeds=2, base=False)
-    sensitivity_report(LAYOUT, study.trials, study.curves, study.load_ranks, tmp_path, META)
+    write(content(study.of(LAYOUT)), tmp_path)
     default = pd.read_csv(tmp_path / "grid_default.csv")
     assert default["difference"].isna().all()
     assert "figures/region.pdf" not in written(tmp_path)

@@ -11,9 +11,8 @@ from pypdf import PdfReader
 
 from harness.reporting.sensitivity.report import Numbers, judged, loaded, measure
 from harness.vocabulary import FRESH_SEEDS
-from tests.reporting.conftest import Frames
-from tests.reporting.grid import LAYOUT, LEVELS, label, make_grid
-from tests.reporting.sensitivity.test_report import make, results, written
+from tests.reporting.conftest import Frames, written
+from tests.reporting.grid import LAYOUT, LEVELS, label, make, make_grid, results
 
 
 def anew(study: Frames, fresh: Frames, arms: tuple[str, ...]) -> Frames:
@@ -94,5 +93,5 @@ def test_one_fresh_seed_gives_no_verdict() -> None:
 
 
 def measured(study: Frames) -> Numbers:
-    own, again = loaded(LAYOUT, study.trials, study.load_ranks)
+    own, again = loaded(study.of(LAYOUT))
     return measure(own, study.curves, None, again)
