@@ -102,9 +102,10 @@ def outline(path: Path) -> Outline:
     """
     content = _content(path)
     title, about, claims = content.get("title"), content.get("about"), content.get("claims", [])
-    presets = content.get("presets")
+    presets, arms = content.get("presets"), content.get("arms", [])
     texts = [title, about, *(claims if isinstance(claims, list) else [None])]
-    if isinstance(presets, dict) and all(isinstance(t, str) and is_readable(t.replace("\n", " ")) for t in texts):
+    readable = all(isinstance(text, str) and is_readable(text.replace("\n", " ")) for text in texts)
+    if readable and isinstance(presets, dict) and isinstance(arms, list):
         return Outline(str(title), str(about), tuple(claims), tuple(map(str, presets)))
     design = parsed(path)  # which says what is wrong
     return Outline(design.title, design.about, design.claims, tuple(design.presets))
