@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from harness.design import catalogue
 from harness.design import strict_yaml as plain
 from harness.design.settings import AXES, Settings, explain, merge, nested, similar, tuned
-from harness.design.space import FRESH, Point, Search
+from harness.design.space import FRESH, Point, Search, Space, fixed_of, space_of
 from harness.errors import UserError, nearest
 from harness.models import BACKBONES
 from harness.trial.cache import digest
@@ -115,7 +115,8 @@ class Run:
     ``study_name`` carries a digest of all that the cells have in common, the engine's code and the data included. So
     more seeds, arms, levels or backbones extend a study, and anything that changes a number starts another.
     ``labels`` has the name of a cell in reports, by its key: an arm or a variant, and the levels of the factors that
-    act in it, as in ``L1 · dim=5``.
+    act in it, as in ``L1 · dim=5``; ``factors`` has the same as values: ``arm`` (the arm or variant), and the levels by
+    the names of their settings. ``space`` has what the trials of the study vary, see `harness.design.space.space_of`.
 
     With a ``search`` the cells are those that it is set beside: with its own seeds (0 to ``seeds`` - 1), ``unscored``,
     which leave test facts alone, and with as many fresh ones (from ``FRESH`` on) that confirm what it finds.
@@ -134,6 +135,8 @@ class Run:
     backbones: tuple[str, ...] = ()
     changes: Settings = field(default_factory=dict)
     unscored: frozenset[str] = frozenset()
+    factors: dict[str, dict[str, Any]] = field(default_factory=dict)
+    space: Space = field(default_factory=dict)
 
     def configure(self, backbone: str, point: Point, seed: int) -> TrialSpec:
         """The cell of a configuration of the search."""
@@ -332,6 +335,7 @@ def plan(
     }
     cells: dict[str, TrialSpec] = {}
     labels: dict[str, str] = {}
+    factors: dict[str, dict[str, Any]] = {}
     unscored: set[str] = set()
     for backbone in backbones:
         for name, condition in names.items():
@@ -341,18 +345,21 @@ def plan(
             # a teacher is trained once: its seed is one of its settings
             seeds_of = [*range(1 if is_reference else own_seeds)]
             seeds_of += range(FRESH, FRESH + own_seeds) if search is not None and not is_reference else ()
-            for label, own in _conditions(design, chosen, name, condition, is_reference=is_reference):
+            for label, own, point in _conditions(design, chosen, name, condition, is_reference=is_reference):
                 settled = settle(design, chosen, merge(changes or {}, own), dataset=dataset, backbone=backbone)
                 axes = {"dataset": dataset, "backbone": backbone, "arm": condition.arm}
                 for seed in seeds_of:
                     spec = settled.model_copy(update={**axes, "seed": seed}).acting()
                     cells.setdefault(spec.key(), spec)
                     labels.setdefault(spec.key(), label)
+                    factors.setdefault(spec.key(), {"arm": name, **point})
                     if search is not None and not is_reference and seed < FRESH:
                         unscored.add(spec.key())
     shared = {name: spec.model_dump(exclude=set(AXES)) for name, spec in common.items()}
     engine = engine_version()
-    name = f"{design.name}-{Path(dataset).name}-{preset}-{digest(shared, data_digest, engine)[:8]}"
+    space = space_of(names, design.references, BACKBONES, chosen.grid or design.grid, search)
+    identity = digest(shared, data_digest, engine, fixed_of(space))
+    name = f"{design.name}-{Path(dataset).name}-{preset}-{identity[:8]}"
     return Run(
         design,
         preset,
@@ -367,6 +374,8 @@ def plan(
         tuple(backbones),
         changes or {},
         frozenset(unscored),
+        factors,
+        space,
     )
 
 
@@ -382,13 +391,13 @@ def _refuse_factors(design: Design, changes: Settings) -> None:
 
 def _conditions(
     design: Design, preset: Preset, name: str, condition: Variant, *, is_reference: bool
-) -> Iterator[tuple[str, Settings]]:
-    """The cells of an arm or variant that differ in more than backbone and seed: label and settings of each.
+) -> Iterator[tuple[str, Settings, dict[str, Any]]]:
+    """The cells of an arm or variant that differ in more than backbone and seed: label, settings and levels of each.
 
     Points of the grid that only differ in factors that do not act in the arm are one cell.
     """
     if is_reference or not design.grid:
-        yield name, condition.settings
+        yield name, condition.settings, {}
         return
     base = settle(design, preset, condition.settings).model_copy(update={"arm": condition.arm})
     acting = []
@@ -398,4 +407,4 @@ def _conditions(
         acting += [key] if len(found) > 1 else []
     for point in _points({key: (preset.grid or design.grid).get(key, design.grid[key]) for key in acting}):
         told = ", ".join(f"{key.split('.')[-1]}={value}" for key, value in point.items())
-        yield f"{name} · {told}" if told else name, merge(condition.settings, nested(point))
+        yield f"{name} · {told}" if told else name, merge(condition.settings, nested(point)), point

@@ -21,7 +21,7 @@ from harness.reporting.sensitivity import selection as robust
 from harness.reporting.sensitivity.points import are_fresh, cells_of
 from harness.reporting.sensitivity.report import sensitivity_report
 from harness.search.confirmation import Confirming
-from harness.store.store import StudyStore
+from harness.store.study import StudyStore
 from harness.trial.run import run_trial
 from harness.trial.stages import Context
 from harness.vocabulary import FRESH_SEEDS
