@@ -103,7 +103,8 @@ class Artifacts:
         """
         if _loose(self.folder).keys() & set(keys):
             with self._locked():
-                loose = {key: paths for key, paths in _loose(self.folder).items() if key in keys}
+                there = _loose(self.folder)
+                loose = {key: there[key] for key in keys if key in there}
                 if not loose:  # another coordinator was at it
                     return
                 ranks, curves = {}, []

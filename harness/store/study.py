@@ -110,7 +110,7 @@ class StudyStore:
         if not self.artifacts.has_loose() or not self.claims.take("fold"):
             return
         try:
-            keys = {artifacts.key_of(trial) for trial in self.trials(TrialState.COMPLETE)}
+            keys = [artifacts.key_of(trial) for trial in self.trials(TrialState.COMPLETE)]
             self.artifacts.fold(self.study.study_name, keys)
             self.name_artifacts()
         finally:
