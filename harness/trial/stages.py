@@ -133,9 +133,9 @@ class Stages:
         given = _Given(self, model, parts)
         prepared = {part: LOSSES[part].prepare(given, loss.of(part)) for part in parts}
         fields: dict[str, Any] = {}
-        for each in prepared.values():
-            fields |= {} if callable(each) else each
-        terms = {part: each for part, each in prepared.items() if callable(each)}
+        for part_of_total in prepared.values():
+            fields |= {} if callable(part_of_total) else part_of_total
+        terms = {part: part_of_total for part, part_of_total in prepared.items() if callable(part_of_total)}
         if "soft" not in fields and any("teacher" in LOSSES[part].needs for part in parts):
             fields["distribution"] = self.soft_targets()
         return Distillation(hard_weight=loss.hard_weight, regularization=penalty, terms=terms, **fields)
