@@ -202,8 +202,8 @@ def run_study(study: str, options: Options, command: str) -> Path:
     from harness.store import frames
     from harness.store.store import Store
     from harness.trial.cache import default_root
-    from harness.trial.devices import device_of
     from harness.trial.inputs import graph_of
+    from harness.trial.provenance import device_of
     from harness.trial.stages import Context
 
     console = Console(emoji=False)

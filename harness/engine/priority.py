@@ -17,8 +17,8 @@ from typing import Any
 
 from harness.engine.task import Task
 from harness.trial.arms import REFERENCES
+from harness.trial.shared.stage import STAGES, epoch_seconds
 from harness.trial.spec import TrialSpec
-from harness.trial.stage import STAGES, epoch_seconds
 
 #: how the attributes of a trial begin that tell the seconds of shared stages when they were built, and of its own
 BUILT, SPENT = "built_seconds_", "seconds_"

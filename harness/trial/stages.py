@@ -23,8 +23,9 @@ from harness.registry import Plugin
 from harness.teachers.semantic import SemanticScorer, control, whiten
 from harness.trial.cache import Cache, Entry
 from harness.trial.inputs import inputs
+from harness.trial.keys import Plan
+from harness.trial.shared.stage import STAGES
 from harness.trial.spec import TeacherSpec, TrainingSpec, TrialSpec
-from harness.trial.stage import STAGES
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -53,8 +54,6 @@ class Stages:
     """
 
     def __init__(self, spec: TrialSpec, context: Context, stacked: Trained | None = None) -> None:
-        from harness.trial.keys import Plan  # which knows all stages, which know this class
-
         self.spec, self.context, self.stacked = spec, context, stacked
         self.cache = Cache(context.cache_dir)
         self.inputs = inputs(spec.dataset, context.data_dir, spec.time, spec.protocol, context.device)

@@ -1,14 +1,14 @@
 """What a shared stage is: work that several trials need, done once and kept in the cache by its content.
 
-A stage is declared once, in the file that builds it (``teacher_stages``, ``language_stages``, ``student_stages``, or a
-plugin). Plans, the order of work, progress, estimates and cost tables follow from that.
+A stage is declared once, in the file that builds it, beside this one or in a plugin. Plans, the order of work,
+progress, estimates and cost tables follow from that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import vocabulary
 from harness.distill.losses import LOSSES
@@ -16,9 +16,6 @@ from harness.models import BACKBONES
 from harness.registry import Registry
 from harness.trial.cache import Built
 from harness.trial.spec import TrainingSpec, TrialSpec
-
-if TYPE_CHECKING:
-    from harness.trial.stages import Stages
 
 #: goes up when a change of the code moves what trained models yield: data as queries, training loop, losses, ranks.
 #: Like all versions it goes up by hand, which the golden test asks for; moving or renaming code changes none.
@@ -47,7 +44,7 @@ class Stage:
         wanted: whether a trial stands on it.
         needs: the stages that it is made from, of those that the trial stands on.
         content: what else decides its content, JSON values.
-        build: makes its tensors and what is told of them.
+        build: given the trial's `harness.trial.stages.Stages`, makes its tensors and what is kept beside them.
         version: goes up when a change of ``build`` moves what it yields.
         seconds: a rough estimate, on Wikidata12k and one core of 2024; only proportions matter.
         alike: what it has in common with stages that take as long, but for ``seconds``.
@@ -57,7 +54,7 @@ class Stage:
     name: str
     wanted: Callable[[TrialSpec], bool]
     content: Callable[[TrialSpec, Planned], list[Any]]
-    build: Callable[[Stages], Built]
+    build: Callable[[Any], Built]
     seconds: Callable[[TrialSpec], float]
     alike: Callable[[TrialSpec], tuple[object, ...]]
     needs: Callable[[TrialSpec], tuple[str, ...]] = lambda _: ()
