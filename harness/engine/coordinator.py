@@ -34,7 +34,8 @@ from harness.store import queries
 from harness.store.database import safe
 from harness.store.records import ENVIRONMENT
 from harness.store.reuse import adopt, other_processors, refuse_mixing
-from harness.store.store import INTERRUPTED, TEMPORARY, Store, StudyStore
+from harness.store.store import TEMPORARY, Store
+from harness.store.study import INTERRUPTED, StudyStore
 from harness.trial.cache import Cache
 from harness.trial.keys import Plan
 from harness.trial.provenance import environment
@@ -110,7 +111,6 @@ class _Coordinator:
     study: StudyStore
     progress: StudyProgress
     run: Run
-    relations: list[str]
     environment: dict[str, Any]
     tally: Tally
     searching: Searching | Confirming | None = None
@@ -147,7 +147,7 @@ class _Coordinator:
         if task.stage is None:
             trial = self.trials.pop(task.id, None) or self._begin(task)
             if outcome.result is not None:
-                if not self.study.finish(trial, outcome.result, self.relations):
+                if not self.study.finish(trial, outcome.result):
                     return "elsewhere"
                 self.tally.added += 1
                 self._tell(task, outcome.result.metrics["valid_mrr"])
@@ -245,8 +245,7 @@ def execute(
         title = f"{run.design.name} · {Path(run.dataset).name}"
         most = 0 if searching is None else searching.most
         progress = StudyProgress(title, todo, len(run.cells) + most, tally.before, console)
-        labels = [label or name for name, label in zip(graph.relations.names, graph.relations.labels, strict=True)]
-        coordinator = _Coordinator(study, progress, run, distinct(labels), here, tally, searching)
+        coordinator = _Coordinator(study, progress, run, here, tally, searching)
 
         def more(room: int) -> list[Task]:
             if searching is None:
@@ -269,6 +268,7 @@ def execute(
             own = contextlib.nullcontext(workers) if workers else _workers(cluster, jobs, context, graph, folder)
             with progress.shown(), own as hands:
                 pool.run(todo, hands, listener, context.stack)
+            study.fold()
         except BaseException:
             with contextlib.suppress(StorageInternalError):  # which may be what ended the run
                 coordinator.interrupted()
@@ -305,16 +305,6 @@ def counts(graph: TemporalGraph) -> dict[str, int]:
     facts = {"training facts": graph.train, "validation facts": graph.valid, "test facts": graph.test}
     sizes = {name: len(split) for name, split in facts.items()}
     return {**sizes, "entities": len(graph.entities), "relations": len(graph.relations)}
-
-
-def distinct(labels: Sequence[str]) -> list[str]:
-    """Labels with a number appended where one occurs again."""
-    seen: dict[str, int] = {}
-    result = []
-    for label in labels:
-        seen[label] = seen.get(label, 0) + 1
-        result.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
-    return result
 
 
 def default_jobs(device: str) -> int:

@@ -107,6 +107,10 @@ def _nan(content: Columns) -> Columns:
     return {**content, "log_probabilities": rows}
 
 
+def _ragged(content: Columns) -> Columns:
+    return {name: [row[: 3 + k % 2] for k, row in enumerate(rows)] for name, rows in content.items()}
+
+
 def _changed(name: str, row: int, place: int, value: float) -> Callable[[Columns], Columns]:
     def change(content: Columns) -> Columns:
         rows = [each.copy() for each in content[name]]
@@ -118,16 +122,10 @@ def _changed(name: str, row: int, place: int, value: float) -> Callable[[Columns
 
 WRONG: dict[str, tuple[Callable[[Columns], Columns], str]] = {
     "missing queries": (lambda c: {name: rows[:-1] for name, rows in c.items()}, "training queries"),
-    "an id out of range": (
-        _changed("entities", 2, 0, 40_000),
-        "an entity that the data does not have, first for query 2",
-    ),
+    "an id out of range": (_changed("entities", 2, 0, 40_000), "that the data does not have, first for query 2"),
     "NaN": (_nan, "a log-probability that is no number, first for query 3"),
     "a probability above 1": (_changed("log_probabilities", 1, 0, 0.5), "a probability above 1, first for query 1"),
-    "rows of several lengths": (
-        lambda c: {n: [r[: 3 + k % 2] for k, r in enumerate(x)] for n, x in c.items()},
-        "same number",
-    ),
+    "rows of several lengths": (_ragged, "the same number"),
     "no such column": (lambda c: {"entities": c["entities"]}, "no Parquet file with entities"),
 }
 
