@@ -8,7 +8,7 @@ import tomllib
 from fractions import Fraction
 from functools import reduce
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,8 +22,9 @@ from harness.data.checks import FINDINGS
 from harness.design.settings import AXES
 from harness.evaluate import PROTOCOLS, RankTask, metrics, ranks
 from harness.models import BACKBONES, Backbone
-from harness.trial.keys import NEEDS
-from harness.trial.spec import Arm, TrialSpec, option_names
+from harness.trial.keys import Plan
+from harness.trial.spec import TrialSpec, option_names
+from harness.vocabulary import ARMS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -147,7 +148,7 @@ def test_claims_and_their_studies() -> None:
 def test_arms_are_those_of_a_trial_and_the_ablation_keeps_their_order() -> None:
     shown = [arm.strip() for row in table(METHOD, "## Arms") for arm in row[0].split(",")]
     design = yaml.safe_load((ROOT / "studies" / "ablation.yaml").read_text("utf-8"))
-    assert sorted(shown) == sorted(get_args(Arm))
+    assert sorted(shown) == sorted(ARMS)
     assert [arm for arm in shown if arm in design["arms"]] == design["arms"]
     assert shown[-2:] == design["references"]
 
@@ -166,7 +167,7 @@ def test_finding_of_repeated_triples_has_its_name() -> None:
 def test_stages_are_those_of_the_plan() -> None:
     rows = table(ARCHITECTURE, "## The cache")
     shown = {stage: () if source == "data" else tuple(source.split(", ")) for stage, source, _ in rows}
-    assert shown == NEEDS
+    assert shown == Plan.of(TrialSpec(arm="L1+L2+L3"), "digest", "cpu").needs
 
 
 def test_contracts_are_those_of_import_linter() -> None:

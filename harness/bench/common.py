@@ -97,7 +97,7 @@ def build_missing(stages: Stages) -> None:
     for name in stages.plan.keys:
         if name != "stage1" and not stages.is_cached(name):
             typer.echo(f"building {name} for {stages.spec.backbone}, which the cache lacks: up to minutes", err=True)
-            stages.build(name)
+            stages.entry(name)
 
 
 def has_pykeen() -> bool:

@@ -25,8 +25,8 @@ from harness.bench.common import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.distill.objective import Distillation
-    from harness.distill.sampled import Candidates
+    from harness.distill.passes.sampled import Candidates
+    from harness.distill.training.objective import Distillation
     from harness.models import Backbone
     from harness.models.batch import QueryTensors
     from harness.trial.stages import Stages
@@ -57,7 +57,7 @@ def estimator(
     (name,) = backbones(backbone)
     import torch
 
-    from harness.distill.trainer import batches
+    from harness.distill.training.loop import batches
     from harness.trial.cache import default_root
     from harness.trial.stages import Context, Stages
 
@@ -86,8 +86,8 @@ def estimator(
 
 
 def _student(stages: Stages, backbone: str, epochs: int) -> tuple[Backbone, QueryTensors]:
-    from harness.distill.objective import Distillation
-    from harness.distill.trainer import train
+    from harness.distill.training.loop import train
+    from harness.distill.training.objective import Distillation
 
     spec = stages.spec.student
     model = stages.new_model(backbone, spec, 0)
@@ -99,8 +99,8 @@ def _student(stages: Stages, backbone: str, epochs: int) -> tuple[Backbone, Quer
 
 
 def _softmax(model: Backbone, batch: QueryTensors, draws: int) -> list[dict[str, Any]]:
-    from harness.distill.objective import Distillation
-    from harness.distill.sampler import hardest
+    from harness.distill.training.objective import Distillation
+    from harness.distill.training.sampler import hardest
 
     exact = _measure(model, batch, Distillation(), "loss_ce", [None])
     rows = []
@@ -114,7 +114,7 @@ def _softmax(model: Backbone, batch: QueryTensors, draws: int) -> list[dict[str,
 
 def _divergence(stages: Stages, model: Backbone, index: Tensor, draws: int) -> list[dict[str, Any]]:
     """The rows of lists of several lengths, of which the others are one outcome, or estimated from random ones."""
-    from harness.distill.objective import Distillation
+    from harness.distill.training.objective import Distillation
     from harness.teachers.targets import soft_targets, teacher_vectors
 
     entities, temperature = len(model.entity_table()), stages.spec.loss.temperature
@@ -141,7 +141,7 @@ def _divergence(stages: Stages, model: Backbone, index: Tensor, draws: int) -> l
 
 
 def _draws(model: Backbone, shared: int, lists: Tensor | None, draws: int) -> list[Candidates | None]:
-    from harness.distill.sampled import Candidates, shared_candidates
+    from harness.distill.passes.sampled import Candidates, shared_candidates
 
     drawn = islice(shared_candidates(len(model.entity_table()), shared, 0), draws)
     return [Candidates(each, lists) for each in drawn]

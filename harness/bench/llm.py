@@ -290,6 +290,6 @@ def _peaks(spec: TrialSpec, data_dir: Path | None, threads: int) -> dict[str, fl
         stages = Stages(spec, Context(Path(folder), data_dir))
         for stage in STAGES:
             if stage in stages.plan.keys:
-                stages.build(stage)
+                stages.entry(stage)
                 found[stage] = peak_memory()
     return found

@@ -130,7 +130,7 @@ def _measured(stages: Stages, backbone: str, axis: str, queries: int, rounds: in
 def _point(stages: Stages, backbone: str, axis: str, size: float, queries: int) -> Point:
     from harness.bench import sizes, workload
     from harness.data import KnownAnswers, both_directions
-    from harness.distill.objective import Distillation
+    from harness.distill.training.objective import Distillation
     from harness.evaluate import RankTask, ranks
     from harness.models import BACKBONES
     from harness.trial.inputs import Inputs

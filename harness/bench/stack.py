@@ -28,7 +28,7 @@ from harness.bench.common import (
 from harness.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from harness.distill.stacked import Student
+    from harness.distill.training.stacks import Student
     from harness.models.batch import QueryTensors
 
 #: epochs of a measurement, of which the first does not count: it makes the optimiser's state, and lists
@@ -62,7 +62,7 @@ def stack(
     import torch
 
     from harness.bench import workload
-    from harness.distill.stacked import Student
+    from harness.distill.training.stacks import Student
 
     stages = open_stages(dataset, name, data_dir, threads, where)
     spec, model = stages.spec.student, stages.new_model(name, stages.spec.student, 0)
@@ -118,7 +118,7 @@ def stack(
 
 def _alone(student: Student, data: QueryTensors) -> float:
     """Seconds of a step of one student, trained as a trial does that makes no stack."""
-    from harness.distill.trainer import train
+    from harness.distill.training.loop import train
 
     auxiliary = student.loss.adapter
     trained = train(student.model, data, student.loss, student.schedule, lambda model: 0.0, auxiliary=auxiliary)
@@ -127,7 +127,7 @@ def _alone(student: Student, data: QueryTensors) -> float:
 
 def _together(students: list[Student], data: QueryTensors) -> float:
     """Seconds of a step of all students."""
-    from harness.distill.stacked import train_stacked
+    from harness.distill.training.stacks import train_stacked
 
     trained = train_stacked(students, data, lambda model: 0.0)[0]
     if isinstance(trained, ArithmeticError):

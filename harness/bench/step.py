@@ -102,7 +102,7 @@ def _turn(compiled: bool, once: Callable[[], Seconds], steps: int, taken: list[S
 @contextmanager
 def ways(compiled: bool) -> Iterator[None]:
     """Have every problem take the compiled way, or none."""
-    from harness.distill import sampled, softmax
+    from harness.distill.passes import sampled, softmax
     from harness.models import candidates
 
     before = softmax.FUSED_FROM, candidates.COMPILED_FROM, sampled.COMPILED_FROM

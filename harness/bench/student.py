@@ -29,14 +29,14 @@ from harness.bench.common import (
     settled,
     show,
 )
-from harness.errors import UserError, nearest
+from harness.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.distill.objective import Distillation
-    from harness.distill.sampled import Candidates
-    from harness.distill.trainer import Schedule
+    from harness.distill.passes.sampled import Candidates
+    from harness.distill.training.loop import Schedule
+    from harness.distill.training.objective import Distillation
     from harness.measurements.in_the_loop import InTheLoop
     from harness.models import Backbone
     from harness.models.batch import QueryTensors
@@ -116,13 +116,12 @@ def _arms(names: str) -> list[str]:
     Raises:
         UserError: if one of them is no student's.
     """
-    from harness.trial.spec import Arm
+    from harness.trial.arms import REFERENCES, check_arm
 
-    valid = [arm for arm in get_args(Arm) if "teacher" not in arm]
-    for arm in names.split(","):
-        if arm not in valid:
-            raise UserError(f"unknown arm {arm!r}: {nearest(arm, valid)}")
-    return names.split(",")
+    arms = [check_arm(name) for name in names.split(",")]
+    if references := [arm for arm in arms if arm in REFERENCES]:
+        raise UserError(f"arm {references[0]!r}: is no student")
+    return arms
 
 
 # ---- both ways -----------------------------------------------------------------------------------------------------
@@ -164,7 +163,7 @@ def train_student(spec: TrialSpec, context: Context, way: Way) -> Outcome:
     Reading these counts, testing does not.
     """
     from harness import evaluate
-    from harness.distill.trainer import train
+    from harness.distill.training.loop import train
 
     stages, model = _fresh(spec, context)
     data, task = stages.inputs.training(model.time_input), stages.inputs.task("test", model.time_input)
@@ -193,7 +192,7 @@ def train_student(spec: TrialSpec, context: Context, way: Way) -> Outcome:
 
 def step_rate(spec: TrialSpec, context: Context, way: Way, stage: Stage, steps: int) -> float:
     """Queries a second of ``steps`` training steps of a stage; those before and the objective's making do not count."""
-    from harness.distill.trainer import train
+    from harness.distill.training.loop import train
 
     stages, model = _fresh(spec, context)
     loss, schedule = _parts(stages, model, way, stage)
@@ -228,9 +227,9 @@ def _fresh(spec: TrialSpec, context: Context) -> tuple[Stages, Backbone]:
 
 def _parts(stages: Stages, model: Backbone, way: Way, stage: Stage) -> tuple[Distillation | InTheLoop, Schedule]:
     """Loss and schedule of a stage: all that the ways differ in."""
-    from harness.distill.sampler import Sampling
+    from harness.distill.training.sampler import Sampling
     from harness.measurements.in_the_loop import in_the_loop
-    from harness.trial.spec import parts_of
+    from harness.trial.arms import parts_of
 
     spec = stages.spec
     parts, span = parts_of(stage.arm), {"first": stage.first, "last": stage.last}

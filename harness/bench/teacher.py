@@ -49,7 +49,7 @@ def teacher(
     import torch
 
     from harness.bench import workload
-    from harness.distill.objective import Distillation
+    from harness.distill.training.objective import Distillation
     from harness.teachers import targets
     from harness.teachers.semantic import SemanticScorer
 

@@ -33,7 +33,7 @@ from harness.bench.common import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.distill.sampled import Candidates
+    from harness.distill.passes.sampled import Candidates
     from harness.models import Backbone
     from harness.models.batch import QueryTensors
     from harness.trial.stages import Stages
@@ -93,9 +93,9 @@ def ours(stages: Stages, model: Backbone, candidates: int | None, seconds: float
 
     Else whole epochs are trained, as many as share lists of hard candidates, and finding those is included.
     """
-    from harness.distill import trainer
-    from harness.distill.objective import Distillation
-    from harness.distill.sampler import Sampling
+    from harness.distill.training import loop as trainer
+    from harness.distill.training.objective import Distillation
+    from harness.distill.training.sampler import Sampling
 
     objective = Distillation(regularization=model.student_recipe.regularization)
     clock = Clock(seconds)

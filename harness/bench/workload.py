@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 import torch
 
-from harness.distill.alignment import ScoreTargets
-from harness.distill.objective import Distillation, Objective
-from harness.distill.response import SoftTargets, TeacherVectors
-from harness.distill.sampled import Candidates, shared_candidates, threads_for_the_pass
-from harness.distill.semantic import SemanticAdapter
-from harness.distill.trainer import batches, make_optimizer
+from harness.distill.losses.l3 import SemanticAdapter
+from harness.distill.passes.sampled import Candidates, shared_candidates, threads_for_the_pass
+from harness.distill.targets import ScoreTargets, SoftTargets, TeacherVectors
+from harness.distill.training.loop import batches, make_optimizer
+from harness.distill.training.objective import Distillation, Objective
 from harness.models import Backbone, Recipe
 from harness.models.batch import QueryTensors
 from harness.trial.spec import TrialSpec

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -19,9 +19,11 @@ from harness.design.settings import AXES, Settings, explain, merge, nested, simi
 from harness.design.space import FRESH, Point, Search
 from harness.errors import UserError, nearest
 from harness.models import BACKBONES
+from harness.options import Frozen
+from harness.trial.arms import Arm, check_arm
 from harness.trial.cache import digest
 from harness.trial.keys import engine_version
-from harness.trial.spec import Arm, Frozen, Text, TrialSpec, option_names
+from harness.trial.spec import Text, TrialSpec, option_names
 
 #: combinations of levels that a grid may have, each of them some cells
 _MOST_POINTS = 10_000
@@ -216,7 +218,7 @@ def _check(design: Design, preset: Preset) -> None:
         raise UserError("arms: a study needs at least one arm or variant")
     if design.confirm and not (design.grid and design.report == "sensitivity"):
         raise UserError("confirm: takes a grid, and 'report: sensitivity', which shows its winners")
-    if double := [name for name in design.variants if name in get_args(Arm)]:
+    if double := [name for name in design.variants if _is_arm(name)]:
         raise UserError(f"variants: {double[0]!r} is the name of an arm; name the variant otherwise")
     compared = itertools.chain(design.compare, *design.compare.values(), *design.contrasts.values())
     for name in (*(preset.arms or ()), *compared):
@@ -233,6 +235,13 @@ def _check(design: Design, preset: Preset) -> None:
     for condition in (each for name, each in names.items() if name in (preset.arms or names)):
         for point in _points(preset.grid or design.grid):
             settle(design, preset, merge(condition.settings, nested(point)))
+
+
+def _is_arm(name: str) -> bool:
+    try:
+        return bool(check_arm(name))
+    except UserError:
+        return False
 
 
 def _check_search(design: Design, preset: Preset, search: Search) -> None:
@@ -329,6 +338,7 @@ def plan(
     common = {
         name: settle(design, chosen, changes, dataset=dataset, backbone=name).model_copy(update={"dataset": dataset})
         for name in sorted(BACKBONES)
+        if BACKBONES.origin(name) is None or name in backbones
     }
     cells: dict[str, TrialSpec] = {}
     labels: dict[str, str] = {}

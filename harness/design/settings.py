@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from harness.design import strict_yaml as plain
 from harness.errors import UserError, nearest
-from harness.trial.spec import Frozen, TrialSpec, option_names
+from harness.options import Frozen
+from harness.trial.spec import TrialSpec, option_names, option_of
 
 #: keys of a trial that a study's settings cannot change: they are the axes of its design
 AXES = ("dataset", "backbone", "arm", "seed")
@@ -67,16 +68,9 @@ def settings(spec: TrialSpec) -> list[tuple[str, str, str]]:
     """Every setting of a spec: its dotted name, its value and what it is."""
     rows = []
     for name in option_names(TrialSpec):
-        if name in AXES:
-            continue
-        part: Any = spec
-        for step in name.split(".")[:-1]:
-            part = getattr(part, step)
-        leaf = name.split(".")[-1]
-        value = getattr(part, leaf)
-        rows.append(
-            (name, "by backbone" if value is None else str(value), type(part).model_fields[leaf].description or "")
-        )
+        if name not in AXES:
+            value, about = option_of(spec, name)
+            rows.append((name, "by backbone" if value is None else str(value), about))
     return rows
 
 

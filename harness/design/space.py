@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from harness.trial.spec import Arm, Frozen
+from harness.options import Frozen
+from harness.trial.arms import Arm
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

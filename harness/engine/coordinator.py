@@ -100,7 +100,7 @@ def tasks(
         plan = plans[spec.key()]
         for name, key in plan.keys.items():
             if key not in found and not cache.has(name, key):
-                needs = frozenset(plan.needs(name))
+                needs = frozenset(plan.keys_needed(name))
                 reads = tuple((stage, other) for stage, other in plan.keys.items() if other in needs)
                 found[key] = Task(key, spec, name, needs, reads, seconds(spec, name), group_of(spec, name))
         scored = spec.key() not in unscored

@@ -16,20 +16,17 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 from harness.engine.task import Task
-from harness.trial.spec import STRUCTURAL, TrainingSpec, TrialSpec
+from harness.trial.arms import REFERENCES
+from harness.trial.spec import TrialSpec
+from harness.trial.stage import STAGES, epoch_seconds
 
 #: how the attributes of a trial begin that tell the seconds of shared stages when they were built, and of its own
 BUILT, SPENT = "built_seconds_", "seconds_"
 #: expected seconds of a stage, or (None) of the cell itself
 Seconds = Callable[[TrialSpec, str | None], float]
 
-# Seconds of a core with default settings on Wikidata12k, rounded: only their proportions matter.
-#: of stages that hardly depend on a spec
-_STAGES = {"finetune": 70.0, "encode": 60.0, "targets": 1.0, "llm-targets": 1.0, "teacher-vectors": 0.6}
-#: of an epoch of 25 dimensions without distillation, and what losses add to it
-_EPOCH, _LOSSES = 0.7, {"L1": 0.4, "L2": 0.2, "L3": 0.3, **dict.fromkeys(STRUCTURAL, 1.5)}
-#: of an epoch of f_LLM, and of scoring by reference rows and students
-_SEMANTIC, _SCORING = 1.2, {"teacher": 3.0, "llm-teacher": 1.0}
+#: seconds of scoring a reference row, and a student, with default settings on Wikidata12k: only proportions matter
+_SCORING, _SCORED = {"teacher": 3.0, "llm-teacher": 1.0}, 0.2
 
 
 def upward_ranks(tasks: Collection[Task]) -> dict[str, float]:
@@ -46,28 +43,12 @@ def upward_ranks(tasks: Collection[Task]) -> dict[str, float]:
 
 def estimate(spec: TrialSpec, stage: str | None) -> float:
     """Seconds by rule of thumb, from epochs, dimension, batch size and losses."""
-    student = spec.student
-    match stage:
-        case "teacher":
-            return spec.teacher.epochs * _epoch(spec.teacher)
-        case "semantic":
-            return spec.semantic.epochs * _SEMANTIC
-        case "stage1":
-            return student.stage1_epochs * _epoch(student, {"L1"} & {*spec.parts})
-        case None if spec.arm in _SCORING:
-            return _SCORING[spec.arm]
-        case None:
-            own = student.epochs - (student.stage1_epochs if spec.shares_stage1 else 0)
-            return own * _epoch(student, spec.parts) + 0.2
-        case _:
-            return _STAGES[stage]
-
-
-def _epoch(training: TrainingSpec, parts: Collection[str] = ()) -> float:
-    """Half of a step of 512 queries costs what it does however few they are; see docs/performance.md on dimensions."""
-    steps = (1 + 512 / training.batch_size) / 2
-    size = float((training.dim / 25) ** 0.7)
-    return steps * size * (_EPOCH + sum(_LOSSES[part] for part in parts))
+    if stage is not None:
+        return STAGES[stage].seconds(spec)
+    if spec.arm in REFERENCES:
+        return _SCORING[spec.arm]
+    epochs = spec.student.epochs - (spec.student.stage1_epochs if spec.shares_stage1 else 0)
+    return epochs * epoch_seconds(spec.student, spec.parts) + _SCORED
 
 
 class Expected:
@@ -111,13 +92,5 @@ class Expected:
 
 def _kinds(spec: TrialSpec, stage: str | None) -> tuple[tuple[object, ...], ...]:
     """What tasks have in common, from those that are alike to all."""
-    match stage:
-        case None:
-            alike: tuple[object, ...] = (spec.backbone, spec.arm)
-        case "stage1":
-            alike = (spec.backbone, "L1" in spec.parts)
-        case "teacher" | "targets" | "teacher-vectors":
-            alike = (spec.teacher_backbone,)
-        case _:
-            alike = (spec.llm.model,)
+    alike = (spec.backbone, spec.arm) if stage is None else STAGES[stage].alike(spec)
     return (stage, *alike), (stage,), ()

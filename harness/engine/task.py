@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from harness.distill.trainer import Trained
+from harness.distill.training.loop import Trained
 from harness.errors import UserError
 from harness.trial.run import SCORED, TrialError, TrialResult, build_stage, run_trial
 from harness.trial.spec import TrialSpec

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness.distill.alignment import huber_alignment
-from harness.distill.sampled import Candidates
-from harness.distill.semantic import SemanticAdapter
+from harness.distill.losses.l3 import SemanticAdapter
+from harness.distill.passes.sampled import Candidates
+from harness.distill.passes.terms import huber_alignment
 from harness.models.base import Backbone, scores
 from harness.models.batch import QueryTensors
-from harness.trial.spec import LossSpec, parts_of
+from harness.trial.arms import parts_of
+from harness.trial.spec import LossSpec
 from harness.trial.stages import Stages
 
 
@@ -96,5 +97,5 @@ def in_the_loop(stages: Stages, model: Backbone, *, arm: str) -> InTheLoop:
         regularization=stages.distillation(model, ()).regularization,
         teacher=None if teacher is None else FrozenTeacher.of(teacher, training(teacher.time_input)),
         language=None if language is None else FrozenTeacher.of(language, training(language.time_input)),
-        adapter=stages.semantic_adapter(model) if "L3" in parts else None,
+        adapter=stages.distillation(model, ("L3",)).adapter if "L3" in parts else None,
     )

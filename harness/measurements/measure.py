@@ -22,11 +22,11 @@ from harness.measurements.inference import inference
 from harness.measurements.loop import loop
 from harness.measurements.stages import Rows, stage
 from harness.store.store import Store
-from harness.trial.keys import NEEDS
 from harness.trial.provenance import provenance
 from harness.trial.spec import StudentSpec, TrialSpec
+from harness.trial.stage import STAGES, Stage
 from harness.trial.stages import Context
-from harness.vocabulary import arm_name, backbone_name, stage_name
+from harness.vocabulary import REFERENCES, arm_name, backbone_name, stage_name
 
 #: versions of the kinds of measurement: one goes up when a change of the code moves what it yields
 VERSIONS = {"stage": 1, "loop": 1, "inference": 1, "export": 1}
@@ -112,7 +112,7 @@ def _lowest_seed(cells: Sequence[TrialSpec]) -> list[TrialSpec]:
 
 def _reference(cells: Sequence[TrialSpec]) -> list[TrialSpec]:
     """The students of the default batch size, or of the first if none has it; all else as it is."""
-    sizes = [spec.student.batch_size for spec in cells if "teacher" not in spec.arm]
+    sizes = [spec.student.batch_size for spec in cells if spec.arm not in REFERENCES]
     usual = StudentSpec().batch_size
     size = usual if usual in sizes or not sizes else sizes[0]
     return [spec for spec in cells if "teacher" in spec.arm or spec.student.batch_size == size]
@@ -123,7 +123,7 @@ def _stages(
 ) -> list[Measurement]:
     """Each shared stage of the cells once, and what each student has of its own."""
     found = []
-    for name in NEEDS:
+    for name, shared in STAGES.items():
         owners: dict[str, list[TrialSpec]] = {}
         for spec in measured:
             if name in plans[spec.key()].keys:
@@ -131,25 +131,25 @@ def _stages(
         for key, specs in owners.items():
             first = specs[0]
             cells = tuple(each.key() for each in every if plans[each.key()].keys.get(name) == key)
-            label = f"{stage_name(name)}, {_whose(first, name)}"
+            label = f"{stage_name(name)}, {_owner(first, shared)}"
             found.append(Measurement("stage", f"{name}:{key}", label, cells, stage, (first, name, context)))
     for spec in measured:
-        if "teacher" not in spec.arm:
-            told = f"student, stage 2, {_whose(spec, 'student')}"
+        if spec.arm not in REFERENCES:
+            told = f"student, stage 2, {_student(spec)}"
             found.append(_one("stage", told, (spec,), stage, (spec, "student", context), "student"))
     return found
 
 
-def _whose(spec: TrialSpec, name: str) -> str:
-    if name in ("finetune", "encode", "semantic", "llm-targets"):
-        return spec.llm.model
+def _owner(spec: TrialSpec, shared: Stage) -> str:
+    if shared.name != "stage1":
+        return shared.whose(spec)
+    taught = "L1" if spec.first_parts else "undistilled"
+    return f"{shared.whose(spec)} {taught}, batches of {spec.student.batch_size}"
+
+
+def _student(spec: TrialSpec) -> str:
     backbone = backbone_name(spec.backbone)
-    if name == "student":
-        return f"{backbone} {arm_name(spec.arm)}, batches of {spec.student.batch_size}"
-    if name == "stage1":
-        taught = "undistilled" if spec.arm == "none" else "L1"
-        return f"{backbone} {taught}, batches of {spec.student.batch_size}"
-    return backbone
+    return f"{backbone} {arm_name(spec.arm)}, batches of {spec.student.batch_size}"
 
 
 def measure(

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 from harness.bench.student import stages_of, step_rate
-from harness.distill.trainer import Trained
+from harness.distill.training.loop import Trained
 from harness.measurements.energy import metered
 from harness.models import Backbone
-from harness.trial.keys import NEEDS
 from harness.trial.run import peak_memory, run_trial, stage2_student
 from harness.trial.spec import TrialSpec
+from harness.trial.stage import STAGES
 from harness.trial.stages import Context, Stages
 
 Rows = list[dict[str, Any]]
@@ -51,7 +51,7 @@ def stage(spec: TrialSpec, name: str, context: Context) -> Rows:
             step_rate(spec, context, "exact", stages_of(spec)[-1], LOOP_STEPS)
         else:
             with without(name, context) as elsewhere:
-                Stages(spec, elsewhere).build(name)
+                Stages(spec, elsewhere).entry(name)
     seconds = time.perf_counter() - started
     device = torch.cuda.max_memory_allocated() / 2**20 if context.device == "cuda" else None
     about = {"base_mib": base, "device_mib": device}
@@ -70,7 +70,7 @@ def stage(spec: TrialSpec, name: str, context: Context) -> Rows:
 def without(name: str, context: Context) -> Iterator[Context]:
     """The context with a cache that lacks the stage ``name`` and shares all others."""
     with tempfile.TemporaryDirectory(prefix="harness-") as folder:
-        for other in NEEDS:
+        for other in STAGES:
             if other != name:
                 shared = context.cache_dir.resolve() / other
                 shared.mkdir(parents=True, exist_ok=True)
@@ -89,11 +89,11 @@ def trained(spec: TrialSpec, context: Context) -> Backbone:
         return stages.teacher()
     if spec.arm == "llm-teacher":
         return stages.semantic()
-    if spec.is_reversed:
+    if spec.stage1_of_its_own:
         raise ValueError("the language model's losses come first: such a student is not trained here")
     if spec.shares_stage1 and spec.student.stage1_epochs == spec.student.epochs:
         model = stages.stage1_student().model
-        tensors = stages.stage1().tensors
+        tensors = stages.entry("stage1").tensors
         model.load_state_dict({k.removeprefix("best/"): v for k, v in tensors.items() if k.startswith("best/")})
         return model.eval()
     student = stage2_student(stages)

@@ -1,12 +1,21 @@
-"""Backbones: one file each, registered by the name that the command line uses."""
+"""Backbones: one file each, registered by the name that the command line uses; a plugin registers its own."""
 
 from __future__ import annotations
 
-from harness.models.base import Backbone, Kernel, Recipe, scores
+from harness.models.base import BACKBONES, Backbone, Kernel, Recipe, backbone, scores
 from harness.models.candidates import candidate_scores
+
+from harness.models.ttranse import TTransE  # isort: skip  first in tables
 from harness.models.ta_distmult import TADistMult
-from harness.models.ttranse import TTransE
 
-BACKBONES: dict[str, type[Backbone]] = {"ttranse": TTransE, "ta-distmult": TADistMult}
-
-__all__ = ["BACKBONES", "Backbone", "Kernel", "Recipe", "TADistMult", "TTransE", "candidate_scores", "scores"]
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "Kernel",
+    "Recipe",
+    "TADistMult",
+    "TTransE",
+    "backbone",
+    "candidate_scores",
+    "scores",
+]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+
+from harness import vocabulary
+from harness.errors import UserError
+from harness.options import MethodOptions, check_defaults
+from harness.registry import Registry
 
 Kernel = Literal["dot", "l2", "l1"]
 
@@ -33,13 +38,15 @@ class Backbone(nn.Module):
     """
 
     #: goes up when a change of the code moves the numbers that the backbone gives
-    version: ClassVar[int] = 1
+    version: int = 1
     #: how an entity is compared with a query
     kernel: Kernel
     #: which view of time ``encode`` reads: classes int64 [B, 2] or calendar tokens int64 [B, L]
     time_input: ClassVar[Literal["classes", "tokens"]]
-    #: fields of the training spec that the constructor takes as keyword arguments
-    options: ClassVar[tuple[str, ...]] = ()
+    #: its own options, which the constructor takes as keyword arguments
+    options: ClassVar[type[MethodOptions]] = MethodOptions
+    #: whether they are settings ``student.OPTION`` instead of ``student.NAME.OPTION``
+    flat: ClassVar[bool] = False
     #: factors of the learning rate for modules whose weights an adaptive optimiser would move too fast, by name
     rates: ClassVar[Mapping[str, float]] = {}
     #: training settings by use: a small student and a large teacher want different ones
@@ -82,6 +89,38 @@ class Backbone(nn.Module):
         ``query`` [B, d] is what ``encode`` returned, ``subject`` and ``answer`` [B, d] are entity vectors.
         """
         return query.new_zeros(())
+
+
+B = TypeVar("B", bound=type[Backbone])
+#: the backbones by the name that the command line uses
+BACKBONES: Registry[type[Backbone]] = Registry("backbone")
+
+
+def backbone(name: str, *, label: str, version: int) -> Callable[[B], B]:
+    """Register a class as a backbone.
+
+    Args:
+        name: as ``--backbone`` takes it.
+        label: what reports call it.
+        version: goes up when a change moves its numbers.
+
+    Raises:
+        UserError: the name is taken, the class lacks something, or an option's default is not valid.
+    """
+
+    def decorate(kind: B) -> B:
+        for attribute in ("time_input", "student_recipe", "teacher_recipe"):
+            if not hasattr(kind, attribute):
+                raise UserError(f"backbone {name!r}: class {kind.__name__} does not set {attribute}")
+        if kind.encode_vectors is Backbone.encode_vectors:
+            raise UserError(f"backbone {name!r}: class {kind.__name__} does not implement encode_vectors")
+        check_defaults("backbone", name, kind.options)
+        kind.version = version
+        BACKBONES.add(name, kind)
+        vocabulary.declare("backbone", name, label)
+        return kind
+
+    return decorate
 
 
 def compared(query: Tensor, table: Tensor, kernel: Kernel) -> Tensor:

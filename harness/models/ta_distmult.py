@@ -12,10 +12,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from harness.models.base import Backbone, Recipe
+from harness.models.base import Backbone, Recipe, backbone
 from harness.models.vmapped import is_vmapped
 
 
+@backbone("ta-distmult", label="TA-DistMult", version=1)
 class TADistMult(Backbone):
     """TA-DistMult over any alphabet of time tokens.
 

@@ -10,9 +10,17 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from harness.models.base import Backbone, Kernel, Recipe
+from harness.models.base import Backbone, Kernel, Recipe, backbone
+from harness.options import MethodOptions, option
 
 
+class TTransEOptions(MethodOptions):
+    """Options of TTransE."""
+
+    norm: Literal["l2", "l1"] = option("l2", "norm of the distance; of TTransE alone")
+
+
+@backbone("ttranse", label="TTransE", version=1)
 class TTransE(Backbone):
     """TTransE with the L2 (default) or L1 norm.
 
@@ -22,7 +30,7 @@ class TTransE(Backbone):
     """
 
     time_input = "classes"
-    options = ("norm",)
+    options, flat = TTransEOptions, True
     student_recipe: ClassVar[Recipe] = Recipe(optimizer="adam", learning_rate=0.05, regularization=0.0003)
     teacher_recipe: ClassVar[Recipe] = Recipe(optimizer="adam", learning_rate=0.003, regularization=0.0)
 

@@ -12,7 +12,8 @@ import pandas as pd
 from harness.design.files import Run
 from harness.design.space import FRESH
 from harness.selection import rank_settings
-from harness.trial.spec import Arm, TrialSpec
+from harness.trial.arms import Arm
+from harness.trial.spec import TrialSpec
 from harness.vocabulary import FRESH_SEEDS
 
 #: what the gain of a point is over

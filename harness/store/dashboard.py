@@ -9,9 +9,22 @@ from pydantic import BaseModel
 
 from harness.models import BACKBONES
 from harness.teachers.language_model import LanguageModelConfig
-from harness.trial.spec import LANGUAGE, Arm, LossSpec, SemanticSpec, StudentSpec, TrialSpec
+from harness.trial.spec import LossSpec, SemanticSpec, StudentSpec, TrialSpec
 
-_ARMS = get_args(Arm)
+LANGUAGE = ("L2", "L3")
+_ARMS = (
+    "none",
+    "L1",
+    "L1+L2",
+    "L1+L3",
+    "L1+L2+L3",
+    "L2+L3",
+    "L1+FitNet",
+    "L1+RKD-D",
+    "L1+RKD-A",
+    "teacher",
+    "llm-teacher",
+)
 
 
 def parameters(spec: TrialSpec) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from harness.distill.alignment import ScoreTargets, standardize
-from harness.distill.response import SoftTargets, TeacherVectors
+from harness.distill.passes.terms import standardize
+from harness.distill.targets import ScoreTargets, SoftTargets, TeacherVectors
 from harness.models.base import Backbone, gathered_scores, scores
 from harness.models.batch import QueryTensors
 from harness.models.candidates import candidate_scores

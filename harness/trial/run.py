@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness import evaluate
-from harness.distill.stacked import Student
-from harness.distill.trainer import DivergedError, Trained
+from harness.distill.training.loop import DivergedError, Trained
+from harness.distill.training.stacks import Student
 from harness.evaluate import NotFiniteError
 from harness.models import Backbone
 from harness.trial.spec import TrialSpec
@@ -101,7 +101,7 @@ def run_trial(
         for name in stages.plan.keys:
             if not stages.is_cached(name):
                 with clock(name):
-                    stages.build(name)
+                    stages.entry(name)
         if spec.arm == "teacher":
             model: Backbone = stages.teacher()
             about = stages.entries["teacher"].meta
@@ -133,13 +133,10 @@ def build_stage(name: str, spec: TrialSpec, context: Context, stacked: Trained |
     Raises:
         TrialError: if the loss or the scores are not finite.
     """
-    stages = Stages(spec, context)
+    stages = Stages(spec, context, stacked)
     context.report(name, 0.0, None)
     try:
-        if stacked is None:
-            stages.build(name)
-        else:
-            stages.stage1(stacked)
+        stages.entry(name)
     except (DivergedError, NotFiniteError) as error:
         raise TrialError(str(error)) from None
     return stages.build_seconds(name)
@@ -167,10 +164,11 @@ def _trained(stages: Stages, clock: _Clock) -> tuple[Trained, list[dict[str, flo
     """What training a student yields after the stage 1 that others share, and the curve of a stage 1 of its own."""
     student, spec = stage2_student(stages), stages.spec.student
     curve: list[dict[str, float]] = []
-    if stages.spec.is_reversed:
-        model = student.model
-        schedule = stages.schedule(spec, model.student_recipe, stages.spec.seed, last=spec.stage1_epochs)
-        early = replace(student, loss=replace(student.loss, soft=None), schedule=schedule)
+    if stages.spec.stage1_of_its_own:
+        first, recipe = stages.spec.first_parts, student.model.student_recipe
+        listed, last = "L1" in first, spec.stage1_epochs
+        schedule = stages.schedule(spec, recipe, stages.spec.seed, listed=listed, last=last)
+        early = replace(student, loss=student.loss.only(first), schedule=schedule)
         with clock("stage1"):
             trained = stages.train(early, "stage1")
         curve = [{"stage": 1, **row} for row in trained.curve]
@@ -206,7 +204,7 @@ def _student(stages: Stages, clock: _Clock, stacked: Trained | None) -> tuple[Ba
 
 
 def _read_stage1(stages: Stages) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
-    entry = stages.stage1()
+    entry = stages.entry("stage1")
     parts: dict[str, dict[str, Tensor]] = {"best": {}, "last": {}, "optimizer": {}}
     for name, tensor in entry.tensors.items():
         part, key = name.split("/", 1)

@@ -7,23 +7,35 @@ A spec is frozen, hashable by content (``key``) and round-trips through JSON.
 
 from __future__ import annotations
 
-import hashlib
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
-from harness.distill.sampler import Sampling
+from harness.distill.losses import LOSSES
+from harness.distill.losses.fitnet import FitNetOptions
+from harness.distill.losses.l1 import L1Options, SoftOptions
+from harness.distill.losses.l2 import L2Options
+from harness.distill.losses.l3 import L3Options
+from harness.distill.losses.rkd import AngleOptions, DistanceOptions
+from harness.distill.training.sampler import Sampling
 from harness.errors import is_readable
+from harness.models import BACKBONES
+from harness.models.ttranse import TTransEOptions
+from harness.options import Frozen, MethodOptions
+from harness.registry import Plugin, Registry
 from harness.teachers.language_model import LanguageModelConfig
+from harness.teachers.sources import TEACHERS
+from harness.trial.arms import REFERENCES, Arm, needs_of, parts_of
 
-Arm = Literal[
-    "none", "L1", "L1+L2", "L1+L3", "L1+L2+L3", "L2+L3", "L1+FitNet", "L1+RKD-D", "L1+RKD-A", "teacher", "llm-teacher"
-]
-AlignmentName = Literal["huber", "mse", "kl", "cosine"]
-#: losses that compare the student with the structural teacher's vectors; they act from the first epoch on
-STRUCTURAL = ("FitNet", "RKD-D", "RKD-A")
-#: losses that need the language model
-LANGUAGE = ("L2", "L3")
 Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval"]
 
 
@@ -37,34 +49,93 @@ def _readable(text: str) -> str:
 Text = Annotated[str, AfterValidator(_readable)]
 
 
-class Frozen(BaseModel):
-    """Base of all parts of a spec: immutable, unknown keys refused, NaN and infinity refused."""
+class WithMethods(Frozen):
+    """A part of a spec that holds the options of registered methods, beside its own fields, each under its name.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    ``{"alpha": 1, "DKD": {"others": 4}}`` is the same in files, on command lines and in the store. They are kept as
+    plain values, which a process can read that has not loaded the plugin yet.
+    """
 
-    @field_validator("*", mode="before")
+    #: whose methods
+    registries: ClassVar[tuple[Registry[Any], ...]] = ()
+    methods: dict[str, dict[str, Any]] = Field(default={}, description="options of methods by name", exclude=True)
+
     @classmethod
-    def _is_no_number(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse ``true``, ``yes`` and ``on`` where a number is meant, which Python takes for 1."""
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError("true and false have no meaning here")
-        return value
+    def options_of(cls, name: str) -> type[MethodOptions] | None:
+        """The options that stand under a method's name; None: there are none of that name."""
+        method = next((registry[name] for registry in cls.registries if name in registry), None)
+        if method is None or getattr(method, "flat", False) or not method.options.model_fields:
+            return None
+        options: type[MethodOptions] = method.options
+        return options
 
-    def key(self) -> str:
-        """A hex digest of the content, the same in every process."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:20]
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, content: Any) -> Any:
+        if not isinstance(content, Mapping):
+            return content
+        methods = dict(content.get("methods", {}))
+        for name in [name for name in content if name not in cls.model_fields and cls.options_of(name)]:
+            methods[name] = content[name]
+        plain = {name: value for name, value in content.items() if name not in methods}
+        return {**plain, "methods": {name: cls._checked(name, values) for name, values in methods.items()}}
+
+    @classmethod
+    def _checked(cls, name: str, values: Any) -> dict[str, Any]:
+        options = cls.options_of(name)
+        if options is None:
+            return dict(values)
+        try:
+            return options.model_validate(values).model_dump()
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, (name, *first["loc"])))
+            raise ValueError(f"{where}: {first['msg']}, not {str(first['input'])[:40]!r}") from None
+
+    @model_serializer(mode="wrap")
+    def _flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {**handler(self), **self.methods}
+
+    def method(self, name: str) -> dict[str, Any]:
+        """The options of a method, all of them."""
+        options = self.options_of(name)
+        return options.model_validate(self.methods.get(name, {})).model_dump() if options else {}
+
+    def with_methods(self, *names: str) -> Self:
+        """The same with the options of these methods alone."""
+        return self.model_copy(update={"methods": {n: values for n in names if (values := self.method(n))}})
 
 
 def option_names(model: type[BaseModel]) -> list[str]:
-    """The dotted names of all fields of a spec, parts of parts included."""
-    found: list[str] = []
+    """The dotted names of all fields of a spec, parts of parts and options of registered methods included."""
+    names: list[str] = []
     for name, field in model.model_fields.items():
         inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            found += [f"{name}.{key}" for key in option_names(inner)]
+        if name == "outside":  # no setting: it follows from what is loaded
+            continue
+        if name == "methods" and issubclass(model, WithMethods):
+            for registry in model.registries:
+                for method in registry:
+                    options = model.options_of(method)
+                    names += [] if options is None else [f"{method}.{key}" for key in options.model_fields]
+        elif isinstance(inner, type) and issubclass(inner, BaseModel):
+            names += [f"{name}.{key}" for key in option_names(inner)]
         else:
-            found.append(name)
-    return found
+            names.append(name)
+    return names
+
+
+def option_of(spec: Frozen, name: str) -> tuple[Any, str]:
+    """Value and description of an option by its dotted name."""
+    head, _, rest = name.partition(".")
+    if rest and head in type(spec).model_fields:
+        return option_of(getattr(spec, head), rest)
+    if rest:
+        assert isinstance(spec, WithMethods)
+        options = spec.options_of(head)
+        assert options is not None
+        return spec.method(head)[rest], options.model_fields[rest].description or ""
+    return getattr(spec, name), type(spec).model_fields[name].description or ""
 
 
 class TimeSpec(Frozen):
@@ -75,7 +146,7 @@ class TimeSpec(Frozen):
 
 
 class SampledSpec(Frozen):
-    """Which entities a training step scores; see ``harness.distill.sampler``."""
+    """Which entities a training step scores; see ``harness.distill.training.sampler``."""
 
     candidates: int = Field(
         default=256, ge=0, le=1_000_000, description="random entities that a step scores; 0: all entities"
@@ -92,11 +163,17 @@ class SampledSpec(Frozen):
         return Sampling(self.candidates, hard, self.hard_every, self.exact_epochs)
 
 
-class TrainingSpec(SampledSpec):
+class TrainingSpec(SampledSpec, TTransEOptions, WithMethods):
     """How a structural model is trained. None means: the backbone's own recipe decides."""
 
+    registries: ClassVar[tuple[Registry[Any], ...]] = (BACKBONES,)
+
+    def options(self, backbone: str) -> dict[str, Any]:
+        """The options of a backbone, all of them."""
+        kind = BACKBONES[backbone]
+        return {key: getattr(self, key) for key in kind.options.model_fields} if kind.flat else self.method(backbone)
+
     dim: int = Field(default=25, ge=1, le=10_000, description="dimension of entities and relations")
-    norm: Literal["l2", "l1"] = Field(default="l2", description="norm of the distance; of TTransE alone")
     epochs: int = Field(default=12, ge=1, description="passes over both directions of the training facts")
     batch_size: int = Field(default=512, ge=1, le=10**6, description="queries a step")
     optimizer: Literal["adam", "adagrad"] | None = Field(default=None, description="adam or adagrad")
@@ -125,8 +202,10 @@ class StudentSpec(TrainingSpec):
 
 
 class TeacherSpec(TrainingSpec):
-    """The structural teacher."""
+    """The structural teacher, or another that stands in its place."""
 
+    registries = (BACKBONES, TEACHERS)
+    source: str = Field(default="structural", description="a registered teacher: structural, or one of a plugin")
     backbone: str | None = Field(default=None, description="None: the student's own")
     dim: int = Field(default=400, ge=1, le=10_000, description="dimension of entities and relations")
     epochs: int = Field(default=12, ge=1, description="passes over both directions of the training facts, at most")
@@ -152,35 +231,20 @@ class SemanticSpec(SampledSpec):
     seed: int = Field(default=0, ge=0, description="of initial values and batches")
 
 
-class LossSpec(Frozen):
-    """The weights of L = hard·CE + soft·T²·KL + α·L2 + β·L3 (our reading; see docs/method.md), and of baselines."""
+class LossSpec(DistanceOptions, AngleOptions, FitNetOptions, L3Options, L2Options, L1Options, SoftOptions, WithMethods):
+    """The weights of L = hard·CE + soft·T²·KL + α·L2 + β·L3 (our reading; see docs/method.md), and of other losses.
 
-    alpha: float = Field(default=3.0, ge=0, le=1000, description="weight of L2, the Huber loss to the LLM teacher")
-    beta: float = Field(default=0.3, ge=0, le=1000, description="weight of L3, supervised on LLM encodings")
-    delta: float = Field(default=1.0, ge=1e-4, le=1e4, description="threshold of L2, in standard deviations")
-    temperature: float = Field(default=7.0, ge=0.01, le=1000, description="T of the soft targets")
+    Options of the paper's losses and baselines stand here directly, those of any other loss under its name.
+    """
+
+    registries = (LOSSES,)
     hard_weight: float = Field(default=1.0, ge=0, le=1000, description="weight of the cross-entropy in L1")
-    soft_weight: float = Field(default=1.0, ge=0, le=1000, description="weight of T²·KL(teacher ‖ student) in L1")
-    semantic_share: float = Field(default=0.25, gt=0, le=1, description="share of each batch that L3 is taken over")
-    targets: int = Field(default=128, ge=2, le=10_000, description="stored teacher candidates a query")
-    others: Literal["estimated", "merged"] = Field(
-        default="estimated", description="L1 over entities not stored: from random ones, or as one outcome"
-    )
-    alignment: AlignmentName = Field(default="huber", description="how L2 compares standardised scores")
-    outliers: float = Field(default=0.0, ge=0, le=1, description="share of the LLM teacher's scores made outliers")
-    outlier_size: float = Field(default=10.0, ge=0, le=1e6, description="their size, in standard deviations")
-    fusion: float = Field(default=0.0, ge=0, le=1, description="share of the structural teacher in L2's targets")
-    fitnet: float = Field(default=1.0, ge=0, le=1000, description="weight of FitNet's hint loss")
-    rkd_distance: float = Field(default=25.0, ge=0, le=10_000, description="weight of RKD-D, of pairwise distances")
-    rkd_angle: float = Field(default=50.0, ge=0, le=10_000, description="weight of RKD-A, of angles of triplets")
-    relational_entities: int = Field(
-        default=64, ge=3, le=10_000, description="entities a step that RKD compares, at most"
-    )
 
-
-def parts_of(arm: str) -> tuple[str, ...]:
-    """The losses of a distilled student's arm; none of the undistilled one and of reference rows."""
-    return () if arm in ("none", "teacher", "llm-teacher") else tuple(arm.split("+"))
+    def of(self, name: str) -> MethodOptions:
+        """The options of a loss."""
+        loss = LOSSES[name]
+        values = {key: getattr(self, key) for key in loss.options.model_fields} if loss.flat else self.method(name)
+        return loss.options.model_validate(values)
 
 
 class TrialSpec(Frozen):
@@ -197,6 +261,8 @@ class TrialSpec(Frozen):
     teacher: TeacherSpec = TeacherSpec()
     llm: LanguageModelConfig = LanguageModelConfig()
     semantic: SemanticSpec = SemanticSpec()
+    #: digests of plugins, and of files that they read, by method; filled in by ``acting``
+    outside: dict[str, str] = {}
 
     @property
     def teacher_backbone(self) -> str:
@@ -209,15 +275,28 @@ class TrialSpec(Frozen):
         return parts_of(self.arm)
 
     @property
+    def needs(self) -> frozenset[str]:
+        """What the losses of the arm need of teachers: ``teacher``, ``entities``, ``llm`` ..."""
+        return needs_of(self.parts) | ({"entities"} if self.is_fused else set())
+
+    @property
+    def first_parts(self) -> tuple[str, ...]:
+        """The losses that act in stage 1."""
+        if self.is_reversed:
+            return tuple(part for part in self.parts if part != "L1")
+        return tuple(part for part in self.parts if LOSSES[part].acts == "from the start")
+
+    @property
     def is_joint(self) -> bool:
-        """Whether all losses act from the first epoch on: then no stage 1 is shared with other arms."""
-        return any(part in STRUCTURAL for part in self.parts)
+        """Whether all losses act from the first epoch on: then there is one stage only."""
+        return self.first_parts == self.parts and self.parts not in ((), ("L1",))
 
     @property
     def is_reversed(self) -> bool:
-        """Whether the language model's losses come first, and L1 later."""
-        both = "L1" in self.parts and any(part in LANGUAGE for part in self.parts)
-        return both and self.student.order == "language-first" and self.student.stage1_epochs > 0
+        """Whether the losses of stage 2 come first, and L1 later."""
+        later = any(LOSSES[part].acts == "stage 2" for part in self.parts)
+        is_asked = self.student.order == "language-first" and self.student.stage1_epochs > 0
+        return "L1" in self.parts and later and is_asked
 
     @property
     def is_fused(self) -> bool:
@@ -227,37 +306,63 @@ class TrialSpec(Frozen):
     @property
     def shares_stage1(self) -> bool:
         """Whether this is a student with a stage 1 that other arms have as well: of L1 alone, or without teachers."""
-        is_student = self.arm not in ("teacher", "llm-teacher")
-        return is_student and self.student.stage1_epochs > 0 and not self.is_joint and not self.is_reversed
+        is_shared = self.first_parts in ((), ("L1",)) and not self.is_reversed
+        return self.arm not in REFERENCES and self.student.stage1_epochs > 0 and is_shared
+
+    @property
+    def stage1_of_its_own(self) -> bool:
+        """Whether stage 1 has some of the losses, and no other arm has the same."""
+        return self.student.stage1_epochs > 0 and not self.shares_stage1 and not self.is_joint and bool(self.parts)
 
     def acting(self) -> Self:
-        """This trial with all settings at their defaults that do not act in its arm: one spec for equal trials."""
-        parts, loss = self.parts, self.loss
-        speaks = self.arm == "llm-teacher" or any(part in LANGUAGE for part in parts)
-        kept: set[str] = set()
-        if parts:
-            kept |= {"hard_weight"}
-        if "L1" in parts:
-            kept |= {"temperature", "soft_weight", "targets", "others"}
-        if "L2" in parts:
-            kept |= {"alpha", "alignment", "outliers", "fusion", "targets"}
-            kept |= {"delta"} if loss.alignment == "huber" else set()
-            kept |= {"outlier_size"} if loss.outliers else set()
-        if "L3" in parts:
-            kept |= {"beta", "semantic_share"}
-        kept |= {"fitnet"} if "FitNet" in parts else set()
-        kept |= {"rkd_distance"} if "RKD-D" in parts else set()
-        kept |= {"rkd_angle"} if "RKD-A" in parts else set()
-        kept |= {"relational_entities"} if {"RKD-D", "RKD-A"} & set(parts) else set()
-        student = StudentSpec() if self.arm in ("teacher", "llm-teacher") else self.student
+        """This trial with all settings at their defaults that do not act in its arm: one spec for equal trials.
+
+        What acts follows from the losses: their own options, but for those that are idle, and those of what they need.
+        """
+        parts, loss, needs = self.parts, self.loss, self.needs
+        kept = {"hard_weight"} if parts else set()
+        for part in parts:
+            if LOSSES[part].flat:
+                kept |= LOSSES[part].options.model_fields.keys() - loss.of(part).idle()
+        if "teacher" in needs:
+            kept |= SoftOptions.model_fields.keys()
+        if "llm" in needs:
+            kept |= {"targets"}
+        plain = {key: getattr(loss, key) for key in kept}
+        settled = LossSpec(**plain, methods={part: values for part in parts if (values := loss.method(part))})
+        student = StudentSpec() if self.arm in REFERENCES else self.student.with_methods(self.backbone)
         if not self.is_reversed:
             student = student.model_copy(update={"order": "structure-first"})
+        teacher = self.teacher if self.arm == "teacher" or needs & {"teacher", "entities"} else TeacherSpec()
+        if teacher.source == "structural":
+            teacher = teacher.with_methods(self.teacher_backbone)
+        else:  # it is not trained here, and has no vectors
+            teacher = TeacherSpec(source=teacher.source, methods={teacher.source: teacher.method(teacher.source)})
+            settled = settled.model_copy(update={"others": "merged"}) if "teacher" in needs else settled
+        language = self.arm == "llm-teacher" or "llm" in needs
         return self.model_copy(
             update={
                 "student": student,
-                "loss": LossSpec(**loss.model_dump(include=kept)),
-                "teacher": self.teacher if self.arm == "teacher" or "L1" in parts or self.is_fused else TeacherSpec(),
-                "llm": self.llm if speaks else LanguageModelConfig(),
-                "semantic": self.semantic if speaks else SemanticSpec(),
+                "loss": settled,
+                "teacher": teacher,
+                "llm": self.llm if language else LanguageModelConfig(),
+                "semantic": self.semantic if language else SemanticSpec(),
+                "outside": self._outside(),
             }
         )
+
+    def _outside(self) -> dict[str, str]:
+        """Digests of what this trial's methods have from outside the package, by method."""
+        methods: list[tuple[Registry[Any], str]] = [(LOSSES, part) for part in self.parts]
+        methods += [(BACKBONES, self.backbone)]
+        taught = self.arm == "teacher" or bool(self.needs & {"teacher", "entities"})
+        if taught and self.teacher.source == "structural":
+            methods += [(BACKBONES, self.teacher_backbone)]
+        origins: Iterator[tuple[str, Plugin | None]] = ((name, registry.origin(name)) for registry, name in methods)
+        digests = {name: plugin.digest for name, plugin in origins if plugin is not None}
+        if taught and self.teacher.source != "structural":
+            source = TEACHERS.named(self.teacher.source)
+            plugin, options = TEACHERS.origin(source.name), self.teacher.method(source.name)
+            content = source.content(source.options.model_validate(options))
+            digests[source.name] = f"{'' if plugin is None else plugin.digest}-{content[:16]}"
+        return digests

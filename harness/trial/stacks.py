@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness.distill.stacked import WEIGHTS, train_stacked
-from harness.distill.trainer import Trained
+from harness.distill.training.loop import Trained
+from harness.distill.training.stacks import WEIGHTS, train_stacked
 from harness.models import BACKBONES
+from harness.trial.arms import REFERENCES
 from harness.trial.cache import Entry, digest
 from harness.trial.run import stage2_student
 from harness.trial.spec import TrialSpec
@@ -19,14 +20,15 @@ def group_of(spec: TrialSpec, stage: str | None) -> str | None:
     """A digest of what students of one stack have in common; None where no student is trained.
 
     ``stage`` is "stage1", or None for a cell; other stages train none, nor does a cell that is over after stage 1.
-    Students with losses that stacks do not know (``Distillation.extras``), or a stage 1 of their own, train alone.
+    Students with losses that stacks do not know (``Distillation.terms``), or a stage 1 of their own, train alone.
     """
     student = spec.student
-    if "teacher" in spec.arm or stage not in (None, "stage1"):
+    if spec.arm in REFERENCES or stage not in (None, "stage1"):
         return None
-    if stage is None and (student.stage1_epochs == student.epochs or spec.is_joint or spec.is_reversed):
+    if stage is None and (student.stage1_epochs == student.epochs or spec.is_joint or spec.stage1_of_its_own):
         return None
-    if stage is None and "L2" in spec.parts and spec.loss.alignment != "huber":
+    knows_all = set(spec.parts) <= {"L1", "L2", "L3"} and ("L2" not in spec.parts or spec.loss.alignment == "huber")
+    if stage is None and not knows_all:
         return None
     recipe = BACKBONES[spec.backbone].student_recipe
     penalty = recipe.regularization if student.regularization is None else student.regularization
@@ -60,8 +62,7 @@ def _share(stages: Stages, known: dict[str, Entry]) -> None:
         if (key := stages.plan.keys.get(name)) is None:
             continue
         if key not in known:
-            stages.build(name)
-            entry = stages.entries[name]
+            entry = stages.entry(name)
             on_device = {part: tensor.to(stages.context.device) for part, tensor in entry.tensors.items()}
             known[key] = replace(entry, tensors=on_device)
         stages.entries[name] = known[key]

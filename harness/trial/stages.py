@@ -1,32 +1,30 @@
-"""The stages of a trial that others share, read from the cache or built into it: teachers, targets, stage 1 ..."""
+"""What a trial is made of: models, objectives and schedules from its spec, and shared stages from the cache."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from harness.distill.alignment import Alignment, ScoreTargets, with_outliers
-from harness.distill.hints import Hint
-from harness.distill.objective import Distillation
-from harness.distill.relational import Relations, angles, distances
-from harness.distill.response import SoftTargets, TeacherVectors
+from harness.distill.losses import LOSSES
+from harness.distill.losses.l2 import with_outliers
 from harness.distill.seeds import derive_seed
-from harness.distill.semantic import SemanticAdapter
-from harness.distill.stacked import Student
-from harness.distill.step import Term
-from harness.distill.trainer import Report, Schedule, Trained, train
+from harness.distill.targets import ScoreTargets, SoftTargets, TeacherVectors
+from harness.distill.training.loop import Report, Schedule, Trained, train
+from harness.distill.training.objective import Distillation
+from harness.distill.training.stacks import Student
 from harness.models import BACKBONES, Backbone, Recipe
-from harness.teachers import encode, lora, targets
+from harness.registry import Plugin
 from harness.teachers.semantic import SemanticScorer, control, whiten
-from harness.trial.cache import Built, Cache, Entry
+from harness.trial.cache import Cache, Entry
 from harness.trial.inputs import inputs
-from harness.trial.keys import Plan
-from harness.trial.spec import STRUCTURAL, TeacherSpec, TrainingSpec, TrialSpec
+from harness.trial.spec import TeacherSpec, TrainingSpec, TrialSpec
+from harness.trial.stage import STAGES
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -35,7 +33,8 @@ M = TypeVar("M", bound=nn.Module)
 class Context:
     """Where a trial runs; nothing in here but ``device`` may change a number, and ``stack`` may change its rounding.
 
-    ``stack``: how many students of equal shape a worker trains side by side, at most. ``report`` is called with a
+    ``stack``: how many students of equal shape a worker trains side by side, at most. ``plugins``: what a worker loads
+    before it reads a spec. ``report`` is called with a
     stage's name, the fraction of it that is done, and the latest validation MRR or None.
     """
 
@@ -43,14 +42,20 @@ class Context:
     data_dir: Path | None = None
     device: str = "cpu"
     stack: int = 1
+    plugins: tuple[Plugin, ...] = ()
     report: Callable[[str, float, float | None], None] = field(default=lambda stage, done, metric: None, compare=False)
 
 
 class Stages:
-    """The shared stages of one trial. Each is made from the others on demand, whichever is asked for first."""
+    """The shared stages of one trial, and what is made of them. Each is read from the cache, or built into it.
 
-    def __init__(self, spec: TrialSpec, context: Context) -> None:
-        self.spec, self.context = spec, context
+    ``stacked``: the student of stage 1, if it was trained in a stack.
+    """
+
+    def __init__(self, spec: TrialSpec, context: Context, stacked: Trained | None = None) -> None:
+        from harness.trial.keys import Plan  # which knows all stages, which know this class
+
+        self.spec, self.context, self.stacked = spec, context, stacked
         self.cache = Cache(context.cache_dir)
         self.inputs = inputs(spec.dataset, context.data_dir, spec.time, spec.protocol, context.device)
         self.graph = self.inputs.graph
@@ -58,19 +63,12 @@ class Stages:
         #: the stages that were looked up, by name
         self.entries: dict[str, Entry] = {}
 
-    def build(self, name: str) -> None:
-        """Make sure that the shared stage ``name`` is in the cache."""
-        make: dict[str, Callable[[], object]] = {
-            "teacher": self.teacher,
-            "finetune": self.adapter,
-            "encode": self.vectors,
-            "semantic": self.semantic,
-            "llm-targets": self.llm_targets,
-            "targets": self.soft_targets,
-            "teacher-vectors": self.teacher_vectors,
-            "stage1": self.stage1,
-        }
-        make[name]()
+    def entry(self, name: str) -> Entry:
+        """The content of a shared stage, built if the cache lacks it."""
+        if name not in self.entries:
+            build = partial(STAGES[name].build, self)
+            self.entries[name] = self.cache.get_or_build(name, self.plan.keys[name], build)
+        return self.entries[name]
 
     def is_cached(self, name: str) -> bool:
         """Whether the shared stage lies in the cache; its content is checked when it is read."""
@@ -82,15 +80,12 @@ class Stages:
         meta = entry.meta if entry is not None else self.cache.meta(name, self.plan.keys[name])
         return float(meta.get("build_seconds", float("nan")))
 
-    def _get(self, name: str, build: Callable[[], Built]) -> Entry:
-        if name not in self.entries:
-            self.entries[name] = self.cache.get_or_build(name, self.plan.keys[name], build)
-        return self.entries[name]
-
-    def _report(self, stage: str) -> Report:
+    def report(self, stage: str) -> Report:
+        """A function that reports the progress of a training."""
         return lambda done, metric: self.context.report(stage, done, metric)
 
-    def _fraction(self, stage: str) -> Callable[[float], None]:
+    def fraction(self, stage: str) -> Callable[[float], None]:
+        """A function that reports the fraction of a stage that is done."""
         return lambda done: self.context.report(stage, done, None)
 
     # ---- training --------------------------------------------------------------------------------------------------
@@ -98,11 +93,10 @@ class Stages:
     def new_model(self, backbone: str, training: TrainingSpec, seed: int) -> Backbone:
         """A fresh model; its initial values depend on data, backbone, dimension and seed, not on the arm."""
         kind = BACKBONES[backbone]
-        options = {name: getattr(training, name) for name in kind.options}
         sizes = len(self.graph.entities), len(self.graph.relations), self.inputs.n_times(kind.time_input)
         with torch.random.fork_rng():
             torch.manual_seed(derive_seed("init", self.graph.digest, backbone, training.dim, seed))
-            model = kind(*sizes, training.dim, **options)
+            model = kind(*sizes, training.dim, **training.options(backbone))
         return model.to(self.context.device)
 
     def schedule(
@@ -136,37 +130,17 @@ class Stages:
         penalty = model.student_recipe.regularization if spec.regularization is None else spec.regularization
         if not parts:
             return Distillation(regularization=penalty)
-        fast = "L2" in parts and loss.alignment == "huber"
-        return Distillation(
-            hard_weight=loss.hard_weight,
-            regularization=penalty,
-            soft=self.soft_targets() if "L1" in parts else None,
-            soft_weight=loss.soft_weight,
-            aligned=self.score_targets() if fast else None,
-            alpha=loss.alpha,
-            delta=loss.delta,
-            adapter=self.semantic_adapter(model) if "L3" in parts else None,
-            beta=loss.beta,
-            semantic_share=loss.semantic_share,
-            extras={name: term for part in parts for name, term in self._extra(model, part).items()},
-        )
+        given = _Given(self, model, parts)
+        prepared = {part: LOSSES[part].prepare(given, loss.of(part)) for part in parts}
+        fields: dict[str, Any] = {}
+        for each in prepared.values():
+            fields |= {} if callable(each) else each
+        terms = {part: each for part, each in prepared.items() if callable(each)}
+        if "soft" not in fields and any("teacher" in LOSSES[part].needs for part in parts):
+            fields["distribution"] = self.soft_targets()
+        return Distillation(hard_weight=loss.hard_weight, regularization=penalty, terms=terms, **fields)
 
-    def _extra(self, model: Backbone, part: str) -> dict[str, tuple[float, Term]]:
-        """The term of a part of the loss that the fast paths do not know, with its weight, by name."""
-        loss, most = self.spec.loss, self.spec.loss.relational_entities
-        if part == "L2" and loss.alignment != "huber":
-            return {"l2": (loss.alpha, Alignment(self.score_targets(), loss.alignment))}
-        if part not in STRUCTURAL:
-            return {}
-        vectors = self.teacher().entity_table().detach()
-        if part == "FitNet":
-            dim = model.entity_table().shape[1]
-            return {"fitnet": (loss.fitnet, self._seeded("hint", dim, lambda: Hint(vectors, dim)))}
-        if part == "RKD-D":
-            return {"rkd_distance": (loss.rkd_distance, Relations(distances, vectors, most))}
-        return {"rkd_angle": (loss.rkd_angle, Relations(angles, vectors, most))}
-
-    def _seeded(self, what: str, dim: int, make: Callable[[], M]) -> M:
+    def seeded(self, what: str, dim: int, make: Callable[[], M]) -> M:
         """A module whose initial values depend on data, dimension and seed alone."""
         with torch.random.fork_rng():
             torch.manual_seed(derive_seed(what, self.graph.digest, dim, self.spec.seed))
@@ -196,176 +170,104 @@ class Stages:
             self.inputs.validator(student.model.time_input),
             auxiliary=student.loss.auxiliary(),
             resume=student.resume,
-            report=self._report(stage),
+            report=self.report(stage),
         )
+
+    def stage1_student(self) -> Student:
+        """The student before a stage 1 that arms share."""
+        return self.student(self.spec.first_parts, first=0, last=self.spec.student.stage1_epochs)
 
     # ---- teachers --------------------------------------------------------------------------------------------------
 
+    def new_teacher(self) -> Backbone:
+        """The structural teacher before training."""
+        return self.new_model(self.spec.teacher_backbone, self.spec.teacher, self.spec.teacher.seed)
+
     def teacher(self) -> Backbone:
-        """The structural teacher, trained with early stopping; its best state by validation MRR."""
-        spec = self.spec.teacher
-        model = self.new_model(self.spec.teacher_backbone, spec, spec.seed)
-
-        def build() -> Built:
-            recipe = model.teacher_recipe
-            penalty = recipe.regularization if spec.regularization is None else spec.regularization
-            trained = train(
-                model,
-                self.inputs.training(model.time_input),
-                Distillation(regularization=penalty),
-                self.schedule(spec, recipe, spec.seed),
-                self.inputs.validator(model.time_input),
-                report=self._report("teacher"),
-            )
-            return trained.best, summary(trained)
-
-        model.load_state_dict(self._get("teacher", build).tensors)
+        """The trained structural teacher."""
+        model = self.new_teacher()
+        model.load_state_dict(self.entry("teacher").tensors)
         return model.eval()
 
-    def adapter(self) -> dict[str, torch.Tensor] | None:
+    def adapter(self) -> dict[str, Tensor] | None:
         """The language model's LoRA weights; None if it is not fine-tuned."""
-        if self.spec.llm.finetune == "none":
-            return None
-        found = self._get("finetune", lambda: lora.finetune(self.graph, self.spec.llm, self._fraction("finetune")))
-        return found.tensors
+        return self.entry("finetune").tensors if "finetune" in self.plan.keys else None
 
-    def vectors(self) -> dict[str, torch.Tensor]:
-        """LLM(p): ``entities`` [E, d] and ``relations`` [2R, d]."""
-        adapter = None if self.is_cached("encode") else self.adapter()
-
-        def build() -> Built:
-            return encode.encode(self.graph, self.spec.llm, adapter, self._fraction("encode"))
-
-        return self._get("encode", build).tensors
-
-    def semantic(self) -> SemanticScorer:
-        """f_LLM with its encodings E(p), trained on the graph with early stopping."""
-        spec, vectors = self.spec.semantic, self.vectors()
+    def new_semantic(self) -> SemanticScorer:
+        """f_LLM before training, over the language model's vectors, or over controls in their place."""
+        spec, vectors = self.spec.semantic, self.entry("encode").tensors
         if spec.vectors != "model":
             vectors = {n: control(v, spec.vectors, derive_seed("control", n, spec.seed)) for n, v in vectors.items()}
         with torch.random.fork_rng():
             torch.manual_seed(derive_seed("semantic", self.graph.digest, spec.seed))
-            model = SemanticScorer(
+            return SemanticScorer(
                 whiten(vectors["entities"], spec.components),
                 whiten(vectors["relations"], spec.components),
                 self.inputs.n_times("classes"),
                 spec.dim,
             ).to(self.context.device)
 
-        def build() -> Built:
-            trained = train(
-                model,
-                self.inputs.training("classes"),
-                Distillation(),
-                Schedule(
-                    epochs=spec.epochs,
-                    batch_size=spec.batch_size,
-                    optimizer="adam",
-                    learning_rate=spec.learning_rate,
-                    seed=derive_seed("order", self.graph.digest, spec.seed),
-                    sampling=spec.sampling(),
-                    patience=spec.patience,
-                ),
-                self.inputs.validator("classes"),
-                report=self._report("semantic"),
-            )
-            return trained.best, summary(trained)
-
-        model.load_state_dict(self._get("semantic", build).tensors)
+    def semantic(self) -> SemanticScorer:
+        """f_LLM with its encodings E(p), trained on the graph."""
+        model = self.new_semantic()
+        model.load_state_dict(self.entry("semantic").tensors)
         return model.eval()
 
     # ---- targets ---------------------------------------------------------------------------------------------------
 
     def soft_targets(self) -> SoftTargets:
-        """The structural teacher's distribution at the spec's temperature."""
-        loss = self.spec.loss
-
-        def build() -> Built:
-            teacher = self.teacher()
-            found = targets.soft_targets(
-                teacher,
-                self.inputs.training(teacher.time_input),
-                loss.temperature,
-                loss.targets,
-                self._fraction("targets"),
-            )
-            return {"ids": found.ids, "log_p": found.log_p, "log_rest": found.log_rest}, {}
-
-        entry, device = self._get("targets", build).tensors, self.context.device
-        ids, log_p, log_rest = (entry[name].to(device) for name in ("ids", "log_p", "log_rest"))
-        vectors = self.teacher_vectors() if loss.others == "estimated" else None
-        return SoftTargets(ids, log_p, log_rest, loss.temperature, vectors)
+        """The teacher's distribution over entities at the spec's temperature."""
+        tensors, device = self.entry("targets").tensors, self.context.device
+        ids, log_p, log_rest = (tensors[name].to(device) for name in ("ids", "log_p", "log_rest"))
+        vectors = self.teacher_vectors() if "teacher-vectors" in self.plan.keys else None
+        return SoftTargets(ids, log_p, log_rest, self.spec.loss.temperature, vectors)
 
     def teacher_vectors(self) -> TeacherVectors:
         """What gives the structural teacher's score of any entity for a training query."""
-
-        def build() -> Built:
-            teacher = self.teacher()
-            found = targets.teacher_vectors(teacher, self.inputs.training(teacher.time_input))
-            tensors = {name: getattr(found, name) for name in ("query", "table", "scale", "gold")}
-            return tensors, {"kernel": found.kernel}
-
-        entry = self._get("teacher-vectors", build)
+        entry = self.entry("teacher-vectors")
         tensors = {name: tensor.to(self.context.device) for name, tensor in entry.tensors.items()}
         return TeacherVectors(**tensors, kernel=entry.meta["kernel"])
 
-    def llm_targets(self) -> dict[str, torch.Tensor]:
-        """The LLM teacher's predictions (``ids``, ``scores``) and encodings (``entities``, ``relations``)."""
-
-        def build() -> Built:
-            scorer = self.semantic()
-            found = targets.score_targets(
-                scorer,
-                self.inputs.training("classes"),
-                self.spec.loss.targets,
-                derive_seed("llm-targets", self.graph.digest),
-                self._fraction("llm-targets"),
-            )
-            if self.plan.fused:
-                teacher = self.teacher()
-                asked = self.inputs.training(teacher.time_input)
-                found = targets.fused(found, teacher, asked, self.spec.loss.fusion)
-            with torch.no_grad():
-                entities, relations = (part.cpu().clone() for part in scorer.encodings())
-            return {"ids": found.ids, "scores": found.scores, "entities": entities, "relations": relations}, {}
-
-        return self._get("llm-targets", build).tensors
-
     def score_targets(self) -> ScoreTargets:
         """The LLM teacher's predictions P(p)."""
-        entry, device, loss = self.llm_targets(), self.context.device, self.spec.loss
-        found = ScoreTargets(entry["ids"].to(device), entry["scores"].to(device))
+        tensors, device, loss = self.entry("llm-targets").tensors, self.context.device, self.spec.loss
+        scored = ScoreTargets(tensors["ids"].to(device), tensors["scores"].to(device))
         if loss.outliers:
             seed = derive_seed("outliers", self.graph.digest, self.spec.seed)
-            found = with_outliers(found, loss.outliers, loss.outlier_size, seed)
-        return found
+            scored = with_outliers(scored, loss.outliers, loss.outlier_size, seed)
+        return scored
 
-    def semantic_adapter(self, student: Backbone) -> SemanticAdapter:
-        """The encodings E(p) with fresh maps to the student's space, which depend on the seed alone."""
-        entry = self.llm_targets()
-        dim = student.entity_table().shape[1]
-        return self._seeded("adapter", dim, lambda: SemanticAdapter(entry["entities"], entry["relations"], dim))
 
-    # ---- stage 1 ---------------------------------------------------------------------------------------------------
+class _Given:
+    """What losses may ask for before training, see `harness.distill.losses.Given`."""
 
-    def stage1_student(self) -> Student:
-        """The student before stage 1."""
-        parts = [part for part in self.spec.parts if part == "L1"]
-        return self.student(parts, first=0, last=self.spec.student.stage1_epochs)
+    def __init__(self, stages: Stages, model: Backbone, parts: Sequence[str]) -> None:
+        self.stages, self.parts = stages, parts
+        self.n_entities, self.dim = (int(size) for size in model.entity_table().shape)
 
-    def stage1(self, stacked: Trained | None = None) -> Entry:
-        """The student after stage 1; the same for all arms of a seed that have L1, or have not, and branch from it.
+    def soft_targets(self) -> SoftTargets:
+        self._declared("teacher")
+        return self.stages.soft_targets()
 
-        ``stacked`` is that student if it was trained in a stack.
-        """
+    def teacher_entities(self) -> Tensor:
+        self._declared("entities")
+        return self.stages.teacher().entity_table().detach()
 
-        def build() -> Built:
-            trained = stacked or self.train(self.stage1_student(), "stage1")
-            parts = {"best": trained.best, "last": trained.last, "optimizer": trained.optimizer}
-            cost = {"build_seconds": stacked.curve[-1]["seconds"]} if stacked else {}
-            return {f"{k}/{n}": v for k, state in parts.items() for n, v in state.items()}, summary(trained) | cost
+    def score_targets(self) -> ScoreTargets:
+        self._declared("llm")
+        return self.stages.score_targets()
 
-        return self._get("stage1", build)
+    def encodings(self) -> tuple[Tensor, Tensor]:
+        self._declared("llm")
+        tensors = self.stages.entry("llm-targets").tensors
+        return tensors["entities"], tensors["relations"]
+
+    def seeded(self, name: str, make: Callable[[], M]) -> M:
+        return self.stages.seeded(name, self.dim, make)
+
+    def _declared(self, need: str) -> None:
+        if not any(need in LOSSES[part].needs for part in self.parts):
+            raise LookupError(f"a loss of {'+'.join(self.parts)} asks for {need!r}, which none declares in needs")
 
 
 def summary(trained: Trained) -> dict[str, object]:

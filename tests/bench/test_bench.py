@@ -20,7 +20,7 @@ from harness import console as cli
 from harness.bench import app, common, scale, sizes, train
 from harness.bench.step import ways
 from harness.data import TemporalGraph, load
-from harness.distill import sampled, softmax
+from harness.distill.passes import sampled, softmax
 from harness.models import BACKBONES, candidates
 from tests.toy import write_dataset
 

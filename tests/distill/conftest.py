@@ -10,11 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.distill import softmax
-from harness.distill.alignment import ScoreTargets
-from harness.distill.objective import Distillation
-from harness.distill.response import SoftTargets, TeacherVectors
-from harness.distill.semantic import SemanticAdapter
+from harness.distill.losses.l3 import SemanticAdapter
+from harness.distill.passes import softmax
+from harness.distill.targets import ScoreTargets, SoftTargets, TeacherVectors
+from harness.distill.training.objective import Distillation
 from harness.models import BACKBONES, Backbone, scores
 from harness.models.batch import QueryTensors
 

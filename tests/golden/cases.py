@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from harness.design.settings import merge, nested
-from harness.distill.trainer import Trained
+from harness.distill.training.loop import Trained
 from harness.measurements import inference as inference_module
 from harness.measurements import loop as loop_module
 from harness.measurements.export import export
@@ -108,8 +108,7 @@ def numbers_of_cases(dataset: Path, encoder: Path, context: Context, only: str =
         for stage, key in stages.plan.keys.items():
             if key not in stages_seen:
                 stages_seen.add(key)
-                stages.build(stage)
-                found[f"{name}: {stage}"] = of_tensors(stages.entries[stage].tensors)
+                found[f"{name}: {stage}"] = of_tensors(stages.entry(stage).tensors)
     return found
 
 

@@ -6,9 +6,12 @@ import json
 import math
 from pathlib import Path
 
+from harness.distill.losses import LOSSES
 from harness.measurements.measure import VERSIONS as MEASUREMENTS
 from harness.models import BACKBONES
-from harness.trial.keys import ENGINE, VERSIONS
+from harness.teachers.sources import TEACHERS
+from harness.trial.keys import STAGES
+from harness.trial.stage import ENGINE
 from tests.golden.cases import Numbers
 
 #: where they are; a set of numbers by the kind of machine and part
@@ -24,10 +27,14 @@ def read() -> dict[str, dict[str, dict[str, Numbers]]]:
 
 def versions() -> dict[str, int]:
     """The versions by which the harness knows what computes."""
-    stages = {f"stage {name}": version for name, version in VERSIONS.items()}
+    methods = {
+        f"{registry.kind} {name}": registry[name].version
+        for registry in (STAGES, BACKBONES, LOSSES, TEACHERS)
+        for name in registry
+        if registry.origin(name) is None
+    }
     measurements = {f"measurement {name}": version for name, version in MEASUREMENTS.items()}
-    backbones = {f"backbone {name}": backbone.version for name, backbone in BACKBONES.items()}
-    return {"engine": ENGINE, **stages, **measurements, **backbones}
+    return {"engine": ENGINE, **methods, **measurements}
 
 
 def write(part: str, machine: str, numbers: dict[str, Numbers]) -> None:

@@ -52,14 +52,14 @@ def test_one_that_ends_with_stage_1_is_that_of_the_trial_too(spec: TrialSpec, co
 def test_a_stage_is_made_again_and_the_cache_stays_as_it_is(spec: TrialSpec, context: Context) -> None:
     stages = Stages(spec, context)
     for name in stages.plan.keys:
-        stages.build(name)
+        stages.entry(name)
     path = stages.cache.path("teacher", stages.plan.keys["teacher"])
     before = path.stat().st_mtime_ns
     with without("teacher", context) as elsewhere:
         again = Stages(spec, elsewhere)
         assert not again.is_cached("teacher")
         assert all(again.is_cached(name) for name in again.plan.keys if name != "teacher")
-        again.build("teacher")
+        again.entry("teacher")
         assert not again.entries["teacher"].cached
     (row,) = stage(spec, "teacher", context)
     assert row["stage"] == "teacher"

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.distill.objective import Distillation
-from harness.distill.trainer import Schedule, train
+from harness.distill.training.loop import Schedule, train
+from harness.distill.training.objective import Distillation
 from harness.models.base import scores
 from harness.models.batch import QueryTensors
 from harness.teachers.semantic import SemanticScorer, whiten

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-from harness.distill.response import lumped_divergence
+from harness.distill.passes.terms import lumped_divergence
 from harness.models import BACKBONES, Backbone, scores
 from harness.models.batch import QueryTensors
 from harness.teachers.targets import score_targets, soft_targets

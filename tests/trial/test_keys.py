@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ import torch
 from harness.errors import UserError
 from harness.models import BACKBONES
 from harness.trial import keys as module
-from harness.trial.keys import Plan, engine_version, weights_version
+from harness.trial import stage as stage_module
+from harness.trial.keys import Plan, engine_version
+from harness.trial.language_stages import weights_version
 from harness.trial.spec import TrialSpec
+from harness.trial.stage import STAGES
 
 LANGUAGE = ["finetune", "encode", "semantic", "llm-targets"]
 
@@ -24,10 +28,10 @@ def keys(**changes: object) -> dict[str, str]:
     [
         ("none", ["stage1"]),
         ("L1", ["teacher", "targets", "teacher-vectors", "stage1"]),
-        ("L1+L2", ["teacher", "finetune", "encode", "semantic", "llm-targets", "targets", "teacher-vectors", "stage1"]),
+        ("L1+L2", ["teacher", "targets", "teacher-vectors", "finetune", "encode", "semantic", "llm-targets", "stage1"]),
         (
             "L1+L2+L3",
-            ["teacher", "finetune", "encode", "semantic", "llm-targets", "targets", "teacher-vectors", "stage1"],
+            ["teacher", "targets", "teacher-vectors", "finetune", "encode", "semantic", "llm-targets", "stage1"],
         ),
         ("L2+L3", ["finetune", "encode", "semantic", "llm-targets", "stage1"]),
         ("L1+FitNet", ["teacher", "targets", "teacher-vectors"]),
@@ -44,7 +48,7 @@ def test_stages_come_after_what_they_need() -> None:
     plan = Plan.of(TrialSpec(arm="L1+L2+L3"), "digest", "cpu")
     seen: set[str] = set()
     for stage, key in plan.keys.items():
-        assert set(plan.needs(stage)) <= seen
+        assert set(plan.keys_needed(stage)) <= seen
         seen.add(key)
 
 
@@ -62,7 +66,7 @@ def test_a_student_of_the_language_model_alone_starts_undistilled() -> None:
 def test_fused_targets_are_made_of_both_teachers() -> None:
     for arm in ("L1+L2", "L2+L3"):
         plan = Plan.of(TrialSpec(arm=arm, loss={"fusion": 0.5}), "digest", "cpu")
-        assert set(plan.needs("llm-targets")) == {plan.keys["semantic"], plan.keys["teacher"]}
+        assert set(plan.keys_needed("llm-targets")) == {plan.keys["semantic"], plan.keys["teacher"]}
         assert plan.keys["llm-targets"] != keys(arm=arm)["llm-targets"]
     assert keys(arm="L1+L3", loss={"fusion": 0.5}) == keys(arm="L1+L3")
 
@@ -97,15 +101,15 @@ def test_another_backbone_with_the_same_teacher_shares_it() -> None:
     assert one["stage1"] != two["stage1"]
 
 
-@pytest.mark.parametrize("stage", list(module.NEEDS))
+@pytest.mark.parametrize("stage", list(STAGES))
 def test_a_new_version_of_a_stage_makes_it_and_what_is_made_of_it_anew(
     stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, engine = keys(arm="L1+L2+L3"), engine_version()
-    monkeypatch.setitem(module.VERSIONS, stage, 2)
+    monkeypatch.setitem(STAGES._things, stage, replace(STAGES[stage], version=2))
     after = keys(arm="L1+L2+L3")
     anew = {stage}
-    for other, needs in module.NEEDS.items():
+    for other, needs in Plan.of(TrialSpec(arm="L1+L2+L3"), "digest", "cpu").needs.items():
         anew |= {other} if anew & set(needs) else set()
     assert {name for name in before if before[name] != after[name]} == anew
     assert engine_version() != engine
@@ -114,6 +118,7 @@ def test_a_new_version_of_a_stage_makes_it_and_what_is_made_of_it_anew(
 def test_a_new_version_of_the_engine_trains_everything_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     before, engine = keys(arm="L1+L2+L3"), engine_version()
     monkeypatch.setattr(module, "ENGINE", 2)
+    monkeypatch.setattr(stage_module, "ENGINE", 2)
     after = keys(arm="L1+L2+L3")
     assert {name for name in before if before[name] == after[name]} == {"finetune", "encode"}
     assert engine_version() != engine

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from harness.distill import softmax
-from harness.distill.alignment import standardize
+from harness.distill.passes import softmax
+from harness.distill.passes.terms import standardize
 from harness.evaluate import metrics
 from harness.models import BACKBONES, candidates
 from harness.trial.run import TrialError, TrialResult, peak_memory, run_trial
@@ -48,11 +48,11 @@ def test_same_spec_same_numbers_whatever_is_cached(spec: TrialSpec, context: Con
 def test_damaged_encodings_are_made_again_with_the_adapter(spec: TrialSpec, context: Context) -> None:
     adapted = {**spec.llm.model_dump(), "finetune": "lora", "token_budget": 2000, "learning_rate": 0.01}
     plain, tuned = (change(spec, arm="llm-teacher", llm=llm) for llm in (spec.llm.model_dump(), adapted))
-    bare, whole = (Stages(each, context).vectors()["entities"] for each in (plain, tuned))
+    bare, whole = (Stages(each, context).entry("encode").tensors["entities"] for each in (plain, tuned))
     path = Stages(tuned, context).cache.path("encode", Stages(tuned, context).plan.keys["encode"])
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.warns(UserWarning, match="is rebuilt"):
-        again = Stages(tuned, context).vectors()["entities"]
+        again = Stages(tuned, context).entry("encode").tensors["entities"]
     assert torch.equal(again, whole)
     assert not torch.equal(again, bare)
 
@@ -180,7 +180,7 @@ def test_baselines_have_their_loss_from_the_start_and_as_many_epochs_to_choose_f
     spec: TrialSpec, context: Context, arm: str
 ) -> None:
     result = run_trial(change(spec, arm=arm), context)
-    name = {"L1+FitNet": "loss_fitnet", "L1+RKD-D": "loss_rkd_distance", "L1+RKD-A": "loss_rkd_angle"}[arm]
+    name = {"L1+FitNet": "loss_fitnet", "L1+RKD-D": "loss_rkd_d", "L1+RKD-A": "loss_rkd_a"}[arm]
     assert [row["epoch"] for row in result.curve] == [1, 2, 3, 4]
     assert all(row[name] > 0 for row in result.curve)
     assert result.updates == run_trial(spec, context).updates
@@ -237,7 +237,7 @@ def test_controls_change_what_the_language_model_says(spec: TrialSpec, context: 
 def test_fused_targets_lie_between_the_teachers(spec: TrialSpec, context: Context) -> None:
     def scores(share: float) -> torch.Tensor:
         loss = {**spec.loss.model_dump(), "fusion": share}
-        return Stages(change(spec, arm="L1+L2", loss=loss), context).llm_targets()["scores"]
+        return Stages(change(spec, arm="L1+L2", loss=loss), context).entry("llm-targets").tensors["scores"]
 
     language = standardize(scores(0.0))
     torch.testing.assert_close(scores(0.25), 0.75 * language + 0.25 * scores(1.0), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,148 @@
+"""What a loss is: its name and options, what it needs of teachers, when it acts, and its term of the total.
+
+A loss is one file, here or in a plugin. It registers a function of a training step and of its options::
+
+    @loss("DKD", options=DKD, needs=("teacher",), label="decoupled KD", version=1)
+    def dkd(step: Step, options: DKD) -> Tensor: ...
+
+or, if it has parameters of its own or prepares something once, a class: ``DKD(given, options)`` is made before training
+and called with each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+from harness import vocabulary
+from harness.distill.passes.step import Step, Term
+from harness.distill.targets import ScoreTargets, SoftTargets
+from harness.errors import UserError
+from harness.options import MethodOptions, check_defaults
+from harness.registry import Registry
+
+M = TypeVar("M", bound=nn.Module)
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: when a loss acts: from the first epoch on, or from stage 2 on
+Acts = Literal["from the start", "stage 2"]
+
+
+class Given(Protocol):
+    """What a loss may ask for before training; it has to declare it in ``needs``."""
+
+    @property
+    def n_entities(self) -> int:
+        """Number of entities E."""
+
+    @property
+    def dim(self) -> int:
+        """Dimension d of the student's entity vectors."""
+
+    def soft_targets(self) -> SoftTargets:
+        """Need ``teacher``: the teacher's distribution over entities for each training query."""
+
+    def teacher_entities(self) -> Tensor:
+        """Need ``entities``: the structural teacher's entity vectors [E, D]."""
+
+    def score_targets(self) -> ScoreTargets:
+        """Need ``llm``: the LLM teacher's scores for each training query."""
+
+    def encodings(self) -> tuple[Tensor, Tensor]:
+        """Need ``llm``: the encodings E(p) of entities [E, m] and of relations with their reciprocals [2R, m]."""
+
+    def seeded(self, name: str, make: Callable[[], M]) -> M:
+        """A module whose initial values depend on data, dimension, seed and ``name`` alone, so that arms share them."""
+
+
+#: what a loss yields before training: a term of the total, or the fields of ``Distillation`` that compute it
+Prepared = Term | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A registered loss; the arguments of `loss` say what its fields are."""
+
+    name: str
+    prepare: Callable[[Given, Any], Prepared]
+    options: type[MethodOptions] = MethodOptions
+    needs: tuple[str, ...] = ()
+    acts: Acts = "stage 2"
+    excludes: tuple[str, ...] = ()
+    version: int = 1
+    cost: float = 0.5
+    #: whether its options stand directly among those of ``loss``: of the paper's losses and baselines
+    flat: bool = False
+
+
+#: the losses of arms, in the order in which an arm names them
+LOSSES: Registry[Loss] = Registry("loss")
+
+
+def register(loss: Loss, *, label: str, colour: str | None = None) -> None:
+    """Register a loss.
+
+    Raises:
+        UserError: its name is taken or cannot be part of an arm, or an option has a default that is none.
+    """
+    if "+" in loss.name or loss.name in ("none", "teacher", "llm-teacher", "CE"):
+        raise UserError(f"loss {loss.name!r}: this name has a meaning in arms; choose another")
+    check_defaults("loss", loss.name, loss.options)
+    if loss.version < 1:
+        raise UserError(f"loss {loss.name!r}: version must be 1 or more, not {loss.version}")
+    LOSSES.add(loss.name, loss)
+    vocabulary.declare("loss", loss.name, label, colour)
+
+
+def loss(
+    name: str,
+    *,
+    label: str,
+    version: int,
+    options: type[MethodOptions] = MethodOptions,
+    needs: tuple[str, ...] = (),
+    acts: Acts = "stage 2",
+    excludes: tuple[str, ...] = (),
+    colour: str | None = None,
+    cost: float = 0.5,
+    flat: bool = False,
+) -> Callable[[F], F]:
+    """Register what is decorated as a loss: a function of a step and its options, or a class.
+
+    Args:
+        name: as arms write it: ``L1+NAME``.
+        label: what reports call it.
+        version: goes up when a change moves its numbers.
+        options: its options.
+        needs: what it asks teachers for: ``teacher`` (a distribution over entities), ``entities`` (the structural
+            teacher's vectors), ``llm`` (the language model's scores and encodings), or what a plugin's teacher yields.
+        acts: "from the start" or "stage 2", where stage 1 has only losses that act from the start.
+        excludes: losses that cannot be in one arm with it.
+        colour: of its arm in figures, as #RRGGBB; None: one that is free.
+        cost: seconds that it adds to an epoch of Wikidata12k, roughly; L1 is 0.4. It decides what starts first.
+        flat: its options are settings ``loss.OPTION`` instead of ``loss.NAME.OPTION``.
+
+    Raises:
+        UserError: the name is taken or means something else in arms, or an option's default is not valid.
+    """
+
+    def decorate(method: F) -> F:
+        def prepare(given: Given, chosen: MethodOptions) -> Prepared:
+            if isinstance(method, type):
+                term: Term = method(given, chosen)
+                return term
+            return partial(_weighted, method, chosen)
+
+        made = Loss(name, prepare, options, tuple(needs), acts, tuple(excludes), version, cost, flat)
+        register(made, label=label, colour=colour)
+        return method
+
+    return decorate
+
+
+def _weighted(function: Callable[[Step, Any], Tensor], options: MethodOptions, step: Step) -> Tensor:
+    return function(step, options)

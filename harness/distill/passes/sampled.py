@@ -1,0 +1,274 @@
+"""The losses of a step over sampled candidates: each query's own, and some that all queries of the step share.
+
+A query's own candidates are its true answer and a list: of the entities that its teacher's targets name or, without a
+teacher, of those that the model itself scored highest some epochs ago. They stand for themselves. The shared ones are
+drawn uniformly without replacement, and those of them that are not a query's own stand for all entities that are not:
+
+    Σ_e exp(z_e/T)  ≈  Σ_own exp(z_e/T) + (E - |own|)/|shared - own| · Σ_{shared - own} exp(z_e/T)
+
+The right side is unbiased for the left whatever is on the list (stratified sampling with one stratum taken whole), with
+a variance that only the entities outside of it cause: little, if the list has those with large scores. Its logarithm is
+low by half of the relative variance. With all entities shared, everything is exact.
+
+There are two ways: tensor operations, which run everywhere and in every precision, and one compiled pass over the batch
+that yields losses and gradients at once (``compiled_step``), for single precision on a CPU and work worth compiling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.distill.passes.terms import NEVER, huber_alignment, listed_divergence, others_divergence
+from harness.distill.targets import ScoreTargets, SoftTargets
+from harness.models.base import Kernel, gathered_scores, scores
+from harness.models.vmapped import can_compile
+
+if TYPE_CHECKING:
+    from harness.distill.passes.compiled_step import Stored
+
+#: scores of a step from which on the compiled pass is used: below, compiling it, some seconds, would not pay
+COMPILED_FROM = 2**14
+_NOTHING = np.empty((1, 0), np.float32)
+#: threads of the compiled pass; None: as many as tensor operations have
+_pass_threads: ContextVar[int | None] = ContextVar("threads of the compiled pass", default=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """w_hard·CE + w_soft·T²·KL + α·L2; a part that is None is left out.
+
+    ``soft`` and ``aligned`` are of all training queries; ``delta`` is the threshold of L2. Numbers are scalar tensors
+    for a stack of students.
+    """
+
+    hard_weight: float | Tensor = 1.0
+    soft: SoftTargets | None = None
+    soft_weight: float | Tensor = 1.0
+    aligned: ScoreTargets | None = None
+    alpha: float | Tensor = 0.0
+    delta: float | Tensor = 1.0
+
+    @cached_property
+    def stored(self) -> Stored:
+        """The targets as the compiled pass reads them."""
+        # here, since loading a compiler takes a moment
+        from harness.distill.passes.compiled_step import Stored
+        from harness.models.compiled import KINDS
+
+        soft, aligned = self.soft, self.aligned
+        teacher = None if soft is None else soft.teacher
+        return Stored(
+            log_p=_NOTHING if soft is None else soft.log_p.numpy(),
+            log_rest=_NOTHING[0] if soft is None else soft.log_rest.numpy(),
+            temperature=np.float32(1.0 if soft is None else soft.temperature),
+            aligned_ids=_NOTHING.astype(np.int32) if aligned is None else aligned.ids.numpy(),
+            aligned=_NOTHING if aligned is None else aligned.scores.numpy(),
+            delta=np.float32(self.delta),
+            teachers_gold=_NOTHING[0] if teacher is None else teacher.gold.numpy(),
+            teachers_scale=np.float32(1.0 if teacher is None else teacher.scale.item()),
+            teachers_kind=0 if teacher is None else KINDS[teacher.kernel],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What a step scores besides the true answers: ``shared`` int64 [M], M >= 1, distinct, by all queries of the batch;
+    ``lists`` int32 [Q, K] of all training queries, each without repetition, or None.
+
+    ``exact``: the step scores all entities, and leaves the shared ones alone.
+    """
+
+    shared: Tensor
+    lists: Tensor | None = None
+    exact: bool = False
+
+
+def shared_candidates(n_entities: int, size: int, seed: int) -> Iterator[Tensor]:
+    """Draws of ``size`` distinct entities, int64 [min(size, E)], without end; a function of ``seed`` alone.
+
+    Successive draws are windows of one random permutation after another, so that all entities come equally often.
+    """
+    size = min(size, n_entities)
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield from torch.randperm(n_entities, generator=generator)[: n_entities - n_entities % size].split(size)
+
+
+def sampled_losses(
+    query: Tensor,
+    table: Tensor,
+    scale: Tensor,
+    kernel: Kernel,
+    answer: Tensor,
+    index: Tensor,
+    candidates: Candidates,
+    weighted: Weighted,
+) -> list[Tensor]:
+    """The weighted terms of a batch, each a scalar mean: of CE, and where they are asked for KL and Huber.
+
+    Args:
+        query: query vectors [B, d].
+        table: entity vectors [E, d].
+        scale: positive scalar factor of the scores.
+        kernel: how scores are made of both, see ``Backbone``.
+        answer: the true entities int64 [B].
+        index: positions of the batch's queries among the training queries, int64 [B].
+        candidates: shared ones, and lists, in whose place those of ``weighted.soft`` are used if there are any.
+        weighted: targets and weights.
+
+    The compiled way yields the gradient of their sum, so they have to enter the loss with the same factor.
+    """
+    shared = candidates.shared
+    lists = candidates.lists if weighted.soft is None else weighted.soft.ids
+    asked = _Asked(kernel, answer, index, shared, lists, weighted)
+    sizes = len(shared), 0 if lists is None else lists.shape[1]
+    if not can_compile(query) or len(query) * sum(sizes) < COMPILED_FROM:
+        return _composed(query, table, scale, asked)
+    apply: Any = _Compiled.apply  # which torch does not annotate
+    terms: list[Tensor] = list(apply(query, table, scale, asked))
+    return [terms[k] for k, part in enumerate((weighted, weighted.soft, weighted.aligned)) if part is not None]
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """All but what the gradient is taken with respect to, as in ``sampled_losses``."""
+
+    kernel: Kernel
+    answer: Tensor
+    index: Tensor
+    shared: Tensor
+    lists: Tensor | None
+    weighted: Weighted
+
+
+def apart_from(own: Tensor, shared: Tensor, n_entities: int) -> Tensor:
+    """Which of ``shared`` int64 [M] are not among a query's ``own`` int [B, K]: bool [B, M]."""
+    numbers = torch.arange(len(shared), device=shared.device)
+    position = torch.full((n_entities,), -1, device=shared.device).scatter(0, shared, numbers)
+    at = position[own]
+    apart = torch.ones(len(own), len(shared) + 1, dtype=torch.bool, device=shared.device)
+    return apart.scatter(1, at.where(at >= 0, len(shared)), False)[:, :-1]
+
+
+def _composed(query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> list[Tensor]:
+    """With tensor operations."""
+    kernel, answer, index, shared, lists = asked.kernel, asked.answer, asked.index, asked.shared, asked.lists
+    weighted, soft, aligned = asked.weighted, asked.weighted.soft, asked.weighted.aligned
+    own = answer[:, None] if lists is None else torch.cat([answer[:, None], lists[index].long()], 1)
+    apart = apart_from(own, shared, len(table))
+    z_own = gathered_scores(query, table[own], kernel, scale)
+    z_shared = scores(query, table[shared], kernel, scale).masked_fill(~apart, NEVER)
+    doubled = (own[:, 1:] == answer[:, None]).any(1)  # the answer is on the list, too
+    others = len(table) - own.shape[1] + doubled
+    log_weight = (others / apart.sum(1).clamp(min=1)).log()[:, None]
+    gold, listed = z_own[:, :1], z_own[:, 1:]
+    once = gold.masked_fill(doubled[:, None], NEVER)
+    rest = torch.cat([once, z_shared + log_weight], 1)
+    terms = [weighted.hard_weight * (torch.cat([listed, rest], 1).logsumexp(1) - gold[:, 0]).mean()]
+    if soft is not None:
+        t, log_p, log_rest = soft.temperature, soft.log_p[index], soft.log_rest[index]
+        outside = torch.cat([once / t, z_shared / t + log_weight], 1).logsumexp(1)
+        whole = torch.logaddexp((listed / t).logsumexp(1), outside)
+        kl = listed_divergence(listed, log_p, whole, t)
+        if soft.teacher is None:
+            mass = log_rest.exp() * (log_rest.clamp(min=-80) - outside + whole)
+            kl = kl + torch.where((log_rest > -torch.inf) & (outside > -1e20), mass, 0.0)
+        else:
+            y_gold, y_shared = soft.teacher.gold[index][:, None], soft.teacher.scores(index, shared)
+            counted = torch.cat([~doubled[:, None], apart], 1)
+            log_weights = torch.cat([torch.zeros_like(log_weight), log_weight.expand(-1, len(shared))], 1)
+            y, z = torch.cat([y_gold, y_shared], 1), torch.cat([once, z_shared], 1)
+            kl = kl + others_divergence(y, z, counted, log_weights, log_rest, whole, t)
+        terms.append(weighted.soft_weight * t**2 * kl.mean())
+    if aligned is not None:
+        z = gathered_scores(query, table[aligned.ids[index].long()], kernel, scale)
+        terms.append(weighted.alpha * huber_alignment(z, aligned.scores[index], weighted.delta))
+    return terms
+
+
+class _Compiled(torch.autograd.Function):
+    """With the compiled pass, which finds the gradients on its way: nothing is left to do in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> tuple[Tensor, ...]:
+        from harness.distill.passes import compiled_step  # here, since loading a compiler takes a moment
+        from harness.models.compiled import KINDS
+
+        weighted, run = asked.weighted, compiled_step.pass_of(KINDS[asked.kernel])
+        q, e = query.detach().contiguous().numpy(), table.detach().contiguous().numpy()
+        answer, index, shared = asked.answer.numpy(), asked.index.numpy(), asked.shared.numpy()
+        ids = np.empty((1, 0), np.int32) if asked.lists is None else asked.lists.numpy()
+        columns = np.ascontiguousarray(e[shared].T)
+        position = np.full(len(e), -1, np.int32)
+        position[shared] = np.arange(len(shared), dtype=np.int32)
+        weights = weighted.hard_weight, weighted.soft_weight, weighted.alpha
+        shares = [np.float32(weight / len(q)) for weight in weights]
+        grad_query = np.zeros_like(q)
+        teacher = None if weighted.soft is None else weighted.soft.teacher
+        drawn = None if teacher is None else teacher.table[asked.shared]
+
+        def work(part: Any) -> tuple[Any, Any, Any]:
+            rows = slice(part[0], part[-1] + 1)
+            found = np.zeros_like(e), np.zeros_like(columns), np.zeros(4)
+            given = q[rows], e, np.float32(scale.item()), answer[rows], index[rows], columns, position, ids
+            others = _NOTHING
+            if teacher is not None and drawn is not None:
+                others = teacher.compared(asked.index[rows], drawn).numpy()
+            run(*given, *weighted.stored, others, *shares, grad_query[rows], *found)
+            return found
+
+        first, *others = np.array_split(np.arange(len(q)), min(_pass_threads.get() or torch.get_num_threads(), len(q)))
+        waiting = [_threads().submit(work, part) for part in others]
+        totals = work(first)
+        for more in waiting:
+            for total, part in zip(totals, more.result(), strict=True):
+                total += part
+        grad_table, grad_columns, sums = totals
+        grad_table[shared] += grad_columns.T
+        of_scale = torch.tensor(sums[compiled_step.SCALE], dtype=torch.float32)
+        ctx.save_for_backward(torch.from_numpy(grad_query), torch.from_numpy(grad_table), of_scale)
+        ctx.asked = True, weighted.soft is not None, weighted.aligned is not None
+        return tuple(torch.from_numpy(sums[:3] / len(q) * weights).float())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        factor, *others = (grad for grad, is_asked in zip(grads, ctx.asked, strict=True) if is_asked)
+        if any(other != factor for other in others):
+            raise ValueError("the terms of a step must enter the loss with the same factor")
+        found = ctx.saved_tensors if factor == 1 else [factor * each for each in ctx.saved_tensors]
+        return (*found, None)
+
+
+@contextmanager
+def threads_for_the_pass(wanted: bool = True) -> Iterator[None]:
+    """Give the threads of tensor operations to the compiled pass, within a block of sampled steps on a CPU.
+
+    The other operations of such a step are too small for several threads; and threads of OpenMP, having done their
+    share of an operation, keep a core busy for milliseconds in waiting for the next, which the pass could use.
+    """
+    threads = torch.get_num_threads()
+    if not wanted or threads == 1:
+        yield
+        return
+    token = _pass_threads.set(threads)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _pass_threads.reset(token)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="step")

@@ -1,0 +1,151 @@
+"""A training step as terms of the loss read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from harness.distill.passes.sampled import Candidates, Weighted, apart_from, sampled_losses
+from harness.distill.passes.softmax import log_partition
+from harness.distill.passes.terms import NEVER, cross_entropy
+from harness.distill.targets import SoftTargets
+from harness.models.base import Backbone, gathered_scores, scores
+from harness.models.batch import QueryTensors
+from harness.models.candidates import candidate_scores
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """A distribution for each query of a batch, over the same outcomes for teacher and student.
+
+    ``log_probabilities`` [B, K + 2]: first the true answer, then the K entities that the teacher lists, of which the
+    true answer, where it is among them, has NEVER (about -1e30, probability 0), and last all other entities together.
+    """
+
+    log_probabilities: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A batch as the student sees it.
+
+    ``index`` int64 [B] are the batch's positions among the training queries, ``table`` [E, d] the entity vectors,
+    ``query`` [B, d] the query vectors, ``subject`` and ``answer`` [B, d] the vectors of the entities that are given.
+    ``soft``: the teacher's distributions, where a loss of the arm needs them. ``candidates``: what a sampled step
+    scores; None: all entities.
+    """
+
+    model: Backbone
+    batch: QueryTensors
+    index: Tensor
+    table: Tensor
+    query: Tensor
+    subject: Tensor
+    answer: Tensor
+    soft: SoftTargets | None = None
+    candidates: Candidates | None = None
+
+    @classmethod
+    def of(
+        cls,
+        model: Backbone,
+        batch: QueryTensors,
+        index: Tensor,
+        soft: SoftTargets | None = None,
+        candidates: Candidates | None = None,
+    ) -> Step:
+        """The step of a batch, with the vectors that the model has for it."""
+        table = model.entity_table()
+        # read in one go: each reading has a gradient of the table's size
+        subject, answer = table[torch.cat([batch.subject, batch.answer])].tensor_split(2)
+        query = model.query(subject, batch.relation, batch.time)
+        return cls(model, batch, index, table, query, subject, answer, soft, candidates)
+
+    def entities(self, most: int) -> Tensor:
+        """Distinct entities of the batch, ascending, int64 [<= most]: those of its first queries, in random order."""
+        half = most // 2
+        distinct: Tensor = torch.unique(torch.cat([self.batch.subject[:half], self.batch.answer[:half]]))
+        return distinct
+
+    @property
+    def temperature(self) -> float | Tensor:
+        """T of `teacher` and `student`."""
+        return self._soft.temperature
+
+    @cached_property
+    def teacher(self) -> Outcomes:
+        """The teacher's distribution at its temperature, without a gradient; for losses that need ``teacher``.
+
+        The true answer's probability is exact where the teacher lists it or its vectors are stored
+        (``loss.others=estimated``); else it has an even share of what is not listed.
+        """
+        soft, listed = self._soft, self._soft.ids[self.index].long()
+        log_p, log_rest = soft.log_p[self.index], soft.log_rest[self.index][:, None]
+        is_answer = listed == self.batch.answer[:, None]
+        is_listed = is_answer.any(1, keepdim=True)
+        answer = log_p.masked_fill(~is_answer, NEVER).amax(1, keepdim=True)
+        answer = torch.where(is_listed, answer, self._unlisted_answer(listed, log_p, log_rest))
+        # what is left of the others' mass without the answer's
+        others = torch.log1p(-(answer - log_rest).clamp(max=-1e-6).exp()) + log_rest
+        others = torch.where(is_listed | (log_rest < NEVER / 2), log_rest, others).clamp(min=NEVER)
+        return Outcomes(torch.cat([answer, log_p.masked_fill(is_answer, NEVER), others], 1))
+
+    def _unlisted_answer(self, listed: Tensor, log_p: Tensor, log_rest: Tensor) -> Tensor:
+        """The teacher's log-probability [B, 1] of answers that it does not list."""
+        teacher = self._soft.teacher
+        if teacher is None:
+            even: Tensor = log_rest - torch.log(torch.tensor(max(len(self.table) - listed.shape[1], 1)))
+            return even.clamp(min=NEVER)
+        query = teacher.query[self.index].to(teacher.table.dtype)
+        best = gathered_scores(query, teacher.table[listed[:, :1]], teacher.kernel, teacher.scale)
+        log_whole = best / self.temperature - log_p[:, :1]
+        gold = teacher.gold[self.index][:, None] / self.temperature - log_whole
+        return torch.minimum(gold, log_rest).clamp(min=NEVER)
+
+    @cached_property
+    def student(self) -> Outcomes:
+        """The student's distribution at the teacher's temperature; estimated from the candidates of a sampled step."""
+        listed, t = self._soft.ids[self.index].long(), self.temperature
+        own = torch.cat([self.batch.answer[:, None], listed], 1)
+        z = candidate_scores(self.model, self.query, self.table, own) / t
+        repeated = torch.cat([torch.zeros_like(own[:, :1], dtype=torch.bool), listed == own[:, :1]], 1)
+        z = z.masked_fill(repeated, NEVER)
+        if self.candidates is None or self.candidates.exact:
+            whole = log_partition(self.query, self.table, self.model.scale(), self.model.kernel, (t,))
+            inside = (z - whole).logsumexp(1, keepdim=True).clamp(max=-1e-6)  # rounding may reach more than all
+            return Outcomes(torch.cat([z - whole, (-torch.expm1(inside)).log()], 1))
+        shared = self.candidates.shared
+        apart = apart_from(own, shared, len(self.table))
+        z_shared = scores(self.query, self.table[shared], self.model.kernel, self.model.scale()) / t
+        others = len(self.table) - own.shape[1] + repeated.sum(1, keepdim=True)
+        log_weight = (others / apart.sum(1, keepdim=True).clamp(min=1)).log()
+        rest = z_shared.masked_fill(~apart, NEVER).logsumexp(1, keepdim=True) + log_weight
+        every = torch.cat([z, rest], 1)
+        return Outcomes(every - every.logsumexp(1, keepdim=True))
+
+    @property
+    def _soft(self) -> SoftTargets:
+        if self.soft is None:
+            raise LookupError("a loss reads the teacher's distribution and does not declare needs=('teacher',)")
+        return self.soft
+
+    def cross_entropy(self, query: Tensor, rows: slice) -> Tensor:
+        """-log softmax(z')[answer], batch mean, where z' scores other query vectors [b, d] of the batch's ``rows``."""
+        answer, scale, kernel = self.batch.answer[rows], self.model.scale(), self.model.kernel
+        if self.candidates is not None and not self.candidates.exact:
+            candidates = self.candidates
+            if self.soft is not None:
+                candidates = replace(candidates, lists=self.soft.ids)
+            chosen = query, self.table, scale, kernel, answer, self.index[rows], candidates, Weighted()
+            return sampled_losses(*chosen)[0]
+        partition = log_partition(query, self.table, scale, kernel)
+        gold = candidate_scores(self.model, query, self.table, answer[:, None])[:, 0]
+        return cross_entropy(gold, partition[:, 0])
+
+
+#: a weighted term of the total, a scalar
+Term = Callable[[Step], Tensor]

@@ -1,0 +1,160 @@
+"""Teachers by name: which there are, what each yields for students, and how one is read that was made elsewhere.
+
+``structural`` (the student's backbone, or another, at 400 dimensions) and ``llm`` (a language model) are trained here,
+see `harness.trial.stages`. A plugin registers a function that lists, for each training query, the entities that its
+teacher finds likely::
+
+    @teacher("scores", options=ScoresOptions, label="scores from a file", version=1, content=...)
+    def scores(asked: Asked, options: ScoresOptions) -> Listed: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harness import vocabulary
+from harness.data import Queries, TemporalGraph
+from harness.distill.targets import SoftTargets
+from harness.errors import UserError
+from harness.options import MethodOptions, check_defaults
+from harness.registry import Registry
+
+#: rounding of log-probabilities that were stored in half precision
+_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a teacher is asked: the training ``queries`` [Q] of a ``graph``, tails first, then heads of the same facts,
+    in the order of ``graph.train``; and the most entities a query that students read (``loss.targets``)."""
+
+    graph: TemporalGraph
+    queries: Queries
+    most: int
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """A teacher's answer: for each query its likeliest entities, and how likely they are among all entities.
+
+    ``ids`` int [Q, K], no entity twice in a row; ``log_probabilities`` float [Q, K], natural logarithms at temperature
+    1. What they lack to 1 belongs to all entities that are not listed.
+    """
+
+    ids: NDArray[np.integer[Any]]
+    log_probabilities: NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A registered teacher; the arguments of `teacher` say what its fields are."""
+
+    name: str
+    yields: tuple[str, ...]
+    options: type[MethodOptions] = MethodOptions
+    version: int = 1
+    ask: Callable[[Asked, Any], Listed] | None = None
+    content: Callable[[Any], str] = lambda _: ""
+    flat: bool = False
+
+
+TEACHERS: Registry[Teacher] = Registry("teacher")
+
+
+def register(teacher: Teacher, *, label: str) -> None:
+    """Register a teacher.
+
+    Raises:
+        UserError: its name is taken, or an option's default is not valid.
+    """
+    check_defaults("teacher", teacher.name, teacher.options)
+    TEACHERS.add(teacher.name, teacher)
+    vocabulary.declare("teacher", teacher.name, label)
+
+
+def teacher(
+    name: str,
+    *,
+    label: str,
+    version: int,
+    options: type[MethodOptions] = MethodOptions,
+    content: Callable[[Any], str] = lambda _: "",
+) -> Callable[[Callable[[Asked, Any], Listed]], Callable[[Asked, Any], Listed]]:
+    """Register a function that lists entities as a teacher; ``--set teacher.source=NAME`` chooses it.
+
+    Args:
+        name: of the teacher.
+        label: what reports call it.
+        version: goes up when a change moves its numbers.
+        options: its options, settings ``teacher.NAME.OPTION``.
+        content: given the options, a digest of what it reads besides them, such as of a file: it tells results apart.
+
+    Raises:
+        UserError: its name is taken, or an option's default is not valid.
+    """
+
+    def decorate(ask: Callable[[Asked, Any], Listed]) -> Callable[[Asked, Any], Listed]:
+        register(Teacher(name, ("teacher",), options, version, ask, content), label=label)
+        return ask
+
+    return decorate
+
+
+register(Teacher("structural", ("teacher", "entities")), label="structural teacher")
+register(Teacher("llm", ("llm",)), label="LLM teacher")
+
+
+def listed_targets(teacher: Teacher, asked: Asked, options: Any, temperature: float) -> SoftTargets:
+    """What a teacher lists, checked, at a temperature.
+
+    Raising probabilities to 1/T needs those of all entities: the ones not listed are taken as equally likely.
+
+    Raises:
+        UserError: the teacher's answer is not as `Listed` says; names the first query that is wrong.
+    """
+    assert teacher.ask is not None
+    answer = teacher.ask(asked, options)
+    ids, log_p = _checked(teacher.name, answer, len(asked.queries), len(asked.graph.entities))
+    order = log_p.argsort(dim=1, descending=True, stable=True)[:, : asked.most]
+    ids, log_p = ids.gather(1, order), log_p.gather(1, order)
+    others = len(asked.graph.entities) - ids.shape[1]
+    log_rest = torch.full((len(ids),), -torch.inf, dtype=torch.float64)
+    if others:
+        rest = -torch.expm1(log_p.logsumexp(1).clamp(max=0.0))
+        log_rest = np.log(others) + (rest.log() - np.log(others)) / temperature
+    log_p = log_p / temperature
+    whole = torch.logaddexp(log_p.logsumexp(1), log_rest)
+    soft = (log_p - whole[:, None]).float(), (log_rest - whole).float()
+    return SoftTargets(ids.int(), *soft, temperature)
+
+
+def _checked(name: str, answer: Listed, n_queries: int, n_entities: int) -> tuple[Tensor, Tensor]:
+    ids, log_p = np.asarray(answer.ids), np.asarray(answer.log_probabilities)
+    if ids.shape != log_p.shape or ids.ndim != 2 or not ids.shape[1]:
+        raise UserError(
+            f"teacher {name!r}: lists entities {ids.shape} and probabilities {log_p.shape}; both are [Q, K]"
+        )
+    if len(ids) != n_queries:
+        raise UserError(f"teacher {name!r}: lists {len(ids):,} queries, and there are {n_queries:,} training queries")
+    if not np.issubdtype(ids.dtype, np.integer) or not np.issubdtype(log_p.dtype, np.floating):
+        raise UserError(f"teacher {name!r}: entities must be integers and log-probabilities floating-point numbers")
+    faults = {
+        "an entity that the data does not have": ((ids < 0) | (ids >= n_entities)).any(1),
+        "a log-probability that is no number": np.isnan(log_p).any(1),
+        "a probability above 1": (log_p > _TOLERANCE).any(1),
+        "an entity twice": (np.diff(np.sort(ids, 1), axis=1) == 0).any(1),
+        "probabilities that add up to more than 1": np.exp(log_p.astype(np.float64)).sum(1) > 1 + _TOLERANCE,
+        "no entity that is possible": np.isneginf(log_p).all(1),
+    }
+    for fault, where in faults.items():
+        if where.any():
+            raise UserError(f"teacher {name!r}: has {fault}, first for query {int(where.argmax())}")
+    floor = np.float64(-1e4)  # exp of which is 0: what is impossible stays so, and finite
+    return torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(log_p.astype(np.float64).clip(floor, 0.0))

@@ -1,0 +1,186 @@
+"""The stages of the language model: fine-tuned, its encodings, the head that scores with them, what students read."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.distill.seeds import derive_seed
+from harness.distill.training.loop import Schedule, train
+from harness.distill.training.objective import Distillation
+from harness.teachers import encode, lora, targets
+from harness.teachers.language_model import locate
+from harness.trial.cache import Built, digest
+from harness.trial.spec import TrialSpec
+from harness.trial.stage import Planned, Stage, register
+from harness.trial.stages import Stages, summary
+
+#: seconds of an epoch of f_LLM
+_SEMANTIC = 1.2
+
+
+def _has_language_model(spec: TrialSpec) -> bool:
+    return spec.arm == "llm-teacher" or "llm" in spec.needs
+
+
+def _alike(spec: TrialSpec) -> tuple[object, ...]:
+    return (spec.llm.model,)
+
+
+def _whose(spec: TrialSpec) -> str:
+    return spec.llm.model
+
+
+@lru_cache(maxsize=8)
+def weights_version(model: str) -> str:
+    """A digest of a language model's files; of a hub id, its name.
+
+    Raises:
+        UserError: if the weights are not there.
+    """
+    where, gguf = locate(model)
+    folder = Path(where)
+    if not folder.is_dir():
+        return where
+    files = (
+        [folder / gguf]
+        if gguf
+        else sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json", ".txt"))
+    )
+    sums = []
+    for path in files:
+        with path.open("rb") as file:
+            sums.append([path.name, hashlib.file_digest(file, "sha256").hexdigest()])
+    return digest(sums)
+
+
+def _number_format(spec: TrialSpec) -> str:
+    """How its weights are read; where a spec leaves that open, it is another one on another machine."""
+    return str(spec.llm.torch_dtype)
+
+
+# ---- fine-tuning ---------------------------------------------------------------------------------------------------
+
+
+def _finetune_content(spec: TrialSpec, planned: Planned) -> list[Any]:
+    settings = spec.llm.model_dump() | {"dtype": _number_format(spec)}
+    return [planned.data_digest, settings, weights_version(spec.llm.model)]
+
+
+register(
+    Stage(
+        "finetune",
+        wanted=lambda spec: _has_language_model(spec) and spec.llm.finetune != "none",
+        content=_finetune_content,
+        build=lambda stages: lora.finetune(stages.graph, stages.spec.llm, stages.fraction("finetune")),
+        seconds=lambda _: 70.0,
+        alike=_alike,
+        whose=_whose,
+    ),
+    label="LLM: fine-tune",
+    colour="#D55E00",
+)
+
+# ---- encodings -----------------------------------------------------------------------------------------------------
+
+
+def _encode_content(spec: TrialSpec, planned: Planned) -> list[Any]:
+    llm = spec.llm
+    read = [weights_version(llm.model), _number_format(spec), llm.max_length, llm.batch_tokens]
+    return [planned.data_digest, read]
+
+
+def _encode(stages: Stages) -> Built:
+    """LLM(p) of all entities and relations."""
+    return encode.encode(stages.graph, stages.spec.llm, stages.adapter(), stages.fraction("encode"))
+
+
+register(
+    Stage(
+        "encode",
+        wanted=_has_language_model,
+        needs=lambda _: ("finetune",),
+        content=_encode_content,
+        build=_encode,
+        seconds=lambda _: 60.0,
+        alike=_alike,
+        whose=_whose,
+    ),
+    label="LLM: encode",
+    colour="#E69F00",
+)
+
+# ---- the head ------------------------------------------------------------------------------------------------------
+
+
+def _semantic(stages: Stages) -> Built:
+    """f_LLM with its encodings E(p), trained on the graph with early stopping."""
+    spec, model = stages.spec.semantic, stages.new_semantic()
+    trained = train(
+        model,
+        stages.inputs.training("classes"),
+        Distillation(),
+        Schedule(
+            epochs=spec.epochs,
+            batch_size=spec.batch_size,
+            optimizer="adam",
+            learning_rate=spec.learning_rate,
+            seed=derive_seed("order", stages.graph.digest, spec.seed),
+            sampling=spec.sampling(),
+            patience=spec.patience,
+        ),
+        stages.inputs.validator("classes"),
+        report=stages.report("semantic"),
+    )
+    return trained.best, summary(trained)
+
+
+register(
+    Stage(
+        "semantic",
+        wanted=_has_language_model,
+        needs=lambda _: ("encode",),
+        content=lambda spec, planned: [planned.training(spec), spec.semantic.key()],
+        build=_semantic,
+        seconds=lambda spec: spec.semantic.epochs * _SEMANTIC,
+        alike=_alike,
+        whose=_whose,
+    ),
+    label="LLM: train E(p)",
+    colour="#F0E442",
+)
+
+# ---- what students read --------------------------------------------------------------------------------------------
+
+
+def _llm_targets(stages: Stages) -> Built:
+    """The LLM teacher's predictions (``ids``, ``scores``) and encodings (``entities``, ``relations``)."""
+    scorer, loss = stages.semantic(), stages.spec.loss
+    data, seed = stages.inputs.training("classes"), derive_seed("llm-targets", stages.graph.digest)
+    scored = targets.score_targets(scorer, data, loss.targets, seed, stages.fraction("llm-targets"))
+    if stages.spec.is_fused:
+        teacher = stages.teacher()
+        scored = targets.fused(scored, teacher, stages.inputs.training(teacher.time_input), loss.fusion)
+    with torch.no_grad():
+        entities, relations = (part.cpu().clone() for part in scorer.encodings())
+    return {"ids": scored.ids, "scores": scored.scores, "entities": entities, "relations": relations}, {}
+
+
+register(
+    Stage(
+        "llm-targets",
+        wanted=lambda spec: "llm" in spec.needs,
+        needs=lambda spec: ("semantic", "teacher") if spec.is_fused else ("semantic",),
+        content=lambda spec, _: [spec.loss.targets, spec.loss.fusion if spec.is_fused else 0.0],
+        build=_llm_targets,
+        seconds=lambda _: 1.0,
+        alike=_alike,
+        whose=_whose,
+    ),
+    label="LLM: store targets",
+    colour="#000000",
+)

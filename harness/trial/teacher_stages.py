@@ -1,0 +1,141 @@
+"""The stages of the structural teacher, or of another in its place: the model, and what it leaves for students."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness import vocabulary
+from harness.data import both_directions
+from harness.distill.training.loop import train
+from harness.distill.training.objective import Distillation
+from harness.teachers import targets
+from harness.teachers.sources import TEACHERS, Asked, listed_targets
+from harness.trial.cache import Built
+from harness.trial.spec import TrialSpec
+from harness.trial.stage import Planned, Stage, backbone_version, epoch_seconds, register
+from harness.trial.stages import Stages, summary
+
+
+def _is_trained(spec: TrialSpec) -> bool:
+    return spec.teacher.source == "structural"
+
+
+def _alike(spec: TrialSpec) -> tuple[object, ...]:
+    return (spec.teacher_backbone,)
+
+
+def _whose(spec: TrialSpec) -> str:
+    return vocabulary.backbone_name(spec.teacher_backbone)
+
+
+# ---- the model -----------------------------------------------------------------------------------------------------
+
+
+def _has_teacher(spec: TrialSpec) -> bool:
+    return _is_trained(spec) and (spec.arm == "teacher" or bool(spec.needs & {"teacher", "entities"}))
+
+
+def _teacher_content(spec: TrialSpec, planned: Planned) -> list[Any]:
+    settings = spec.teacher.model_copy(update={"backbone": spec.teacher_backbone})
+    return [planned.training(spec), settings.key(), backbone_version(spec.teacher_backbone)]
+
+
+def _teacher(stages: Stages) -> Built:
+    """The structural teacher, trained with early stopping; its best state by validation MRR."""
+    spec, model = stages.spec.teacher, stages.new_teacher()
+    recipe = model.teacher_recipe
+    penalty = recipe.regularization if spec.regularization is None else spec.regularization
+    trained = train(
+        model,
+        stages.inputs.training(model.time_input),
+        Distillation(regularization=penalty),
+        stages.schedule(spec, recipe, spec.seed),
+        stages.inputs.validator(model.time_input),
+        report=stages.report("teacher"),
+    )
+    return trained.best, summary(trained)
+
+
+register(
+    Stage(
+        "teacher",
+        wanted=_has_teacher,
+        content=_teacher_content,
+        build=_teacher,
+        seconds=lambda spec: spec.teacher.epochs * epoch_seconds(spec.teacher),
+        alike=_alike,
+        whose=_whose,
+    ),
+    label="structural teacher",
+    colour="#0072B2",
+)
+
+# ---- its distribution ----------------------------------------------------------------------------------------------
+
+
+def _targets_content(spec: TrialSpec, planned: Planned) -> list[Any]:
+    stored = [spec.loss.temperature, spec.loss.targets]
+    if _is_trained(spec):
+        return stored
+    teacher = TEACHERS[spec.teacher.source]
+    plugin = TEACHERS.origin(teacher.name)
+    options = teacher.options.model_validate(spec.teacher.method(teacher.name))
+    code = [teacher.name, teacher.version, None if plugin is None else plugin.digest]
+    return [*stored, planned.data_digest, code, options.model_dump(), teacher.content(options)]
+
+
+def _targets(stages: Stages) -> Built:
+    """The teacher's distribution over entities for each training query, at the spec's temperature."""
+    spec, loss = stages.spec, stages.spec.loss
+    if _is_trained(spec):
+        teacher = stages.teacher()
+        data, done = stages.inputs.training(teacher.time_input), stages.fraction("targets")
+        soft = targets.soft_targets(teacher, data, loss.temperature, loss.targets, done)
+    else:
+        source, graph = TEACHERS[spec.teacher.source], stages.graph
+        asked = Asked(graph, both_directions(graph.train, len(graph.relations)), loss.targets)
+        options = source.options.model_validate(spec.teacher.method(source.name))
+        soft = listed_targets(source, asked, options, loss.temperature)
+    return {"ids": soft.ids, "log_p": soft.log_p, "log_rest": soft.log_rest}, {}
+
+
+register(
+    Stage(
+        "targets",
+        wanted=lambda spec: "teacher" in spec.needs,
+        needs=lambda spec: ("teacher",) if _is_trained(spec) else (),
+        content=_targets_content,
+        build=_targets,
+        seconds=lambda _: 1.0,
+        alike=_alike,
+        whose=_whose,
+    ),
+    label="store targets",
+    colour="#CC79A7",
+)
+
+# ---- its vectors ---------------------------------------------------------------------------------------------------
+
+
+def _vectors(stages: Stages) -> Built:
+    """What gives the structural teacher's score of any entity for a training query."""
+    teacher = stages.teacher()
+    vectors = targets.teacher_vectors(teacher, stages.inputs.training(teacher.time_input))
+    tensors = {name: getattr(vectors, name) for name in ("query", "table", "scale", "gold")}
+    return tensors, {"kernel": vectors.kernel}
+
+
+register(
+    Stage(
+        "teacher-vectors",
+        wanted=lambda spec: _is_trained(spec) and "teacher" in spec.needs and spec.loss.others == "estimated",
+        needs=lambda _: ("teacher",),
+        content=lambda _, __: [],
+        build=_vectors,
+        seconds=lambda _: 0.6,
+        alike=_alike,
+        whose=_whose,
+    ),
+    label="store vectors",
+    colour="#8C564B",
+)
