@@ -32,7 +32,7 @@ MORE_COLORS = ("#332288", "#88CCEE", "#117733", "#DDCC77", "#AA4499", "#44AA99",
 
 @dataclass(frozen=True)
 class Term:
-    """What a loss, backbone, teacher or stage is called, its colour ("#RRGGBB"; "" for none) and its place in every table."""
+    """What a loss, backbone, teacher or stage is called, its colour ("#RRGGBB"; "": none) and its place in tables."""
 
     label: str
     color: str
