@@ -1,31 +1,13 @@
-"""Options: typed settings with a default, bounds and a description, which are read from files and command lines."""
+"""Options of methods: settings with a default, bounds and a description."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError
 
 from harness.errors import UserError
-
-
-class Frozen(BaseModel):
-    """Base of all settings: immutable, unknown keys refused, NaN and infinity refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_no_number(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse ``true``, ``yes`` and ``on`` where a number is meant, which Python takes for 1."""
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError("true and false have no meaning here")
-        return value
-
-    def key(self) -> str:
-        """A hex digest of the content, the same in every process."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:20]
+from harness.frozen import Frozen
 
 
 class MethodOptions(Frozen):

@@ -51,14 +51,14 @@ def read(path: Path) -> Plugin:
     Raises:
         UserError: the file cannot be read.
     """
+    if path.suffix != ".py":
+        raise UserError(f"plugin {path}: is no Python file; its name must end in .py")
     try:
         content = path.read_bytes()
         source = content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise UserError(f"plugin {path}: cannot be read ({reason}); name a Python file") from None
-    if path.suffix != ".py":
-        raise UserError(f"plugin {path}: is no Python file; its name must end in .py")
     return Plugin(path.stem, str(path), source, hashlib.sha256(content).hexdigest()[:16])
 
 
@@ -96,7 +96,7 @@ def _run(plugin: Plugin) -> None:
             registry.remove_of(plugin)
         if isinstance(error, UserError):
             raise UserError(f"plugin {plugin.path}: {error}") from None
-        if not isinstance(error, Exception):
+        if not isinstance(error, Exception | SystemExit):
             raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise UserError(f"plugin {plugin.path}: fails when it is loaded{_line(plugin, error)} ({reason})") from None
@@ -104,7 +104,7 @@ def _run(plugin: Plugin) -> None:
         loading.reset(token)
 
 
-def _line(plugin: Plugin, error: Exception) -> str:
+def _line(plugin: Plugin, error: BaseException) -> str:
     """The last line of the plugin that an error passed through."""
     if isinstance(error, SyntaxError):
         return f", line {error.lineno}"
@@ -124,14 +124,17 @@ def load_asked_for(paths: Iterable[Path] = ()) -> tuple[Plugin, ...]:
 
 
 def installed() -> list[Path]:
-    """The files of installed plugins, whose code is not run.
+    """The files of installed plugins, which are not run (of a module in a package, the package is).
 
     Raises:
         UserError: an entry point names a module that is not there.
     """
     files = []
     for point in entry_points(group=GROUP):
-        spec = importlib.util.find_spec(point.module)
+        try:
+            spec = importlib.util.find_spec(point.module)
+        except ImportError:
+            spec = None
         if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
             raise UserError(f"plugin {point.value}: the installed package has no such module; reinstall it")
         files.append(Path(spec.origin))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
 from rich.console import Console
 
-from harness.console import printable, run
+from harness import console
+from harness.console import printable
+from harness.design import files
+from harness.design.schema import Design
 from harness.errors import UserError, nearest
 from harness.plugins import load_asked_for
 from harness.reporting.data.layout import Layout, Meta
@@ -70,32 +73,53 @@ def layout_of(study: str | Path) -> Layout:
     Raises:
         UserError: there is no such study, its file cannot be read, or it asks for an unknown kind of report.
     """
-    from harness.design import catalogue
+    return as_layout(files.parsed(files.path_of(str(study))))
 
-    files = catalogue.files()
-    if isinstance(study, str) and study not in files:
-        raise UserError(f"unknown study {study!r}: {nearest(study, files)}")
-    path = files[study] if isinstance(study, str) else study
-    about = catalogue.heading(path)
-    if about.report not in KINDS:
-        raise UserError(f"study file {path}: report: unknown kind {about.report!r}: {nearest(about.report, KINDS)}")
+
+def as_layout(design: Design) -> Layout:
+    """What a report shows of a study: the only place in which a design becomes a layout.
+
+    Raises:
+        UserError: the study asks for a kind of report that is not registered.
+    """
+    if design.report not in KINDS:
+        known = nearest(design.report, KINDS)
+        raise UserError(f"study {design.name!r}: report: unknown kind {design.report!r}: {known}")
     return Layout(
-        name=about.name,
-        title=about.title,
-        about=about.about,
-        report=about.report,
-        claims=about.claims,
-        arms=about.arms,
-        compare=about.compare,
-        contrasts=about.contrasts,
+        name=design.name,
+        title=design.title,
+        about=design.about,
+        report=design.report,
+        claims=design.claims,
+        arms=tuple(design.conditions),
+        compare=design.compare,
+        contrasts=design.contrasts,
     )
 
 
 def _shipped() -> dict[str, Layout]:
     """The package's studies by name."""
-    from harness.design import catalogue
+    return {name: layout_of(name) for name in files.files()}
 
-    return {name: layout_of(name) for name in catalogue.files()}
+
+def layout_in_store(study: str, meta: Mapping[str, Mapping[str, Any]]) -> Layout:
+    """The layout of a study whose file the package does not have: the store keeps the file beside its results.
+
+    Args:
+        study: its name.
+        meta: what the store says of each of its Optuna studies, by their names.
+
+    Raises:
+        UserError: the store does not have the file, or has something else in its place.
+    """
+    kept = [about["design"] for about in meta.values() if "design" in about]
+    try:
+        design = Design.model_validate(kept[-1])
+    except (IndexError, ValueError):
+        raise UserError(f"the store does not say what study {study!r} is about; run it again from its file") from None
+    if design.name != study:  # which folders are named after
+        raise UserError(f"the store has the file of study {design.name!r} for {study!r}; run it again from its file")
+    return as_layout(design)
 
 
 def _load(storage: str, study: str, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame, LoadRanks]:
@@ -125,7 +149,8 @@ def frames_of(
     """What the report of one design is made from; ``design``: None: the one that started last."""
     by_design = trials.attrs.get("meta", {})
     trials, curves = one_design(trials, curves, design)
-    meta = Meta.model_validate(by_design.get(trials["study_name"].iloc[0], {}))
+    about = by_design.get(trials["study_name"].iloc[0], {})
+    meta = Meta.model_validate({name: value for name, value in about.items() if name != "design"})
     for label in meta.labels:  # of the methods that plugins brought when the study ran
         declare(*label)
     return Frames(layout, trials, curves, load_ranks, meta, _importance)
@@ -147,10 +172,14 @@ def make(
     Raises:
         UserError: the store has no such study, its results do not pass the report's checks, or there is no such kind.
     """
-    layout = layout_of(study)
     if kind is not None:
         KINDS.named(kind)
-    frames = frames_of(layout, *_load(storage, layout.name, dataset), design)
+    is_known = isinstance(study, Path) or study in files.files()
+    layout = layout_of(study) if is_known else None  # before the store is read, which may take long
+    name = str(study) if layout is None else layout.name
+    trials, curves, load_ranks = _load(storage, name, dataset)
+    layout = layout or layout_in_store(name, trials.attrs.get("meta", {}))
+    frames = frames_of(layout, trials, curves, load_ranks, design)
     return kind_of(kind or layout.report, frames.trials).report(frames, output)
 
 
@@ -251,7 +280,7 @@ def _folder(study: str, dataset: str, trials: pd.DataFrame, design: str, designs
 
 
 def report_of_cells(
-    study: str | Path,
+    study: Design,
     trials: pd.DataFrame,
     curves: pd.DataFrame,
     load_ranks: LoadRanks,
@@ -261,7 +290,7 @@ def report_of_cells(
     console: Console,
 ) -> Path:
     """Print the table of the given cells of a design and write their report; return the path of its PDF."""
-    frames = frames_of(layout_of(study), trials, curves, load_ranks, design)
+    frames = frames_of(as_layout(study), trials, curves, load_ranks, design)
     trials = frames.trials[frames.trials["cell"].isin(cells)]
     curves = frames.curves[frames.curves["trial"].isin(trials["trial"])] if len(frames.curves) else frames.curves
     console.print()
@@ -295,8 +324,8 @@ def _default_folder(study: str, dataset: str, kind: str | None) -> Path:
 
 
 @app.command("run")
-def run_(
-    study: Annotated[Path, typer.Argument(metavar="FILE", help="Study file of your own.")],
+def run(
+    study: Annotated[str, typer.Argument(help="Study file of your own, or its name: the store keeps what it said.")],
     dataset: Dataset = "lahman",
     storage: Storage = "sqlite:///runs/harness.db",
     output: Output = None,
@@ -304,8 +333,10 @@ def run_(
     kind: KindName = None,
     plugin: Plugins = None,
 ) -> None:
-    """Make the report of a study file of your own."""
-    print(make(study, dataset, storage, output or _default_folder(study.stem, dataset, kind), design, kind))
+    """Make the report of a study from a file of your own."""
+    path = Path(study)
+    asked = path if files.is_file(study) and path.exists() else path.stem
+    print(make(asked, dataset, storage, output or _default_folder(path.stem, dataset, kind), design, kind))
 
 
 def _command_of_kind(kind: ReportKind) -> Callable[..., None]:
@@ -343,10 +374,11 @@ def all_(
     layouts = _shipped()
     complete: dict[str, ReportKind] = {}
     for study, data in _held(storage, dataset or []):
-        if study not in layouts:
-            print(
-                printable(f"left out: study {study!r} on {data!r}, which this version does not know"), file=sys.stderr
-            )
+        if study not in layouts:  # from a file of a user's own
+            try:
+                print(make(study, data, storage, output / f"{study}-{Path(data).name}"))
+            except UserError as error:
+                print(printable(f"left out: study {study!r} on {data!r}: {error}"), file=sys.stderr)
             continue
         kind = KINDS[layouts[study].report]
         if kind.every_design:
@@ -371,11 +403,9 @@ def commands() -> typer.Typer:
     Raises:
         UserError: a plugin cannot be loaded, or one of its report kinds has the name of a command.
     """
-    from harness.design import catalogue
-
     load_asked_for(_plugins_of(sys.argv[1:]))
     own = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    studies = catalogue.files()
+    studies = files.files()
     for name in studies:
         app.command(name, help=f"Make the report of study {name}.")(_command_of(name))
     for kind in KINDS.values():
@@ -389,7 +419,7 @@ def commands() -> typer.Typer:
 
 def main() -> None:
     """Run the command line."""
-    run(commands)
+    console.run(commands)
 
 
 if __name__ == "__main__":

@@ -162,6 +162,11 @@ def arm_name(arm: str) -> str:
     return _SPECIAL.get(plain, summed) + separator + levels
 
 
+def loss_name(loss: str) -> str:
+    """What a loss is called; an undeclared one as it is."""
+    return LOSSES[loss].label if loss in LOSSES else loss
+
+
 def stage_name(stage: str) -> str:
     """What a stage is called; an undeclared one as it is."""
     return STAGES[stage].label if stage in STAGES else stage

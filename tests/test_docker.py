@@ -239,7 +239,7 @@ def test_services_together(postgresql: Server, tmp_path: Path) -> None:
         assert (tmp_path / report).read_bytes().startswith(b"%PDF")
 
         # started again, it finds nothing left to do
-        assert "all 2 cells were complete already" in run(study)
+        assert "all 2 trials were complete already" in run(study)
 
     with running(here("dashboard", places), environment) as process:
         address = f"http://127.0.0.1:{web}"

@@ -17,7 +17,7 @@ import pytest
 from pypdf import PdfReader
 
 from harness import study
-from harness.design.files import Run
+from harness.design.cells import Run
 from harness.errors import UserError
 from harness.store import frames
 from harness.trial.keys import Plan
@@ -133,7 +133,7 @@ def test_from_facts_to_pdf_then_resumed_and_extended(place: Place) -> None:
     assert trials["cell"].is_unique
 
     again = place("ablation", "--preset", "quick", *place.options)
-    assert "all 7 cells were complete already" in again.stdout
+    assert "all 7 trials were complete already" in again.stdout
     assert len(place.trials()) == 7
 
     # by another number of workers: that is nothing a result depends on
@@ -146,6 +146,45 @@ def test_from_facts_to_pdf_then_resumed_and_extended(place: Place) -> None:
     report = place("ablation", "--dataset", "./toy", module="harness.report")
     assert report.returncode == 0, report.stderr
     assert (place.folder / report.stdout.splitlines()[-1]).is_file()
+
+
+STUDY = """\
+name: mine
+title: A study of my own
+about: Nothing of it is in the package.
+arms: [none, L1]
+compare: {none: [L1]}
+backbone: ttranse
+presets: {default: {about: small, seeds: 1}}
+"""
+#: what runs in each worker, too
+PLUGIN = """\
+import os
+from pathlib import Path
+Path(f"loaded-{os.getpid()}").touch()
+"""
+
+
+def test_a_study_file_of_ones_own_with_a_plugin(place: Place) -> None:
+    file = place.folder / "mine.yaml"
+    file.write_text(STUDY, encoding="utf-8")
+    (place.folder / "noted.py").write_text(PLUGIN, encoding="utf-8")
+    described = place("describe", "mine.yaml")
+    assert "A study of my own" in described.stdout
+    # an arm that the file does not have, too
+    first = place("run", "mine.yaml", *place.options, "--arms", "none,L1,L1+L2", "--plugin", "noted.py")
+    assert first.returncode == 0, first.stderr
+    assert len(list(place.folder.glob("loaded-*"))) == 3  # coordinator and two workers
+    pdf = place.folder / first.stdout.splitlines()[-1]
+    assert pdf == place.folder / "reports/output/mine-toy/mine.pdf"
+    before = "".join(page.extract_text() for page in PdfReader(pdf).pages)
+    for text in ("A study of my own", "Nothing of it is in the package", "L1 + L2"):
+        assert text in before
+
+    file.unlink()
+    again = place("run", "mine", "--dataset", "./toy", "--output", "again", module="harness.report")
+    assert again.returncode == 0, again.stderr
+    assert "".join(page.extract_text() for page in PdfReader(place.folder / "again/mine.pdf").pages) == before
 
 
 @pytest.mark.slow
@@ -212,6 +251,8 @@ def test_diverging_arm_fails_alone(tmp_path: Path, tiny_encoder: Path) -> None:
         (["ablation", "--teacher-backbone", "ta-distmul"], "did you mean 'ta-distmult'"),
         (["ablation", "--preset", "quik"], "did you mean 'quick'"),
         (["ablation", "--arms", "L1,L1+L5"], "no arm 'L1+L5'"),
+        (["run", "ablation"], "takes a study file as my.yaml"),
+        (["run", "mine.yaml"], "study file mine.yaml: cannot be read"),
         (["ablation", "--set", "alfa=1"], "did you mean 'loss.alpha'"),
         (["ablation", "--set", "alpha=-1"], "greater than or equal to 0"),
         (["ablation", "--seeds", "0"], "--seeds"),
@@ -337,7 +378,7 @@ def test_list_and_describe(place: Place) -> None:
         (["--help"], []),
         (["ablation", "--help"], []),
         (["ablation", "--frobnicate"], []),
-        (["describe", "ablation"], ["numpy", "torch"]),  # the probe sees what is imported
+        (["describe", "ablation"], ["matplotlib", "numpy", "pandas", "scipy", "torch"]),  # the probe sees that
     ],
 )
 def test_lists_and_help_import_no_engine(arguments: list[str], imported: list[str]) -> None:

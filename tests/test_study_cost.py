@@ -12,9 +12,8 @@ import yaml
 from pypdf import PdfReader
 
 from harness import report, study
-from harness.design import catalogue
-from harness.design import files as designs
-from harness.measurements import inference, loop, measure
+from harness.design import files
+from harness.measurements import in_the_loop, inference, measure
 from tests.toy import write_dataset
 
 STUDY = {
@@ -49,8 +48,7 @@ def test_from_its_file_to_its_report(
 ) -> None:
     file = tmp_path / "price.yaml"
     file.write_text(yaml.safe_dump(STUDY), encoding="utf-8")
-    monkeypatch.setattr(catalogue, "files", lambda: {"price": file})
-    monkeypatch.setattr(designs, "names", lambda: ("price",))
+    monkeypatch.setattr(files, "files", lambda: {"price": file})
     calls: list[str] = []
 
     def direct(call: Callable[..., Any], *arguments: Any) -> Any:
@@ -62,8 +60,8 @@ def test_from_its_file_to_its_report(
 
     monkeypatch.setattr(measure, "in_a_fresh_process", direct)
     for module, name, value in (
-        (loop, "TURNS", 1),
-        (loop, "STEPS", 1),
+        (in_the_loop, "TURNS", 1),
+        (in_the_loop, "STEPS", 1),
         (inference, "TURNS", 3),
         (inference, "SINGLE", 2),
     ):
@@ -72,25 +70,16 @@ def test_from_its_file_to_its_report(
     url = f"sqlite:///{tmp_path}/harness.db"
 
     def go() -> Path:
-        return study.run_study(
-            "price",
+        options = study.Options(
             dataset=str(tmp_path / "toy"),
-            backbone=None,
-            teacher_backbone=None,
-            preset="default",
-            seeds=None,
-            arms=None,
             jobs=1,
-            stack=None,
-            data_dir=None,
             storage=url,
-            artifacts=None,
             cache_dir=tmp_path / "cache",
             output=tmp_path / "report",
             changes=[f"llm.model={tiny_encoder}", "llm.finetune=none"],
             device="cpu",
-            command="python -m harness.study price",
         )
+        return study.run_study("price", options, "python -m harness.study price")
 
     def text(pdf: Path) -> str:
         return " ".join(" ".join(page.extract_text() for page in PdfReader(pdf).pages).split())

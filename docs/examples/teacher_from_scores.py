@@ -46,7 +46,7 @@ def _digest(path: Path, _changed: int, _size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@teacher("scores", label="scores from a file", version=1, options=Scores, content=digest)
+@teacher("scores", version=1, options=Scores, content=digest)
 def scores(asked: Asked, options: Scores) -> Listed:
     """Read the file; the harness checks the numbers themselves."""
     where = f"teacher 'scores': file {options.file!r}"

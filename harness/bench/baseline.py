@@ -22,8 +22,8 @@ from pykeen.training import LCWATrainingLoop, SLCWATrainingLoop, TrainingCallbac
 from pykeen.triples import CoreTriplesFactory
 from torch import Tensor
 
-from harness.bench.common import Clock, TimeIsUpError
 from harness.data import Facts, TemporalGraph
+from harness.measurements.timer import Clock, TimeIsUpError
 
 __all__ = ["NAMES", "Borrowed", "Model", "Ranking", "new_model", "training_rate", "triples"]
 

@@ -1,4 +1,4 @@
-"""What all benchmarks share: options, a timer that takes turns, a table and a JSON file.
+"""What all benchmarks share: options, a table and a JSON file.
 
 Nothing here or at the top of a command's module imports PyTorch, so that ``--help`` is quick.
 """
@@ -8,25 +8,21 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from harness import console as cli
 from harness.errors import UserError, nearest
+from harness.measurements.timer import Measured
 
 if TYPE_CHECKING:
     from harness.trial.spec import TrialSpec
     from harness.trial.stages import Stages
-
-T = TypeVar("T")
 
 app = typer.Typer(
     help="Measure the engine on this machine.",
@@ -83,12 +79,13 @@ def open_stages(dataset: str, backbone: str, data_dir: Path | None, threads: int
 
 def settled(dataset: str, backbone: str, arm: str, changes: Sequence[str]) -> TrialSpec:
     """A trial of study ablation with its default settings, whose teachers are therefore shared."""
-    from harness.design import files as design
+    from harness.design import files
+    from harness.design.cells import settle
     from harness.design.settings import parse_changes
 
-    ablation = design.load("ablation")
-    preset, wanted = design.preset_of(ablation, "default"), parse_changes(changes)
-    spec = design.settle(ablation, preset, wanted, dataset=dataset, backbone=backbone)
+    ablation = files.load("ablation")
+    preset, wanted = ablation.preset("default"), parse_changes(changes)
+    spec = settle(ablation, preset, wanted, dataset=dataset, backbone=backbone)
     return spec.model_copy(update={"dataset": dataset, "backbone": backbone, "arm": arm})
 
 
@@ -115,90 +112,6 @@ def has_pykeen() -> bool:
             if before is not None:
                 os.environ["PYSTOW_HOME"] = before
     return True
-
-
-# ---- the timer -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What one way measured: a median, and the seconds that its first call took longer than the later ones."""
-
-    value: float
-    warm_up: float
-
-
-def alternate(ways: Mapping[T, Callable[[], float]], rounds: int) -> dict[T, Measured]:
-    """Call the ways in turns (A B A B ...), so that what else the machine does meets all of them.
-
-    The first call of each, which compiles and fills allocators, does not count.
-
-    Args:
-        ways: functions that measure once and return a positive figure, such as queries a second.
-        rounds: calls of each that count; the median of what they return is its value.
-    """
-    figures: dict[T, list[float]] = {name: [] for name in ways}
-    seconds: dict[T, list[float]] = {name: [] for name in ways}
-    for _ in range(1 + rounds):
-        for name, way in ways.items():
-            started = time.perf_counter()
-            figures[name].append(way())
-            seconds[name].append(time.perf_counter() - started)
-    return {
-        name: Measured(
-            statistics.median(figures[name][1:]), max(0.0, seconds[name][0] - statistics.median(seconds[name][1:]))
-        )
-        for name in ways
-    }
-
-
-def rate(units: int, work: Callable[[], object]) -> Callable[[], float]:
-    """A way for ``alternate``: ``units`` a second of ``work``."""
-
-    def once() -> float:
-        started = time.perf_counter()
-        work()
-        return units / (time.perf_counter() - started)
-
-    return once
-
-
-def fastest(ways: Mapping[T, Callable[[], float]]) -> T:
-    """The name of the way with the highest figure, of two calls in turns."""
-    measured = alternate(ways, rounds=2)
-    return max(measured, key=lambda name: measured[name].value)
-
-
-class TimeIsUpError(Exception):
-    """Raised by ``Clock.tick`` to leave a training loop."""
-
-
-class Clock:
-    """Counts the queries a second of a training loop from its second step on, and leaves the loop after a while.
-
-    The first step makes the state of the optimiser, and compiles.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._stamps: list[float] = []
-        self._queries: list[int] = []
-
-    def tick(self, queries: int) -> None:
-        """To be called once a step, always at the same point of it.
-
-        Raises:
-            TimeIsUpError: once the time is over and at least one step is counted.
-        """
-        self._stamps.append(time.perf_counter())
-        self._queries.append(queries)
-        if len(self._stamps) > 2 and self._stamps[-1] - self._stamps[1] >= self.seconds:
-            raise TimeIsUpError
-
-    @property
-    def rate(self) -> float:
-        """Queries a second."""
-        return sum(self._queries[2:]) / (self._stamps[-1] - self._stamps[1])
 
 
 # ---- results -------------------------------------------------------------------------------------------------------

@@ -16,21 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.bench.common import (
-    Changes,
-    DataDir,
-    Dataset,
-    JsonFile,
-    Rounds,
-    Threads,
-    alternate,
-    app,
-    rate,
-    save,
-    settled,
-    show,
-)
+from harness.bench.common import Changes, DataDir, Dataset, JsonFile, Rounds, Threads, app, save, settled, show
 from harness.errors import UserError
+from harness.measurements.timer import alternate, rate
 
 if TYPE_CHECKING:
     import torch

@@ -16,17 +16,15 @@ from harness.bench.common import (
     JsonFile,
     Rounds,
     Threads,
-    alternate,
     app,
     backbones,
-    fastest,
     has_pykeen,
     open_stages,
-    rate,
     save,
     show,
     warm_up_notes,
 )
+from harness.measurements.timer import alternate, fastest, rate
 
 if TYPE_CHECKING:
     from harness.data import Facts

@@ -18,15 +18,14 @@ from harness.bench.common import (
     OneBackbone,
     Rounds,
     Threads,
-    alternate,
     app,
     backbones,
     open_stages,
-    rate,
     save,
     show,
 )
 from harness.errors import UserError, nearest
+from harness.measurements.timer import alternate, rate
 
 if TYPE_CHECKING:
     from harness.data import TemporalGraph

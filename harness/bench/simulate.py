@@ -24,7 +24,7 @@ from harness.vocabulary import BLACK, BLUE, GREEN, ORANGE, VERMILION
 
 if TYPE_CHECKING:
     from harness.data import TemporalGraph
-    from harness.design.files import Run
+    from harness.design.cells import Run
     from harness.store.store import Store
 
 #: the study whose cells are simulated, with as many seeds as it takes
@@ -115,14 +115,15 @@ def _measured(place: Place, missing: int) -> dict[str, Any]:
 
 def _planned(place: Place, missing: int) -> tuple[Run, TemporalGraph]:
     """The study without its last cells, in whole seeds."""
+    from harness.design import cells
     from harness.design import files as design
     from harness.trial.inputs import graph_of
 
     # without winners that are trained anew: all its trials are known from the start
     graph, chosen = graph_of(place.dataset, place.data_dir), design.load(STUDY).model_copy(update={"confirm": 0})
     options: dict[str, Any] = {"dataset": place.dataset, "data_digest": graph.digest, "backbones": ["ttranse"]}
-    a_seed = len(design.plan(chosen, **options, preset="default", seeds=1).cells)
-    run = design.plan(chosen, **options, preset="default", seeds=math.ceil(place.trials / a_seed))
+    a_seed = len(cells.plan(chosen, **options, preset="default", seeds=1).cells)
+    run = cells.plan(chosen, **options, preset="default", seeds=math.ceil(place.trials / a_seed))
     return replace(run, cells=run.cells[: len(run.cells) - missing]), graph
 
 

@@ -18,7 +18,6 @@ from harness.bench.common import (
     OneBackbone,
     Rounds,
     Threads,
-    alternate,
     app,
     backbones,
     open_stages,
@@ -26,6 +25,7 @@ from harness.bench.common import (
     show,
 )
 from harness.errors import UserError, nearest
+from harness.measurements.timer import alternate
 
 if TYPE_CHECKING:
     from harness.distill.training.stacks import Student

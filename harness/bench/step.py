@@ -17,7 +17,6 @@ from harness.bench.common import (
     OneBackbone,
     Rounds,
     Threads,
-    alternate,
     app,
     backbones,
     open_stages,
@@ -25,6 +24,7 @@ from harness.bench.common import (
     show,
     warm_up_notes,
 )
+from harness.measurements.timer import alternate
 
 if TYPE_CHECKING:
     from harness.bench.workload import Seconds

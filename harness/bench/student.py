@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from harness.bench.common import (
     AnyBackbone,
     Changes,
-    Clock,
     DataDir,
     Dataset,
     JsonFile,
-    TimeIsUpError,
-    alternate,
     app,
     backbones,
     build_missing,
@@ -29,21 +23,13 @@ from harness.bench.common import (
     settled,
     show,
 )
-from harness.errors import UserError
+from harness.errors import UserError, nearest
+from harness.measurements.timer import alternate
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from harness.distill.passes.sampled import Candidates
-    from harness.distill.training.loop import Schedule
-    from harness.distill.training.objective import Distillation
-    from harness.measurements.in_the_loop import InTheLoop
-    from harness.models import Backbone
-    from harness.models.batch import QueryTensors
     from harness.trial.spec import TrialSpec
-    from harness.trial.stages import Context, Stages
+    from harness.trial.stages import Context
 
-Way = Literal["fast", "exact"]
 #: turns in which the steps of both ways are measured
 TURNS = 3
 #: figures that are averaged over seeds, and over rows
@@ -116,140 +102,13 @@ def _arms(names: str) -> list[str]:
     Raises:
         UserError: if one of them is no student's.
     """
-    from harness.trial.arms import REFERENCES, check_arm
+    from harness.trial.arms import Arm
 
-    arms = [check_arm(name) for name in names.split(",")]
-    if references := [arm for arm in arms if arm in REFERENCES]:
-        raise UserError(f"arm {references[0]!r}: is no student")
-    return arms
-
-
-# ---- both ways -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Epochs ``first`` to ``last`` (excluded) with the losses of an arm."""
-
-    arm: str
-    first: int
-    last: int
-
-
-def stages_of(spec: TrialSpec) -> list[Stage]:
-    """Stage 1 and stage 2 of a student, as far as they have epochs."""
-    cut, end = spec.student.stage1_epochs, spec.student.epochs
-    both = Stage("none" if spec.arm == "none" else "L1", 0, cut), Stage(spec.arm, cut, end)
-    return [stage for stage in both if stage.first < stage.last]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A trained student: MRRs as fractions, and seconds of training with validations."""
-
-    test_mrr: float
-    valid_mrr: float
-    best_epoch: int
-    updates: int
-    seconds: float
-    #: until the end of the epoch with the best validation MRR
-    seconds_to_best: float
-    validation_seconds: float
-
-
-def train_student(spec: TrialSpec, context: Context, way: Way) -> Outcome:
-    """Train both stages as ``run_trial`` does, with nothing from the cache but teachers and targets.
-
-    Reading these counts, testing does not.
-    """
-    from harness import evaluate
-    from harness.distill.training.loop import train
-
-    stages, model = _fresh(spec, context)
-    data, task = stages.inputs.training(model.time_input), stages.inputs.task("test", model.time_input)
-    validate = _Stopwatch(stages.inputs.validator(model.time_input))
-    trained, to_best, started = None, 0.0, time.perf_counter()
-    for stage in stages_of(spec):
-        before = time.perf_counter() - started
-        loss, schedule = _parts(stages, model, way, stage)
-        if trained is not None:  # only the epochs with the arm's own losses compete, see run_trial
-            trained = replace(trained, best=trained.last, best_mrr=-math.inf)
-        trained = train(model, data, loss, schedule, validate, auxiliary=loss.adapter, resume=trained)
-        to_best = before + next(row["seconds"] for row in trained.curve if row["epoch"] == trained.best_epoch)
-    seconds = time.perf_counter() - started
-    assert trained is not None, "a student has at least one epoch"
-    model.load_state_dict(trained.best)
-    return Outcome(
-        test_mrr=evaluate.metrics(evaluate.ranks(model, task))["mrr"],
-        valid_mrr=trained.best_mrr,
-        best_epoch=trained.best_epoch,
-        updates=trained.updates,
-        seconds=seconds,
-        seconds_to_best=to_best,
-        validation_seconds=validate.seconds,
-    )
-
-
-def step_rate(spec: TrialSpec, context: Context, way: Way, stage: Stage, steps: int) -> float:
-    """Queries a second of ``steps`` training steps of a stage; those before and the objective's making do not count."""
-    from harness.distill.training.loop import train
-
-    stages, model = _fresh(spec, context)
-    loss, schedule = _parts(stages, model, way, stage)
-    clock, left = Clock(math.inf), 2 + steps
-
-    def ticking(
-        model: Backbone, batch: QueryTensors, index: Tensor, candidates: Candidates | None
-    ) -> dict[str, Tensor]:
-        nonlocal left
-        terms = loss(model, batch, index, candidates)
-        clock.tick(len(batch))
-        left -= 1
-        if not left:
-            raise TimeIsUpError
-        return terms
-
-    # no validations, and not the first epoch, in which a model without a teacher has no hard candidates
-    first, many = max(1, stage.first), 1_000_000
-    endless = replace(schedule, first_epoch=first, epochs=many, total_epochs=None, validate_every=2 * many)
-    data = stages.inputs.training(model.time_input)
-    with suppress(TimeIsUpError):
-        train(model, data, ticking, endless, lambda model: 0.0, auxiliary=loss.adapter)
-    return clock.rate
-
-
-def _fresh(spec: TrialSpec, context: Context) -> tuple[Stages, Backbone]:
-    from harness.trial.stages import Stages
-
-    stages = Stages(spec, context)
-    return stages, stages.new_model(spec.backbone, spec.student, spec.seed)
-
-
-def _parts(stages: Stages, model: Backbone, way: Way, stage: Stage) -> tuple[Distillation | InTheLoop, Schedule]:
-    """Loss and schedule of a stage: all that the ways differ in."""
-    from harness.distill.training.sampler import Sampling
-    from harness.measurements.in_the_loop import in_the_loop
-    from harness.trial.arms import parts_of
-
-    spec = stages.spec
-    parts, span = parts_of(stage.arm), {"first": stage.first, "last": stage.last}
-    schedule = stages.schedule(spec.student, model.student_recipe, spec.seed, listed="L1" in parts, **span)
-    if way == "fast":
-        return stages.distillation(model, parts), schedule
-    return in_the_loop(stages, model, arm=stage.arm), replace(schedule, sampling=Sampling())
-
-
-class _Stopwatch:
-    """A function of a model, and the seconds spent in it."""
-
-    def __init__(self, call: Callable[[Backbone], float]) -> None:
-        self.call, self.seconds = call, 0.0
-
-    def __call__(self, model: Backbone) -> float:
-        started = time.perf_counter()
-        found = self.call(model)
-        self.seconds += time.perf_counter() - started
-        return found
+    valid = [arm for arm in get_args(Arm) if "teacher" not in arm]
+    for arm in names.split(","):
+        if arm not in valid:
+            raise UserError(f"unknown arm {arm!r}: {nearest(arm, valid)}")
+    return names.split(",")
 
 
 # ---- figures -------------------------------------------------------------------------------------------------------
@@ -264,6 +123,9 @@ def _row(spec: TrialSpec, context: Context, seeds: int, steps: int, full: bool) 
 
 def _figures(spec: TrialSpec, context: Context, steps: int, full: bool) -> dict[str, Any]:
     """Steps of both ways in turns, which warms up and compiles as well; then the trainings."""
+    from harness.measurements.in_the_loop import Way, stages_of, step_rate, train_student
+    from harness.trial.stages import Stages
+
     ways, stages, turn = get_args(Way), stages_of(spec), math.ceil(steps / TURNS)
     measured = alternate(
         {(way, stage): partial(step_rate, spec, context, way, stage, turn) for stage in stages for way in ways}, TURNS
@@ -271,7 +133,7 @@ def _figures(spec: TrialSpec, context: Context, steps: int, full: bool) -> dict[
     rates = {way: [measured[way, stage].value for stage in stages] for way in ways}
     fast = train_student(spec, context, "fast")
     exact = train_student(spec, context, "exact") if full else None
-    queries = len(_fresh(spec, context)[0].inputs.queries("train"))
+    queries = len(Stages(spec, context).inputs.queries("train"))
     in_steps = {
         way: sum(queries * (stage.last - stage.first) / rate for stage, rate in zip(stages, rates[way], strict=True))
         for way in ways

@@ -15,15 +15,14 @@ from harness.bench.common import (
     OneBackbone,
     Rounds,
     Threads,
-    alternate,
     app,
     backbones,
     open_stages,
-    rate,
     save,
     show,
     warm_up_notes,
 )
+from harness.measurements.timer import alternate, rate
 
 
 @app.command()

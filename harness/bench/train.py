@@ -11,24 +11,20 @@ import typer
 
 from harness.bench.common import (
     AnyBackbone,
-    Clock,
     DataDir,
     Dataset,
     JsonFile,
     Rounds,
     Threads,
-    TimeIsUpError,
-    alternate,
     app,
     backbones,
-    fastest,
     has_pykeen,
     open_stages,
-    rate,
     save,
     show,
     warm_up_notes,
 )
+from harness.measurements.timer import Clock, TimeIsUpError, alternate, fastest, rate
 
 if TYPE_CHECKING:
     from torch import Tensor

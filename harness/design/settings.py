@@ -6,49 +6,29 @@ import difflib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from harness.design import strict_yaml as plain
+from harness.design import strict_yaml
+from harness.design.schema import Settings, merge, nested
 from harness.errors import UserError, nearest
-from harness.options import Frozen
+from harness.frozen import Frozen
 from harness.trial.spec import TrialSpec, option_names, option_of
 
 #: keys of a trial that a study's settings cannot change: they are the axes of its design
 AXES = ("dataset", "backbone", "arm", "seed")
-Settings = dict[str, Any]
 
 
 @lru_cache(maxsize=1)
 def _tuned() -> dict[str, dict[str, Settings]]:
     content = Path(__file__).with_name("tuned.yaml").read_text(encoding="utf-8")
-    return dict(plain.load(content))
+    return dict(strict_yaml.load(content))
 
 
 def tuned(dataset: str, backbone: str) -> Settings:
     """The settings of ``tuned.yaml`` for a data set and backbone; empty if there are none."""
     return _tuned().get(dataset, {}).get(backbone, {})
-
-
-def merge(base: Settings, changes: Settings) -> Settings:
-    merged = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
-
-
-def nested(flat: dict[str, Any]) -> Settings:
-    """Settings by dotted names as settings in parts."""
-    merged: Settings = {}
-    for key, value in flat.items():
-        part: Any = value
-        for name in reversed(key.split(".")):
-            part = {name: part}
-        merged = merge(merged, part)
-    return merged
 
 
 def flat(settings: Settings) -> str:
@@ -99,9 +79,9 @@ def parse_changes(items: Sequence[str]) -> Settings:
             hint = similar(key, [name for name in keys if name not in AXES])
             raise UserError(f"--set {_short(item)}: unknown key{hint}; 'describe' lists all keys")
         try:
-            value = plain.load(text)
+            value = strict_yaml.load(text)
         except yaml.YAMLError as error:
-            raise UserError(f"--set {_short(item)}: the value cannot be read ({plain.reason(error)})") from None
+            raise UserError(f"--set {_short(item)}: the value cannot be read ({strict_yaml.reason(error)})") from None
         changes = merge(changes, nested({found[0]: value}))
     return changes
 

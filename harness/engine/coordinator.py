@@ -21,7 +21,7 @@ from rich.markup import escape
 
 from harness.console import printable
 from harness.data import TemporalGraph, Timeline
-from harness.design.files import Run
+from harness.design.cells import Run
 from harness.engine import scheduler as pool
 from harness.engine.local_workers import LocalWorkers, Workers
 from harness.engine.priority import Expected, Seconds, estimate

@@ -13,14 +13,16 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import plugins
 from harness.engine.task import Outcome, Progress, Task, work
 from harness.errors import UserError
+from harness.registry import Plugin
 from harness.scratch import scratch
 from harness.trial.cache import Cache, Packed
 from harness.trial.inputs import graph_of
@@ -29,7 +31,7 @@ from harness.trial.provenance import number_format
 from harness.trial.stages import Context
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Worker
 
 #: seconds for which the number of workers is taken as it was
 COUNTED = 2.0
@@ -76,11 +78,28 @@ class ClusterWorkers:
                 raise UserError(f"cluster {address}: has no worker; start some: dask worker {address} --nthreads 1")
             topic = f"harness-{uuid.uuid4().hex[:12]}"
             self.client.subscribe_topic(topic, self._listen)
+            if context.plugins:
+                self._have_loaded(context.plugins, topic)
             self.terms = Terms(engine_version(), data, number_format(), topic, self._probe())
         except BaseException:
             self._open.close()
             raise
         self.executor = self.client.get_executor(pure=False)
+
+    def _have_loaded(self, loaded: tuple[Plugin, ...], name: str) -> None:
+        """Have the workers load plugins, those that come later included, until this closes."""
+        from distributed import WorkerPlugin
+
+        class Load(WorkerPlugin):
+            def setup(self, worker: Worker) -> None:
+                _load(worker.address, loaded)
+
+        self._open.callback(self._forget_plugins, name)
+        self.client.register_plugin(Load(), name)
+
+    def _forget_plugins(self, name: str) -> None:
+        with suppress(OSError, RuntimeError, CancelledError):  # the scheduler is lost
+            self.client.unregister_worker_plugin(name)
 
     @property
     def slots(self) -> int:
@@ -226,6 +245,13 @@ def _work(tasks: Sequence[Task], context: Context, terms: Terms, *files: Packed)
             f"worker {worker.address}: made another {lacking[0]} than asked for; is its language model another?"
         )
     return outcomes, [packed for stage, key in made if (packed := cache.pack(stage, key)) is not None]
+
+
+def _load(address: str, loaded: tuple[Plugin, ...]) -> None:
+    try:
+        plugins.load(loaded)
+    except UserError as error:
+        raise UserError(f"worker {address}: {error}, or start the worker anew if it has run an older one") from None
 
 
 def _agree(address: str, task: Task, context: Context, terms: Terms) -> None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor, process_executor
+from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor
 
+from harness import plugins
+from harness.engine import loky
 from harness.engine.task import Outcome, Progress, Task, work
+from harness.errors import UserError
+from harness.registry import Plugin
 from harness.trial.cache import write_atomically
 from harness.trial.stages import Context
 
@@ -58,13 +61,13 @@ class LocalWorkers:
 
     def __init__(self, jobs: int, context: Context, scratch: Path) -> None:
         self.slots, self.context, self.scratch = jobs, context, scratch
-        self.executor = executor(jobs)
+        self.executor = executor(jobs, context.plugins)
 
     def submit(self, tasks: Sequence[Task]) -> Future[list[Outcome]]:
-        found: Future[list[Outcome]] = self.executor.submit(work, tasks, self.context, self._tell(tasks[0]))
-        return found
+        future: Future[list[Outcome]] = self.executor.submit(work, tasks, self.context, self._listener(tasks[0]))
+        return future
 
-    def _tell(self, task: Task) -> Callable[[Progress], None]:
+    def _listener(self, task: Task) -> Callable[[Progress], None]:
         return partial(_write, self._file(task))
 
     def _file(self, task: Task) -> Path:
@@ -83,29 +86,29 @@ class LocalWorkers:
     def lost_all(self, error: BaseException) -> bool:
         if not isinstance(error, BrokenProcessPool):
             return False
-        self.executor = executor(self.slots)
+        self.executor = executor(self.slots, self.context.plugins)
         return True
 
     def close(self) -> None:
-        # loky drops what its thread has not taken yet, and then fails to find it: a traceback of that thread
-        deadline = time.monotonic() + 1
-        while not self.executor._work_ids.empty() and time.monotonic() < deadline:
-            time.sleep(0.001)
+        loky.wait_until_taken(self.executor)
         self.executor.shutdown(wait=True, kill_workers=True)
 
 
-def _write(path: Path, told: Progress) -> None:
-    stage, done, metric = told
+def _write(path: Path, progress: Progress) -> None:
+    stage, done, metric = progress
     line = f"{stage}\t{done:.4f}\t{'' if metric is None else f'{metric:.6f}'}"
     write_atomically(path, line.encode(), sync=False)
 
 
-def executor(jobs: int) -> ProcessPoolExecutor:
-    """Worker processes that end with this one, ignore Ctrl-C (the coordinator ends them) and use one thread each."""
-    made: ProcessPoolExecutor = get_reusable_executor(
-        max_workers=jobs, timeout=None, initializer=_initialise, initargs=(os.getpid(),), env=_environment()
+def executor(jobs: int, loaded: tuple[Plugin, ...] = ()) -> ProcessPoolExecutor:
+    """Worker processes that end with this one, ignore Ctrl-C (the coordinator ends them) and use one thread each.
+
+    They stay for the next call; if ``loaded``, the plugins that they load first, are others then, fresh ones start.
+    """
+    pool: ProcessPoolExecutor = get_reusable_executor(
+        max_workers=jobs, timeout=None, initializer=_initialise, initargs=(os.getpid(), loaded), env=_environment()
     )
-    return made
+    return pool
 
 
 def in_a_fresh_process(call: Callable[..., T], *arguments: object) -> T:
@@ -115,18 +118,18 @@ def in_a_fresh_process(call: Callable[..., T], *arguments: object) -> T:
         MemoryError: its process was killed, as for lack of memory.
         Exception: whatever ``call`` raises.
     """
-    alone = ProcessPoolExecutor(max_workers=1, initializer=_initialise, initargs=(os.getpid(),), env=_environment())
+    initial = (os.getpid(), plugins.loaded())
+    alone = ProcessPoolExecutor(max_workers=1, initializer=_initialise, initargs=initial, env=_environment())
     try:
-        found: T = alone.submit(call, *arguments).result()
+        value: T = alone.submit(call, *arguments).result()
     except BrokenProcessPool as error:
-        codes = re.search(r"exit codes of the workers are (\{.*\})", str(error))
-        told = f": {codes[1]}" if codes else ""
-        raise MemoryError(f"its process was killed (out of memory?{told})") from None
+        codes = loky.exit_codes(error)
+        raise MemoryError(f"its process was killed (out of memory?{codes and f': {codes}'})") from None
     except BaseException:
         alone.shutdown(wait=True, kill_workers=True)
         raise
     alone.shutdown(wait=True)  # a process that is killed cannot give its semaphores back
-    return found
+    return value
 
 
 def _environment() -> dict[str, str]:
@@ -134,13 +137,14 @@ def _environment() -> dict[str, str]:
     return {**dict.fromkeys(names, "1"), "TOKENIZERS_PARALLELISM": "false"}
 
 
-def _initialise(coordinator: int) -> None:
+def _initialise(coordinator: int, loaded: tuple[Plugin, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import torch
 
     torch.set_num_threads(1)
-    # a worker keeps data and compiled code on purpose, which loky would take for a leak, and begin with a fresh one
-    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
+    loky.keep_memory()
+    with suppress(UserError):  # which the first task ends with, on one line; here it would be a broken pool
+        plugins.load(loaded)
 
     def end_with_coordinator() -> None:
         while os.getppid() == coordinator:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from harness import plugins
 from harness.distill.training.loop import Trained
 from harness.errors import UserError
 from harness.trial.run import SCORED, TrialError, TrialResult, build_stage, run_trial
@@ -51,10 +52,12 @@ class Outcome:
 
 
 def work(tasks: Sequence[Task], context: Context, listen: Callable[[Progress], None]) -> list[Outcome]:
-    """Do one task or a stack, in a worker. Every failure but a user's error becomes an ``Outcome``.
+    """Do one task or a stack, in a worker with the plugins of ``context``. Every failure but a user's error becomes an
+    ``Outcome``.
 
     ``listen`` gets its progress, at most five times a second.
     """
+    plugins.load(context.plugins)
     last = 0.0
 
     def tell(stage: str, done: float, metric: float | None) -> None:
@@ -63,13 +66,13 @@ def work(tasks: Sequence[Task], context: Context, listen: Callable[[Progress], N
             last = time.monotonic()
             listen((stage, done, metric))
 
-    own = replace(context, report=tell)
+    reporting = replace(context, report=tell)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        trained = _together(tasks, own) if len(tasks) > 1 else [None]
-        outcomes = [_attempt(task, own, stacked) for task, stacked in zip(tasks, trained, strict=True)]
-    told = tuple(str(w.message) for w in caught if str(w.message).startswith(("cache file", STACK_FAILED)))
-    return [replace(outcomes[0], warnings=told), *outcomes[1:]]
+        trained = _together(tasks, reporting) if len(tasks) > 1 else [None]
+        outcomes = [_attempt(task, reporting, stacked) for task, stacked in zip(tasks, trained, strict=True)]
+    messages = tuple(str(w.message) for w in caught if str(w.message).startswith(("cache file", STACK_FAILED)))
+    return [replace(outcomes[0], warnings=messages), *outcomes[1:]]
 
 
 def _together(tasks: Sequence[Task], context: Context) -> Sequence[Trained | ArithmeticError | None]:

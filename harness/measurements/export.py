@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness import evaluate
-from harness.measurements.stages import Rows, trained
+from harness.measurements.stages import trained
+from harness.measurements.timer import Rows
 from harness.models import Backbone
 from harness.models.base import scores
 from harness.models.batch import QueryTensors

@@ -9,20 +9,34 @@ a matrix product here as everywhere else. The language model itself never runs i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from harness import evaluate
 from harness.distill.losses.l3 import SemanticAdapter
 from harness.distill.passes.sampled import Candidates
 from harness.distill.passes.terms import huber_alignment
+from harness.distill.training.loop import Schedule, train
+from harness.distill.training.objective import Distillation
+from harness.distill.training.sampler import Sampling
+from harness.measurements.timer import Clock, Rows, TimeIsUpError, alternate
 from harness.models.base import Backbone, scores
 from harness.models.batch import QueryTensors
 from harness.trial.arms import parts_of
-from harness.trial.spec import LossSpec
-from harness.trial.stages import Stages
+from harness.trial.spec import LossSpec, TrialSpec
+from harness.trial.stages import Context, Stages
+
+Way = Literal["fast", "exact"]
+#: turns in which the steps of all ways are measured, and steps of each stage a turn
+TURNS, STEPS = 3, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,3 +113,182 @@ def in_the_loop(stages: Stages, model: Backbone, *, arm: str) -> InTheLoop:
         language=None if language is None else FrozenTeacher.of(language, training(language.time_input)),
         adapter=stages.distillation(model, ("L3",)).adapter if "L3" in parts else None,
     )
+
+
+# ---- training, both ways ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Epochs ``first`` to ``last`` (excluded) with the losses of an arm."""
+
+    arm: str
+    first: int
+    last: int
+
+
+def stages_of(spec: TrialSpec) -> list[Stage]:
+    """Stage 1 and stage 2 of a student, as far as they have epochs."""
+    cut, end = spec.student.stage1_epochs, spec.student.epochs
+    both = Stage("none" if spec.arm == "none" else "L1", 0, cut), Stage(spec.arm, cut, end)
+    return [stage for stage in both if stage.first < stage.last]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trained student: MRRs as fractions, and seconds of training with validations."""
+
+    test_mrr: float
+    valid_mrr: float
+    best_epoch: int
+    updates: int
+    seconds: float
+    #: until the end of the epoch with the best validation MRR
+    seconds_to_best: float
+    validation_seconds: float
+
+
+def train_student(spec: TrialSpec, context: Context, way: Way) -> Outcome:
+    """Train both stages as ``run_trial`` does, with nothing from the cache but teachers and targets.
+
+    Reading these counts, testing does not.
+    """
+    stages, model = _fresh(spec, context)
+    data, task = stages.inputs.training(model.time_input), stages.inputs.task("test", model.time_input)
+    validate = _Stopwatch(stages.inputs.validator(model.time_input))
+    trained, to_best, started = None, 0.0, time.perf_counter()
+    for stage in stages_of(spec):
+        before = time.perf_counter() - started
+        loss, schedule = _parts(stages, model, way, stage)
+        if trained is not None:  # only the epochs with the arm's own losses compete, see run_trial
+            trained = replace(trained, best=trained.last, best_mrr=-math.inf)
+        trained = train(model, data, loss, schedule, validate, auxiliary=loss.adapter, resume=trained)
+        to_best = before + next(row["seconds"] for row in trained.curve if row["epoch"] == trained.best_epoch)
+    seconds = time.perf_counter() - started
+    assert trained is not None, "a student has at least one epoch"
+    model.load_state_dict(trained.best)
+    return Outcome(
+        test_mrr=evaluate.metrics(evaluate.ranks(model, task))["mrr"],
+        valid_mrr=trained.best_mrr,
+        best_epoch=trained.best_epoch,
+        updates=trained.updates,
+        seconds=seconds,
+        seconds_to_best=to_best,
+        validation_seconds=validate.seconds,
+    )
+
+
+def step_rate(spec: TrialSpec, context: Context, way: Way, stage: Stage, steps: int) -> float:
+    """Queries a second of ``steps`` training steps of a stage; those before and the objective's making do not count."""
+    stages, model = _fresh(spec, context)
+    loss, schedule = _parts(stages, model, way, stage)
+    clock, left = Clock(math.inf), 2 + steps
+
+    def ticking(
+        model: Backbone, batch: QueryTensors, index: Tensor, candidates: Candidates | None
+    ) -> dict[str, Tensor]:
+        nonlocal left
+        terms = loss(model, batch, index, candidates)
+        clock.tick(len(batch))
+        left -= 1
+        if not left:
+            raise TimeIsUpError
+        return terms
+
+    # no validations, and not the first epoch, in which a model without a teacher has no hard candidates
+    first, many = max(1, stage.first), 1_000_000
+    endless = replace(schedule, first_epoch=first, epochs=many, total_epochs=None, validate_every=2 * many)
+    data = stages.inputs.training(model.time_input)
+    with suppress(TimeIsUpError):
+        train(model, data, ticking, endless, lambda model: 0.0, auxiliary=loss.adapter)
+    return clock.rate
+
+
+def _fresh(spec: TrialSpec, context: Context) -> tuple[Stages, Backbone]:
+    stages = Stages(spec, context)
+    return stages, stages.new_model(spec.backbone, spec.student, spec.seed)
+
+
+def _parts(stages: Stages, model: Backbone, way: Way, stage: Stage) -> tuple[Distillation | InTheLoop, Schedule]:
+    """Loss and schedule of a stage: all that the ways differ in."""
+    spec = stages.spec
+    parts, span = parts_of(stage.arm), {"first": stage.first, "last": stage.last}
+    schedule = stages.schedule(spec.student, model.student_recipe, spec.seed, listed="L1" in parts, **span)
+    if way == "fast":
+        return stages.distillation(model, parts), schedule
+    return in_the_loop(stages, model, arm=stage.arm), replace(schedule, sampling=Sampling())
+
+
+class _Stopwatch:
+    """A function of a model, and the seconds spent in it."""
+
+    def __init__(self, call: Callable[[Backbone], float]) -> None:
+        self.call, self.seconds = call, 0.0
+
+    def __call__(self, model: Backbone) -> float:
+        started = time.perf_counter()
+        found = self.call(model)
+        self.seconds += time.perf_counter() - started
+        return found
+
+
+# ---- the measurement -------------------------------------------------------------------------------------------------
+
+
+def loop(spec: TrialSpec, context: Context, trained: bool) -> Rows:
+    """Training a distilled student in three ways, and an undistilled one in two.
+
+    - ``loop``: in each step both teachers and the student score all entities, in plain tensor operations
+      (`InTheLoop`); of the undistilled student, the student alone does.
+    - ``stored, all entities``: the teachers' outputs are stored, the student scores all entities, in compiled passes.
+    - ``stored``: as trials do, with sampled candidates.
+
+    All have equal initial values, batches and learning rates. ``stored`` is trained to its end, and with ``trained``
+    so is ``loop`` of the distilled student; the seconds of the others are extrapolated from steps of each stage, which
+    are measured in turns, with the validations of ``stored`` added. Making what is stored does not count.
+
+    Returns:
+        A row a way: ``arm``, ``way``, ``trained``, ``seconds``, ``step_ms`` (of each stage), ``updates``, and
+        ``test_mrr`` and ``valid_mrr``, None where it was not trained.
+    """
+    plain = spec.model_copy(update={"arm": "none"})
+    exact = spec.student.model_copy(update={"candidates": 0})
+    ways: dict[tuple[str, str], tuple[TrialSpec, Way]] = {
+        ("none", "loop"): (plain, "exact"),
+        ("none", "stored"): (plain, "fast"),
+        (spec.arm, "loop"): (spec, "exact"),
+        (spec.arm, "stored, all entities"): (spec.model_copy(update={"student": exact}), "fast"),
+        (spec.arm, "stored"): (spec, "fast"),
+    }
+    measured = alternate(
+        {
+            (key, stage): partial(step_rate, own, context, way, stage, STEPS)
+            for key, (own, way) in ways.items()
+            for stage in stages_of(own)
+        },
+        TURNS,
+    )
+    outcomes = {
+        key: train_student(own, context, way)
+        for key, (own, way) in ways.items()
+        if key[1] == "stored" or (trained and key == (spec.arm, "loop"))
+    }
+    queries = len(Stages(spec, context).inputs.queries("train"))
+    rows: Rows = []
+    for key, (own, _) in ways.items():
+        arm, way_name = key
+        rates = {stage: measured[key, stage].value for stage in stages_of(own)}
+        steps = sum(queries * (stage.last - stage.first) / rate for stage, rate in rates.items())
+        outcome, validations = outcomes.get(key), outcomes[arm, "stored"].validation_seconds
+        row: dict[str, Any] = {
+            "arm": arm,
+            "way": way_name,
+            "trained": outcome is not None,
+            "seconds": steps + validations if outcome is None else outcome.seconds,
+            "step_ms": [1e3 * own.student.batch_size / rate for rate in rates.values()],
+            "updates": math.ceil(queries / own.student.batch_size) * own.student.epochs,
+            "test_mrr": None if outcome is None else outcome.test_mrr,
+            "valid_mrr": None if outcome is None else outcome.valid_mrr,
+        }
+        rows.append(row)
+    return rows

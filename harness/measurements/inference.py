@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.evaluate import query_tensors
-from harness.measurements.stages import Rows, trained
+from harness.measurements.stages import trained
+from harness.measurements.timer import Rows
 from harness.models import Backbone
 from harness.models.base import scores
 from harness.models.batch import QueryTensors

@@ -14,13 +14,15 @@ from rich.markup import escape
 
 from harness.console import printable
 from harness.data import TemporalGraph
-from harness.design.files import Measure, Run
+from harness.design.cells import Run
+from harness.design.schema import Measure
 from harness.engine.coordinator import Plans, counts
 from harness.engine.local_workers import in_a_fresh_process
 from harness.measurements.export import export
+from harness.measurements.in_the_loop import loop
 from harness.measurements.inference import inference
-from harness.measurements.loop import loop
-from harness.measurements.stages import Rows, stage
+from harness.measurements.stages import stage
+from harness.measurements.timer import Rows
 from harness.store.store import Store
 from harness.trial.provenance import provenance
 from harness.trial.spec import StudentSpec, TrialSpec
@@ -148,8 +150,7 @@ def _owner(spec: TrialSpec, shared: Stage) -> str:
 
 
 def _student(spec: TrialSpec) -> str:
-    backbone = backbone_name(spec.backbone)
-    return f"{backbone} {arm_name(spec.arm)}, batches of {spec.student.batch_size}"
+    return f"{backbone_name(spec.backbone)} {arm_name(spec.arm)}, batches of {spec.student.batch_size}"
 
 
 def measure(

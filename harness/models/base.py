@@ -96,12 +96,12 @@ B = TypeVar("B", bound=type[Backbone])
 BACKBONES: Registry[type[Backbone]] = Registry("backbone")
 
 
-def backbone(name: str, *, label: str, version: int) -> Callable[[B], B]:
+def backbone(name: str, *, label: str = "", version: int) -> Callable[[B], B]:
     """Register a class as a backbone.
 
     Args:
         name: as ``--backbone`` takes it.
-        label: what reports call it.
+        label: what reports call it; those of the package are in `harness.vocabulary`, which needs no PyTorch.
         version: goes up when a change moves its numbers.
 
     Raises:
@@ -117,7 +117,7 @@ def backbone(name: str, *, label: str, version: int) -> Callable[[B], B]:
         check_defaults("backbone", name, kind.options)
         kind.version = version
         BACKBONES.add(name, kind)
-        vocabulary.declare("backbone", name, label)
+        vocabulary.declare("backbone", name, label or vocabulary.backbone_name(name))
         return kind
 
     return decorate

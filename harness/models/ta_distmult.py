@@ -16,7 +16,7 @@ from harness.models.base import Backbone, Recipe, backbone
 from harness.models.vmapped import is_vmapped
 
 
-@backbone("ta-distmult", label="TA-DistMult", version=1)
+@backbone("ta-distmult", version=1)
 class TADistMult(Backbone):
     """TA-DistMult over any alphabet of time tokens.
 

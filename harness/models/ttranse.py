@@ -20,7 +20,7 @@ class TTransEOptions(MethodOptions):
     norm: Literal["l2", "l1"] = option("l2", "norm of the distance; of TTransE alone")
 
 
-@backbone("ttranse", label="TTransE", version=1)
+@backbone("ttranse", version=1)
 class TTransE(Backbone):
     """TTransE with the L2 (default) or L1 norm.
 

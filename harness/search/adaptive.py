@@ -18,7 +18,7 @@ from optuna.pruners import BasePruner, NopPruner, WilcoxonPruner
 from optuna.samplers import TPESampler
 from optuna.trial import Trial, TrialState, create_trial
 
-from harness.design.space import Point, Search
+from harness.design.schema import Point, Search
 from harness.distill.seeds import derive_seed
 
 #: seeds that Wilcoxon's test needs at least: with two, no p value is below .25

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.design.files import Run
-from harness.design.space import FRESH
+from harness.design.cells import Run
+from harness.design.schema import FRESH
 from harness.selection import rank_settings
 from harness.trial.arms import Arm
 from harness.trial.spec import TrialSpec

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.design.files import Run
-from harness.design.space import FRESH, Point
+from harness.design.cells import Run
+from harness.design.schema import FRESH, Point
 from harness.search.adaptive import Configuration, Searcher, Step
 from harness.store.store import StudyStore
 from harness.trial.spec import TrialSpec

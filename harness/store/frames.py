@@ -85,7 +85,7 @@ def _load(
         about = {name: known.user_attrs.get(name, kind()) for name, kind in (("command", str), ("data", dict))}
         if beside := measured(known.user_attrs):
             about["measured"] = [record for _, record in sorted(beside.items())]
-        about |= {"search": known.user_attrs["search"]} if "search" in known.user_attrs else {}
+        about |= {name: known.user_attrs[name] for name in ("search", "design", "labels") if name in known.user_attrs}
         meta[known.study_name] = about
         every_trial = opened.get_trials(deepcopy=False)
         records = opened.user_attrs  # after the trials, which name them

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from harness.design.files import Run
+from harness.design.cells import Run
 from harness.design.settings import flat
 
 _READING = """\

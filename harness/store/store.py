@@ -19,10 +19,11 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
-from harness.design.files import Run
+from harness.design import files
+from harness.design.cells import Run
 from harness.errors import UserError
 from harness.scratch import scratch
-from harness.store import artifacts
+from harness.store import artifacts, outside
 from harness.store.dashboard import parameters
 from harness.store.database import reason_of, refuse_foreign, safe, sqlite_file
 from harness.store.locks import Claims, claims_of, ended
@@ -143,7 +144,15 @@ class Store:
             session.bind = self.storage.engine
 
     def open(self, run: Run, command: str, counts: dict[str, int]) -> StudyStore:
-        """The Optuna study of a run, made if it is not there; trials that a dead coordinator left become failed."""
+        """The Optuna study of a run, made if it is not there; trials that a dead coordinator left become failed.
+
+        Raises:
+            UserError: the store has results of one of the run's methods from other code of the same version.
+        """
+        from_plugins = outside.attributes_of(run.cells)
+        if from_plugins:
+            studies = [study.user_attrs for study in self.storage.get_all_studies()]
+            outside.refuse_other_code(studies, from_plugins, safe(self.url))
         study = optuna.create_study(
             study_name=run.study_name, storage=self.storage, direction="maximize", load_if_exists=True
         )
@@ -158,7 +167,10 @@ class Store:
             "schema": SCHEMA,
             "engine": run.engine,
             "data_digest": run.data_digest,
+            **from_plugins,
         }
+        if design.name not in files.files():  # a user's own: reports are made again without the file
+            attributes["design"] = design.model_dump(mode="json", exclude_defaults=True)
         if run.search is not None:
             about = run.search.model_dump()
             attributes["search"] = about | {"sample": run.search.sample() if run.search.sampler == "qmc" else None}

@@ -4,7 +4,7 @@
 see `harness.trial.stages`. A plugin registers a function that lists, for each training query, the entities that its
 teacher finds likely::
 
-    @teacher("scores", options=ScoresOptions, label="scores from a file", version=1, content=...)
+    @teacher("scores", options=ScoresOptions, version=1, content=...)
     def scores(asked: Asked, options: ScoresOptions) -> Listed: ...
 """
 
@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness import vocabulary
 from harness.data import Queries, TemporalGraph
 from harness.distill.targets import SoftTargets
 from harness.errors import UserError
@@ -68,7 +67,7 @@ class Teacher:
 TEACHERS: Registry[Teacher] = Registry("teacher")
 
 
-def register(teacher: Teacher, *, label: str) -> None:
+def register(teacher: Teacher) -> None:
     """Register a teacher.
 
     Raises:
@@ -76,13 +75,11 @@ def register(teacher: Teacher, *, label: str) -> None:
     """
     check_defaults("teacher", teacher.name, teacher.options)
     TEACHERS.add(teacher.name, teacher)
-    vocabulary.declare("teacher", teacher.name, label)
 
 
 def teacher(
     name: str,
     *,
-    label: str,
     version: int,
     options: type[MethodOptions] = MethodOptions,
     content: Callable[[Any], str] = lambda _: "",
@@ -91,7 +88,6 @@ def teacher(
 
     Args:
         name: of the teacher.
-        label: what reports call it.
         version: goes up when a change moves its numbers.
         options: its options, settings ``teacher.NAME.OPTION``.
         content: given the options, a digest of what it reads besides them, such as of a file: it tells results apart.
@@ -101,14 +97,14 @@ def teacher(
     """
 
     def decorate(ask: Callable[[Asked, Any], Listed]) -> Callable[[Asked, Any], Listed]:
-        register(Teacher(name, ("teacher",), options, version, ask, content), label=label)
+        register(Teacher(name, ("teacher",), options, version, ask, content))
         return ask
 
     return decorate
 
 
-register(Teacher("structural", ("teacher", "entities")), label="structural teacher")
-register(Teacher("llm", ("llm",)), label="LLM teacher")
+register(Teacher("structural", ("teacher", "entities")))
+register(Teacher("llm", ("llm",)))
 
 
 def listed_targets(teacher: Teacher, asked: Asked, options: Any, temperature: float) -> SoftTargets:

@@ -80,9 +80,7 @@ register(
         seconds=lambda _: 70.0,
         alike=_alike,
         whose=_whose,
-    ),
-    label="LLM: fine-tune",
-    colour="#D55E00",
+    )
 )
 
 # ---- encodings -----------------------------------------------------------------------------------------------------
@@ -109,9 +107,7 @@ register(
         seconds=lambda _: 60.0,
         alike=_alike,
         whose=_whose,
-    ),
-    label="LLM: encode",
-    colour="#E69F00",
+    )
 )
 
 # ---- the head ------------------------------------------------------------------------------------------------------
@@ -149,9 +145,7 @@ register(
         seconds=lambda spec: spec.semantic.epochs * _SEMANTIC,
         alike=_alike,
         whose=_whose,
-    ),
-    label="LLM: train E(p)",
-    colour="#F0E442",
+    )
 )
 
 # ---- what students read --------------------------------------------------------------------------------------------
@@ -180,7 +174,5 @@ register(
         seconds=lambda _: 1.0,
         alike=_alike,
         whose=_whose,
-    ),
-    label="LLM: store targets",
-    colour="#000000",
+    )
 )

@@ -8,10 +8,9 @@ A spec is frozen, hashable by content (``key``) and round-trips through JSON.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     Field,
     SerializerFunctionWrapHandler,
@@ -27,26 +26,16 @@ from harness.distill.losses.l2 import L2Options
 from harness.distill.losses.l3 import L3Options
 from harness.distill.losses.rkd import AngleOptions, DistanceOptions
 from harness.distill.training.sampler import Sampling
-from harness.errors import is_readable
+from harness.frozen import Frozen
 from harness.models import BACKBONES
 from harness.models.ttranse import TTransEOptions
-from harness.options import Frozen, MethodOptions
+from harness.options import MethodOptions
 from harness.registry import Plugin, Registry
 from harness.teachers.language_model import LanguageModelConfig
 from harness.teachers.sources import TEACHERS
 from harness.trial.arms import REFERENCES, Arm, needs_of, parts_of
 
 Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval"]
-
-
-def _readable(text: str) -> str:
-    if not is_readable(text.replace("\n", " ")):
-        raise ValueError("holds a control character")
-    return text
-
-
-#: what is shown on terminals and in reports
-Text = Annotated[str, AfterValidator(_readable)]
 
 
 class WithMethods(Frozen):
@@ -262,7 +251,7 @@ class TrialSpec(Frozen):
     llm: LanguageModelConfig = LanguageModelConfig()
     semantic: SemanticSpec = SemanticSpec()
     #: digests of plugins, and of files that they read, by method; filled in by ``acting``
-    outside: dict[str, str] = {}
+    outside: dict[str, str] = Field(default={})
 
     @property
     def teacher_backbone(self) -> str:
@@ -273,6 +262,11 @@ class TrialSpec(Frozen):
     def parts(self) -> tuple[str, ...]:
         """The losses of the arm, see ``parts_of``."""
         return parts_of(self.arm)
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the arm's model is there to be scored: that of a teacher from outside is not."""
+        return self.arm != "teacher" or self.teacher.source == "structural"
 
     @property
     def needs(self) -> frozenset[str]:

@@ -69,14 +69,16 @@ class Stage:
 STAGES: Registry[Stage] = Registry("stage")
 
 
-def register(stage: Stage, *, label: str, colour: str | None = None) -> None:
+def register(stage: Stage, *, label: str = "", colour: str = "") -> None:
     """Register a stage; ``label`` and ``colour`` are those of progress lines, tables and figures.
+
+    Those of the package are in `harness.vocabulary`, which needs no PyTorch.
 
     Raises:
         UserError: its name is taken.
     """
     STAGES.add(stage.name, stage)
-    vocabulary.declare("stage", stage.name, label, colour)
+    vocabulary.declare("stage", stage.name, label or vocabulary.stage_name(stage.name), colour)
 
 
 def backbone_version(name: str) -> list[object]:

@@ -36,7 +36,5 @@ register(
         build=_stage1,
         seconds=lambda spec: spec.student.stage1_epochs * epoch_seconds(spec.student, spec.first_parts),
         alike=lambda spec: (spec.backbone, bool(spec.first_parts)),
-    ),
-    label="student, stage 1",
-    colour="#009E73",
+    )
 )

@@ -65,9 +65,7 @@ register(
         seconds=lambda spec: spec.teacher.epochs * epoch_seconds(spec.teacher),
         alike=_alike,
         whose=_whose,
-    ),
-    label="structural teacher",
-    colour="#0072B2",
+    )
 )
 
 # ---- its distribution ----------------------------------------------------------------------------------------------
@@ -109,9 +107,7 @@ register(
         seconds=lambda _: 1.0,
         alike=_alike,
         whose=_whose,
-    ),
-    label="store targets",
-    colour="#CC79A7",
+    )
 )
 
 # ---- its vectors ---------------------------------------------------------------------------------------------------
@@ -135,7 +131,5 @@ register(
         seconds=lambda _: 0.6,
         alike=_alike,
         whose=_whose,
-    ),
-    label="store vectors",
-    colour="#8C564B",
+    )
 )

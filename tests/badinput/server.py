@@ -92,12 +92,12 @@ def child(request: dict[str, Any]) -> int:
 def prepare(request: dict[str, Any]) -> None:
     """Study files and data sets of the request in place of the package's."""
     from harness.data.registry import SOURCES, Source
-    from harness.design import catalogue
+    from harness.design import files
 
     if request["studies"]:
-        catalogue.files.cache_clear()
+        files.files.cache_clear()
         found = {path.stem: path for path in sorted(Path(request["studies"]).glob("*.yaml"))}
-        catalogue.files = lambda: found
+        files.files = lambda: found
     SOURCES.update({name: Source(**about) for name, about in request["sources"].items()})
 
 

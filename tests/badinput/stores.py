@@ -32,12 +32,13 @@ PICKLE = b"cos\nmkdir\n(S'executed'\ntR."
 def template(cells: int) -> Path:
     """A folder with a good store: so many cells of the ablation, with ranks and curves."""
     from harness.design import files as designs
+    from harness.design.cells import plan
     from harness.store.store import Store
     from tests.store.test_store import result
 
     folder = Path(tempfile.mkdtemp(prefix="harness-store-"))
     design = designs.load("ablation")
-    run = designs.plan(design, dataset="lahman", data_digest="0", backbones=["ttranse"], preset="quick")
+    run = plan(design, dataset="lahman", data_digest="0", backbones=["ttranse"], preset="quick")
     store = Store(f"sqlite:///{folder / 'store.db'}", folder / "artifacts")
     study = store.open(run, "python -m harness.study ablation --preset quick", {"training facts": 3})
     study.attach(pd.DataFrame({"query": np.arange(4), "subject_degree": 1, "answer_degree": 2}))

@@ -6,10 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.badinput import datasets, downloads, flags, labels, names, stores, studies
+from tests.badinput import datasets, downloads, flags, labels, names, plugins, stores, studies
 from tests.badinput.place import Case, Server, check
 
-KINDS = {"data": datasets, "study file": studies, "name": names, "flag": flags, "label": labels, "store": stores}
+KINDS = {
+    "data": datasets,
+    "study file": studies,
+    "name": names,
+    "flag": flags,
+    "label": labels,
+    "store": stores,
+    "plugin": plugins,
+}
 CORPUS = [
     pytest.param(case, id=f"{kind}: {case.name}", marks=[pytest.mark.slow] if case.slow else [])
     for kind, module in KINDS.items()

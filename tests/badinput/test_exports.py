@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.design import cells
 from harness.design import files as designs
 from harness.store.store import Store
 from tests.store.test_store import result
@@ -16,9 +17,7 @@ FORMULAS = ["=1+1", "+1", "-1", "@SUM(1)", "\N{FULLWIDTH EQUALS SIGN}1", "=cmd|'
 
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_a_relation_that_is_a_formula_is_text_in_the_stores_tables(tmp_path: Path, formula: str) -> None:
-    run = designs.plan(
-        designs.load("ablation"), dataset="lahman", data_digest="0", backbones=["ttranse"], preset="quick"
-    )
+    run = cells.plan(designs.load("ablation"), dataset="lahman", data_digest="0", backbones=["ttranse"], preset="quick")
     store = Store(f"sqlite:///{tmp_path}/store.db")
     study = store.open(run, "command", {})
     study.finish(study.begin(run.cells[0], {}), result(), [formula, "manages"])

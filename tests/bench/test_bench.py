@@ -6,7 +6,6 @@ import json
 import math
 import subprocess
 import sys
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import torch
 from typer.testing import CliRunner
 
 from harness import console as cli
-from harness.bench import app, common, scale, sizes, train
+from harness.bench import app, scale, sizes, train
 from harness.bench.step import ways
 from harness.data import TemporalGraph, load
 from harness.distill.passes import sampled, softmax
@@ -231,39 +230,3 @@ def test_mistakes_are_one_line(
 def test_help_needs_no_torch() -> None:
     code = "import sys, harness.bench; sys.exit('torch' in sys.modules or 'numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-# ---- the timer ------------------------------------------------------------------------------------------------------
-
-
-def test_ways_take_turns_and_the_first_call_does_not_count() -> None:
-    calls: list[str] = []
-
-    def way(name: str, *values: float) -> Any:
-        left = iter(values)
-
-        def once() -> float:
-            calls.append(name)
-            return next(left)
-
-        return once
-
-    found = common.alternate({"a": way("a", 100, 1, 5, 3), "b": way("b", 0, 8, 7, 9)}, rounds=3)
-    assert "".join(calls) == "abababab"
-    assert {name: each.value for name, each in found.items()} == {"a": 3, "b": 8}
-
-
-def test_the_fastest_setting_counts() -> None:
-    speed = {8: iter([9.0, 1.0, 1.0]), 32: iter([0.0, 3.0, 3.0]), 256: iter([9.0, 2.0, 2.0])}
-    assert common.fastest({size: partial(next, each) for size, each in speed.items()}) == 32
-
-
-def test_the_clock_counts_from_the_second_step_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter([0.0, 10.0, 11.0, 12.5])
-    monkeypatch.setattr(common.time, "perf_counter", lambda: next(times))
-    clock = common.Clock(seconds=2)
-    for queries in (512, 512, 512):
-        clock.tick(queries)
-    with pytest.raises(common.TimeIsUpError):
-        clock.tick(88)
-    assert clock.rate == 600 / 2.5

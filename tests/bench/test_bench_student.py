@@ -16,9 +16,8 @@ from typer.testing import CliRunner
 
 from harness import console as cli
 from harness.bench import app
-from harness.bench.student import stages_of, train_student
 from harness.distill.passes.sampled import Candidates
-from harness.measurements.in_the_loop import in_the_loop
+from harness.measurements.in_the_loop import in_the_loop, stages_of, train_student
 from harness.models import BACKBONES, Backbone
 from harness.models.batch import QueryTensors
 from harness.teachers.language_model import LanguageModelConfig

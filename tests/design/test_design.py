@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.design import cells
 from harness.design import files as designs
-from harness.design.files import Run
+from harness.design.cells import Run
 from harness.design.settings import parse_changes, settings
 from harness.errors import UserError
 from harness.models import BACKBONES
@@ -14,17 +15,17 @@ from harness.trial.spec import TrialSpec
 
 def plan(**changes: object) -> Run:
     options = {"dataset": "lahman", "data_digest": "d", "backbones": ["ttranse"], "preset": "quick", **changes}
-    return designs.plan(designs.load("ablation"), **options)
+    return cells.plan(designs.load("ablation"), **options)
 
 
-@pytest.mark.parametrize("name", designs.names())
+@pytest.mark.parametrize("name", designs.files())
 def test_every_shipped_study_file_is_valid(name: str) -> None:
     design = designs.load(name)
     assert design.name == name
     assert {"quick", "default", "full"} <= set(design.presets)
     for preset in design.presets:
         for backbone in BACKBONES:
-            assert designs.plan(design, dataset="d", data_digest="d", backbones=[backbone], preset=preset).cells
+            assert cells.plan(design, dataset="d", data_digest="d", backbones=[backbone], preset=preset).cells
 
 
 def test_cells_of_the_ablation() -> None:
@@ -156,7 +157,7 @@ def varied(tmp_path: Path, content: str = VARIED, **changes: object) -> Run:
     path = tmp_path / "mine.yaml"
     path.write_text(content, encoding="utf-8")
     options = {"dataset": "lahman", "data_digest": "d", "backbones": ["ttranse"], "preset": "quick", **changes}
-    return designs.plan(designs.read(path), **options)
+    return cells.plan(designs.read(path), **options)
 
 
 def test_a_grid_crosses_arms_with_the_factors_that_act_in_them(tmp_path: Path) -> None:

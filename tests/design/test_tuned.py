@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from harness.data import names
+from harness.design import cells
 from harness.design import files as designs
 from harness.design.settings import _tuned, parse_changes
 from harness.models import BACKBONES
@@ -14,7 +15,7 @@ def test_tuned_settings_name_data_sets_and_backbones_and_are_valid() -> None:
         assert dataset in names()
         for backbone, settings in backbones.items():
             assert backbone in BACKBONES
-            spec = designs.settle(design, design.presets["default"], dataset=dataset, backbone=backbone)
+            spec = cells.settle(design, design.presets["default"], dataset=dataset, backbone=backbone)
             for part, values in settings.items():
                 for key, value in values.items():
                     assert getattr(getattr(spec, part), key) == value
@@ -22,7 +23,7 @@ def test_tuned_settings_name_data_sets_and_backbones_and_are_valid() -> None:
 
 def test_changes_win_over_tuned_settings() -> None:
     design = designs.load("ablation")
-    run = designs.plan(
+    run = cells.plan(
         design,
         dataset="yago",
         data_digest="d",
@@ -38,7 +39,7 @@ def test_changes_win_over_tuned_settings() -> None:
 def test_one_backbone_and_all_backbones_are_one_study(dataset: str) -> None:
     design = designs.load("ablation")
     options = {"dataset": dataset, "data_digest": "d", "preset": "default"}
-    one = designs.plan(design, backbones=["ttranse"], **options)
-    both = designs.plan(design, backbones=sorted(BACKBONES), **options)
+    one = cells.plan(design, backbones=["ttranse"], **options)
+    both = cells.plan(design, backbones=sorted(BACKBONES), **options)
     assert one.study_name == both.study_name
     assert {s.key() for s in one.cells} < {s.key() for s in both.cells}

@@ -22,8 +22,9 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import OperationalError
 
+from harness.design import cells
 from harness.design import files as designs
-from harness.design.files import Run
+from harness.design.cells import Run
 from harness.errors import UserError
 from harness.store import frames
 from harness.store.locks import Claims, DatabaseClaims, claims_of
@@ -123,7 +124,7 @@ def test_a_database_that_is_started_again_costs_nothing(
 
 def test_coordinators_may_begin_a_study_at_the_same_moment(url: str) -> None:
     design = designs.load("ablation")
-    run = designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    run = cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
     stores = [Store(url) for _ in range(4)]
     together = threading.Barrier(len(stores))
 
@@ -204,7 +205,7 @@ def test_claims_outlive_their_connection_unless_another_takes_them(
 
 def test_cells_of_other_studies_are_taken_by_one_coordinator_after_the_other(url: str, tmp_path: Path) -> None:
     runs = {
-        name: designs.plan(designs.load(name), dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+        name: cells.plan(designs.load(name), dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
         for name in ("ablation", "baselines")
     }
     here = {"machine": "m", "device": "cpu", "number_format": "bfloat16"}
@@ -229,7 +230,7 @@ def test_a_result_is_dropped_if_another_coordinator_took_the_cell(
     url: str, engine: sqlalchemy.Engine, tmp_path: Path
 ) -> None:
     design = designs.load("ablation")
-    run = designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    run = cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
     with closing(Store(url, tmp_path / "artifacts")) as store:
         one, other = (store.open(run, "command", {}) for _ in range(2))
         lost = one.begin(run.cells[0], {})
@@ -272,7 +273,7 @@ def test_a_server_that_is_gone_for_a_moment_is_asked_again() -> None:
 
 def test_a_report_waits_for_a_server_that_is_started_again(url: str, postgresql: Server, tmp_path: Path) -> None:
     design = designs.load("ablation")
-    run = designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    run = cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
     with closing(Store(url, tmp_path)) as store:
         study = store.open(run, "command", {})
         study.finish(study.begin(run.cells[0], {}), result(), ["a", "b"])

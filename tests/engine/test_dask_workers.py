@@ -15,14 +15,17 @@ from pathlib import Path
 
 import pytest
 
+from harness import plugins
 from harness.engine.dask_workers import ClusterWorkers
 from harness.engine.local_workers import LocalWorkers
 from harness.engine.scheduler import run
 from harness.engine.task import Task
 from harness.errors import UserError
+from harness.registry import Registry
 from harness.trial.inputs import graph_of
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context
+from tests.engine.plugin import plugin, registered
 from tests.engine.test_scheduler import Record, _Deadly, change, tasks_of
 
 distributed = pytest.importorskip("distributed")
@@ -239,3 +242,25 @@ def test_a_worker_that_is_not_alike_says_so(
         workers.terms = replace(workers.terms, **changed)
         with pytest.raises(UserError, match=rf"worker tcp://127.0.0.1:\d+: .*{message}"):
             run(tasks_of(spec, context, "none"), workers, Record().listener())
+
+
+def test_workers_load_plugins_and_refuse_another_version(
+    spec: TrialSpec, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.setattr(Registry, "every", [])
+    old, new = (plugin(tmp_path, version) for version in (1, 2))
+    with cluster(tmp_path) as own:
+        own.add(1, "--no-nanny")
+        with workers_of(own.address, spec, replace(context, plugins=(old,))) as workers:
+            assert workers.executor.submit(registered).result() == {"version": 1}
+            own.add(1, "--no-nanny")  # one that comes later
+            assert list(workers.client.run(registered).values()) == [{"version": 1}] * 2
+            record = Record()
+            run(tasks_of(spec, context, "none"), workers, record.listener())
+            numbers(record)
+        with pytest.raises(UserError, match=r"worker tcp://.*: plugin .*mine\.py: another plugin is called 'mine'"):
+            ClusterWorkers(own.address, replace(context, plugins=(new,)), "d")
+        with workers_of(own.address, spec, context) as workers:  # nothing is left behind that keeps others out
+            own.add(1, "--no-nanny")
+            assert sorted(map(str, workers.client.run(registered).values())) == ["{'version': 1}"] * 2 + ["{}"]

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.design import cells
 from harness.design import files as design
 from harness.engine import coordinator as execute
 from harness.engine import scheduler as pool
@@ -159,7 +160,7 @@ def test_what_a_long_way_begins_with_goes_first() -> None:
 @pytest.fixture(scope="module")
 def ablation(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Task]:
     """All tasks of the ablation with default settings, both backbones, from nothing."""
-    run = design.plan(
+    run = cells.plan(
         design.load("ablation"),
         dataset="wiki",
         data_digest="d",

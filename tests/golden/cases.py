@@ -14,11 +14,11 @@ import torch
 
 from harness.design.settings import merge, nested
 from harness.distill.training.loop import Trained
+from harness.measurements import in_the_loop as loop_module
 from harness.measurements import inference as inference_module
-from harness.measurements import loop as loop_module
 from harness.measurements.export import export
+from harness.measurements.in_the_loop import loop
 from harness.measurements.inference import inference
-from harness.measurements.loop import loop
 from harness.trial.provenance import _processor
 from harness.trial.run import TrialResult, run_trial
 from harness.trial.spec import TrialSpec

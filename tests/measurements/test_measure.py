@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from harness.design import cells
 from harness.design import files as designs
-from harness.design.files import Run
+from harness.design.cells import Run
 from harness.engine.coordinator import Plans, plans
 from harness.engine.local_workers import in_a_fresh_process
 from harness.measurements import measure as module
@@ -42,7 +43,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Callab
 
     def of(preset: str = "quick", seeds: int = 1, backbones: tuple[str, ...] = ("ttranse",), arms: Any = ()) -> Run:
         changes = {**CHANGES, "llm": {"model": str(tiny_encoder), "finetune": "none"}}
-        return designs.plan(
+        return cells.plan(
             designs.load("cost"),
             dataset=str(folder),
             data_digest=graph_of(str(folder), None).digest,

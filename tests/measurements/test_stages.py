@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from harness import evaluate
+from harness.measurements import in_the_loop as loop_module
 from harness.measurements import inference as inference_module
-from harness.measurements import loop as loop_module
-from harness.measurements.in_the_loop import in_the_loop
+from harness.measurements.in_the_loop import in_the_loop, loop
 from harness.measurements.inference import inference, size
-from harness.measurements.loop import loop
-from harness.measurements.stages import stage, trained, without
+from harness.measurements.stages import metered, stage, trained, unreadable, without
 from harness.models import BACKBONES
 from harness.teachers.language_model import load
 from harness.trial.run import run_trial
@@ -149,3 +151,59 @@ def test_tied_weights_count_once() -> None:
     assert size(torch.nn.Sequential(one, other)) == (18, 72)
     other.weight = one.weight
     assert size(torch.nn.Sequential(one, other)) == (9, 36)
+
+
+# ---- energy ----------------------------------------------------------------------------------------------------------
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, *, rapl: bool) -> list[dict[str, Any]]:
+    """A codecarbon that reads 3 Wh; what its tracker was made with."""
+    made: list[dict[str, Any]] = []
+
+    class Tracker:
+        final_emissions_data = SimpleNamespace(energy_consumed=0.0)
+
+        def __init__(self, **options: Any) -> None:
+            made.append(options)
+
+        def start(self) -> None:
+            self.final_emissions_data = SimpleNamespace(energy_consumed=0.0)
+
+        def stop(self) -> None:
+            self.final_emissions_data = SimpleNamespace(energy_consumed=0.003)
+
+    package, core, cpu = ModuleType("codecarbon"), ModuleType("codecarbon.core"), ModuleType("codecarbon.core.cpu")
+    vars(package)["OfflineEmissionsTracker"] = Tracker
+    vars(cpu)["is_rapl_available"] = lambda: rapl
+    for module in (package, core, cpu):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    return made
+
+
+def test_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = installed(monkeypatch, rapl=True)
+    with metered() as energy:
+        assert math.isnan(energy.wh)
+    assert energy.row == {"energy_wh": pytest.approx(3.0), "energy_reason": ""}
+    assert made[0]["save_to_file"] is False
+
+
+def test_an_assumed_power_is_no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = installed(monkeypatch, rapl=False)
+    with metered() as energy:
+        pass
+    assert energy.row["energy_wh"] is None
+    assert "counters" in energy.row["energy_reason"]
+    assert not made
+
+
+def test_without_the_package_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "codecarbon", None)
+    assert unreadable() == "the optional package codecarbon is not installed"
+
+
+def test_what_fails_inside_is_raised_and_the_tracker_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, rapl=True)
+    with pytest.raises(ValueError, match="mine"), metered() as energy:
+        raise ValueError("mine")
+    assert energy.wh == pytest.approx(3.0)

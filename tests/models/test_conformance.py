@@ -204,6 +204,6 @@ def test_declared_attributes(name: str) -> None:
     parameters = inspect.signature(kind).parameters
     assert list(parameters)[:4] == ["n_entities", "n_relations", "n_times", "dim"]
     assert set(kind.options.model_fields) == set(list(parameters)[4:])
-    assert all(parameters[option].default is not inspect.Parameter.empty for option in kind.options)
+    assert all(parameters[option].default is not inspect.Parameter.empty for option in kind.options.model_fields)
     for recipe in (kind.student_recipe, kind.teacher_recipe):
         assert recipe.learning_rate > 0

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.design.space import FRESH, Search
+from harness.design.schema import FRESH, Search
 from harness.reporting.data.layout import Layout
 from tests.reporting.conftest import Frames, metrics, provenance
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from harness.design.space import Range, Search
+from harness.design.schema import Range, Search
 from harness.search.adaptive import Configuration, Searcher
 
 

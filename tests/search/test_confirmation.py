@@ -14,8 +14,8 @@ from rich.console import Console
 
 from harness import report
 from harness.design import files as designs
-from harness.design.files import Design, Run
-from harness.design.space import FRESH
+from harness.design.cells import Run
+from harness.design.schema import FRESH, Design
 from harness.errors import UserError
 from harness.reporting.data.layout import Meta
 from harness.reporting.data.results import Frames
@@ -177,9 +177,9 @@ def test_from_a_grid_to_its_confirmed_winners(
     assert row["test_mrr"] == alone.metrics["test_mrr"]
 
     # as at the end of a study: a table, and the report
-    monkeypatch.setattr(report, "layout_of", lambda study: LAYOUT)
+    monkeypatch.setattr(report, "as_layout", lambda design: LAYOUT)
     console = Console(file=io.StringIO(), width=100)
-    names = ("mine", trials, curves, load_ranks, tmp_path / "whole", run.study_name, tally.cells, console)
+    names = (run.design, trials, curves, load_ranks, tmp_path / "whole", run.study_name, tally.cells, console)
     assert report.report_of_cells(*names).is_file()
     assert console.file.getvalue().count("fresh seeds") == len(set(fresh["arm"]))
     meta = trials.attrs["meta"][run.study_name]

@@ -13,9 +13,10 @@ import pytest
 import yaml
 from rich.console import Console
 
+from harness.design import cells
 from harness.design import files as designs
-from harness.design.files import Design, Run
-from harness.design.space import FRESH
+from harness.design.cells import Run
+from harness.design.schema import FRESH, Design
 from harness.engine import coordinator as execute
 from harness.engine.coordinator import Tally
 from harness.errors import UserError
@@ -59,7 +60,7 @@ def read(folder: Path, encoder: Path, **search: Any) -> Design:
 def plan(design: Design, dataset: Path, **options: Any) -> Run:
     digest = graph_of(str(dataset), None).digest
     wanted = {"dataset": str(dataset), "data_digest": digest, "backbones": ["ttranse"], "preset": "quick"} | options
-    return designs.plan(design, **wanted)
+    return cells.plan(design, **wanted)
 
 
 def carry_out(run: Run, folder: Path) -> Tally:

@@ -8,8 +8,9 @@ import optuna
 import pandas as pd
 import pytest
 
+from harness.design import cells
 from harness.design import files as designs
-from harness.design.files import Run
+from harness.design.cells import Run
 from harness.errors import UserError
 from harness.store import frames
 from harness.store.copies import copy
@@ -21,7 +22,7 @@ from tests.store.test_store import result
 @pytest.fixture
 def run() -> Run:
     design = designs.load("ablation")
-    return designs.plan(design, dataset="lahman", data_digest="0", backbones=["ttranse"], preset="quick")
+    return cells.plan(design, dataset="lahman", data_digest="0", backbones=["ttranse"], preset="quick")
 
 
 def store(folder: Path, url: str | None = None) -> Store:
@@ -77,9 +78,9 @@ def test_a_second_copy_adds_what_is_new(run: Run, tmp_path: Path) -> None:
 
 def test_trials_are_copied_with_what_they_share(run: Run, tmp_path: Path) -> None:
     source, target = store(tmp_path / "from"), store(tmp_path / "to")
-    for own, device, cells in ((target, "cpu", run.cells[:1]), (source, "cuda", run.cells[1:3])):
+    for own, device, specs in ((target, "cpu", run.cells[:1]), (source, "cuda", run.cells[1:3])):
         study = own.open(run, "command", {"training facts": 3})
-        for spec in cells:
+        for spec in specs:
             about = {"label": spec.arm, "environment": {"device": device, "torch": "2.13.0"}}
             study.finish(study.begin(spec, about), result(), ["a", "b"])
     there = optuna.load_study(study_name=run.study_name, storage=target.storage)

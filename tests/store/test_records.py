@@ -8,8 +8,9 @@ from pathlib import Path
 import optuna
 import pytest
 
+from harness.design import cells
 from harness.design import files as designs
-from harness.design.files import Run
+from harness.design.cells import Run
 from harness.store import frames
 from harness.store.records import unpacked
 from harness.trial.spec import TrialSpec
@@ -19,7 +20,7 @@ from tests.store.test_store import opened, result
 @pytest.fixture
 def run() -> Run:
     design = designs.load("ablation")
-    return designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    return cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from harness.design import cells
 from harness.design import files as designs
-from harness.design.files import Run
+from harness.design.cells import Run
 from harness.errors import UserError
 from harness.store import frames
 from harness.store.records import ENVIRONMENT
@@ -25,7 +26,7 @@ HERE: dict[str, Any] = {"machine": "m", "device": "cpu", "number_format": "bfloa
 
 
 def planned(study: str, engine: str = "e", data_digest: str = "d") -> Run:
-    run = designs.plan(
+    run = cells.plan(
         designs.load(study), dataset="lahman", data_digest=data_digest, backbones=["ttranse"], preset="quick"
     )
     return replace(run, engine=engine)

@@ -12,8 +12,9 @@ from optuna.artifacts import get_all_artifact_meta
 from rich.console import Console
 
 from harness.data import load
+from harness.design import cells
 from harness.design import files as designs
-from harness.design.files import Run
+from harness.design.cells import Run
 from harness.engine import coordinator as execute
 from harness.engine.scheduler import Listener
 from harness.engine.task import Outcome, Task
@@ -34,7 +35,7 @@ COUNTS = {"training facts": 10, "test facts": 2}
 @pytest.fixture
 def run() -> Run:
     design = designs.load("ablation")
-    return designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    return cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
 
 
 @pytest.fixture
@@ -163,10 +164,10 @@ def test_factors_that_do_not_act_are_left_out(run: Run) -> None:
     assert parameters(run.cells[-2])[0]["dim"] == run.cells[-2].teacher.dim
 
 
-@pytest.mark.parametrize("name", designs.names())
+@pytest.mark.parametrize("name", designs.files())
 def test_a_note_says_what_a_study_asks_and_what_its_trials_are_called(name: str) -> None:
     design = designs.load(name)
-    run = designs.plan(design, dataset="lahman", data_digest="0", backbones=["ttranse"], preset="default")
+    run = cells.plan(design, dataset="lahman", data_digest="0", backbones=["ttranse"], preset="default")
     note = note_of(run, {"training facts": 12_345})
     assert note.startswith(f"# {design.title}\n\n{design.about}\n")
     assert "12,345 training facts" in note

@@ -18,8 +18,9 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
+from harness.design import cells
 from harness.design import files as designs
-from harness.design.files import Run
+from harness.design.cells import Run
 from harness.store import frames
 from harness.store.dashboard import parameters
 from harness.store.records import unpacked
@@ -36,7 +37,7 @@ ABOUT = {**provenance(), "preset": "quick", "threads": 1, "protocol": "time-awar
 @pytest.fixture
 def run() -> Run:
     design = designs.load("ablation")
-    return designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    return cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
 
 
 @pytest.fixture

@@ -83,8 +83,8 @@ class Loss:
 LOSSES: Registry[Loss] = Registry("loss")
 
 
-def register(loss: Loss, *, label: str, colour: str | None = None) -> None:
-    """Register a loss.
+def register(loss: Loss, *, label: str = "", colour: str = "") -> None:
+    """Register a loss; the paper's have label and colour in `harness.vocabulary`, which reports read without PyTorch.
 
     Raises:
         UserError: its name is taken or cannot be part of an arm, or an option has a default that is none.
@@ -95,7 +95,7 @@ def register(loss: Loss, *, label: str, colour: str | None = None) -> None:
     if loss.version < 1:
         raise UserError(f"loss {loss.name!r}: version must be 1 or more, not {loss.version}")
     LOSSES.add(loss.name, loss)
-    vocabulary.declare("loss", loss.name, label, colour)
+    vocabulary.declare("loss", loss.name, label or vocabulary.loss_name(loss.name), colour)
 
 
 def loss(
@@ -107,7 +107,7 @@ def loss(
     needs: tuple[str, ...] = (),
     acts: Acts = "stage 2",
     excludes: tuple[str, ...] = (),
-    colour: str | None = None,
+    colour: str = "",
     cost: float = 0.5,
     flat: bool = False,
 ) -> Callable[[F], F]:
@@ -122,7 +122,7 @@ def loss(
             teacher's vectors), ``llm`` (the language model's scores and encodings), or what a plugin's teacher yields.
         acts: "from the start" or "stage 2", where stage 1 has only losses that act from the start.
         excludes: losses that cannot be in one arm with it.
-        colour: of its arm in figures, as #RRGGBB; None: one that is free.
+        colour: of its arm in figures, as #RRGGBB; "": one that is free.
         cost: seconds that it adds to an epoch of Wikidata12k, roughly; L1 is 0.4. It decides what starts first.
         flat: its options are settings ``loss.OPTION`` instead of ``loss.NAME.OPTION``.
 

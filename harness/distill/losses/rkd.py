@@ -78,5 +78,5 @@ def _angles(given: Given, options: AngleOptions) -> Relations:
 
 
 _SHARED: dict[str, Any] = {"needs": ("entities",), "acts": "from the start", "cost": 1.5, "flat": True}
-register(Loss("RKD-D", _distances, DistanceOptions, **_SHARED), label="RKD-D", colour="#882255")
-register(Loss("RKD-A", _angles, AngleOptions, **_SHARED), label="RKD-A", colour="#999933")
+register(Loss("RKD-D", _distances, DistanceOptions, **_SHARED))
+register(Loss("RKD-A", _angles, AngleOptions, **_SHARED))

@@ -123,7 +123,7 @@ class Step:
         z_shared = scores(self.query, self.table[shared], self.model.kernel, self.model.scale()) / t
         others = len(self.table) - own.shape[1] + repeated.sum(1, keepdim=True)
         log_weight = (others / apart.sum(1, keepdim=True).clamp(min=1)).log()
-        rest = z_shared.masked_fill(~apart, NEVER).logsumexp(1, keepdim=True) + log_weight
+        rest = (z_shared.masked_fill(~apart, NEVER).logsumexp(1, keepdim=True) + log_weight).clamp(min=NEVER)
         every = torch.cat([z, rest], 1)
         return Outcomes(every - every.logsumexp(1, keepdim=True))
 

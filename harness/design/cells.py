@@ -1,0 +1,243 @@
+"""The trials that a study asks for, spelt out from its design."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.design.schema import FRESH, Design, Grid, Point, Preset, Search, Settings, Variant, merge, nested
+from harness.design.settings import AXES, explain, tuned
+from harness.errors import UserError, nearest
+from harness.models import BACKBONES
+from harness.trial.arms import check_arm
+from harness.trial.cache import digest
+from harness.trial.keys import engine_version
+from harness.trial.spec import TrialSpec
+from harness.vocabulary import REFERENCES
+
+
+@dataclass(frozen=True)
+class Run:
+    """A design with its open choices made: the cells that are wanted, and the Optuna study that holds them.
+
+    ``study_name`` carries a digest of all that the cells have in common, the engine's code and the data included. So
+    more seeds, arms, levels or backbones extend a study, and anything that changes a number starts another.
+    ``labels`` has the name of a cell in reports, by its key: an arm or a variant, and the levels of the factors that
+    act in it, as in ``L1 · dim=5``.
+
+    With a ``search`` the cells are those that it is set beside: with its own seeds (0 to ``seeds`` - 1), ``unscored``,
+    which leave test facts alone, and with as many fresh ones (from ``FRESH`` on) that confirm what it finds.
+    """
+
+    design: Design
+    preset: str
+    dataset: str
+    cells: tuple[TrialSpec, ...]
+    labels: dict[str, str]
+    study_name: str
+    data_digest: str = ""
+    engine: str = ""
+    search: Search | None = None
+    seeds: int = 1
+    backbones: tuple[str, ...] = ()
+    changes: Settings = field(default_factory=dict)
+    unscored: frozenset[str] = frozenset()
+
+    def configure(self, backbone: str, point: Point, seed: int) -> TrialSpec:
+        """The cell of a configuration of the search."""
+        assert self.search is not None
+        preset = self.design.presets[self.preset]
+        changes = merge(self.changes, nested(dict(point)))
+        settled = settle(self.design, preset, changes, dataset=self.dataset, backbone=backbone)
+        axes = {"dataset": self.dataset, "backbone": backbone, "arm": self.search.arm, "seed": seed}
+        return settled.model_copy(update=axes).acting()
+
+
+def points(grid: Grid) -> Iterator[dict[str, Any]]:
+    """All combinations of levels."""
+    return (dict(zip(grid, levels, strict=True)) for levels in itertools.product(*grid.values()))
+
+
+def search_of(design: Design, preset: Preset) -> Search | None:
+    """What a preset searches; None if the study searches nothing.
+
+    Raises:
+        UserError: a key is unknown or missing, or a value out of range.
+    """
+    if design.search is None:
+        return None
+    try:
+        return Search.model_validate(merge(design.search, preset.search))
+    except ValidationError as error:
+        raise UserError(f"search: {explain(error, Search)}") from None
+
+
+def settle(
+    design: Design, preset: Preset, changes: Settings | None = None, *, dataset: str = "", backbone: str = ""
+) -> TrialSpec:
+    """The trial spec that all cells of a backbone share.
+
+    Defaults, then what is tuned for data set and backbone, then the settings of the study and of the preset, then the
+    ``changes``.
+
+    Raises:
+        UserError: an unknown key (with the nearest valid one) or a value of the wrong type or out of range.
+    """
+    merged: Settings = {}
+    for settings in (tuned(dataset, backbone), design.settings, preset.settings, changes or {}):
+        merged = merge(merged, settings)
+    for axis in AXES:
+        if axis in merged:
+            raise UserError(f"settings of study {design.name!r}: {axis!r} is an axis of the design, not a setting")
+    try:
+        spec = TrialSpec.model_validate(merged)
+    except ValidationError as error:
+        raise UserError(f"settings of study {design.name!r}: {explain(error, TrialSpec)}") from None
+    if spec.teacher.backbone not in (None, *BACKBONES):
+        wrong = str(spec.teacher.backbone)
+        raise UserError(
+            f"settings of study {design.name!r}: teacher.backbone: unknown {wrong!r}: {nearest(wrong, BACKBONES)}"
+        )
+    return spec
+
+
+def plan(
+    design: Design,
+    *,
+    dataset: str,
+    data_digest: str,
+    backbones: Sequence[str],
+    preset: str,
+    seeds: int | None = None,
+    arms: Sequence[str] = (),
+    changes: Settings | None = None,
+) -> Run:
+    """Spell out the cells of a design.
+
+    Args:
+        design: the study.
+        dataset: name or folder of the data.
+        data_digest: of its content.
+        backbones: the students'.
+        preset: one of the design's.
+        seeds: how many, 0 to ``seeds`` - 1; None: as many as the preset says.
+        arms: names of arms, variants and reference rows, and further arms: any combination of losses; empty: those of
+            the preset.
+        changes: settings that go before those of study and preset.
+
+    Raises:
+        UserError: an unknown preset, arm or setting.
+    """
+    chosen = design.preset(preset)
+    more = _more_arms(design, arms)
+    names = design.conditions | more
+    references = {*design.references, *(name for name in more if name in REFERENCES)}
+    wanted = {check_arm(arm) if arm not in names else arm for arm in arms} or {*(chosen.arms or names)}
+    search, n_seeds = search_of(design, chosen), seeds or chosen.seeds
+    _refuse_factors(design, changes or {})
+    # of all backbones, asked for or not: adding one later must find the same study
+    common = {
+        name: settle(design, chosen, changes, dataset=dataset, backbone=name).model_copy(update={"dataset": dataset})
+        for name in sorted(BACKBONES)
+        if BACKBONES.origin(name) is None or name in backbones
+    }
+    cells: dict[str, TrialSpec] = {}
+    labels: dict[str, str] = {}
+    unscored: set[str] = set()
+    for backbone in backbones:
+        for name, condition in names.items():
+            if name not in wanted:
+                continue
+            is_reference = name in references
+            # a teacher is trained once: its seed is one of its settings
+            seeds_of = [*range(1 if is_reference else n_seeds)]
+            seeds_of += range(FRESH, FRESH + n_seeds) if search is not None and not is_reference else ()
+            for label, settings in _conditions(design, chosen, name, condition, is_reference=is_reference):
+                settled = settle(design, chosen, merge(changes or {}, settings), dataset=dataset, backbone=backbone)
+                axes = {"dataset": dataset, "backbone": backbone, "arm": check_arm(condition.arm)}
+                for seed in seeds_of:
+                    spec = settled.model_copy(update={**axes, "seed": seed}).acting()
+                    if is_reference and not arms and not spec.has_reference:
+                        continue  # a teacher from outside has no model to rank facts with
+                    cells.setdefault(spec.key(), spec)
+                    labels.setdefault(spec.key(), label)
+                    if search is not None and not is_reference and seed < FRESH:
+                        unscored.add(spec.key())
+    shared = {name: spec.model_dump(exclude=set(AXES)) for name, spec in common.items()}
+    engine = engine_version()
+    # what comes from plugins, of this run's methods alone: others that are loaded change nothing
+    outside = sorted({item for spec in cells.values() for item in spec.outside.items()})
+    identity = digest(shared, data_digest, engine, *([outside] if outside else []))
+    name = f"{design.name}-{Path(dataset).name}-{preset}-{identity[:8]}"
+    return Run(
+        design,
+        preset,
+        dataset,
+        tuple(cells.values()),
+        labels,
+        name,
+        data_digest,
+        engine,
+        search,
+        n_seeds,
+        tuple(backbones),
+        changes or {},
+        frozenset(unscored),
+    )
+
+
+def _more_arms(design: Design, arms: Sequence[str]) -> dict[str, Variant]:
+    """The arms among ``arms`` that the study does not have.
+
+    Raises:
+        UserError: one is no arm.
+    """
+    more = {}
+    for arm in arms:
+        if arm in design.conditions:
+            continue
+        try:
+            name = check_arm(arm)
+        except UserError as error:
+            if "+" in arm:
+                raise UserError(f"study {design.name!r}: {error}") from None
+            raise UserError(f"study {design.name!r} has no arm {arm!r}: {nearest(arm, design.conditions)}") from None
+        if name not in design.conditions:
+            more[name] = Variant(arm=name)
+    return more
+
+
+def _refuse_factors(design: Design, changes: Settings) -> None:
+    """A setting that the study varies cannot be given a value beside."""
+    for key in (*design.grid, *(design.search or {}).get("factors", {})):
+        value: Any = changes
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is not None:
+            raise UserError(f"--set {key}: study {design.name!r} varies it; see its levels with 'describe'")
+
+
+def _conditions(
+    design: Design, preset: Preset, name: str, condition: Variant, *, is_reference: bool
+) -> Iterator[tuple[str, Settings]]:
+    """The cells of an arm or variant that differ in more than backbone and seed: label and settings of each.
+
+    Points of the grid that only differ in factors that do not act in the arm are one cell.
+    """
+    if is_reference or not design.grid:
+        yield name, condition.settings
+        return
+    base = settle(design, preset, condition.settings).model_copy(update={"arm": condition.arm})
+    acting = []
+    for key, levels in design.grid.items():  # of the design, not of the preset, which may have one level of it
+        specs = [settle(design, preset, merge(condition.settings, nested({key: level}))) for level in levels]
+        different = {spec.model_copy(update={"arm": base.arm}).acting().key() for spec in specs}
+        acting += [key] if len(different) > 1 else []
+    for point in points({key: (preset.grid or design.grid).get(key, design.grid[key]) for key in acting}):
+        levels_text = ", ".join(f"{key.split('.')[-1]}={value}" for key, value in point.items())
+        yield f"{name} · {levels_text}" if point else name, merge(condition.settings, nested(point))

@@ -1,0 +1,97 @@
+"""What a study file must not say though its types are right: names of nothing, levels and settings out of range."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from harness.design.cells import points, search_of, settle
+from harness.design.schema import Design, Preset, Search, merge, nested
+from harness.design.settings import AXES, similar
+from harness.errors import UserError, nearest
+from harness.models import BACKBONES
+from harness.trial.arms import check_arm
+from harness.trial.spec import TrialSpec, option_names
+
+#: combinations of levels that a grid may have, each of them some trials
+MOST_POINTS = 10_000
+
+
+def check(design: Design) -> None:
+    """Refuse a design that no trials can be made from.
+
+    Raises:
+        UserError: names the key, with the nearest name where one is unknown.
+    """
+    if (wrong := design.backbone) not in BACKBONES:
+        raise UserError(f"unknown backbone {wrong!r}: {nearest(wrong, BACKBONES)}")
+    _check_arms(design)
+    for preset in design.presets.values():
+        settle(design, preset)
+        _check_preset(design, preset)
+
+
+def _check_arms(design: Design) -> None:
+    """Refuse arms that are no combination of losses; a study file has their names as reports have them."""
+    arms = {f"arms.{k}": arm for k, arm in enumerate(design.arms)}
+    arms |= {f"references.{k}": arm for k, arm in enumerate(design.references)}
+    arms |= {f"variants.{name}.arm": variant.arm for name, variant in design.variants.items()}
+    for where, arm in arms.items():
+        try:
+            name = check_arm(arm)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        if name != arm:
+            raise UserError(f"{where}: write {arm!r} as {name!r}")
+    if not design.arms and not design.variants:
+        raise UserError("arms: a study needs at least one arm or variant")
+    for name in design.variants:
+        if _is_arm(name):
+            raise UserError(f"variants: {name!r} is the name of an arm; name the variant otherwise")
+
+
+def _is_arm(name: str) -> bool:
+    try:
+        check_arm(name)
+    except UserError:
+        return False
+    return True
+
+
+def _check_preset(design: Design, preset: Preset) -> None:
+    names = design.conditions
+    if (search := search_of(design, preset)) is not None:
+        _check_search(design, preset, search)
+    if design.confirm and not (design.grid and design.report == "sensitivity"):
+        raise UserError("confirm: takes a grid, and 'report: sensitivity', which shows its winners")
+    compared = itertools.chain(design.compare, *design.compare.values(), *design.contrasts.values())
+    for name in (*(preset.arms or ()), *compared):
+        if name not in names:
+            raise UserError(f"there is no arm {name!r}: {nearest(name, names)}")
+    for grid in (design.grid, preset.grid or {}):
+        if math.prod(map(len, grid.values())) > MOST_POINTS:
+            raise UserError(f"grid: has more than {MOST_POINTS:,} combinations of levels")
+        for key, levels in grid.items():
+            if key not in option_names(TrialSpec) or key in AXES:
+                raise UserError(f"grid: unknown key {key!r}{similar(key, option_names(TrialSpec))}")
+            if not levels:
+                raise UserError(f"grid: {key} has no levels")
+    for name, condition in names.items():
+        if name in (preset.arms or names):
+            for point in points(preset.grid or design.grid):
+                settle(design, preset, merge(condition.settings, nested(point)))
+
+
+def _check_search(design: Design, preset: Preset, search: Search) -> None:
+    """Refuse factors that are none, and ends of ranges that no trial can have."""
+    if design.grid:
+        raise UserError("search: a study has a grid or a search, not both")
+    try:
+        check_arm(search.arm)
+    except UserError as error:
+        raise UserError(f"search: arm: {error}") from None
+    for name in search.factors:
+        if name not in option_names(TrialSpec) or name in AXES:
+            raise UserError(f"search: unknown factor {name!r}{similar(name, option_names(TrialSpec))}")
+    for end in ("low", "high"):
+        settle(design, preset, nested({name: getattr(factor, end) for name, factor in search.factors.items()}))

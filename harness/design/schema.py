@@ -1,0 +1,203 @@
+"""What a study file may say, as typed models. Light to import: lists, help texts and reports need no engine."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from harness.errors import UserError, nearest
+from harness.frozen import Frozen, Text
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+#: settings of trials, nested as in a study file
+Settings = dict[str, Any]
+#: a configuration: settings by their dotted names
+Point = dict[str, int | float]
+#: the first of the seeds that confirm what a search has found; the search's own lie below, however many they become
+FRESH = 1000
+#: levels of factors, by the dotted name of a setting
+Grid = dict[str, tuple[Any, ...]]
+#: what a study may measure when its cells are complete; see ``harness.measurements``
+Measure = Literal["stages", "loop", "trained loop", "inference", "export"]
+#: part of the names of Optuna studies and of folders
+PresetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+
+
+def merge(base: Settings, changes: Settings) -> Settings:
+    """``base`` with ``changes`` in the place of what both have."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def nested(flat: dict[str, Any]) -> Settings:
+    """Settings by dotted names as settings in parts."""
+    merged: Settings = {}
+    for key, value in flat.items():
+        part: Any = value
+        for name in reversed(key.split(".")):
+            part = {name: part}
+        merged = merge(merged, part)
+    return merged
+
+
+class Range(Frozen):
+    """The values of a factor: integers if both ends are; ``log`` and ``step`` as in Optuna's distributions."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    step: int | float | None = None
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"low ({self.low}) must lie below high ({self.high})")
+        self.distribution()
+        return self
+
+    def distribution(self) -> BaseDistribution:
+        """The same for Optuna.
+
+        Raises:
+            ValueError: a range that Optuna does not have, such as a logarithmic one from zero.
+        """
+        from optuna.distributions import FloatDistribution, IntDistribution  # here: lists and help do without
+
+        if isinstance(self.low, int) and isinstance(self.high, int) and isinstance(self.step, int | None):
+            return IntDistribution(self.low, self.high, log=self.log, step=self.step or 1)
+        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+
+    def at(self, share: float) -> int | float:
+        """The value below which ``share``, in [0, 1), of the range lies."""
+        import numpy as np  # here, as Optuna: lists and help do without
+        from optuna.distributions import FloatDistribution, IntDistribution
+
+        distribution = self.distribution()
+        assert isinstance(distribution, IntDistribution | FloatDistribution)
+        step = distribution.step
+        # each of the values with steps has an equal part of the range
+        low, high = self.low - (step or 0) / 2, distribution.high + (step or 0) / 2
+        value = low + share * (high - low)
+        if self.log:
+            value = float(np.exp(np.log(low) + share * (np.log(high) - np.log(low))))
+        if step:
+            value = self.low + step * round((value - self.low) / step)
+        value = min(max(value, self.low), distribution.high)
+        return int(value) if isinstance(distribution, IntDistribution) else float(value)
+
+
+class Search(Frozen):
+    """A search by validation MRR.
+
+    One configuration is trained with every seed; its value is the mean validation MRR. ``tpe`` chooses configurations
+    by what earlier ones yielded and gives up those that Wilcoxon's test finds worse than the best over the seeds so
+    far. ``qmc`` takes the designed sample that Sobol indices are estimated from, ``trials`` · (factors + 2)
+    configurations. Test facts are not scored; the best ``confirm`` configurations are trained anew, with seeds that the
+    search has not seen, and these are scored once.
+    """
+
+    arm: str
+    factors: dict[str, Range] = Field(min_length=1)
+    sampler: Literal["tpe", "qmc"] = "tpe"
+    trials: int = Field(ge=1, le=100_000, description="tpe: configurations; qmc: base points, best a power of two")
+    prune: float = Field(default=0.2, ge=0, lt=1, description="p value below which tpe gives up a configuration")
+    confirm: int = Field(default=3, ge=0, le=100, description="configurations that are trained anew and scored on test")
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """The factors for Optuna."""
+        return {name: factor.distribution() for name, factor in self.factors.items()}
+
+    def configurations(self) -> int:
+        """How many configurations are tried."""
+        return self.trials * (len(self.factors) + 2) if self.sampler == "qmc" else self.trials
+
+    def sample(self) -> list[Point]:
+        """The designed sample of ``qmc``, in the order in which SALib's analysis wants it; the same every time."""
+        from SALib.sample import sobol
+
+        names = list(self.factors)
+        problem: dict[str, Any] = {"num_vars": len(names), "names": names, "bounds": [[0.0, 1.0]] * len(names)}
+        with warnings.catch_warnings():
+            # a number of base points that is no power of two is a user's choice
+            warnings.filterwarnings("ignore", message=".*(power of 2|powers of 2).*")
+            shares = sobol.sample(problem, self.trials, calc_second_order=False, seed=0)
+        return [{n: self.factors[n].at(float(u)) for n, u in zip(names, row, strict=True)} for row in shares]
+
+
+class Preset(Frozen):
+    """A size of a study; ``arms``, ``grid`` and ``measure`` replace the design's, ``search`` changes it."""
+
+    about: Text
+    seeds: int = Field(ge=1, le=FRESH, description="number of seeds: 0, 1, 2 ...")
+    settings: Settings = Field(default={})
+    arms: tuple[str, ...] | None = Field(default=None, description="names of arms and variants")
+    grid: Grid | None = Field(default=None)
+    measure: tuple[Measure, ...] | None = Field(default=None)
+    search: dict[str, Any] = Field(default={})
+
+
+class Variant(Frozen):
+    """An arm under a name of its own, with settings of its own."""
+
+    arm: str
+    settings: Settings = Field(default={})
+
+
+class Design(Frozen):
+    """A study file: which arms are compared, at which settings, with how many seeds, and which claims that tests.
+
+    ``variants`` are arms with settings of their own, by name. ``grid`` crosses every arm but the reference rows with
+    all combinations of its levels; where a factor does not act in an arm, the arm has fewer cells; ``confirm`` says how
+    many of its best points are trained anew with fresh seeds. ``compare`` says which arms reports compare with which:
+    lists of arms by what they are compared with; ``contrasts`` are differences of differences (a - b) - (c - d) of arms
+    a, b, c, d, by name. ``search`` (see `Search`) looks for settings of an arm, beside which the study's arms are
+    trained with the same seeds. Presets have the settings of those of study ``like``, and on top their own: so both
+    studies share their teachers. ``measure`` names what is measured beside the cells.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    title: Text
+    about: Text
+    report: str = "comparison"
+    claims: tuple[Text, ...] = ()
+    arms: tuple[str, ...] = ()
+    variants: dict[Text, Variant] = Field(default={})
+    grid: Grid = Field(default={})
+    confirm: int = Field(default=0, ge=0, le=20)
+    search: dict[str, Any] | None = None
+    references: tuple[str, ...] = ()
+    measure: tuple[Measure, ...] = ()
+    compare: dict[str, tuple[str, ...]] = Field(default={})
+    contrasts: dict[Text, tuple[str, str, str, str]] = Field(default={})
+    backbone: str
+    like: str | None = None
+    settings: Settings = Field(default={})
+    presets: dict[PresetName, Preset] = Field(min_length=1)
+
+    @property
+    def conditions(self) -> dict[str, Variant]:
+        """Arms, variants and reference rows by name, in the order of the file."""
+        plain = {arm: Variant(arm=arm) for arm in self.arms}
+        return plain | self.variants | {arm: Variant(arm=arm) for arm in self.references}
+
+    def measured(self, preset: str) -> tuple[Measure, ...]:
+        """What a preset measures beside its cells."""
+        chosen = self.presets[preset].measure
+        return self.measure if chosen is None else chosen
+
+    def preset(self, name: str) -> Preset:
+        """A preset by its name.
+
+        Raises:
+            UserError: there is none of that name.
+        """
+        if name not in self.presets:
+            raise UserError(f"study {self.name!r} has no preset {name!r}: {nearest(name, self.presets)}")
+        return self.presets[name]

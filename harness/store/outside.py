@@ -1,0 +1,58 @@
+"""What a study has from plugins: names and colours for its reports, and the code that its results belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from harness import vocabulary
+from harness.distill.losses import LOSSES
+from harness.errors import UserError
+from harness.models import BACKBONES
+from harness.registry import Registry
+from harness.teachers.sources import TEACHERS
+from harness.trial.spec import TrialSpec
+
+#: the attribute of a study that has the code of its plugins' methods: version and digest by kind and name
+METHODS = "methods"
+#: the attribute that has kind, name, label and colour of those methods, for reports that do not load them
+LABELS = "labels"
+_REGISTRIES: tuple[Registry[Any], ...] = (LOSSES, BACKBONES, TEACHERS)
+
+
+def attributes_of(cells: Iterable[TrialSpec]) -> dict[str, Any]:
+    """The attributes of a study that tell of plugins; none if its trials use none."""
+    names = sorted({name for spec in cells for name in spec.outside})
+    methods = {
+        f"{registry.kind} {name}": [registry[name].version, plugin.digest]
+        for registry in _REGISTRIES
+        for name in names
+        if name in registry and (plugin := registry.origin(name)) is not None
+    }
+    terms = {"loss": vocabulary.LOSSES, "backbone": vocabulary.BACKBONES}
+    named = [
+        (kind, name) for kind, table in terms.items() for name in names if f"{kind} {name}" in methods and name in table
+    ]
+    labels = [[kind, name, terms[kind][name].label, terms[kind][name].color] for kind, name in named]
+    return {key: value for key, value in ((METHODS, methods), (LABELS, labels)) if value}
+
+
+def refuse_other_code(studies: Iterable[Mapping[str, Any]], own: Mapping[str, Any], store: str) -> None:
+    """Refuse methods whose code changed under one version: results of both would go by one name.
+
+    Args:
+        studies: attributes of all studies of the store.
+        own: those of the study to come, as `attributes_of` gives them.
+        store: its URL, without a password.
+
+    Raises:
+        UserError: the store has results of a method of this name and version from other code.
+    """
+    for attributes in studies:
+        for name, (version, digest) in own.get(METHODS, {}).items():
+            known = attributes.get(METHODS, {}).get(name)
+            if known is not None and known[0] == version and known[1] != digest:
+                raise UserError(
+                    f"{name}: storage {store} has results of version {version} from other code than this plugin's; "
+                    "raise version in the plugin, or name another --storage"
+                )

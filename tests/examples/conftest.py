@@ -1,0 +1,56 @@
+"""A folder with a small data set and the command line in it, as a user of the examples has it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.toy import write_dataset
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = ROOT / "docs" / "examples"
+SETTINGS = {
+    "student.dim": 8,
+    "student.epochs": 2,
+    "stage1_epochs": 1,
+    "teacher.dim": 16,
+    "teacher.epochs": 1,
+    "targets": 16,
+    "time.size": 40,
+}
+
+
+class Desk:
+    """A working directory with the data set ``./toy``, and a store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        write_dataset(folder / "toy")
+        self.url = f"sqlite:///{folder}/runs/harness.db"
+
+    def run(self, *words: str, code: int = 0, module: str = "harness.study") -> subprocess.CompletedProcess[str]:
+        """Give a command and expect an exit code; 2: with one line on standard error that begins with "error:"."""
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", module, *words]
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=280)
+        assert done.returncode == code, done.stderr
+        if code == 2:
+            assert done.stderr.startswith("error: ")
+            assert done.stderr.count("\n") == 1, done.stderr
+        return done
+
+    def study(self, *words: str, code: int = 0, dataset: str = "./toy") -> subprocess.CompletedProcess[str]:
+        """Run the ablation with small settings."""
+        settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
+        return self.run(
+            "ablation", "--dataset", dataset, "--preset", "quick", "--jobs", "2", *settings, *words, code=code
+        )
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)

@@ -1,0 +1,52 @@
+"""The example of a backbone: its formula, and the way of a user from the command line to the report."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from harness.errors import UserError
+from harness.models import BACKBONES, scores
+from harness.store import frames
+from tests.examples.conftest import EXAMPLES, Desk
+from tests.examples.plugin import loaded
+
+FILE = EXAMPLES / "backbone_tcomplex.py"
+
+
+def test_it_is_the_formula_of_the_paper() -> None:
+    """Eq. 3 in complex numbers."""
+    torch.manual_seed(0)
+    with loaded(FILE):
+        model = BACKBONES["tcomplex"](6, 2, 3, 8)
+        with pytest.raises(UserError, match="dim=7 is odd"):
+            BACKBONES["tcomplex"](6, 2, 3, 7)
+    subject, relation, time = torch.arange(4), torch.arange(4), torch.tensor([[0, 0], [1, 1], [2, 2], [0, 0]])
+    query = model.encode(subject, relation, time)
+    z = scores(query, model.entity_table(), model.kernel, model.scale())
+
+    def of(table: torch.nn.Embedding) -> torch.Tensor:
+        return torch.complex(*table.weight.detach().chunk(2, 1))
+
+    entity = of(model.entity)
+    product = entity[subject] * of(model.relation)[relation] * of(model.time)[time[:, 0]]
+    torch.testing.assert_close(z, (product @ entity.conj().T).real)
+    moduli = [x.abs().pow(3).sum() for x in (entity[subject], product, entity[subject + 1])]
+    penalty = model.penalty(query, model.entity(subject), model.entity(subject + 1))
+    torch.testing.assert_close(penalty, sum(moduli) / 4)
+
+
+def test_from_the_command_line_to_the_report(desk: Desk) -> None:
+    asked = ("--plugin", str(FILE), "--backbone", "tcomplex", "--arms", "none,L1")
+    pdf = desk.study(*asked).stdout.splitlines()[-1]
+    assert (desk.folder / pdf).is_file()
+    trials, _, _ = frames.load(desk.url, "ablation", "./toy")
+    assert set(trials["backbone"]) == {"tcomplex"}
+    assert len(trials) == 2
+    assert "complete already" in desk.study(*asked).stdout
+    assert "dim=7 is odd" in desk.study(*asked, "--set", "student.dim=7", code=2).stderr
+
+
+def test_a_plugin_that_is_loaded_and_not_used_changes_no_study(desk: Desk) -> None:
+    desk.study("--arms", "none")
+    assert "complete already" in desk.study("--arms", "none", "--plugin", str(FILE)).stdout

@@ -1,0 +1,129 @@
+"""The example of a loss: its formula, and the way of a user from the command line to the report."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from harness.distill.losses import LOSSES
+from harness.distill.passes.sampled import Candidates
+from harness.distill.passes.step import Step
+from harness.distill.targets import SoftTargets
+from harness.errors import UserError
+from harness.models import TTransE
+from harness.models.base import scores
+from harness.models.batch import QueryTensors
+from harness.store import frames
+from harness.trial.arms import check_arm
+from tests.examples.conftest import EXAMPLES, Desk
+from tests.examples.plugin import loaded
+
+FILE = EXAMPLES / "loss_dkd.py"
+
+
+@pytest.fixture
+def plugin() -> Iterator[None]:
+    with loaded(FILE):
+        yield
+
+
+def step(listed: int, *, sampled: bool) -> tuple[Step, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A step whose teacher lists some of 12 entities; and both models' scores [B, E] and the answers [B]."""
+    torch.manual_seed(0)
+    student = TTransE(12, 2, 3, 4)
+    torch.nn.init.normal_(student.entity.weight)
+    batch = QueryTensors(torch.arange(5), torch.arange(5) % 4, torch.zeros(5, 2, dtype=torch.long), torch.arange(5) + 3)
+    teacher, t = torch.randn(5, 12) * 3, 2.0
+    log_p = (teacher / t).log_softmax(1)
+    best, ids = log_p.topk(listed, 1)
+    others = log_p.scatter(1, ids, -torch.inf).logsumexp(1)
+    soft = SoftTargets(ids.int(), best, others, t)
+    candidates = Candidates(torch.arange(12)) if sampled else None
+    made = Step.of(student, batch, torch.arange(5), soft, candidates)
+    z = scores(made.query, made.table, student.kernel, student.scale())
+    return made, teacher, z, batch.answer
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_it_is_the_formula_of_the_paper(plugin: None, sampled: bool) -> None:
+    """Eq. 7, written out over all entities."""
+    made, teacher, z, answer = step(12, sampled=sampled)
+    loss = LOSSES["DKD"]
+    options: Any = loss.options.model_validate({"target": 0.7, "others": 3.0})
+    p, q = (teacher / 2.0).softmax(1), (z / 2.0).softmax(1)
+    rows = torch.arange(5)
+    p_t, q_t = p[rows, answer], q[rows, answer]
+    target = p_t * (p_t / q_t).log() + (1 - p_t) * ((1 - p_t) / (1 - q_t)).log()
+    is_other = torch.ones_like(p).scatter(1, answer[:, None], 0.0)
+    p_hat, q_hat = p * is_other / (1 - p_t)[:, None], q * is_other / (1 - q_t)[:, None]
+    others = torch.where(is_other > 0, p_hat * (p_hat / q_hat).log(), 0.0).nan_to_num(0.0).sum(1)
+    term = loss.prepare(None, options)
+    assert callable(term)
+    torch.testing.assert_close(term(made), 4.0 * (0.7 * target + 3.0 * others).mean(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_distributions_add_up_to_one_and_agree_on_what_they_list(plugin: None, sampled: bool) -> None:
+    made, teacher, z, answer = step(4, sampled=sampled)
+    for outcomes, every in ((made.teacher, teacher), (made.student, z)):
+        log_p = outcomes.log_probabilities
+        torch.testing.assert_close(log_p.exp().sum(1), torch.ones(5), rtol=1e-4, atol=1e-4)
+        dense = (every / 2.0).log_softmax(1)
+        listed = dense.gather(1, made.soft.ids.long())
+        same = made.soft.ids == answer[:, None]
+        torch.testing.assert_close(log_p[:, 1:-1][~same], listed[~same], rtol=1e-3, atol=1e-3)
+    dense = (z / 2.0).log_softmax(1)[torch.arange(5), answer]
+    torch.testing.assert_close(made.student.log_probabilities[:, 0], dense, rtol=1e-3, atol=1e-3)
+
+
+def test_arms_with_it(plugin: None) -> None:
+    assert check_arm("CE+DKD") == "DKD"
+    assert check_arm("DKD+L2") == "L2+DKD"
+    with pytest.raises(UserError, match="DKD and L1 exclude each other"):
+        check_arm("L1+DKD")
+
+
+def test_from_the_command_line_to_the_report(desk: Desk) -> None:
+    asked = ("--plugin", str(FILE), "--arms", "none,L1,CE+DKD", "--set", "DKD.others=4")
+    pdf = desk.study(*asked).stdout.splitlines()[-1]
+    assert (desk.folder / pdf).is_file()
+    trials, curves, _ = frames.load(desk.url, "ablation", "./toy")
+    assert set(trials["arm"]) == {"none", "L1", "DKD"}
+    (trial,) = trials.loc[trials["arm"] == "DKD", "trial"]
+    assert curves.loc[curves["trial"] == trial, "loss_dkd"].notna().all()
+    assert "complete already" in desk.study(*asked).stdout  # a second start does nothing
+    shown = desk.run("describe", "ablation", "--plugin", str(FILE)).stdout
+    assert "loss.DKD.others" in shown
+    assert "weight of DKD's non-target-class part" in shown
+    # the report can be made again by whoever does not have the plugin, with its label
+    again = desk.run("ablation", "--dataset", "./toy", module="harness.report").stdout.splitlines()[-1]
+    assert (desk.folder / again).is_file()
+
+
+def test_edited_code_under_one_version_is_refused(desk: Desk) -> None:
+    own = desk.folder / "loss_dkd.py"
+    shutil.copy(FILE, own)
+    desk.study("--plugin", str(own), "--arms", "DKD")
+    own.write_text(own.read_text("utf-8").replace("options.target * target", "0.5 * target"), encoding="utf-8")
+    refused = desk.study("--plugin", str(own), "--arms", "DKD", code=2)
+    assert "has results of version 1 from other code" in refused.stderr
+    own.write_text(own.read_text("utf-8").replace("version=1", "version=2"), encoding="utf-8")
+    desk.study("--plugin", str(own), "--arms", "DKD")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--arms", "L1+DKD"], "DKD and L1 exclude each other"),
+        (["--arms", "DKD", "--set", "DKD.others=-1"], "greater than or equal to 0"),
+        (["--arms", "DKD", "--set", "DKD.other=1"], "did you mean"),
+        (["--arms", "L1+KDK"], "there is no loss 'KDK'"),
+    ],
+)
+def test_what_cannot_be_is_one_line(desk: Desk, words: list[str], message: str) -> None:
+    assert message in desk.study("--plugin", str(FILE), *words, code=2).stderr
+    assert not (desk.folder / "runs").exists()
