@@ -194,7 +194,7 @@ def test_weights_that_do_not_act_are_no_columns(url: str, run: Run) -> None:
 
 def test_factors_of_a_grid_are_parameters_with_their_ranges() -> None:
     design = designs.load("grid")
-    run = designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    run = cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
     levels = run.design.presets["quick"].grid or design.grid
     varied = {name for name in levels if len(levels[name]) > 1}
     full, base = (next(spec for spec in run.cells if spec.arm == arm) for arm in ("L1+L2+L3", "L1"))
