@@ -61,13 +61,13 @@ def columns(spec: Mapping[str, Any]) -> dict[str, Any]:
     arm, loss, student = spec["arm"], spec["loss"], spec["student"]
     parts = parts_of(arm)
     dims = {"teacher": spec["teacher"]["dim"], "llm-teacher": spec["semantic"]["dim"]}
-    found = {name: spec[name] for name in ("arm", "backbone", "seed")} | {"dim": dims.get(arm, student["dim"])}
+    row = {name: spec[name] for name in ("arm", "backbone", "seed")} | {"dim": dims.get(arm, student["dim"])}
     if parts:
-        found |= {"stage1_epochs": student["stage1_epochs"], "hard_weight": loss["hard_weight"]}
+        row |= {"stage1_epochs": student["stage1_epochs"], "hard_weight": loss["hard_weight"]}
     if "L1" in parts:
-        found |= {"temperature": loss["temperature"]}
+        row |= {"temperature": loss["temperature"]}
     if "L2" in parts:
-        found |= {"alpha": loss["alpha"]} | ({"delta": loss["delta"]} if loss["alignment"] == "huber" else {})
+        row |= {"alpha": loss["alpha"]} | ({"delta": loss["delta"]} if loss["alignment"] == "huber" else {})
     if "L3" in parts:
-        found |= {"beta": loss["beta"]}
-    return found
+        row |= {"beta": loss["beta"]}
+    return row

@@ -95,7 +95,7 @@ class DatabaseClaims(Claims):
             if self.connection is None:
                 # each question is a transaction of its own; locks last as long as the connection
                 self.connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-                self.held = {each for each in self.held if self._call(TAKE, each)}
+                self.held = {held for held in self.held if self._call(TAKE, held)}
             return self._call(question, cell)
         except DBAPIError:
             if self.connection is not None:
