@@ -1,8 +1,8 @@
 """Attributes of a trial that nobody sorts or plots by, packed: a row of the store holds many of them.
 
-A trial has some sixty attributes, each of them a row and an entry of an index. Most of them are about the environment, about
-metrics that are looked at in reports alone, or about what stages cost. What trials of a study have in common, which is
-nearly all of their settings and of their environment, the study has once, and a trial what differs.
+A trial has some sixty attributes, each of them a row and an entry of an index. Most of them describe the environment,
+metrics that are looked at in reports alone, or what stages cost. What trials of a study have in common, which is nearly
+all of their settings and of their environment, the study has once, and a trial what differs.
 """
 
 from __future__ import annotations

@@ -37,12 +37,12 @@ def adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, object
         new: attributes that a copy has of its new study.
         here: the environment of the study's other trials (`harness.trial.provenance.environment`).
     """
-    while not study.claims.take("adopt"):
+    while not study.leases.take("adopt"):
         time.sleep(WAITED)
     try:
         return _adopt(study, labels, new, here)
     finally:
-        study.claims.free("adopt")
+        study.leases.free("adopt")
 
 
 def _adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, object], here: Mapping[str, object]) -> int:

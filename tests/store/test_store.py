@@ -23,7 +23,7 @@ from harness.store import frames
 from harness.store.artifacts import CURVES, RANKS, study_file
 from harness.store.database import safe, sqlite_file
 from harness.store.factors import parameters
-from harness.store.locks import Claims
+from harness.store.leases import Leases
 from harness.store.notes import note_of
 from harness.store.optuna_private import system_attributes
 from harness.store.store import SCHEMA, Store
@@ -305,7 +305,7 @@ def test_a_result_that_another_coordinator_took_is_dropped(url: str, run: Run, m
     def lost(tasks: list[Task], _: object, listener: Listener, __: int) -> None:
         task = next(task for task in tasks if task.id == first.key())
         listener.started(task)
-        monkeypatch.setattr(Claims, "keep", lambda *_: False)
+        monkeypatch.setattr(Leases, "keep", lambda *_: False)
         said.append(listener.finished(task, Outcome(result=result())))
         monkeypatch.undo()
         listener.started(task)
