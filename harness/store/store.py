@@ -93,8 +93,8 @@ class Store:
             lock.release()
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """Tell the user, in one line, that the storage cannot be written or does not answer any more.
+    def errors_for_users(self) -> Iterator[None]:
+        """Say in one line that the storage cannot be written or does not answer any more.
 
         Raises:
             UserError: in the place of a ``StorageInternalError``.
@@ -186,9 +186,7 @@ class Store:
                     if known.get(key) != value:
                         study.set_user_attr(key, value)
 
-        retried(
-            describe, retry_timeout_of(self.storage.engine)
-        )  # another coordinator may write the same at this moment
+        retried(describe, self.retry_timeout)  # another coordinator may write the same at this moment
         opened = StudyStore(run, study, self)
         self._leases.append(opened.leases)
         opened.close_stale()
