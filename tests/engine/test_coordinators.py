@@ -32,7 +32,7 @@ from harness.store.retries import retried, retry_timeout_of
 from harness.store.reuse import adopt
 from harness.store.store import Store
 from tests.postgresql import Server
-from tests.store.test_store import result
+from tests.store.test_store import QUERIES, result
 from tests.test_study import Place
 
 #: none, L1, L1+L2, L1+L3, L1+L2+L3, teacher and llm-teacher
@@ -225,6 +225,36 @@ def test_cells_of_other_studies_are_taken_by_one_coordinator_after_the_other(url
             taken = adopt(one, labels, {}, here)
             assert waits.result(timeout=20) == 0
         assert taken == len(one.complete()) == len(one.trials()) > 0
+
+
+def test_coordinators_fold_files_at_the_same_moment(url: str, tmp_path: Path) -> None:
+    """As two machines do that end together: nothing is lost, and what one leaves the next start takes."""
+    design = designs.load("ablation")
+    run = cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    stores = [Store(url, tmp_path / "artifacts") for _ in range(2)]
+    studies = [store.open(run, "command", {}) for store in stores]
+    studies[0].attach(QUERIES)
+    together = threading.Barrier(2)
+
+    def work(number: int) -> None:
+        for k, spec in enumerate(run.cells[number::2]):
+            studies[number].finish(studies[number].begin(spec, {}), result(float(number + 2 * k)))
+            together.wait(60)
+            studies[number].fold()
+
+    short = len(run.cells) // 2 * 2
+    run = replace(run, cells=run.cells[:short])
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(work, range(2)))
+    stores[0].open(run, "command", {})
+    assert not studies[0].artifacts.has_loose()
+    trials, curves, load_ranks = frames.load(url, "ablation", "lahman", tmp_path / "artifacts")
+    order = [spec.key() for spec in run.cells]
+    for label, trial in trials.iterrows():
+        assert load_ranks(label)["rank"].iloc[0] == 1.0 + order.index(trial["cell"])
+    assert len(trials) == len(curves) == short
+    for store in stores:
+        store.close()
 
 
 def test_a_result_is_dropped_if_another_coordinator_took_the_cell(
