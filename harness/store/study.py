@@ -85,8 +85,9 @@ class StudyStore:
         )
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """The trials of students and teachers in these states; without any, all."""
-        return [trial for part in self.parts for trial in part.get_trials(deepcopy=False, states=states or None)]
+        """The trials of students and teachers in these states; without any, all. Those of other programs do not count."""
+        trials = (trial for part in self.parts for trial in part.get_trials(deepcopy=False, states=states or None))
+        return [trial for trial in trials if "cell" in trial.user_attrs]
 
     def close_stale(self) -> None:
         """Mark as failed what no coordinator works on any more."""

@@ -242,6 +242,17 @@ def test_what_a_dead_coordinator_left_is_closed(url: str, run: Run) -> None:
     assert again.complete() == {run.cells[1].key()}
 
 
+def test_a_trial_of_another_program_is_closed_and_left_out(url: str, run: Run) -> None:
+    study = opened(url, run)
+    study.study.ask()
+    study.study.tell(study.study.ask(), 0.5)
+    study.finish(study.begin(run.cells[0], {}), result())
+    again = opened(url, run)
+    assert [trial.state.name for trial in again.study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert again.complete() == {run.cells[0].key()}
+    assert frames.load(url, "ablation", "lahman")[0]["cell"].tolist() == [run.cells[0].key()]
+
+
 def files(study: StudyStore) -> set[Path]:
     return {path for path in study.store.artifacts.iterdir() if path.name != ".lock"}
 
