@@ -98,6 +98,15 @@ def test_how_a_cell_ended_since_the_study_was_opened(url: str, run: Run) -> None
     assert opened(url, run).ended(spec.key()) is None  # of a coordinator that came later it is no news
 
 
+def test_a_cell_that_another_coordinator_had_begun_before_this_one_came_is_seen_to_end(url: str, run: Run) -> None:
+    first, spec = opened(url, run), run.cells[0]
+    trial = first.begin(spec, {})
+    late = StudyStore(run, first.study, first.store)
+    assert late.ended(spec.key()) is None
+    first.finish(trial, result())
+    assert getattr(late.ended(spec.key()), "number", None) == trial.number
+
+
 def test_finished_cell_comes_back_as_frames(url: str, run: Run) -> None:
     study = opened(url, run)
     spec = run.cells[2]
