@@ -201,8 +201,8 @@ def _report(place: Place) -> dict[str, float]:
     read = time.perf_counter() - began
     result = report.frames_of(report.layout_of(STUDY), trials, curves, load_ranks)
     kind_of(result.layout.report, result.trials).report(result, place.folder / "report")
-    whole = time.perf_counter() - began
-    return {"report_seconds": whole, "frames_seconds": read, "report_peak_mib": peak_memory()}
+    seconds = time.perf_counter() - began
+    return {"report_seconds": seconds, "frames_seconds": read, "report_peak_mib": peak_memory()}
 
 
 def _dashboard(place: Place) -> dict[str, float]:
@@ -219,9 +219,9 @@ def _dashboard(place: Place) -> dict[str, float]:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             listed, listing = _asked(server.server_port, "/api/studies")
             page = f"/api/studies/{listed['study_summaries'][0]['study_id']}?after=0"
-            (told, first), (_, again) = _asked(server.server_port, page), _asked(server.server_port, page)
+            (page_content, first), (_, again) = _asked(server.server_port, page), _asked(server.server_port, page)
             server.shutdown()
-    assert len(told["trials"]) >= place.trials
+    assert len(page_content["trials"]) >= place.trials
     seconds = {"dashboard_list_seconds": listing, "dashboard_seconds": first, "dashboard_again_seconds": again}
     return seconds | {"dashboard_peak_mib": peak_memory()}
 
@@ -260,12 +260,12 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         },
     }
     with figure(path, 2.4, columns=len(panels)) as axes:
-        for each, (label, lines) in zip(axes, panels.items(), strict=True):
+        for panel, (label, lines) in zip(axes, panels.items(), strict=True):
             for name, (key, color) in lines.items():
-                each.plot(sizes, [row.get(key, math.nan) for row in rows], "o-", color=color, label=name, markersize=3)
-            each.set(xscale="log", xlabel="trials", ylabel=label, yscale="log" if label == "seconds" else "linear")
-            each.set_xticks(sizes, labels=[f"{size:,}" for size in sizes])
-            each.minorticks_off()
+                panel.plot(sizes, [row.get(key, math.nan) for row in rows], "o-", color=color, label=name, markersize=3)
+            panel.set(xscale="log", xlabel="trials", ylabel=label, yscale="log" if label == "seconds" else "linear")
+            panel.set_xticks(sizes, labels=[f"{size:,}" for size in sizes])
+            panel.minorticks_off()
             if label != "seconds":
-                each.set_ylim(bottom=0)
-            each.legend(frameon=False, fontsize=7)
+                panel.set_ylim(bottom=0)
+            panel.legend(frameon=False, fontsize=7)

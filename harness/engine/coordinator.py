@@ -79,9 +79,9 @@ def refuse_too_many_classes(cells: Sequence[TrialSpec], graph: TemporalGraph) ->
         UserError: there are more than ``MOST_CLASSES``.
     """
     for cut in dict.fromkeys(spec.time for spec in cells):
-        if (found := Timeline.build(graph, cut.classes, cut.size).n_classes) > MOST_CLASSES:
+        if (classes := Timeline.build(graph, cut.classes, cut.size).n_classes) > MOST_CLASSES:
             raise UserError(
-                f"time.size={cut.size}: cuts the {graph.granularity}s of this data into {found:,} classes, and "
+                f"time.size={cut.size}: cuts the {graph.granularity}s of this data into {classes:,} classes, and "
                 f"{MOST_CLASSES:,} are the most; give a larger one, or time.classes=frequency"
             )
 
@@ -226,9 +226,11 @@ def execute(
         refuse_mixing(run.study_name, done, _open_formats(run, plans), here)
         if others := other_processors(done, here):
             where = escape(printable(" and ".join(others)))
-            told = f"[yellow]warning[/] trials of this study ran on {where}; the same cell may differ between "
-            console.print(f"{told}processors nearly as between seeds, so compare arms that ran on one", highlight=False)
-        complete = {told["cell"] for told in done}
+            warning = f"[yellow]warning[/] trials of this study ran on {where}; the same cell may differ between "
+            console.print(
+                f"{warning}processors nearly as between seeds, so compare arms that ran on one", highlight=False
+            )
+        complete = {trial["cell"] for trial in done}
         wanted = [spec for spec in run.cells if spec.key() not in complete]
         tally = Tally(before=len(run.cells) - len(wanted), cells={spec.key() for spec in run.cells})
         cache = Cache(context.cache_dir)
@@ -251,8 +253,8 @@ def execute(
             if searching is None:
                 return []
             specs = searching.more(room)
-            own = {spec.key(): Plan.of(spec, graph.digest, context.device) for spec in specs}
-            added = tasks(specs, own, cache, searching.unscored)
+            stages = {spec.key(): Plan.of(spec, graph.digest, context.device) for spec in specs}
+            added = tasks(specs, stages, cache, searching.unscored)
             progress.add(added)
             return added
 
@@ -265,8 +267,8 @@ def execute(
             coordinator.claim,
         )
         try:
-            own = contextlib.nullcontext(workers) if workers else _workers(cluster, jobs, context, graph, folder)
-            with progress.shown(), own as hands:
+            opened = contextlib.nullcontext(workers) if workers else _workers(cluster, jobs, context, graph, folder)
+            with progress.shown(), opened as hands:
                 pool.run(todo, hands, listener, context.stack)
             study.fold()
         except BaseException:

@@ -60,14 +60,14 @@ class StudyProgress:
             refresh_per_second=2,  # drawing it takes a core's time from the workers
             disable=not console.is_terminal,
         )
-        self.whole = self.bar.add_task(f"[bold]{escape(title)}", total=max(self.total, 1), note="")
+        self.study_bar = self.bar.add_task(f"[bold]{escape(title)}", total=max(self.total, 1), note="")
 
     def add(self, tasks: Iterable[Task]) -> None:
         """Tasks that were not known at the start."""
         new = {task.id: task.stage for task in tasks if task.id not in self.left}
         self.left |= new
         self.total += len(new)
-        self.bar.update(self.whole, total=max(self.total, 1))
+        self.bar.update(self.study_bar, total=max(self.total, 1))
 
     @contextmanager
     def shown(self) -> Iterator[StudyProgress]:
@@ -119,7 +119,7 @@ class StudyProgress:
         seconds = self._seconds_left(shares)
         note += "" if seconds is None else f" · {_duration(seconds)} left"
         done = self.total - len(self.left) + sum(shares.values())
-        self.bar.update(self.whole, completed=done, note=note)
+        self.bar.update(self.study_bar, completed=done, note=note)
 
     def _seconds_left(self, shares: Mapping[str, float]) -> float | None:
         """By the tasks that are done, as many at once as so far at most; None while there are none."""

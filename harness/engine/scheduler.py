@@ -158,25 +158,25 @@ class _Run:
         # after a crash, the tasks that may have caused it run one at a time and nothing beside them
         room = 0 if alone else 1 - len(self.running) if self.lost else self.workers.slots - len(self.running)
         queue, limit = (self.lost, 1) if self.lost else (self.ready, self.stack)
-        found = stacks(self._claimed(queue, room * limit), limit)
-        for tasks in found[: max(room, 0)]:
+        packed = stacks(self._claimed(queue, room * limit), limit)
+        for tasks in packed[: max(room, 0)]:
             for task in tasks:
                 self._leave(task)
                 self.news.append(partial(self.listener.started, task))
             self.running[self.workers.submit(tasks)] = tasks
-        for task in (task for tasks in found[max(room, 0) :] for task in tasks):
+        for task in (task for tasks in packed[max(room, 0) :] for task in tasks):
             heapq.heappush(queue, self._entry(task))
 
     def _claimed(self, queue: Queue, most: int) -> list[Task]:
         """Up to ``most`` tasks of a queue, in its order, that may start; what others are done with is dropped."""
-        found: list[Task] = []
+        startable: list[Task] = []
         later: Queue = []
-        while queue and len(found) < most:
+        while queue and len(startable) < most:
             entry = heapq.heappop(queue)
             task = entry[-1]
             claim = self.listener.claim(task)
             if claim == "mine":
-                found.append(task)
+                startable.append(task)
             elif claim == "later":
                 later.append(entry)
             else:
@@ -184,7 +184,7 @@ class _Run:
                 self.open.discard(task.id)
         for entry in later:
             heapq.heappush(queue, entry)
-        return found
+        return startable
 
     def _collect(self, future: Future[list[Outcome]]) -> None:
         if future not in self.running:
@@ -236,20 +236,20 @@ class _Run:
             self._wait(task, self.ready)
 
     def _progress(self) -> dict[str, Progress]:
-        told = ((tasks, self.workers.progress(tasks[0])) for tasks in self.running.values())
-        return {task.id: each for tasks, each in told if each is not None for task in tasks}
+        reports = ((tasks, self.workers.progress(tasks[0])) for tasks in self.running.values())
+        return {task.id: report for tasks, report in reports if report is not None for task in tasks}
 
 
 def stacks(tasks: Sequence[Task], limit: int) -> list[tuple[Task, ...]]:
     """The tasks in their order, up to ``limit`` of one group together."""
-    found: list[list[Task]] = []
+    packed: list[list[Task]] = []
     open_ones: dict[str, list[Task]] = {}
     for task in tasks:
         stack = open_ones.get(task.group or "")
         if stack is not None and len(stack) < limit:
             stack.append(task)
             continue
-        found.append([task])
+        packed.append([task])
         if task.group is not None:
-            open_ones[task.group] = found[-1]
-    return [tuple(each) for each in found]
+            open_ones[task.group] = packed[-1]
+    return [tuple(stack) for stack in packed]
