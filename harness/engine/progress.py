@@ -38,9 +38,9 @@ class StudyProgress:
     The time left is that of the tasks left by what those of their kind (a stage, or trials) took so far.
     """
 
-    def __init__(self, title: str, tasks: list[Task], cells: int, complete: int, console: Console) -> None:
+    def __init__(self, title: str, tasks: list[Task], trials: int, complete: int, console: Console) -> None:
         self.console, self.title = console, title
-        self.cells, self.complete, self.failed = cells, complete, 0
+        self.trials, self.complete, self.failed = trials, complete, 0
         #: the kind of each task that is not done, by its id
         self.left = {task.id: task.stage for task in tasks}
         self.total, self.most_running = len(self.left), 1
@@ -109,13 +109,13 @@ class StudyProgress:
             self.failed += failed
             self.complete += not failed
         mark = "[red]failed[/]" if failed else "[green]done[/]"
-        name = stage_name(task.stage) if task.stage else f"trial {self.complete + self.failed}/{self.cells}"
+        name = stage_name(task.stage) if task.stage else f"trial {self.complete + self.failed}/{self.trials}"
         self.console.print(f"{mark} {name} · {escape(label(task))}: {escape(printable(note))}", highlight=False)
         self._refresh()
 
     def _refresh(self, shares: Mapping[str, float] | None = None) -> None:
         shares = shares or {}
-        note = f"{self.complete}/{self.cells} trials" + (f", {self.failed} failed" if self.failed else "")
+        note = f"{self.complete}/{self.trials} trials" + (f", {self.failed} failed" if self.failed else "")
         seconds = self._seconds_left(shares)
         note += "" if seconds is None else f" · {_duration(seconds)} left"
         done = self.total - len(self.left) + sum(shares.values())
