@@ -324,8 +324,8 @@ def _default_folder(study: str, dataset: str, kind: str | None) -> Path:
 
 
 @app.command("run")
-def run_(
-    study: Annotated[Path, typer.Argument(metavar="FILE", help="Study file of your own.")],
+def run(
+    study: Annotated[str, typer.Argument(help="Study file of your own, or its name: the store keeps what it said.")],
     dataset: Dataset = "lahman",
     storage: Storage = "sqlite:///runs/harness.db",
     output: Output = None,
@@ -333,8 +333,10 @@ def run_(
     kind: KindName = None,
     plugin: Plugins = None,
 ) -> None:
-    """Make the report of a study file of your own."""
-    print(make(study, dataset, storage, output or _default_folder(study.stem, dataset, kind), design, kind))
+    """Make the report of a study from a file of your own."""
+    path = Path(study)
+    asked = path if files.is_file(study) and path.exists() else path.stem
+    print(make(asked, dataset, storage, output or _default_folder(path.stem, dataset, kind), design, kind))
 
 
 def _command_of_kind(kind: ReportKind) -> Callable[..., None]:
@@ -348,19 +350,6 @@ def _command_of_kind(kind: ReportKind) -> Callable[..., None]:
             print(path)
 
     return command
-
-
-@app.command("run")
-def run(
-    study: Annotated[str, typer.Argument(help="Name of a study of one's own, or its file.")],
-    dataset: Dataset = "lahman",
-    storage: Storage = "sqlite:///runs/harness.db",
-    output: Output = None,
-    design: DesignName = None,
-) -> None:
-    """Make the report of a study from a file of one's own; the store knows what the file said."""
-    name = Path(study).stem
-    print(make(name, dataset, storage, output or Path("reports", "output", f"{name}-{Path(dataset).name}"), design))
 
 
 @app.command()

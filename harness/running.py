@@ -22,8 +22,8 @@ from harness.run_options import Options
 from harness.store import frames
 from harness.store.store import Store
 from harness.trial.cache import default_root
-from harness.trial.devices import device_of
 from harness.trial.inputs import graph_of
+from harness.trial.provenance import device_of
 from harness.trial.stages import Context
 
 

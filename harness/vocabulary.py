@@ -32,39 +32,40 @@ MORE_COLORS = ("#332288", "#88CCEE", "#117733", "#DDCC77", "#AA4499", "#44AA99",
 
 @dataclass(frozen=True)
 class Term:
-    """What a loss, backbone or stage is called, its colour ("#RRGGBB"; "" for none) and its place in every table."""
+    """What a loss, backbone, teacher or stage is called, its colour ("#RRGGBB"; "": none) and its place in tables."""
 
     label: str
     color: str
     order: int
 
 
-Kind = Literal["loss", "backbone", "stage"]
+Kind = Literal["loss", "backbone", "teacher", "stage"]
 LOSSES: dict[str, Term] = {}
 BACKBONES: dict[str, Term] = {}
+TEACHERS: dict[str, Term] = {}
 STAGES: dict[str, Term] = {}
-_TABLES: Mapping[str, dict[str, Term]] = {"loss": LOSSES, "backbone": BACKBONES, "stage": STAGES}
+_TABLES: Mapping[str, dict[str, Term]] = {"loss": LOSSES, "backbone": BACKBONES, "teacher": TEACHERS, "stage": STAGES}
 
 
-def declare(kind: Kind, name: str, label: str, color: str = "") -> None:
-    """Say what a loss, backbone or stage is called; declared again it keeps its place, and its colour if none is given.
+def declare(kind: Kind, name: str, label: str, colour: str | None = None) -> None:
+    """Say what a loss, backbone, teacher or stage is called; declared again it keeps its place, and its colour.
 
     Args:
         kind: what it is.
         name: as in arms, study files and stores.
         label: as in tables and figures.
-        color: "#RRGGBB"; "": by turns.
+        colour: "#RRGGBB"; None: by turns.
 
     Raises:
         UserError: the label cannot be shown, or the colour is none.
     """
     if not 0 < len(label) <= 60 or not is_readable(label):
         raise UserError(f"{kind} {name!r}: a label has 1 to 60 characters, none of them control characters")
-    if color and not re.fullmatch(r"#[0-9A-Fa-f]{6}", color):
-        raise UserError(f"{kind} {name!r}: {color!r} is no colour; write it as '#RRGGBB'")
+    if colour and not re.fullmatch(r"#[0-9A-Fa-f]{6}", colour):
+        raise UserError(f"{kind} {name!r}: {colour!r} is no colour; write it as '#RRGGBB'")
     table = _TABLES[kind]
     known = table.get(name)
-    table[name] = Term(label, color or (known.color if known else ""), known.order if known else len(table))
+    table[name] = Term(label, colour or (known.color if known else ""), known.order if known else len(table))
 
 
 for _name, _color in (

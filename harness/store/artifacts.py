@@ -237,7 +237,7 @@ def _read_trial(path: Path) -> tuple[Doubled, pd.DataFrame]:
 
 
 def _read_curves(path: Path) -> pd.DataFrame:
-    with reading_file(path):
+    with reading_file(path, "learning curves"):
         frame = read_table(path)
         if "trial" not in frame:
             raise ValueError("no trials")

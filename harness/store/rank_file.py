@@ -120,8 +120,8 @@ def doubled_of(column: pd.Series[Any]) -> Doubled:
 
 
 @contextmanager
-def reading_file(path: Path) -> Iterator[None]:
-    """Say which file cannot be read.
+def reading_file(path: Path, kind: str = "artifact") -> Iterator[None]:
+    """Say which file cannot be read, and what it is.
 
     Raises:
         UserError: in the place of what a damaged file raises.
@@ -132,4 +132,4 @@ def reading_file(path: Path) -> Iterator[None]:
         raise
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:100]
-        raise UserError(f"artifact {path}: cannot be read ({type(error).__name__}: {reason}); restore it") from None
+        raise UserError(f"{kind} {path}: cannot be read ({type(error).__name__}: {reason}); restore it") from None

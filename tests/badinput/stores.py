@@ -133,7 +133,8 @@ def ranks(change: Callable[[NDArray[np.int32]], object], **metadata: str) -> Cal
         table = pq.read_table(path)
         new = pa.table({"doubled_rank": change(table.column(0).to_numpy())})
         file = io.BytesIO()
-        pq.write_table(new.replace_schema_metadata(table.schema.metadata | metadata), file, row_group_size=10**8)
+        known = {"trials": pq.read_metadata(path).metadata[b"trials"], **metadata}
+        pq.write_table(new.replace_schema_metadata(known), file, row_group_size=10**8)
         return file.getvalue()
 
     return content

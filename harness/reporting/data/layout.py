@@ -56,6 +56,7 @@ class Meta(BaseModel):
         measured: what was measured beside the trials; see `harness.reporting.cost.numbers`.
         notes: further remarks, a paragraph each.
         search: of a search, its sampler, factors and designed sample (`harness.reporting.search.trace.trace_of`).
+        design: content of the study's file, if it is none of the package's.
         labels: kind, name, label and colour of what plugins declared (`harness.vocabulary.declare`).
     """
 
@@ -66,4 +67,5 @@ class Meta(BaseModel):
     measured: list[dict[str, Any]] = []
     notes: list[str] = []
     search: dict[str, Any] = {}
+    design: dict[str, Any] = {}
     labels: list[tuple[Kind, str, str, str]] = []

@@ -18,6 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from scipy.optimize import isotonic_regression
 
 from harness.reporting.data.frames import records
 from harness.reporting.data.text import duration, number
@@ -105,18 +106,10 @@ def signed_ticks(axis: Axis, most: int = 7) -> None:
 
 def spread(positions: Sequence[float], gap: float) -> list[float]:
     """Positions moved as little as needed to lie at least ``gap`` apart, in the same order (for labels of lines)."""
-    order = np.argsort(positions, kind="stable")
-    wanted = np.asarray(positions, dtype=float)[order] - gap * np.arange(len(order))
-    # Isotonic regression of what is left after the gaps are taken out, by pooling neighbours that overlap.
-    blocks: list[tuple[float, int]] = []
-    for value in wanted:
-        blocks.append((float(value), 1))
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            (low, m), (high, n) = blocks[-2], blocks.pop()
-            blocks[-1] = ((low * m + high * n) / (m + n), m + n)
-    pooled = np.repeat([value for value, _ in blocks], [count for _, count in blocks]) + gap * np.arange(len(order))
+    order, gaps = np.argsort(positions, kind="stable"), gap * np.arange(len(positions))
     moved = np.empty(len(order))
-    moved[order] = pooled
+    # the least squares change that keeps the order of what is left when the gaps are taken out
+    moved[order] = isotonic_regression(np.asarray(positions, dtype=float)[order] - gaps).x + gaps
     return [float(value) for value in moved]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from harness.trial.cache import Built
+from harness.trial.shared.stage import Planned, Stage, backbone_version, register
 from harness.trial.spec import TrialSpec
-from harness.trial.stage import Planned, Stage, backbone_version, register
 from harness.trial.stages import Stages, summary
 
 

@@ -11,8 +11,8 @@ from harness.distill.training.objective import Distillation
 from harness.teachers import targets
 from harness.teachers.sources import TEACHERS, Asked, listed_targets
 from harness.trial.cache import Built
+from harness.trial.shared.stage import Planned, Stage, backbone_version, register
 from harness.trial.spec import TrialSpec
-from harness.trial.stage import Planned, Stage, backbone_version, register
 from harness.trial.stages import Stages, summary
 
 

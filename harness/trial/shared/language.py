@@ -15,8 +15,8 @@ from harness.distill.training.objective import Distillation
 from harness.teachers import encode, lora, targets
 from harness.teachers.language_model import locate
 from harness.trial.cache import Built, digest
+from harness.trial.shared.stage import Planned, Stage, register
 from harness.trial.spec import TrialSpec
-from harness.trial.stage import Planned, Stage, register
 from harness.trial.stages import Stages, summary
 
 

@@ -1,23 +1,20 @@
 """What a shared stage is: work that several trials need, done once and kept in the cache by its content.
 
-A stage is declared once, in the file that builds it (``teacher_stages``, ``language_stages``, ``student_stages``, or a
-plugin). Plans, the order of work, progress and cost tables follow from that.
+A stage is declared once, in the file that builds it, beside this one or in a plugin. Plans, the order of work,
+progress and cost tables follow from that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import vocabulary
 from harness.models import BACKBONES
 from harness.registry import Registry
 from harness.trial.cache import Built
 from harness.trial.spec import TrialSpec
-
-if TYPE_CHECKING:
-    from harness.trial.stages import Stages
 
 #: goes up when a change of the code moves what trained models yield: data as queries, training loop, losses, ranks.
 #: Like all versions it goes up by hand, which the golden test asks for; moving or renaming code changes none.
@@ -46,7 +43,7 @@ class Stage:
         wanted: whether a trial stands on it.
         needs: the stages that it is made from, of those that the trial stands on.
         content: what else decides its content, JSON values.
-        build: makes its tensors and what is told of them.
+        build: given the trial's `harness.trial.stages.Stages`, makes its tensors and what is kept beside them.
         version: goes up when a change of ``build`` moves what it yields.
         whose: whose stage it is, for people: a backbone or a language model.
     """
@@ -54,7 +51,7 @@ class Stage:
     name: str
     wanted: Callable[[TrialSpec], bool]
     content: Callable[[TrialSpec, Planned], list[Any]]
-    build: Callable[[Stages], Built]
+    build: Callable[[Any], Built]
     needs: Callable[[TrialSpec], tuple[str, ...]] = lambda _: ()
     whose: Callable[[TrialSpec], str] = lambda spec: vocabulary.backbone_name(spec.backbone)
     version: int = 1
