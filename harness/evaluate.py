@@ -94,7 +94,7 @@ def ranks(model: Backbone, task: RankTask, batch_size: int | None = None) -> NDA
     step = batch_size or (1024 if counter else 64 if on_cpu else 2048)
     starts = torch.arange(0, len(task.queries) + step, step, device=task.row.device)
     bounds = torch.searchsorted(task.row, starts).tolist()
-    found = [table.new_zeros(0, dtype=torch.float64)]
+    pieces = [table.new_zeros(0, dtype=torch.float64)]
     extremes = [table.new_zeros(2)]
     for k, start in enumerate(range(0, len(task.queries), step)):
         batch = task.queries[slice(start, start + step)]
@@ -102,18 +102,18 @@ def ranks(model: Backbone, task: RankTask, batch_size: int | None = None) -> NDA
         known = slice(bounds[k], bounds[k + 1])
         asked = (batch.answer, task.row[known] - start, task.entity[known])
         if counter and counter.is_finite(query):
-            found.append(counter.ranks(query, *asked))
+            pieces.append(counter.ranks(query, *asked))
         else:
             z = scores(query, table, model.kernel, scale)[:, :size]
-            found.append(rank_of(z, *asked))
+            pieces.append(rank_of(z, *asked))
             extremes.append(torch.stack(z.aminmax()))  # NaN wins both; checked once at the end: no wait for a GPU here
     model.train(was_training)
     if not torch.stack(extremes).isfinite().all():
         raise NotFiniteError("the model's scores are not finite")
-    each = torch.cat(found).cpu().numpy()
+    ranks_of_queries = torch.cat(pieces).cpu().numpy()
     if task.owner is None:
-        return each
-    total = np.bincount(task.owner, weights=each, minlength=task.size)
+        return ranks_of_queries
+    total = np.bincount(task.owner, weights=ranks_of_queries, minlength=task.size)
     return total / np.bincount(task.owner, minlength=task.size)
 
 
@@ -124,9 +124,9 @@ def rank_of(z: torch.Tensor, answer: torch.Tensor, row: torch.Tensor, entity: to
     flags = torch.empty_like(z)
     better = torch.gt(z, gold, out=flags).sum(1).double()
     equal = torch.eq(z, gold, out=flags).sum(1).double() - 1
-    other, own = z[row, entity], gold[row, 0]
-    better.index_add_(0, row, (other > own).double(), alpha=-1)
-    equal.index_add_(0, row, (other == own).double(), alpha=-1)
+    other, answer_score = z[row, entity], gold[row, 0]
+    better.index_add_(0, row, (other > answer_score).double(), alpha=-1)
+    equal.index_add_(0, row, (other == answer_score).double(), alpha=-1)
     return 1 + better + equal / 2
 
 
@@ -154,34 +154,34 @@ class _Counter:
         if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.size:
             raise IndexError("an answer is not an entity")  # compiled code does not look
         first = torch.searchsorted(row, torch.arange(len(query) + 1)).numpy()
-        found = np.empty(len(query))
+        counted = np.empty(len(query))
         for start in range(0, len(query), ROWS):
             part = slice(start, start + ROWS)
             z = self.order.of(query[part])
-            own = first[start : start + ROWS + 1]
-            rank_rows(z.numpy(), answer[part].numpy(), own, entity.numpy(), self.size, found[part])
-        return torch.from_numpy(found)
+            offsets = first[start : start + ROWS + 1]
+            rank_rows(z.numpy(), answer[part].numpy(), offsets, entity.numpy(), self.size, counted[part])
+        return torch.from_numpy(counted)
 
 
-def metrics(each: NDArray[np.float64]) -> dict[str, float]:
+def metrics(ranks: NDArray[np.float64]) -> dict[str, float]:
     """MRR, MR and Hits@1/3/10 of ranks [Q]; fractions in 0..1, MR in ranks."""
-    if len(each) == 0:
+    if len(ranks) == 0:
         return {name: float("nan") for name in ("mrr", "mr", *(f"hits{k}" for k in HITS))}
-    result = {"mrr": float(np.mean(1 / each)), "mr": float(np.mean(each))}
-    return result | {f"hits{k}": float(np.mean(each <= k)) for k in HITS}
+    result = {"mrr": float(np.mean(1 / ranks)), "mr": float(np.mean(ranks))}
+    return result | {f"hits{k}": float(np.mean(ranks <= k)) for k in HITS}
 
 
-def metrics_by_direction(each: NDArray[np.float64]) -> dict[str, float]:
+def metrics_by_direction(ranks: NDArray[np.float64]) -> dict[str, float]:
     """``metrics`` of ranks [2N] and, prefixed ``tail_`` and ``head_``, of both halves: the first asks for tails."""
-    half = len(each) // 2
-    result = metrics(each)
-    for direction, part in (("tail", each[:half]), ("head", each[half:])):
+    half = len(ranks) // 2
+    result = metrics(ranks)
+    for direction, part in (("tail", ranks[:half]), ("head", ranks[half:])):
         result |= {f"{direction}_{name}": value for name, value in metrics(part).items()}
     return result
 
 
 def metrics_by_relation(
-    each: NDArray[np.float64], relation: NDArray[np.int64], names: Sequence[str]
+    ranks: NDArray[np.float64], relation: NDArray[np.int64], names: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     """``metrics_by_direction`` of each relation that has queries.
 
@@ -191,4 +191,4 @@ def metrics_by_relation(
         names: of the R relations, distinct (labels need not be).
     """
     of = relation % len(names)
-    return {name: metrics_by_direction(each[of == k]) for k, name in enumerate(names) if (of == k).any()}
+    return {name: metrics_by_direction(ranks[of == k]) for k, name in enumerate(names) if (of == k).any()}

@@ -5,27 +5,23 @@ Lists and help texts import no engine; a command imports what it needs.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shlex
 import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from harness import console as cli
 from harness.design import files
-from harness.errors import UserError, nearest
+from harness.errors import UserError
+from harness.run_options import Options, Plugins, PresetName
 
 if TYPE_CHECKING:
-    from harness.design.cells import Run
-    from harness.design.schema import Design, Preset, Settings
+    from harness.design.schema import Design, Preset
 
 app = typer.Typer(
     help="Run studies: all trials of a design, on all cores, resumable, with a report at the end.",
@@ -36,51 +32,6 @@ app = typer.Typer(
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study, or a study file as my.yaml.")]
 StudyFile = Annotated[str, typer.Argument(metavar="FILE", help="A study file as my.yaml.")]
-PresetName = Annotated[str, typer.Option(help="Size of the study: quick, default or full.")]
-Plugins = Annotated[
-    list[Path] | None,
-    typer.Option("--plugin", metavar="FILE", help="Python file with your own methods; repeatable."),
-]
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options of a command that runs a study; None: see the help text."""
-
-    dataset: Annotated[str, typer.Option(help="Name of a data set, or a folder with train, valid and test files.")] = (
-        "lahman"
-    )
-    backbone: Annotated[str | None, typer.Option(help="Name of a backbone, or all; default: the study's.")] = None
-    teacher_backbone: Annotated[str | None, typer.Option(help="The structural teacher's; default: the student's.")] = (
-        None
-    )
-    preset: PresetName = "default"
-    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Number of seeds; default: the preset's.")] = None
-    arms: Annotated[
-        str | None, typer.Option(help="These arms, with commas between, such as none,L1,L1+L2; default: the study's.")
-    ] = None
-    jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one a core.")] = None
-    cluster: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Have the workers of a Dask scheduler do it: tcp://HOST:8786.")
-    ] = None
-    stack: Annotated[
-        int | None,
-        typer.Option(min=1, help="Students that a worker trains side by side; default: 32 on a GPU, or 1."),
-    ] = None
-    data_dir: Annotated[Path | None, typer.Option(help="Look for the files of named data sets here only.")] = None
-    storage: Annotated[str, typer.Option(envvar="HARNESS_STORAGE", help="Where results go: an SQLAlchemy URL.")] = (
-        "sqlite:///runs/harness.db"
-    )
-    artifacts: Annotated[Path | None, typer.Option(help="Folder of ranks and curves; default: beside the store.")] = (
-        None
-    )
-    cache_dir: Annotated[Path | None, typer.Option(help="Folder of teachers, targets ...; default: runs/cache.")] = None
-    output: Annotated[
-        Path | None, typer.Option(help="Folder of the report; default: reports/output/STUDY-DATASET.")
-    ] = None
-    changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")] = None
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there is one.")] = "auto"
-    plugin: Plugins = None
 
 
 @app.command("list")
@@ -191,105 +142,13 @@ def run_study(study: str, options: Options, command: str) -> Path:
     Raises:
         UserError: something that was asked for is not there or cannot be; nothing was written then.
     """
-    if options.cluster is not None and options.jobs is not None:
-        raise UserError("--jobs: with --cluster the cluster's workers do the work, as many as there are; leave one out")
     from harness import plugins
 
     loaded = plugins.load_asked_for(options.plugin or ())
     design = load(study)
-    from harness.engine.coordinator import default_jobs, default_stack, execute, plans, refuse_too_many_classes
-    from harness.report import report_of_cells
-    from harness.store import frames
-    from harness.store.store import Store
-    from harness.trial.cache import default_root
-    from harness.trial.devices import device_of
-    from harness.trial.inputs import graph_of
-    from harness.trial.stages import Context
+    from harness.running import run  # the engine, in which the plugins are known by now
 
-    console = Console(emoji=False)
-    changes = _changes(options)
-    backbones = _backbones(options.backbone, design)
-    design.preset(options.preset)
-    folder = options.output or Path("reports", "output", f"{design.name}-{Path(options.dataset).name}")
-    device = device_of(options.device)
-    graph = graph_of(options.dataset, options.data_dir)
-    if not any(graph.entities.labels):
-        console.print("[yellow]warning[/] this data has numbers for names: the language model has little to read")
-    run = _planned(design, options, graph.digest, backbones, changes)
-    refuse_too_many_classes(run.cells, graph)
-    planned = plans(run.cells, graph.digest, device)  # before anything is written: weights may be missing
-    check_folder(folder)
-    store = Store(options.storage, options.artifacts)
-    cache, stack = (options.cache_dir or default_root()).resolve(), options.stack or default_stack(device)
-    data_dir = options.data_dir and options.data_dir.resolve()
-    context = Context(cache, data_dir, device, stack, plugins=loaded)
-    jobs = options.jobs or default_jobs(device)
-    try:
-        tally = execute(run, planned, graph, store, context, jobs, command, console, options.cluster)
-        if not tally.added and not tally.failed:
-            console.print(f"all {len(tally.cells)} trials were complete already")
-        if tally.failed == len(tally.cells):
-            raise UserError(f"all {tally.failed} trials failed, the first with: {tally.reason}")
-        if design.measured(options.preset):
-            from harness.measurements.measure import measure
-
-            with store.told():
-                measure(run, planned, graph, store, context, command, console)
-    except KeyboardInterrupt:
-        console.print("interrupted; what is complete is kept, and the same command goes on from there")
-        raise
-
-    results = frames.load(
-        options.storage, design.name, options.dataset, options.artifacts, run.study_name, store.patience
-    )
-    return report_of_cells(design, *results, folder, run.study_name, tally.cells, console)
-
-
-def _changes(options: Options) -> Settings:
-    from harness.design.settings import parse_changes
-
-    teacher = [] if options.teacher_backbone is None else [f"teacher.backbone={options.teacher_backbone}"]
-    return parse_changes([*(options.changes or []), *teacher])
-
-
-def _backbones(name: str | None, design: Design) -> list[str]:
-    from harness.models import BACKBONES
-
-    backbones = sorted(BACKBONES, reverse=True) if name == "all" else [name or design.backbone]
-    if unknown := [backbone for backbone in backbones if backbone not in BACKBONES]:
-        raise UserError(f"unknown backbone {unknown[0]!r}: {nearest(unknown[0], [*BACKBONES, 'all'])}")
-    return backbones
-
-
-def _planned(design: Design, options: Options, data_digest: str, backbones: list[str], changes: Settings) -> Run:
-    from harness.design.cells import plan
-
-    return plan(
-        design,
-        dataset=options.dataset,
-        data_digest=data_digest,
-        backbones=backbones,
-        preset=options.preset,
-        seeds=options.seeds,
-        arms=[arm.strip() for arm in options.arms.split(",")] if options.arms else [],
-        changes=changes,
-    )
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse an output folder that cannot be written before hours are spent; leave no new one behind.
-
-    Raises:
-        UserError: it is not writable.
-    """
-    from harness.reporting.output.typst import staging
-
-    made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
-    with staging(folder):
-        pass
-    with contextlib.suppress(OSError):
-        for path in made:
-            path.rmdir()
+    return run(design, options, loaded, command)
 
 
 def _started(options: Options, study: str) -> None:
@@ -301,7 +160,7 @@ def _started(options: Options, study: str) -> None:
 
 
 @cli.command(app, "run", Options)
-def run(
+def run_file(
     options: Options, study: Annotated[str, typer.Argument(metavar="FILE", help="A study file as my.yaml.")]
 ) -> None:
     """Run a study from a file of your own."""

@@ -16,7 +16,7 @@ import torch
 import harness
 from harness.data import load
 from harness.errors import UserError
-from harness.store.artifacts import read_csv, read_table
+from harness.store.artifacts import CURVES, RANKS, Evidence, read_table, study_file
 from harness.teachers.language_model import load as load_model
 from harness.trial.cache import Cache
 
@@ -107,11 +107,18 @@ def test_a_pickle_in_the_cache_is_not_loaded(tmp_path: Path) -> None:
 
 def test_pickled_ranks_and_curves_are_not_loaded(tmp_path: Path) -> None:
     trace = tmp_path / "executed"
-    path = tmp_path / "artifact"
-    path.write_bytes(pickle.dumps(Planted(trace)))
-    for read in (read_table, read_csv):
+    content, key = pickle.dumps(Planted(trace)), "0" * 24
+    for name in (f"{key}-{'0' * 8}", study_file("study", RANKS), study_file("study", CURVES)):
+        (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=r"."):
-            read(path)
+            read_table(tmp_path / name)
+    for _ in range(2):  # a file of the trial's own, and then those of its study
+        evidence = Evidence(tmp_path, "study")
+        with pytest.raises(UserError, match="cannot be read"):
+            evidence.doubled(key)
+        with pytest.raises(UserError, match="cannot be read"):
+            evidence.curves([key])
+        (tmp_path / f"{key}-{'0' * 8}").unlink(missing_ok=True)
     assert not trace.exists()
 
 

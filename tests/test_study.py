@@ -188,12 +188,12 @@ def test_a_study_file_of_ones_own_with_a_plugin(place: Place) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", ["teacher", "stage1", "cell"])
+@pytest.mark.parametrize("after", ["teacher", "stage1", "trial"])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_study_goes_on_and_ends_with_the_same_numbers(
     tmp_path: Path, tiny_encoder: Path, after: str, how: signal.Signals
 ) -> None:
-    words = {"teacher": "done structural teacher", "stage1": "done student, stage 1", "cell": "done cell"}
+    words = {"teacher": "done structural teacher", "stage1": "done student, stage 1", "trial": "done trial"}
     whole, broken = (Place(tmp_path / name, tiny_encoder) for name in ("whole", "broken"))
     assert whole("ablation", "--preset", "quick", *whole.options).returncode == 0
     process = broken.start("ablation", "--preset", "quick", *broken.options)
@@ -288,7 +288,7 @@ def test_the_teacher_may_have_another_backbone(here: Here, monkeypatch: pytest.M
         planned.append(run)
         raise UserError("seen enough")
 
-    monkeypatch.setattr("harness.engine.coordinator.execute", execute)
+    monkeypatch.setattr("harness.running.execute", execute)
     done = here("ablation", "--dataset", "./toy", "--teacher-backbone", "ta-distmult", "--seeds", "1")
     assert "seen enough" in done.stderr
     taught = [spec for spec in planned[0].cells if spec.arm not in ("none", "llm-teacher")]

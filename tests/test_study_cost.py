@@ -14,6 +14,7 @@ from pypdf import PdfReader
 from harness import report, study
 from harness.design import files
 from harness.measurements import in_the_loop, inference, measure
+from harness.run_options import Options
 from tests.toy import write_dataset
 
 STUDY = {
@@ -70,7 +71,7 @@ def test_from_its_file_to_its_report(
     url = f"sqlite:///{tmp_path}/harness.db"
 
     def go() -> Path:
-        options = study.Options(
+        options = Options(
             dataset=str(tmp_path / "toy"),
             jobs=1,
             storage=url,

@@ -56,7 +56,7 @@ def stack(
     make no stacks but run a process a core.
     """
     (name,) = backbones(backbone)
-    from harness.trial.devices import device_of
+    from harness.trial.provenance import device_of
 
     where = device_of(device)
     import torch

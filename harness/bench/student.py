@@ -23,7 +23,7 @@ from harness.bench.common import (
     settled,
     show,
 )
-from harness.errors import UserError, nearest
+from harness.errors import UserError
 from harness.measurements.timer import alternate
 
 if TYPE_CHECKING:
@@ -102,13 +102,12 @@ def _arms(names: str) -> list[str]:
     Raises:
         UserError: if one of them is no student's.
     """
-    from harness.trial.arms import Arm
+    from harness.trial.arms import REFERENCES, check_arm
 
-    valid = [arm for arm in get_args(Arm) if "teacher" not in arm]
-    for arm in names.split(","):
-        if arm not in valid:
-            raise UserError(f"unknown arm {arm!r}: {nearest(arm, valid)}")
-    return names.split(",")
+    arms = [check_arm(name) for name in names.split(",")]
+    if references := [arm for arm in arms if arm in REFERENCES]:
+        raise UserError(f"arm {references[0]!r}: is no student")
+    return arms
 
 
 # ---- figures -------------------------------------------------------------------------------------------------------

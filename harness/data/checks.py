@@ -71,17 +71,17 @@ def _counts(splits: dict[str, Facts], swapped: dict[str, int]) -> dict[str, dict
     counts: dict[str, dict[str, int]] = {finding: {} for finding in FINDINGS}
     train = splits["train"]
     for (split, part), end in zip(splits.items(), ends, strict=True):
-        own, earlier, in_train = slice(end - len(part), end), slice(end - len(part)), slice(len(train))
+        span, earlier, in_train = slice(end - len(part), end), slice(end - len(part)), slice(len(train))
         no_start, no_end = part.start == UNKNOWN, part.end == UNKNOWN
         counts["swapped"][split] = swapped[split]
         counts["missing_start"][split] = int((no_start & ~no_end).sum())
         counts["missing_end"][split] = int((no_end & ~no_start).sum())
         counts["timeless"][split] = int((no_start & no_end).sum())
-        counts["duplicates"][split] = len(part) - len(np.unique(facts[own]))
+        counts["duplicates"][split] = len(part) - len(np.unique(facts[span]))
         if split == "train":
             continue
-        repeated = np.isin(triples[own], triples[in_train]) & ~np.isin(facts[own], facts[in_train])
-        counts["leaked"][split] = int(np.isin(facts[own], facts[earlier]).sum())
+        repeated = np.isin(triples[span], triples[in_train]) & ~np.isin(facts[span], facts[in_train])
+        counts["leaked"][split] = int(np.isin(facts[span], facts[earlier]).sum())
         counts["repeated"][split] = int(repeated.sum())
         entities, trained = (np.concatenate([f.head, f.tail]) for f in (part, train))
         counts["unseen_entities"][split] = len(np.setdiff1d(entities, trained))

@@ -74,8 +74,8 @@ class Timeline:
         """Classes int64 [N] of times [N]."""
         if len(self.last) == 0:
             return np.zeros(len(times), np.int64)
-        found = 1 + np.minimum(np.searchsorted(self.last, times, side="left"), len(self.last) - 1)
-        return np.where(times == UNKNOWN, 0, found).astype(np.int64)
+        number = 1 + np.minimum(np.searchsorted(self.last, times, side="left"), len(self.last) - 1)
+        return np.where(times == UNKNOWN, 0, number).astype(np.int64)
 
     def tokens(self, times: Ints) -> Ints:
         """Calendar tokens int64 [N, L] of times [N]: sign, four digits of the year and, for days, month and day.

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from harness.design.schema import FRESH, Design, Grid, Point, Preset, Search, Settings, Variant, merge, nested
 from harness.design.settings import AXES, explain, tuned
+from harness.design.space import Space, fixed_of, space_of
 from harness.errors import UserError, nearest
 from harness.models import BACKBONES
 from harness.trial.arms import check_arm
@@ -28,7 +29,8 @@ class Run:
     ``study_name`` carries a digest of all that the cells have in common, the engine's code and the data included. So
     more seeds, arms, levels or backbones extend a study, and anything that changes a number starts another.
     ``labels`` has the name of a cell in reports, by its key: an arm or a variant, and the levels of the factors that
-    act in it, as in ``L1 · dim=5``.
+    act in it, as in ``L1 · dim=5``; ``factors`` has the same as values: ``arm`` (the arm or variant), and the levels by
+    the names of their settings. ``space`` has what the trials of the study vary, see `harness.design.space.space_of`.
 
     With a ``search`` the cells are those that it is set beside: with its own seeds (0 to ``seeds`` - 1), ``unscored``,
     which leave test facts alone, and with as many fresh ones (from ``FRESH`` on) that confirm what it finds.
@@ -47,6 +49,8 @@ class Run:
     backbones: tuple[str, ...] = ()
     changes: Settings = field(default_factory=dict)
     unscored: frozenset[str] = frozenset()
+    factors: dict[str, dict[str, Any]] = field(default_factory=dict)
+    space: Space = field(default_factory=dict)
 
     def configure(self, backbone: str, point: Point, seed: int) -> TrialSpec:
         """The cell of a configuration of the search."""
@@ -148,6 +152,7 @@ def plan(
     }
     cells: dict[str, TrialSpec] = {}
     labels: dict[str, str] = {}
+    factors: dict[str, dict[str, Any]] = {}
     unscored: set[str] = set()
     for backbone in backbones:
         for name, condition in names.items():
@@ -157,7 +162,7 @@ def plan(
             # a teacher is trained once: its seed is one of its settings
             seeds_of = [*range(1 if is_reference else n_seeds)]
             seeds_of += range(FRESH, FRESH + n_seeds) if search is not None and not is_reference else ()
-            for label, settings in _conditions(design, chosen, name, condition, is_reference=is_reference):
+            for label, settings, point in _conditions(design, chosen, name, condition, is_reference=is_reference):
                 settled = settle(design, chosen, merge(changes or {}, settings), dataset=dataset, backbone=backbone)
                 axes = {"dataset": dataset, "backbone": backbone, "arm": check_arm(condition.arm)}
                 for seed in seeds_of:
@@ -166,13 +171,15 @@ def plan(
                         continue  # a teacher from outside has no model to rank facts with
                     cells.setdefault(spec.key(), spec)
                     labels.setdefault(spec.key(), label)
+                    factors.setdefault(spec.key(), {"arm": name, **point})
                     if search is not None and not is_reference and seed < FRESH:
                         unscored.add(spec.key())
     shared = {name: spec.model_dump(exclude=set(AXES)) for name, spec in common.items()}
     engine = engine_version()
     # what comes from plugins, of this run's methods alone: others that are loaded change nothing
     outside = sorted({item for spec in cells.values() for item in spec.outside.items()})
-    identity = digest(shared, data_digest, engine, *([outside] if outside else []))
+    space = space_of(names, references, common, chosen.grid or design.grid, search)
+    identity = digest(shared, data_digest, engine, fixed_of(space), *([outside] if outside else []))
     name = f"{design.name}-{Path(dataset).name}-{preset}-{identity[:8]}"
     return Run(
         design,
@@ -188,6 +195,8 @@ def plan(
         tuple(backbones),
         changes or {},
         frozenset(unscored),
+        factors,
+        space,
     )
 
 
@@ -224,13 +233,13 @@ def _refuse_factors(design: Design, changes: Settings) -> None:
 
 def _conditions(
     design: Design, preset: Preset, name: str, condition: Variant, *, is_reference: bool
-) -> Iterator[tuple[str, Settings]]:
-    """The cells of an arm or variant that differ in more than backbone and seed: label and settings of each.
+) -> Iterator[tuple[str, Settings, dict[str, Any]]]:
+    """The cells of an arm or variant that differ in more than backbone and seed: label, settings and levels of each.
 
     Points of the grid that only differ in factors that do not act in the arm are one cell.
     """
     if is_reference or not design.grid:
-        yield name, condition.settings
+        yield name, condition.settings, {}
         return
     base = settle(design, preset, condition.settings).model_copy(update={"arm": condition.arm})
     acting = []
@@ -240,4 +249,4 @@ def _conditions(
         acting += [key] if len(different) > 1 else []
     for point in points({key: (preset.grid or design.grid).get(key, design.grid[key]) for key in acting}):
         levels_text = ", ".join(f"{key.split('.')[-1]}={value}" for key, value in point.items())
-        yield f"{name} · {levels_text}" if point else name, merge(condition.settings, nested(point))
+        yield f"{name} · {levels_text}" if point else name, merge(condition.settings, nested(point)), point

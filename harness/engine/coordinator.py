@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +23,6 @@ from harness.data import TemporalGraph, Timeline
 from harness.design.cells import Run
 from harness.engine import scheduler as pool
 from harness.engine.local_workers import LocalWorkers, Workers
-from harness.engine.priority import Expected, Seconds, estimate
 from harness.engine.progress import StudyProgress
 from harness.engine.scheduler import Claim
 from harness.engine.task import Outcome, Task
@@ -36,7 +34,8 @@ from harness.store import queries
 from harness.store.database import safe
 from harness.store.records import ENVIRONMENT
 from harness.store.reuse import adopt, other_processors, refuse_mixing
-from harness.store.store import INTERRUPTED, TEMPORARY, Store, StudyStore
+from harness.store.store import TEMPORARY, Store
+from harness.store.study import INTERRUPTED, StudyStore
 from harness.trial.cache import Cache
 from harness.trial.keys import Plan
 from harness.trial.provenance import environment
@@ -88,38 +87,21 @@ def refuse_too_many_classes(cells: Sequence[TrialSpec], graph: TemporalGraph) ->
 
 
 def tasks(
-    cells: Sequence[TrialSpec],
-    plans: Plans,
-    cache: Cache,
-    unscored: Collection[str] = frozenset(),
-    seconds: Seconds = estimate,
+    cells: Sequence[TrialSpec], plans: Plans, cache: Cache, unscored: Collection[str] = frozenset()
 ) -> list[Task]:
-    """The cells and the shared stages that they lack, each stage once; ``unscored`` cells leave test facts alone."""
-    found: dict[str, Task] = {}
+    """The trials and the shared stages that they lack, each stage once; ``unscored`` ones leave test facts alone."""
+    by_id: dict[str, Task] = {}
     for spec in cells:
         plan = plans[spec.key()]
         for name, key in plan.keys.items():
-            if key not in found and not cache.has(name, key):
+            if key not in by_id and not cache.has(name, key):
                 needs = frozenset(plan.keys_needed(name))
                 reads = tuple((stage, other) for stage, other in plan.keys.items() if other in needs)
-                found[key] = Task(key, spec, name, needs, reads, seconds(spec, name), group_of(spec, name))
+                by_id[key] = Task(key, spec, name, needs, reads, group_of(spec, name))
         scored = spec.key() not in unscored
         needs, reads = frozenset(plan.keys.values()), tuple(plan.keys.items())
-        own = seconds(spec, None)
-        found[spec.key()] = Task(spec.key(), spec, None, needs, reads, own, group_of(spec, None), scored)
-    return list(found.values())
-
-
-def expected(done: Iterable[Mapping[str, Any]], cells: Sequence[TrialSpec], plans: Plans, cache: Cache) -> Expected:
-    """What is known of how long tasks take: from the study's complete trials, and of stages that lie in the cache."""
-    found = Expected()
-    for told in done:
-        found.learn_trial(told)
-    for spec in cells:
-        for name, key in plans[spec.key()].keys.items():
-            if not found.knows(spec, name) and cache.has(name, key):
-                found.learn(spec, name, float(cache.meta(name, key).get("build_seconds", math.nan)))
-    return found
+        by_id[spec.key()] = Task(spec.key(), spec, None, needs, reads, group_of(spec, None), scored)
+    return list(by_id.values())
 
 
 @dataclass
@@ -129,7 +111,6 @@ class _Coordinator:
     study: StudyStore
     progress: StudyProgress
     run: Run
-    relations: list[str]
     environment: dict[str, Any]
     tally: Tally
     searching: Searching | Confirming | None = None
@@ -166,7 +147,7 @@ class _Coordinator:
         if task.stage is None:
             trial = self.trials.pop(task.id, None) or self._begin(task)
             if outcome.result is not None:
-                if not self.study.finish(trial, outcome.result, self.relations):
+                if not self.study.finish(trial, outcome.result):
                     return "elsewhere"
                 self.tally.added += 1
                 self._tell(task, outcome.result.metrics["valid_mrr"])
@@ -251,9 +232,7 @@ def execute(
         wanted = [spec for spec in run.cells if spec.key() not in complete]
         tally = Tally(before=len(run.cells) - len(wanted), cells={spec.key() for spec in run.cells})
         cache = Cache(context.cache_dir)
-        follows = run.search is not None or run.design.confirm > 0
-        seconds = expected(done, wanted, plans, cache) if wanted or follows else estimate
-        todo = tasks(wanted, plans, cache, run.unscored, seconds)
+        todo = tasks(wanted, plans, cache, run.unscored)
         if run.search is not None and not study.claims.take("search"):
             raise UserError(
                 f"storage {safe(store.url)}: another coordinator is at this search; wait for it, or start other studies"
@@ -266,15 +245,14 @@ def execute(
         title = f"{run.design.name} · {Path(run.dataset).name}"
         most = 0 if searching is None else searching.most
         progress = StudyProgress(title, todo, len(run.cells) + most, tally.before, console)
-        labels = [label or name for name, label in zip(graph.relations.names, graph.relations.labels, strict=True)]
-        coordinator = _Coordinator(study, progress, run, distinct(labels), here, tally, searching)
+        coordinator = _Coordinator(study, progress, run, here, tally, searching)
 
         def more(room: int) -> list[Task]:
             if searching is None:
                 return []
             specs = searching.more(room)
             own = {spec.key(): Plan.of(spec, graph.digest, context.device) for spec in specs}
-            added = tasks(specs, own, cache, searching.unscored, seconds)
+            added = tasks(specs, own, cache, searching.unscored)
             progress.add(added)
             return added
 
@@ -290,6 +268,7 @@ def execute(
             own = contextlib.nullcontext(workers) if workers else _workers(cluster, jobs, context, graph, folder)
             with progress.shown(), own as hands:
                 pool.run(todo, hands, listener, context.stack)
+            study.fold()
         except BaseException:
             with contextlib.suppress(StorageInternalError):  # which may be what ended the run
                 coordinator.interrupted()
@@ -326,16 +305,6 @@ def counts(graph: TemporalGraph) -> dict[str, int]:
     facts = {"training facts": graph.train, "validation facts": graph.valid, "test facts": graph.test}
     sizes = {name: len(split) for name, split in facts.items()}
     return {**sizes, "entities": len(graph.entities), "relations": len(graph.relations)}
-
-
-def distinct(labels: Sequence[str]) -> list[str]:
-    """Labels with a number appended where one occurs again."""
-    seen: dict[str, int] = {}
-    result = []
-    for label in labels:
-        seen[label] = seen.get(label, 0) + 1
-        result.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
-    return result
 
 
 def default_jobs(device: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -32,14 +33,20 @@ def _label(task: Task) -> str:
 
 
 class StudyProgress:
-    """A bar for the study (cells done of all, time left) and a line for each task that runs."""
+    """A bar for the study (tasks done of all, time left) and a line for each task that runs.
+
+    The time left is that of the tasks left by what those of their kind (a stage, or trials) took so far.
+    """
 
     def __init__(self, title: str, tasks: list[Task], cells: int, complete: int, console: Console) -> None:
         self.console, self.title = console, title
         self.cells, self.complete, self.failed = cells, complete, 0
-        #: expected seconds of the work, of which the display needs proportions only
-        self.costs = {task.id: task.seconds for task in tasks}
-        self.total, self.done_cost, self.started = sum(self.costs.values()), 0.0, time.monotonic()
+        #: the kind of each task that is not done, by its id
+        self.left = {task.id: task.stage for task in tasks}
+        self.total, self.most_running = len(self.left), 1
+        self.began: dict[str, float] = {}
+        #: seconds and number of the tasks of a kind that are done
+        self.took: defaultdict[str | None, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
         self.bars: dict[str, TaskID] = {}
         self.running: dict[str, Task] = {}
         self.bar = Progress(
@@ -53,66 +60,77 @@ class StudyProgress:
             refresh_per_second=2,  # drawing it takes a core's time from the workers
             disable=not console.is_terminal,
         )
-        self.whole = self.bar.add_task(f"[bold]{escape(title)}", total=max(self.total, 1e-9), note="")
+        self.whole = self.bar.add_task(f"[bold]{escape(title)}", total=max(self.total, 1), note="")
 
     def add(self, tasks: Iterable[Task]) -> None:
         """Tasks that were not known at the start."""
-        new = {task.id: task.seconds for task in tasks if task.id not in self.costs}
-        self.costs |= new
-        self.total += sum(new.values())
-        self.bar.update(self.whole, total=max(self.total, 1e-9))
+        new = {task.id: task.stage for task in tasks if task.id not in self.left}
+        self.left |= new
+        self.total += len(new)
+        self.bar.update(self.whole, total=max(self.total, 1))
 
     @contextmanager
     def shown(self) -> Iterator[StudyProgress]:
         with self.bar:
-            self._refresh(0.0)
+            self._refresh()
             yield self
 
     def start(self, task: Task) -> None:
         """A task runs, or runs again."""
         if task.id in self.bars:
             return
-        self.running[task.id] = task
-        name = stage_name(task.stage) if task.stage else "cell"
+        self.running[task.id], self.began[task.id] = task, time.monotonic()
+        self.most_running = max(self.most_running, len(self.running))
+        name = stage_name(task.stage) if task.stage else "trial"
         self.bars[task.id] = self.bar.add_task(f"  {name} · {escape(label(task))}", total=1.0, note="")
 
     def update(self, reports: Mapping[str, tuple[str, float, float | None]]) -> None:
         """Take what the workers report: stage, fraction done of it, latest validation MRR."""
-        partial = 0.0
+        shares: dict[str, float] = {}
         for key, (stage, done, metric) in reports.items():
             if key not in self.bars:
                 continue
-            share = 0.9 + 0.1 * done if stage == "evaluate" else 0.9 * done
-            partial += share * self.costs[key]
+            shares[key] = 0.9 + 0.1 * done if stage == "evaluate" else 0.9 * done
             name = f"  {stage_name(stage)} · {escape(label(self.running[key]))}"
             self.bar.update(self.bars[key], description=name, completed=done)
             if metric is not None:
                 self.bar.update(self.bars[key], note=f"MRR {metric:.4f}")
-        self._refresh(partial)
+        self._refresh(shares)
 
     def finish(self, task: Task, note: str, failed: bool) -> None:
         """A task is done; ``note`` says what came of it."""
-        self.done_cost += self.costs[task.id]
-        self.running.pop(task.id, None)
+        self.left.pop(task.id, None)
+        if self.running.pop(task.id, None) is not None:
+            seconds, number = self.took[task.stage]
+            self.took[task.stage] = seconds + time.monotonic() - self.began[task.id], number + 1
         if task.id in self.bars:
             self.bar.remove_task(self.bars.pop(task.id))
         if task.stage is None:
             self.failed += failed
             self.complete += not failed
         mark = "[red]failed[/]" if failed else "[green]done[/]"
-        name = stage_name(task.stage) if task.stage else f"cell {self.complete + self.failed}/{self.cells}"
+        name = stage_name(task.stage) if task.stage else f"trial {self.complete + self.failed}/{self.cells}"
         self.console.print(f"{mark} {name} · {escape(label(task))}: {escape(printable(note))}", highlight=False)
-        self._refresh(0.0)
+        self._refresh()
 
-    def _refresh(self, partial: float) -> None:
-        done = self.done_cost + partial
-        spent = time.monotonic() - self.started
-        left = spent * (self.total - done) / done if done > 0.02 * self.total else None
-        note = f"{self.complete}/{self.cells} cells" + (f", {self.failed} failed" if self.failed else "")
-        note += "" if left is None else f" · {_duration(left)} left"
+    def _refresh(self, shares: Mapping[str, float] | None = None) -> None:
+        shares = shares or {}
+        note = f"{self.complete}/{self.cells} trials" + (f", {self.failed} failed" if self.failed else "")
+        seconds = self._seconds_left(shares)
+        note += "" if seconds is None else f" · {_duration(seconds)} left"
+        done = self.total - len(self.left) + sum(shares.values())
         self.bar.update(self.whole, completed=done, note=note)
+
+    def _seconds_left(self, shares: Mapping[str, float]) -> float | None:
+        """By the tasks that are done, as many at once as so far at most; None while there are none."""
+        if not self.took:
+            return None
+        means = {kind: seconds / number for kind, (seconds, number) in self.took.items()}
+        usual = sum(seconds for seconds, _ in self.took.values()) / sum(number for _, number in self.took.values())
+        left: float = sum(means.get(kind, usual) * (1 - shares.get(key, 0.0)) for key, kind in self.left.items())
+        return left / self.most_running
 
 
 def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes}:{rest:02d}"
+    minutes, remainder = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes}:{remainder:02d}"

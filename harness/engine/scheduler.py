@@ -12,7 +12,7 @@ from functools import partial
 from typing import Literal
 
 from harness.engine.local_workers import Workers
-from harness.engine.priority import upward_ranks
+from harness.engine.priority import chain_lengths
 from harness.engine.task import Outcome, Progress, Task
 
 #: whether a task may start: not while another coordinator works on it, and never if one is done with it
@@ -59,7 +59,7 @@ def run(tasks: Iterable[Task], workers: Workers, listener: Listener, stack: int 
 
 
 #: tasks as a heap: minus the rank, then the place in the order in which they came
-Queue = list[tuple[float, int, Task]]
+Queue = list[tuple[int, int, Task]]
 
 
 @dataclass
@@ -73,7 +73,7 @@ class _Run:
     #: those of them that wait for no other; what was lost with its worker is tried again apart
     ready: Queue = field(default_factory=list)
     lost: Queue = field(default_factory=list)
-    ranks: dict[str, float] = field(default_factory=dict)
+    ranks: dict[str, int] = field(default_factory=dict)
     #: the place of each task in the order in which they came
     known: dict[str, int] = field(default_factory=dict)
     #: the tasks that are not done, and who waits for them
@@ -123,7 +123,7 @@ class _Run:
             self.cells += task.stage is None
         self.open |= {task.id for task in tasks}
         # what is new may wait for what is not, whose rank it raises
-        self.ranks |= upward_ranks(self.waiting.values())
+        self.ranks |= chain_lengths(self.waiting.values())
         for task in tasks:
             for need in task.needs & self.open:
                 self.dependents[need].append(task)
@@ -134,7 +134,7 @@ class _Run:
         self.ready = [self._entry(task) for task in fresh if not task.needs & self.open]
         heapq.heapify(self.ready)
 
-    def _entry(self, task: Task) -> tuple[float, int, Task]:
+    def _entry(self, task: Task) -> tuple[int, int, Task]:
         return -self.ranks[task.id], self.known[task.id], task
 
     def _wait(self, task: Task, queue: Queue) -> None:

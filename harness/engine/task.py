@@ -32,8 +32,6 @@ class Task:
     needs: frozenset[str] = frozenset()
     #: stage and key of each stored result that it reads
     reads: tuple[tuple[str, str], ...] = ()
-    #: how long it should take; see ``order``
-    seconds: float = 1.0
     #: students of one group may train in one stack
     group: str | None = None
     #: whether a cell is scored on test facts; inside a search it is not

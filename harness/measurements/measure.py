@@ -25,8 +25,8 @@ from harness.measurements.stages import stage
 from harness.measurements.timer import Rows
 from harness.store.store import Store
 from harness.trial.provenance import provenance
+from harness.trial.shared.stage import STAGES, Stage
 from harness.trial.spec import StudentSpec, TrialSpec
-from harness.trial.stage import STAGES, Stage
 from harness.trial.stages import Context
 from harness.vocabulary import REFERENCES, arm_name, backbone_name, stage_name
 

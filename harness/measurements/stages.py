@@ -20,8 +20,8 @@ from harness.measurements.in_the_loop import stages_of, step_rate
 from harness.measurements.timer import Rows
 from harness.models import Backbone
 from harness.trial.run import peak_memory, run_trial, stage2_student
+from harness.trial.shared.stage import STAGES
 from harness.trial.spec import TrialSpec
-from harness.trial.stage import STAGES
 from harness.trial.stages import Context, Stages
 
 #: steps with the teachers in the loop after which memory grows no more

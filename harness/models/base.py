@@ -136,10 +136,10 @@ def compared(query: Tensor, table: Tensor, kernel: Kernel) -> Tensor:
 
 def scores(query: Tensor, table: Tensor, kernel: Kernel, scale: Tensor) -> Tensor:
     """Scores [B, E] of all rows of ``table`` [E, d] for queries [B, d]."""
-    found = compared(query, table, kernel)
+    comparison = compared(query, table, kernel)
     if kernel == "dot":
-        return scale * found
-    return -scale * (found if kernel == "l1" else found.clamp_min_(1e-12).sqrt_())
+        return scale * comparison
+    return -scale * (comparison if kernel == "l1" else comparison.clamp_min_(1e-12).sqrt_())
 
 
 def gathered_scores(query: Tensor, vectors: Tensor, kernel: Kernel, scale: Tensor) -> Tensor:

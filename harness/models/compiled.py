@@ -86,18 +86,18 @@ def to_scores(row: Any, kind: Any, scale: Any) -> None:
 @_inline
 def largest(row: Any, lanes: Any) -> Any:
     """The maximum of a row, -inf of none; ``lanes`` [LANES] is overwritten."""
-    whole = len(row) - len(row) % LANES
+    n_lanes = len(row) - len(row) % LANES
     lanes[:] = F(-np.inf)
-    for start in range(0, whole, LANES):
+    for start in range(0, n_lanes, LANES):
         for lane in range(LANES):
             value = row[start + lane]
             lanes[lane] = value if value > lanes[lane] else lanes[lane]
-    found = F(-np.inf)
+    maximum = F(-np.inf)
     for lane in range(LANES):
-        found = max(found, lanes[lane])
-    for j in range(whole, len(row)):
-        found = max(found, row[j])
-    return found
+        maximum = max(maximum, lanes[lane])
+    for j in range(n_lanes, len(row)):
+        maximum = max(maximum, row[j])
+    return maximum
 
 
 @_jit
@@ -166,8 +166,8 @@ def pull_back(block: Floats, kind: int, scale: F, inverses: Floats, logs: Floats
         else:
             for j in range(len(z)):
                 z[j] = scale * weight[j]
-    found: float = of_scale
-    return found
+    gradient: float = of_scale
+    return gradient
 
 
 @_jit
@@ -317,13 +317,13 @@ def rank_rows(z: Floats, answer: Ids, first: Ids, entity: Ids, size: int, out: N
     """
     for i in range(len(answer)):
         row = z[i, :size]
-        own = row[answer[i]]
+        gold = row[answer[i]]
         better, equal = np.int32(0), np.int32(-1)  # without itself
         for j in range(len(row)):
-            better += np.int32(row[j] > own)
-            equal += np.int32(row[j] == own)
+            better += np.int32(row[j] > gold)
+            equal += np.int32(row[j] == gold)
         for k in range(first[i], first[i + 1]):
             other = row[entity[k]]
-            better -= np.int32(other > own)
-            equal -= np.int32(other == own)
+            better -= np.int32(other > gold)
+            equal -= np.int32(other == gold)
         out[i] = 1 + better + equal / 2

@@ -1,7 +1,7 @@
 """A search while it goes on: which configuration and seed comes next, and what each result means.
 
-Its state is made from what the store holds, so a search that was killed goes on. Configurations live in a study of
-Optuna's in memory; the store has their cells as trials like all others.
+Its state is made from what the store holds of each seed, so a search that was killed goes on. Samplers and pruners work
+on a study of Optuna's in memory, one a backbone; the store shows its configurations (`harness.store.configurations`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner, WilcoxonPruner
 from optuna.samplers import TPESampler
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.trial import Trial, TrialState
 
 from harness.design.schema import Point, Search
 from harness.distill.seeds import derive_seed
@@ -71,7 +71,7 @@ class Searcher:
         self.sample = search.sample() if search.sampler == "qmc" else None
         self.configurations: dict[int, Configuration] = {}
         with _quiet():
-            self.study = optuna.create_study(direction="maximize", pruner=self._pruner())
+            self.study = optuna.create_study(direction="maximize", pruner=self._pruner(), sampler=TPESampler(seed=0))
         for one in sorted(known, key=lambda one: one.number):
             self._resume(one)
 
@@ -86,20 +86,21 @@ class Searcher:
         is_whole = len(values) == self.seeds
         one.values = values
         one.state = "pruned" if one.state == "pruned" and not is_whole else "complete" if is_whole else "open"
-        states = {"open": TrialState.RUNNING, "pruned": TrialState.PRUNED, "complete": TrialState.COMPLETE}
-        self._add(one, states[one.state])
-
-    def _add(self, one: Configuration, state: TrialState) -> None:
-        frozen = create_trial(
-            state=state,
-            params=dict(one.point),
-            distributions=self.distributions,
-            intermediate_values=dict(one.values),
-            value=one.mean if state == TrialState.COMPLETE else None,
-        )
-        storage, study = self.study._storage, self.study._study_id
+        trial = self._add(one)
         with _quiet():
-            one.trial = Trial(self.study, storage.create_new_trial(study, frozen))
+            if one.state == "complete":
+                self.study.tell(trial, one.mean)
+            elif one.state == "pruned":
+                self.study.tell(trial, state=TrialState.PRUNED)
+
+    def _add(self, one: Configuration) -> Trial:
+        """A running trial with the settings of a configuration and what it yielded so far."""
+        with _quiet():
+            self.study.enqueue_trial(one.point)
+            one.trial = trial = self.study.ask(self.distributions)
+            for seed, value in one.values.items():
+                trial.report(value, seed)
+        return trial
 
     def steps(self, room: int) -> list[Step]:
         """Up to ``room`` trainings that can start now: open configurations first, then new ones."""
@@ -120,7 +121,7 @@ class Searcher:
         number = next(n for n in range(len(self.configurations) + 1) if n not in self.configurations)
         if self.sample is not None:
             one = Configuration(number, self.sample[number])
-            self._add(one, TrialState.RUNNING)
+            self._add(one)
         else:
             startup = min(10, max(3, self.search.trials // 3))
             with _quiet():

@@ -7,7 +7,7 @@ from typing import Any
 from harness.design.cells import Run
 from harness.design.schema import FRESH, Point
 from harness.search.adaptive import Configuration, Searcher, Step
-from harness.store.store import StudyStore
+from harness.store.study import StudyStore
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context
 
@@ -22,8 +22,9 @@ class Searching:
 
     def __init__(self, run: Run, store: StudyStore, data_digest: str, context: Context, wanted: set[str]) -> None:
         assert run.search is not None
+        assert store.configurations is not None
         self.run, self.store, self.search, self.wanted = run, store, run.search, wanted
-        self.values = store.values()
+        self.shown, self.values = store.configurations, store.values()
         self.attributes: dict[str, dict[str, Any]] = {}
         self.waiting: dict[str, list[tuple[str, Step]]] = {}
         self.unscored: set[str] = set()
@@ -33,6 +34,9 @@ class Searching:
             backbone: Searcher(self.search, run.seeds, f"{run.study_name}/{backbone}", known.get(backbone, {}).values())
             for backbone in run.backbones
         }
+        for backbone, searcher in self.searchers.items():
+            for configuration in searcher.configurations.values():
+                self._show(backbone, configuration)
 
     @property
     def most(self) -> int:
@@ -42,18 +46,20 @@ class Searching:
 
     def _known(self) -> dict[str, dict[int, Configuration]]:
         """The configurations of earlier runs, by backbone and number."""
-        found: dict[str, dict[int, Configuration]] = {}
-        for told in self.store.searched():
-            own = found.setdefault(told["backbone"], {})
-            one = own.setdefault(told["configuration"], Configuration(told["configuration"], told["point"]))
-            if (value := self.values.get(told["cell"])) is not None and told["seed"] < self.run.seeds:
-                one.values[told["seed"]] = value
-                if told["backbone"] in self.run.backbones:
-                    self.wanted.add(told["cell"])
-        for backbone, numbers in self.store.pruned().items():
-            for number in set(numbers) & set(found.get(backbone, {})):
-                found[backbone][number].state = "pruned"
-        return found
+        known: dict[str, dict[int, Configuration]] = {}
+        for trial in self.store.searched():
+            attributes, backbone = trial.user_attrs, trial.params["backbone"]
+            number, cell, seed = attributes["configuration"], attributes["cell"], trial.params["seed"]
+            point = {name: trial.params[name] for name in self.search.factors}
+            configuration = known.setdefault(backbone, {}).setdefault(number, Configuration(number, point))
+            if (value := self.values.get(cell)) is not None and seed < self.run.seeds:
+                configuration.values[seed] = value
+                if backbone in self.run.backbones:
+                    self.wanted.add(cell)
+        for backbone, number in self.shown.pruned():
+            if (pruned := known.get(backbone, {}).get(number)) is not None:
+                pruned.state = "pruned"
+        return known
 
     def more(self, room: int) -> list[TrialSpec]:
         """Up to ``room`` cells of the searches that can start now, and those that confirm a search that is over."""
@@ -105,6 +111,11 @@ class Searching:
         if value is not None:
             self.values[key] = value
         for backbone, step in self.waiting.pop(key, ()):
-            one = self.searchers[backbone].tell(step.number, step.seed, value)
-            if one.state == "pruned":
-                self.store.prune(backbone, one.number)
+            self._show(backbone, self.searchers[backbone].tell(step.number, step.seed, value))
+
+    def _show(self, backbone: str, configuration: Configuration) -> None:
+        """Bring the trial of a configuration up to date, once it has a result."""
+        if configuration.values or configuration.state != "open":
+            self.shown.put(
+                backbone, configuration.number, configuration.point, configuration.values, configuration.state
+            )

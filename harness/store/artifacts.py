@@ -1,124 +1,247 @@
-"""What a store has as files: ranks of each query, learning curves, metrics by relation; what test queries are about.
+"""What a store has as files: ranks and learning curves, and what test queries are about.
 
-A file's name follows from its trial, or from its content if it belongs to a study. So what a coordinator that was
-killed left behind is found again: that of a trial is removed with it, and that of a study written over. Where a store
-is read, names and files may be others' work.
+A trial's result is a small file first. When a study begins or ends, these are folded into two files of the study, one
+with all ranks and one with all curves, and removed. A file is written under another name and renamed, so what is killed
+at any moment leaves the old or the new one; readers look for a trial in its own file, and then in its study's. Trials
+are named by their cell and the moment they began, so a copy of a trial in another study or store has the same name, and
+files can be merged in any order. Where a store is read, names and files may be others' work.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import mimetypes
 import re
 import shutil
 import uuid
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
+import filelock
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from optuna.artifacts import ArtifactMeta, FileSystemArtifactStore
-from optuna.study import Study
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial
 
-from harness.console import spreadsheet_cell
 from harness.errors import UserError
-from harness.evaluate import metrics_by_relation
-from harness.trial.cache import replacing
+from harness.store.rank_file import BYTES, Doubled, blocks, doubled_of, reading_file, trial_of, write_ranks
+from harness.trial.cache import digest, replacing
 from harness.trial.run import TrialResult
 
-#: how Optuna's attributes of a trial or study begin that name an artifact
-ARTIFACT = "artifacts:"
-#: the files of a trial; inside a search it has the first one only
-CURVE, RANKS, RELATIONS = "curve.csv", "ranks.parquet", "relations.csv"
+#: the files of a study
+RANKS, CURVES, QUERIES = "ranks.parquet", "curves.parquet", "queries.parquet"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+#: the file of a trial: its name, and which store wrote it
+_TRIAL_FILE = re.compile(r"([0-9a-f]{24})-[0-9a-f]{8}")
 #: rows and bytes of a table, unpacked; the largest data sets have a million test queries
 _MOST_ROWS, _MOST_BYTES = 4_000_000, 2**29
+_CURVE = b"curve"
 
 
-def write(folder: Path, result: TrialResult, relations: Sequence[str]) -> list[Path]:
-    """Write the files of a result into a folder."""
-    paths = [folder / name for name in (CURVE, RANKS, RELATIONS)]
-    pd.DataFrame(result.curve).to_csv(paths[0], index=False)
-    if not result.ranks:  # inside a search
-        return paths[:1]
-    ranks = pd.DataFrame(
-        {
-            "query": result.ranks["query"].astype("int32"),
-            "direction": np.array(["tail", "head"])[result.ranks["direction"]],
-            "relation": np.array(relations)[result.ranks["relation"]],
-            "rank": result.ranks["rank"],
-        }
-    )
-    ranks.to_parquet(
-        paths[1],
-        compression="zstd",
-        index=False,
-        use_dictionary=["direction", "relation", "rank"],
-        column_encoding={"query": "DELTA_BINARY_PACKED"},  # numbers that count up take no room
-    )
-    by_relation = metrics_by_relation(result.ranks["rank"], result.ranks["relation"], relations)
-    shown = {str(spreadsheet_cell(name)): metrics for name, metrics in by_relation.items()}
-    pd.DataFrame.from_dict(shown, orient="index").rename_axis("relation").to_csv(paths[2])
-    return paths
+def key_of(trial: Trial | FrozenTrial) -> str:
+    """The name of a trial among those of all stores: its cell, and when it began."""
+    assert trial.datetime_start is not None
+    return digest(trial.user_attrs["cell"], trial.datetime_start.isoformat())
+
+
+def study_file(study: str, file: str) -> str:
+    """The name of an artifact of a study."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{study}/{file}"))
 
 
 class Artifacts:
-    """A folder of artifacts: a trial has its own, and studies with equal content share theirs.
+    """A folder of artifacts, written by one store, or by several at once.
 
     Args:
         folder: where they are.
-        store: the URL of the store that names them, without a password.
+        store: the URL of the store, without a password; stores that share a folder leave each other's files alone.
     """
 
     def __init__(self, folder: Path, store: str) -> None:
-        self.folder, self.store = folder, store
+        self.folder, self._writer = folder, digest(store)[:8]
 
-    def keep(self, trial: Trial, files: Sequence[Path]) -> None:
-        """Store the files of a trial."""
-        for path in files:
-            name = self._name(trial, path.name)
-            trial.storage.set_trial_system_attr(trial._trial_id, ARTIFACT + name, _about(name, path))
-            self._write(name, path)
+    def keep(self, key: str, result: TrialResult) -> None:
+        """Write the file of a trial.
 
-    def drop(self, trial: Trial) -> None:
-        """Remove the files of a trial that did not become complete."""
-        for name in (CURVE, RANKS, RELATIONS):
-            (self.folder / self._name(trial, name)).unlink(missing_ok=True)
+        Raises:
+            UserError: it cannot be written.
+        """
+        ranks = np.zeros(0, np.int32)
+        if result.ranks:
+            doubled = 2 * result.ranks["rank"][np.argsort(result.ranks["query"], kind="stable")]
+            ranks = doubled.astype(np.int32)
+            assert np.array_equal(ranks, doubled), "ranks are whole or half"
+        with self._replacing(self.folder / f"{key}-{self._writer}") as file:
+            table = pa.table({"doubled_rank": ranks}).replace_schema_metadata(
+                {_CURVE: json.dumps(result.curve, default=_plain)}
+            )
+            pq.write_table(
+                table, file, compression="zstd", use_dictionary=False, column_encoding={"doubled_rank": BYTES}
+            )
 
-    def keep_of_study(self, study: Study, path: Path) -> str:
-        """Store a file of a study; return the artifact's name."""
-        name = _uuid(hashlib.sha256(path.read_bytes()).hexdigest())
-        study._storage.set_study_system_attr(study._study_id, ARTIFACT + name, _about(name, path))
-        there = self.folder / name
-        if not there.exists() or there.read_bytes() != path.read_bytes():
-            self._write(name, path)
-        return name
+    def drop(self, key: str) -> None:
+        """Remove the file of a trial that did not become complete."""
+        (self.folder / f"{key}-{self._writer}").unlink(missing_ok=True)
 
-    def _name(self, trial: Trial, file: str) -> str:
-        """No other trial's: stores that share a folder may have the same study, and one may be a copy of the other."""
-        assert trial.datetime_start is not None
-        start = trial.datetime_start.isoformat()
-        return _uuid(f"{self.store}/{trial.study.study_name}/{trial.number}/{start}/{file}")
+    def keep_queries(self, name: str, queries: pd.DataFrame) -> None:
+        """Write what a study's test queries are about."""
+        with self._replacing(self.folder / name) as file:
+            queries.to_parquet(file, compression="zstd", index=False)
 
-    def _write(self, name: str, path: Path) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with path.open("rb") as file:
-            FileSystemArtifactStore(self.folder).write(name, file)
+    def has_loose(self) -> bool:
+        """Whether a trial has a file of its own."""
+        return bool(_loose(self.folder))
+
+    def fold(self, study: str, keys: Collection[str]) -> None:
+        """Move ranks and curves of complete trials from their own files into those of their study.
+
+        Raises:
+            UserError: a file cannot be read or written; nothing is lost then.
+        """
+        if _loose(self.folder).keys() & set(keys):
+            with self._locked():
+                there = _loose(self.folder)
+                loose = {key: there[key] for key in keys if key in there}
+                if not loose:  # another coordinator was at it
+                    return
+                ranks, curves = {}, []
+                for key, paths in loose.items():
+                    ranks[key], curve = _read_trial(paths[0])
+                    curves.append(curve.assign(trial=key))
+                self._merge(study, ranks, pd.concat(curves, ignore_index=True))
+                for path in chain(*loose.values()):
+                    path.unlink(missing_ok=True)
+
+    def take(self, study: str, source: Evidence, keys: Collection[str]) -> None:
+        """Add ranks and curves of trials of another study, perhaps in another folder.
+
+        Raises:
+            UserError: they cannot be read there, or not written here.
+        """
+        if keys:
+            with self._locked():
+                self._merge(study, {key: source.doubled(key) for key in keys}, source.curves(keys))
+
+    def _merge(self, study: str, ranks: Mapping[str, Doubled], curves: pd.DataFrame) -> None:
+        """Write both files of a study again, with more trials."""
+        path = self.folder / study_file(study, CURVES)
+        if path.exists():
+            known = _read_curves(path)
+            curves = pd.concat([known[~known["trial"].isin(curves["trial"].unique())], curves], ignore_index=True)
+        table = pa.Table.from_pandas(curves, preserve_index=False)
+        floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+        with self._replacing(path) as file:
+            encoding = dict.fromkeys(floats, BYTES)
+            pq.write_table(
+                table, file, compression="zstd", compression_level=9, use_dictionary=["trial"], column_encoding=encoding
+            )
+        path = self.folder / study_file(study, RANKS)
+        if ranked := {key: doubled for key, doubled in ranks.items() if len(doubled)}:
+            with self._replacing(path) as file:
+                write_ranks(file, path, ranked)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One process at a time merges, also where stores share a folder, or machines."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.folder / ".lock")
+            lock.acquire()
+        except (OSError, NotImplementedError) as error:
+            raise UserError(f"artifacts {self.folder}: cannot be written ({error})") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _replacing(self, path: Path) -> Iterator[Any]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as file:
+                yield file
+        except OSError as error:
+            raise UserError(
+                f"artifact {path}: cannot be written ({error.strerror or error}); what is complete is kept"
+            ) from None
 
 
-def _uuid(text: str) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, text))
+class Evidence:
+    """Ranks and curves of the trials of one study, to be read."""
+
+    def __init__(self, folder: Path, study: str) -> None:
+        self._ranks, self._curves = (folder / study_file(study, name) for name in (RANKS, CURVES))
+        self._loose = _loose(folder)
+        self._blocks: list[list[str]] | None = None
+
+    def doubled(self, key: str) -> Doubled:
+        """The doubled ranks of a trial; none of one inside a search.
+
+        Raises:
+            UserError: they cannot be read.
+        """
+        try:
+            return _read_trial(self._loose[key][0])[0]
+        except (KeyError, FileNotFoundError):  # folded already, or while this was read
+            pass
+        if self._blocks is None:
+            self._blocks = blocks(self._ranks)
+        ranks = trial_of(self._ranks, self._blocks, key)
+        return np.zeros(0, np.int32) if ranks is None else ranks
+
+    def curves(self, keys: Collection[str]) -> pd.DataFrame:
+        """The learning curves of trials: a row an epoch, with the trial's key as ``trial``.
+
+        Raises:
+            UserError: one of them cannot be read or is not there.
+        """
+        frames = {}
+        for key in self._loose.keys() & set(keys):
+            with suppress(FileNotFoundError):
+                frames[key] = _read_trial(self._loose[key][0])[1].assign(trial=key)
+        if folded := set(keys) - frames.keys():
+            if not self._curves.exists():
+                raise UserError(f"learning curves {self._curves}: cannot be read (no such file); restore it")
+            found = _read_curves(self._curves)
+            frames[""] = found[found["trial"].isin(folded)]
+            if lost := folded - set(frames[""]["trial"]):
+                raise UserError(f"learning curves {self._curves}: lack those of {len(lost)} trials; restore it")
+        return pd.concat(frames.values(), ignore_index=True) if frames else pd.DataFrame()
 
 
-def _about(name: str, path: Path) -> str:
-    """What Optuna tells of an artifact."""
-    kind, encoding = mimetypes.guess_type(path.name)
-    return json.dumps(asdict(ArtifactMeta(name, path.name, kind or "application/octet-stream", encoding)))
+def _plain(value: Any) -> Any:
+    """A number of NumPy's as Python's."""
+    return value.item()
+
+
+def _loose(folder: Path) -> dict[str, list[Path]]:
+    """The files of single trials, by the trial."""
+    found: dict[str, list[Path]] = {}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if match := _TRIAL_FILE.fullmatch(path.name):
+            found.setdefault(match[1], []).append(path)
+    return found
+
+
+def _read_trial(path: Path) -> tuple[Doubled, pd.DataFrame]:
+    """Ranks and curve of the file of a trial."""
+    with reading_file(path):
+        if path.stat().st_size > _MOST_BYTES // 8:
+            raise ValueError("too large")
+        frame = read_table(path)
+        metadata = pq.read_schema(path).metadata or {}
+        return doubled_of(frame["doubled_rank"]), pd.DataFrame(json.loads(metadata[_CURVE]))
+
+
+def _read_curves(path: Path) -> pd.DataFrame:
+    with reading_file(path, "learning curves"):
+        frame = read_table(path)
+        if "trial" not in frame:
+            raise ValueError("no trials")
+        return frame
 
 
 def path_of(folder: Path, name: object) -> Path:
@@ -148,17 +271,6 @@ def read_table(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     except (pa.ArrowException, TypeError) as error:
         raise ValueError(str(error)) from None
-
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """A small CSV file.
-
-    Raises:
-        OSError, ValueError: it cannot be read, or is too large.
-    """
-    if path.stat().st_size > _MOST_BYTES // 16:
-        raise ValueError("too large")
-    return pd.read_csv(path)
 
 
 def copy_to(source: Path, target: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import UserError, nearest
-from harness.store.artifacts import ARTIFACT, copy_to, path_of
+from harness.store import optuna_private
+from harness.store.artifacts import Artifacts, Evidence, copy_to, key_of, path_of
+from harness.store.configurations import NUMBER, key_of_configuration
 from harness.store.database import safe
-from harness.store.frames import refuse_newer
 from harness.store.records import common, renewed
-from harness.store.reuse import copy_of
-from harness.store.store import SCHEMA, Store, reading
+from harness.store.reuse import complete_of, copy_of
+from harness.store.store import Store, reading
 
 
 @dataclass(frozen=True)
@@ -31,78 +32,69 @@ class Copied:
 def copy(source: Store, target: Store, names: Collection[str] = ()) -> Iterator[Copied]:
     """Copy complete trials that ``target`` lacks, study by study; what it has stays as it is.
 
-    Copies are of this version's schema, whatever that of the source.
-
     Args:
         source: is read only.
         target: where they go; nobody else may write to it if it is an SQLite file.
         names: of Optuna studies, or of study files such as ``ablation``; none: all studies.
 
     Raises:
-        UserError: a name means nothing, a study is newer than this version, an artifact is missing, or the target
-            cannot be written.
+        UserError: a name means nothing, a store is of another version, an artifact is missing, or the target cannot be
+            written.
     """
     with reading(source.url):
-        found = source.storage.get_all_studies()
-    every = {one.study_name: one for one in found if isinstance(one.user_attrs.get("study"), str)}
-    known = {*every, *(study.user_attrs["study"] for study in every.values())}
+        studies = source.studies()
+    known = {*studies, *(study.user_attrs["study"] for study in studies.values())}
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"storage {safe(source.url)}: has no study {unknown[0]!r}, {nearest(unknown[0], known)}")
     with target.only_writer():
-        for name, study in every.items():
-            if names and name not in names and study.user_attrs["study"] not in names:
-                continue
-            refuse_newer(source.url, study.user_attrs)
-            yield _copy(optuna.load_study(study_name=name, storage=source.storage), source, target)
+        target.studies()
+        for name, study in studies.items():
+            if not names or name in names or study.user_attrs["study"] in names:
+                yield _copy(name, source, target)
 
 
-def _copy(study: Study, source: Store, target: Store) -> Copied:
+def _copy(name: str, source: Store, target: Store) -> Copied:
     with reading(source.url):
-        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        told = study.user_attrs
-    wanted = [trial for trial in done if "cell" in trial.user_attrs]
-    own = optuna.create_study(
-        study_name=study.study_name, storage=target.storage, direction="maximize", load_if_exists=True
-    )
-    before = own.user_attrs
-    refuse_newer(target.url, before)
-    is_new = not before  # also if an earlier copy got no further
-    there = {trial.user_attrs["cell"] for trial in own.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))}
-    new = [trial for trial in wanted if trial.user_attrs["cell"] not in there]
-    files = {key.removeprefix(ARTIFACT) for trial in new for key in trial.system_attrs if key.startswith(ARTIFACT)}
-    files |= {str(told["queries"])} if "queries" in told else set()
-    for name in sorted(files):
-        if not path_of(target.artifacts, name).exists():
-            copy_to(path_of(source.artifacts, name), path_of(target.artifacts, name))
-    copies, records = _copies(new, told, common(told) | common(before))
-    attributes = {name: value for name, value in told.items() if is_new and name not in common(told)}
-    attributes |= {**records, "schema": SCHEMA} if is_new or copies else {}
+        study = optuna.load_study(study_name=name, storage=source.storage)
+        complete = complete_of(source.storage, name)
+        configurations = [trial for trial in study.get_trials(deepcopy=False) if NUMBER in trial.user_attrs]
+        attributes = study.user_attrs
+    parts = {part: _made(target, part) for part in dict.fromkeys((name, *(part for part, _ in complete)))}
+    before = parts[name].user_attrs
+    there = {trial.user_attrs.get("cell") for _, trial in complete_of(target.storage, name)}
+    new = [(part, trial) for part, trial in complete if trial.user_attrs["cell"] not in there]
+    held = {key_of_configuration(trial) for trial in parts[name].get_trials(deepcopy=False) if _is_ended(trial)}
+    ended = [trial for trial in configurations if _is_ended(trial) and key_of_configuration(trial) not in held]
+    if "queries" in attributes and not path_of(target.artifacts, attributes["queries"]).exists():
+        copy_to(path_of(source.artifacts, attributes["queries"]), path_of(target.artifacts, attributes["queries"]))
+    files = Artifacts(target.artifacts, safe(target.url))
+    files.take(name, Evidence(source.artifacts, name), [key_of(trial) for _, trial in new])
+    records: dict[str, Any] = {}
+    copies = []
+    for part, trial in new:
+        own, record = renewed(trial.user_attrs, attributes, common(attributes) | common(before) | records)
+        copies.append((part, copy_of(trial, own)))
+        records |= record
+    wanted = records if before else attributes | records  # also if an earlier copy got no further
     with target.transaction():
-        for key, value in attributes.items():
+        for key, value in wanted.items():
             if before.get(key) != value:
-                own.set_user_attr(key, value)
-        if is_new:
-            storage, number = target.storage, own._study_id
-            for key, value in source.storage.get_study_system_attrs(study._study_id).items():
-                storage.set_study_system_attr(number, key, value)
-        own.add_trials(copies)
-    return Copied(study.study_name, len(new), len(wanted) - len(new))
+                parts[name].set_user_attr(key, value)
+        if not before:
+            for part, made in parts.items():
+                there_of = optuna.load_study(study_name=part, storage=source.storage)
+                system = optuna_private.system_attributes(source.storage, there_of)
+                optuna_private.set_system_attributes(target.storage, made, system)
+        for part, copy in copies:
+            parts[part].add_trial(copy)
+        parts[name].add_trials(copy_of(trial, {NUMBER: trial.user_attrs[NUMBER]}) for trial in ended)
+    return Copied(name, len(new), len(complete) - len(new))
 
 
-def _copies(
-    trials: Collection[FrozenTrial], there: Mapping[str, Any], known: Mapping[str, Any]
-) -> tuple[list[FrozenTrial], dict[str, Any]]:
-    """Trials as this version packs them, and the records that they name.
+def _made(store: Store, name: str) -> Study:
+    return optuna.create_study(study_name=name, storage=store.storage, direction="maximize", load_if_exists=True)
 
-    Args:
-        trials: what is copied, of whichever schema.
-        there: attributes of their study.
-        known: records that there are.
-    """
-    copies: list[FrozenTrial] = []
-    used: dict[str, Any] = {}
-    for trial in trials:
-        attributes, record = renewed(trial.user_attrs, there, {**known, **used})
-        copies.append(copy_of(trial, attributes))
-        used |= record
-    return copies, used
+
+def _is_ended(trial: FrozenTrial) -> bool:
+    """Whether a trial is a configuration of a search, complete or given up."""
+    return NUMBER in trial.user_attrs and trial.state in (TrialState.COMPLETE, TrialState.PRUNED)

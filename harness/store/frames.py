@@ -8,17 +8,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pandas as pd
-from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import UserError
-from harness.store.artifacts import path_of, read_csv, read_table
+from harness.store.artifacts import Evidence, key_of, path_of, read_table
 from harness.store.database import safe
+from harness.store.factors import columns
 from harness.store.patience import patiently
-from harness.store.records import unpacked
-from harness.store.store import SCHEMA, Store, measured, reading
+from harness.store.records import spec_of, unpacked
+from harness.store.store import Store, reading
+from harness.store.study import measured, parts_of
 
 _STATES = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
 
@@ -46,11 +48,11 @@ def load(
             ``losses`` what it is trained with; ``attrs["meta"]`` has the command, the size of the data and what was
             measured beside the trials by ``study_name``.
         curves: one row an epoch of a trial.
-        load_ranks: takes the index label of a row of ``trials``; returns query, direction, relation and rank, and what
-            `harness.store.queries` tells of the query where the study has that.
+        load_ranks: takes the index label of a row of ``trials``; returns query, rank, and what `harness.store.queries`
+            has of the query: direction, relation, and what reports split queries by.
 
     Raises:
-        UserError: the store cannot be opened or read, is newer than this version, or has no such study.
+        UserError: the store cannot be opened or read, is of another version, or has no such study.
     """
 
     def read() -> tuple[pd.DataFrame, pd.DataFrame, Callable[[Hashable], pd.DataFrame]]:
@@ -65,70 +67,81 @@ def _load(
     store: Store, study: str, dataset: str, design: str | None
 ) -> tuple[pd.DataFrame, pd.DataFrame, Callable[[Hashable], pd.DataFrame]]:
     storage = store.url
-    every = store.storage.get_all_studies()  # summaries of them would read all their trials
-    own = [s for s in every if (s.user_attrs.get("study"), s.user_attrs.get("dataset")) == (study, dataset)]
-    if not own:
-        pairs = [f"{one} on {data}" for one, data in _pairs(s.user_attrs for s in every)]
+    every = store.studies()
+    chosen = {
+        name: frozen
+        for name, frozen in every.items()
+        if (frozen.user_attrs["study"], frozen.user_attrs.get("dataset")) == (study, dataset)
+    }
+    if not chosen:
+        pairs = [f"{one} on {data}" for one, data in _pairs(frozen.user_attrs for frozen in every.values())]
         held = f"; it holds: {', '.join(pairs)}" if pairs else ""
         raise UserError(
             f"storage {safe(storage)}: has no study {study!r} on {dataset!r}{held}; "
             f"run: python -m harness.study {study} --dataset {dataset}"
         )
-    rows, curves, where, queries = [], [], [], []
+    rows: list[dict[str, Any]] = []
+    trials_of_rows: list[FrozenTrial] = []
+    curves: list[pd.DataFrame] = []
     meta: dict[str, dict[str, Any]] = {}
-    for known in own:
-        if design not in (None, known.study_name):
+    evidence: dict[str, Evidence] = {}
+    for name, frozen in chosen.items():
+        if design not in (None, name):
             continue
-        refuse_newer(storage, known.user_attrs)
-        remembering = optuna.storages.get_storage(store.storage)  # asked for one trial, it need not read it again
-        opened = optuna.load_study(study_name=known.study_name, storage=remembering)
-        about = {name: known.user_attrs.get(name, kind()) for name, kind in (("command", str), ("data", dict))}
-        if beside := measured(known.user_attrs):
-            about["measured"] = [record for _, record in sorted(beside.items())]
-        about |= {name: known.user_attrs[name] for name in ("search", "design", "labels") if name in known.user_attrs}
-        meta[known.study_name] = about
-        every_trial = opened.get_trials(deepcopy=False)
-        records = opened.user_attrs  # after the trials, which name them
-        for trial in every_trial:
-            if trial.state not in _STATES or "cell" not in trial.user_attrs:
+        meta[name] = _about(frozen.user_attrs)
+        parts = parts_of(store.storage, name)
+        trials = [t for part in parts for t in part.get_trials(deepcopy=False) if "cell" in t.user_attrs]
+        records = optuna.load_study(study_name=name, storage=store.storage).user_attrs  # after trials, which name them
+        first = len(rows)
+        for number, trial in enumerate(trials):
+            if trial.state not in _STATES:
                 continue
-            found = {m.filename: m.artifact_id for m in get_all_artifact_meta(trial, storage=remembering)}
-            key = {"study_name": known.study_name, "dataset": dataset, "trial": trial.number}
             try:
-                rows.append({**key, **_row(trial, records)})
-            except (TypeError, ValueError):
-                name = f"trial {trial.number} of {known.study_name}"
+                row = _row(trial, records)
+            except (KeyError, TypeError, ValueError):
                 raise UserError(
-                    f"storage {safe(storage)}: {name} is not as the harness writes trials; was it another program?"
+                    f"storage {safe(storage)}: trial {trial.number} of {name} is not as the harness writes trials; "
+                    "was it another program?"
                 ) from None
-            where.append(found.get("ranks.parquet"))
-            queries.append(known.user_attrs.get("queries"))
-            if trial.state == TrialState.COMPLETE and "curve.csv" in found:
-                curves.append(_curve(path_of(store.artifacts, found["curve.csv"]), rows[-1]))
+            rows.append({"study_name": name, "dataset": dataset, "trial": number, **row})
+            trials_of_rows.append(trial)
+        evidence[name] = Evidence(store.artifacts, name)
+        new = zip(rows[first:], trials_of_rows[first:], strict=True)
+        curves.append(_curves(evidence[name], {key_of(t): row for row, t in new if t.state == TrialState.COMPLETE}))
     if not rows:
         raise UserError(
             f"storage {safe(storage)}: study {study!r} on {dataset!r} has no finished trial yet; "
             f"run: python -m harness.study {study} --dataset {dataset}"
         )
-    trials = pd.DataFrame(rows)
-    trials.attrs["meta"] = meta
+    frame = pd.DataFrame(rows)
+    frame.attrs["meta"] = meta
 
     def load_ranks(label: Hashable) -> pd.DataFrame:
-        position = trials.index.get_loc(label)
+        position = frame.index.get_loc(label)
         assert isinstance(position, int)
-        name = f"trial {rows[position]['trial']} of {rows[position]['study_name']}"
-        if where[position] is None:
+        row, trial = rows[position], trials_of_rows[position]
+        name = f"trial {trial.number} of {row['study_name']}"
+        if "test_mrr" not in row:
             raise UserError(f"ranks of {name}: there are none; inside a search only validation facts are ranked")
-        path = path_of(store.artifacts, where[position])
         try:
-            frame = read_table(path)
-            if (about := queries[position]) is not None:
-                frame = frame.merge(_queries(path_of(store.artifacts, about)), on="query")
-            return frame.astype({"direction": str, "relation": str, "query": "int64"})
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"ranks of {name}: {path} cannot be read ({type(error).__name__}); restore it") from None
+            ranks = evidence[row["study_name"]].doubled(key_of(trial)) / 2
+            if not len(ranks):
+                raise UserError(f"cannot be read from {store.artifacts} (not there); restore them")
+            about = _queries(path_of(store.artifacts, chosen[row["study_name"]].user_attrs.get("queries")))
+            return pd.DataFrame({"query": np.arange(len(ranks)), "rank": ranks}).merge(about, on="query")
+        except UserError as error:
+            raise UserError(f"ranks of {name}: {error}") from None
 
-    return trials, pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(), load_ranks
+    filled = [curve for curve in curves if len(curve)]
+    return frame, pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(), load_ranks
+
+
+def _about(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What reports know of a study as a whole."""
+    about = {name: attributes.get(name, kind()) for name, kind in (("command", str), ("data", dict))}
+    if beside := measured(attributes):
+        about["measured"] = [record for _, record in sorted(beside.items())]
+    return about | {name: attributes[name] for name in ("search", "design", "labels") if name in attributes}
 
 
 def held(storage: str) -> list[tuple[str, str]]:
@@ -138,8 +151,7 @@ def held(storage: str) -> list[tuple[str, str]]:
         UserError: the store cannot be opened.
     """
     with reading(storage), closing(Store(storage, create=False)) as store:
-        every = store.storage.get_all_studies()
-    return _pairs(s.user_attrs for s in every)
+        return _pairs(frozen.user_attrs for frozen in store.studies().values())
 
 
 def _pairs(studies: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -148,40 +160,29 @@ def _pairs(studies: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     return sorted({(one, data) for one, data in pairs if isinstance(one, str) and isinstance(data, str)})
 
 
-def refuse_newer(storage: str, attributes: Mapping[str, Any]) -> None:
-    """Refuse a study whose attributes this version may not understand.
-
-    Raises:
-        UserError: it is of a newer schema, or of one that is no number.
-    """
-    schema = attributes.get("schema", 0)
-    if not isinstance(schema, int) or schema > SCHEMA:
-        raise UserError(f"storage {safe(storage)}: was written by a newer version of the harness; update it")
-
-
 def _row(trial: FrozenTrial, records: Mapping[str, Any]) -> dict[str, Any]:
-    row = {**trial.params, **unpacked(trial.user_attrs, records), "state": _STATES[trial.state]}
-    if trial.state == TrialState.COMPLETE and not {"arm", "backbone", "seed"} <= row.keys():
-        raise ValueError("no cell of a design")
-    if "arm" in row:  # which one that failed before it began has not
-        row |= {"losses": row["arm"], "arm": row.get("label", row["arm"])}
-    return row
+    """The row of a trial: factors, attributes, state, the arm's name, and the losses that it stands for."""
+    factors = {name.split(".")[-1]: value for name, value in trial.params.items()}
+    row = factors | columns(spec_of(trial.user_attrs, records)) | unpacked(trial.user_attrs, records)
+    return row | {"state": _STATES[trial.state], "losses": row["arm"], "arm": row.get("label", row["arm"])}
 
 
 @lru_cache(maxsize=8)
 def _queries(path: Path) -> pd.DataFrame:
     try:
-        return read_table(path)
-    except (OSError, ValueError) as error:
+        return read_table(path).astype({"direction": str, "relation": str, "query": "int64"})
+    except (OSError, ValueError, KeyError) as error:
         raise UserError(f"queries {path}: cannot be read ({type(error).__name__}); restore it") from None
 
 
-def _curve(path: Path, row: dict[str, Any]) -> pd.DataFrame:
-    try:
-        frame = read_csv(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"learning curve {path}: cannot be read ({type(error).__name__}); restore it") from None
-    if "stage" not in frame:  # a teacher has one stage only
-        frame["stage"] = 1
-    keys = ("study_name", "trial", "dataset", "backbone", "arm", "seed")
-    return frame.assign(**{key: row[key] for key in keys})
+def _curves(evidence: Evidence, rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """The learning curves of complete trials, by their keys, with what identifies a trial in reports."""
+    frame = evidence.curves(rows.keys())
+    if not len(frame):
+        return frame
+    if "stage" not in frame:
+        frame["stage"] = np.nan
+    frame["stage"] = frame["stage"].fillna(1).astype(int)  # a teacher has one stage only
+    names = ("study_name", "trial", "dataset", "backbone", "arm", "seed")
+    keys = frame.pop("trial")
+    return frame.assign(**{name: keys.map({key: row[name] for key, row in rows.items()}) for name in names})

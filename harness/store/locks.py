@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, bindparam, text
 from sqlalchemy.exc import DBAPIError
 
 from harness.store.patience import PATIENCE, patiently
@@ -20,8 +21,9 @@ from harness.store.patience import PATIENCE, patiently
 TAKE = "SELECT pg_try_advisory_lock(:key)"
 ENDED = """
 SELECT trials.trial_id FROM trials JOIN studies USING (study_id) JOIN trial_user_attributes USING (trial_id)
-WHERE study_name = :study AND number >= :first AND state IN ('COMPLETE', 'FAIL') AND key = 'cell' AND value_json = :cell
-ORDER BY number
+WHERE study_name IN :studies AND trials.trial_id >= :first AND state IN ('COMPLETE', 'FAIL') AND key = 'cell'
+AND value_json = :cell
+ORDER BY trials.trial_id
 """
 
 
@@ -114,11 +116,12 @@ def claims_of(engine: Engine, study: str) -> Claims:
     return DatabaseClaims(engine, study) if engine.dialect.name == "postgresql" else Claims()
 
 
-def ended(engine: Engine, study: str, cell: str, first: int) -> list[int]:
-    """The ids of the trials of a cell that are over, from number ``first`` on.
+def ended(engine: Engine, studies: Collection[str], cell: str, first: int) -> list[int]:
+    """The numbers in the database of the trials of a cell that are over, from ``first`` on.
 
     Optuna would read all trials that run, with all that they have, whenever it is asked.
     """
     with engine.connect() as connection:
-        asked = {"study": study, "cell": json.dumps(cell), "first": first}
-        return list(connection.execute(text(ENDED), asked).scalars())
+        question = text(ENDED).bindparams(bindparam("studies", expanding=True))
+        values = {"studies": list(studies), "cell": json.dumps(cell), "first": first}
+        return list(connection.execute(question, values).scalars())

@@ -9,14 +9,15 @@ from harness.design.settings import flat
 
 _READING = """\
 The value of a trial is its validation MRR. Its attribute `label` is the name that reports have for it, `test_mrr` and
-the like are its metrics on test facts, `reason` says why it failed. Its artifacts are the ranks of all test queries
-(`ranks.parquet`), the learning curve (`curve.csv`) and metrics by relation (`relations.csv`). Teachers are marked as
-infeasible, so that the history's line is that of the students; the dashboard's card of the best trial counts them all.
+the like are its metrics on test facts, `reason` says why it failed. Artifacts of the study are the ranks of all test
+queries (`ranks.parquet`, doubled), what these ask (`queries.parquet`) and the learning curves (`curves.parquet`).
+Teachers are in a study of their own, whose name ends in `-teachers`.
 """
 _SEARCHING = """
-A configuration of the search is a trial a seed, with its number as attribute `configuration`: those of role `search`
-are not scored on test facts, those of role `confirm` are the best ones with fresh seeds. Trials of role `beside` are
-what the search is compared with while it goes on.
+A trial is a configuration: its intermediate values are the validation MRR of each seed, its value is their mean, and
+it is pruned where the search gave it up. The study whose name ends in `-seeds` has what was trained, a trial a seed,
+with the number of the configuration: those of role `search` are not scored on test facts, those of role `confirm` are
+the best ones with fresh seeds. Trials of role `beside` are what the search is compared with while it goes on.
 """
 
 _CONFIRMING = """

@@ -1,14 +1,12 @@
 """Attributes of a trial that nobody sorts or plots by, packed: a row of the store holds many of them.
 
 A trial has some sixty attributes, each of them a row and an entry of an index. Most of them tell of the environment, of
-the two directions of queries (packed from schema 2 of the store on), or of what stages cost (from schema 3 on). What
-trials of a study have in common, which is nearly all of their settings and of their environment, the study tells once,
-and a trial the rest (from schema 4 on).
+metrics that are looked at in reports alone, or of what stages cost. What trials of a study have in common, which is
+nearly all of their settings and of their environment, the study tells once, and a trial the rest.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -18,12 +16,12 @@ from harness.errors import UserError
 from harness.trial.cache import digest
 
 #: attributes that hold others, by name
-ENVIRONMENT, DIRECTIONS, COSTS = "environment", "by_direction", "costs"
+ENVIRONMENT, METRICS, COSTS = "environment", "metrics", "costs"
 #: the settings of a trial: an object in the store, and its JSON for readers
 SPEC = "spec"
 #: the names of what they hold, in parts: each part but the last is a key of its own, so that none is told twice
 _HOLDERS = {
-    DIRECTIONS: re.compile(r"(valid|test)_(tail|head)_(\w+)"),
+    METRICS: re.compile(r"(valid|test)_(tail|head)_(\w+)|(valid)_(\w+)"),
     COSTS: re.compile(r"(seconds|built_seconds|peak_mib)_(.+)"),
 }
 #: the attribute of a trial that names a record of its study, ``common:NAME``, and what such a record holds
@@ -31,13 +29,13 @@ COMMON, _SHARED = "common", (SPEC, ENVIRONMENT, "data_digest", "preset", "protoc
 
 
 def packed(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with what is alike in one attribute, such as ``test_tail_mrr`` in ``by_direction``."""
+    """The same with what is alike in one attribute, such as ``test_tail_mrr`` in ``metrics``."""
     found: dict[str, Any] = {}
     for name, value in attributes.items():
         place, key = found, name
         for holder, names in _HOLDERS.items():
             if parts := names.fullmatch(name):
-                *above, key = parts.groups()
+                *above, key = (part for part in parts.groups() if part is not None)
                 for each in (holder, *above):
                     place = place.setdefault(each, {})
         place[key] = value
@@ -70,7 +68,7 @@ def common(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unpacked(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> dict[str, Any]:
-    """All attributes by their own names; those of stores of earlier schemas, which pack less, stay as they are.
+    """All attributes by their own names.
 
     Args:
         attributes: of a trial.
@@ -91,18 +89,30 @@ def unpacked(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> dict[
 def renewed(
     attributes: Mapping[str, Any], there: Mapping[str, Any], here: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The attributes of a trial, of whichever schema, as another study holds them now: as `shared`.
+    """The attributes of a trial as another study holds them: as `shared`.
 
     Args:
         attributes: of the trial.
         there: attributes of its study.
         here: attributes of the other study.
     """
-    whole = _whole(attributes, there)
-    if isinstance(whole.get(SPEC), str):
-        with contextlib.suppress(ValueError):  # of another program, perhaps: it stays as it is
-            whole[SPEC] = json.loads(whole[SPEC])
-    return shared(packed(whole), here)
+    return shared(_whole(attributes, there), here)
+
+
+def spec_of(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a trial.
+
+    Args:
+        attributes: of the trial.
+        records: attributes of its study.
+
+    Raises:
+        UserError, TypeError: as `unpacked`.
+    """
+    spec = _whole(attributes, records).get(SPEC)
+    if not isinstance(spec, dict):
+        raise TypeError("a trial without settings")
+    return spec
 
 
 def _whole(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> dict[str, Any]:

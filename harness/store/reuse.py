@@ -7,17 +7,18 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.errors import UserError
-from harness.store.artifacts import ARTIFACT
-from harness.store.records import renewed, unpacked
-from harness.store.store import CONSTRAINTS, StudyStore
+from harness.store.artifacts import Evidence, key_of
+from harness.store.factors import Parameters, parameters
+from harness.store.records import renewed, spec_of, unpacked
+from harness.store.study import StudyStore, parts_of
+from harness.trial.spec import TrialSpec
 
-#: how Optuna's own attributes of a trial begin that a copy has, too
-KEPT = (ARTIFACT, CONSTRAINTS)
 #: attributes that say what a trial is for in its study, which a copy in another is not
-OF_ITS_STUDY = ("role", "configuration", "point")
+OF_ITS_STUDY = ("role", "configuration")
 #: seconds after which it is asked again whether another coordinator has done with copying
 WAITED = 0.1
 
@@ -27,7 +28,7 @@ def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object
 
     Trials are the same if their cells are, their studies have the same data and engine, and they ran on a machine that
     computes alike: a study must not compare arms that differ in the number format of the language model. A copy
-    says where it is from (``copied_from``) and shares the files of the original. Where several coordinators work on
+    says where it is from (``copied_from``). Where several coordinators work on
     the study, one after the other does so, since each would add the same.
 
     Args:
@@ -45,35 +46,50 @@ def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object
 
 
 def _adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object], here: Mapping[str, object]) -> int:
-    wanted, storage = set(labels) - study.complete(), study.store.storage
+    wanted, store = set(labels) - study.complete(), study.store
     same = {name: study.study.user_attrs[name] for name in ("dataset", "engine", "data_digest")}
-    found: dict[str, FrozenTrial] = {}
+    copies: dict[str, tuple[TrialSpec, FrozenTrial]] = {}
     records: dict[str, object] = {}
-    for other in storage.get_all_studies() if wanted else ():
-        is_alike = all(other.user_attrs.get(name) == value for name, value in same.items())
-        if not is_alike or other.study_name == study.study.study_name:
+    for name, other in store.studies().items() if wanted else ():
+        is_alike = all(other.user_attrs.get(key) == value for key, value in same.items())
+        if not is_alike or name == study.study.study_name:
             continue
-        opened = optuna.load_study(study_name=other.study_name, storage=storage)
-        trials = opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        shared = opened.user_attrs  # read after the trials, which name records of it
-        for trial in trials:
+        taken = []
+        trials = complete_of(store.storage, name)
+        shared = optuna.load_study(study_name=name, storage=store.storage).user_attrs  # after trials, which name them
+        for part, trial in trials:
             cell = trial.user_attrs.get("cell")
             is_scored = "test_mrr" in trial.user_attrs  # which it is not inside a search
-            if not is_scored or cell not in wanted or cell in found:
+            if not is_scored or cell not in wanted or cell in copies:
                 continue
             if _computes_alike(unpacked(trial.user_attrs, shared), here):
-                source = trial.user_attrs.get("copied_from", f"{other.study_name}, trial {trial.number}")
-                told = {**own, "label": labels[cell], "copied_from": source}
-                kept = {name: value for name, value in trial.user_attrs.items() if name not in OF_ITS_STUDY}
-                about, record = renewed(kept | told, shared, study.records | records)
-                found[cell] = copy_of(trial, about)
+                source = trial.user_attrs.get("copied_from", f"{part}, trial {trial.number}")
+                about = {**own, "label": labels[cell], "copied_from": source}
+                kept = {key: value for key, value in trial.user_attrs.items() if key not in OF_ITS_STUDY}
+                attributes, record = renewed(kept | about, shared, study.records | records)
+                spec = TrialSpec.model_validate(spec_of(trial.user_attrs, shared))
+                copies[cell] = spec, copy_of(trial, attributes, parameters(study.run, spec))
                 records |= record
-    if found:
-        with study.store.transaction():
+                taken.append(key_of(trial))
+        study.artifacts.take(study.study.study_name, Evidence(store.artifacts, name), taken)
+    if copies:
+        with store.transaction():
             study.share(records)
-            study.study.add_trials(found.values())
+            for spec, copy in copies.values():
+                study.part_of(spec).add_trial(copy)
+            study.name_artifacts()
         study.records |= records
-    return len(found)
+    return len(copies)
+
+
+def complete_of(storage: BaseStorage, study: str) -> list[tuple[str, FrozenTrial]]:
+    """The complete trials of a study, each with the name of the study of Optuna that holds it."""
+    return [
+        (part.study_name, trial)
+        for part in parts_of(storage, study)
+        for trial in part.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if "cell" in trial.user_attrs
+    ]
 
 
 def refuse_mixing(
@@ -112,21 +128,19 @@ def _processor(environment: Mapping[str, object]) -> str:
 
 
 def _computes_alike(there: Mapping[str, object], here: Mapping[str, object]) -> bool:
-    """Whether a trial's device and number format are those of ``here``; one of schema 1 tells of its machine alone."""
-    if "number_format" in there:
-        return all(there.get(name) == here[name] for name in ("device", "number_format"))
-    return there.get("machine") == here["machine"]
+    """Whether a trial's device and number format are those of ``here``."""
+    return all(name in there and there[name] == here[name] for name in ("device", "number_format"))
 
 
-def copy_of(trial: FrozenTrial, attributes: Mapping[str, object]) -> FrozenTrial:
-    """A complete trial for another study, with the files of the original, and ``attributes`` in the place of its."""
+def copy_of(trial: FrozenTrial, attributes: Mapping[str, object], factors: Parameters | None = None) -> FrozenTrial:
+    """A trial for another study, with ``attributes`` and ``factors`` (None: the same) in the place of its."""
+    params, distributions = factors or (trial.params, trial.distributions)
     copy = create_trial(
-        state=TrialState.COMPLETE,
+        state=trial.state,
         value=trial.value,
-        params=trial.params,
-        distributions=trial.distributions,
+        params=params,
+        distributions=distributions,
         user_attrs=dict(attributes),
-        system_attrs={key: value for key, value in trial.system_attrs.items() if key.startswith(KEPT)},
         intermediate_values=trial.intermediate_values,
     )
     # which Optuna would take for now

@@ -229,7 +229,7 @@ def load(model: str, dtype: torch.dtype) -> LanguageModel:
             tokenizer = AutoTokenizer.from_pretrained(where, **options)
             causal = any(name.endswith(_CAUSAL) for name in config.architectures or []) or gguf is not None
             kind: Any = AutoModelForCausalLM if causal else AutoModel
-            network, found = kind.from_pretrained(
+            network, loading = kind.from_pretrained(
                 where,
                 config=config,  # a GGUF file would be parsed once more for it
                 dtype=dtype,
@@ -237,7 +237,7 @@ def load(model: str, dtype: torch.dtype) -> LanguageModel:
                 output_loading_info=True,
                 **options,
             )
-            if missing := sorted(name for name in found["missing_keys"] if "pooler" not in name):
+            if missing := sorted(name for name in loading["missing_keys"] if "pooler" not in name):
                 raise ValueError(f"{len(missing)} tensors are missing, among them {missing[0]}")
     except MemoryError:
         raise

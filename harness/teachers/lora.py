@@ -273,10 +273,10 @@ def finetune(
     model = load(config.model, config.torch_dtype)
     first = first_adapted(model, config)
     rng = np.random.default_rng(derive_seed("facts", config.seed))
-    found = training_batches(graph, model, config, rng)
-    steps = _Steps(2 * len(found), progress)
+    batches = training_batches(graph, model, config, rng)
+    steps = _Steps(2 * len(batches), progress)
     cached = []
-    for batch in found:
+    for batch in batches:
         cached.append([activations(model, rows, first) for rows in batch])
         steps.one_more()
     cut(model, first)
@@ -288,7 +288,7 @@ def finetune(
         steps.one_more()
     tenth = max(len(losses) // 10, 1)
     meta = {
-        "tokens": float(sum(len(row) for batch in found for rows in batch for row in rows)),
+        "tokens": float(sum(len(row) for batch in batches for rows in batch for row in rows)),
         "seconds": time.perf_counter() - started,
         "loss_first": float(np.mean(losses[:tenth])),
         "loss_last": float(np.mean(losses[-tenth:])),

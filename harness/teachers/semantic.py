@@ -46,9 +46,9 @@ def control(vectors: Tensor, kind: str, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     if kind == "shuffled":
         return vectors[torch.randperm(len(vectors), generator=generator)]
-    found = torch.randn(vectors.shape, generator=generator)
-    length: Tensor = vectors.norm(dim=1, keepdim=True) / found.norm(dim=1, keepdim=True)
-    return found * length
+    noise = torch.randn(vectors.shape, generator=generator)
+    length: Tensor = vectors.norm(dim=1, keepdim=True) / noise.norm(dim=1, keepdim=True)
+    return noise * length
 
 
 class SemanticScorer(Backbone):

@@ -126,8 +126,8 @@ def listed_targets(teacher: Teacher, asked: Asked, options: Any, temperature: fl
         rest = -torch.expm1(log_p.logsumexp(1).clamp(max=0.0))
         log_rest = np.log(others) + (rest.log() - np.log(others)) / temperature
     log_p = log_p / temperature
-    whole = torch.logaddexp(log_p.logsumexp(1), log_rest)
-    soft = (log_p - whole[:, None]).float(), (log_rest - whole).float()
+    log_whole = torch.logaddexp(log_p.logsumexp(1), log_rest)
+    soft = (log_p - log_whole[:, None]).float(), (log_rest - log_whole).float()
     return SoftTargets(ids.int(), *soft, temperature)
 
 

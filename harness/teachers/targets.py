@@ -48,11 +48,11 @@ def soft_targets(
     log_rest = torch.empty(len(data))
     for rows, z in _all_scores(teacher, data, progress):
         best, best_ids = z.div_(temperature).topk(size, dim=1)
-        whole = z.logsumexp(1)
+        log_whole = z.logsumexp(1)
         rest = z.scatter_(1, best_ids, -torch.inf).logsumexp(1)  # not 1 - Σp, which rounding would make worthless
         ids[rows] = best_ids.int().cpu()
-        log_p[rows] = (best - whole[:, None]).cpu()
-        log_rest[rows] = (rest - whole).cpu()
+        log_p[rows] = (best - log_whole[:, None]).cpu()
+        log_rest[rows] = (rest - log_whole).cpu()
     return SoftTargets(ids, log_p, log_rest, temperature)
 
 
@@ -68,8 +68,8 @@ def teacher_vectors(teacher: Backbone, data: QueryTensors) -> TeacherVectors:
         queries.append(query.cpu())
         answers = table[batch.answer][:, None]
         gold.append(gathered_scores(query.to(table.dtype), answers, teacher.kernel, scale)[:, 0].cpu())
-    found = torch.cat(queries), table.cpu().clone(), scale.cpu().clone()
-    return TeacherVectors(*found, teacher.kernel, torch.cat(gold))
+    tensors = torch.cat(queries), table.cpu().clone(), scale.cpu().clone()
+    return TeacherVectors(*tensors, teacher.kernel, torch.cat(gold))
 
 
 @torch.no_grad()

@@ -49,9 +49,9 @@ def entity_texts(graph: TemporalGraph) -> list[str]:
     entities = graph.entities
     said = _statements(graph)
     names = {k: text for k, label in enumerate(entities.labels) if label is not None and (text := _clean(label))}
-    near = {k: text for k, found in said.items() if (text := _describe(graph, found, names))}
+    near = {k: text for k, facts in said.items() if (text := _describe(graph, facts, names))}
     in_brackets = {k: f"({text})" for k, text in near.items()}
-    far = {k: _describe(graph, found, in_brackets) for k, found in said.items() if k not in near}
+    far = {k: _describe(graph, facts, in_brackets) for k, facts in said.items() if k not in near}
     alone = {k: _relations_alone(graph, said[k]) for k, text in far.items() if not text}
     described = far | alone | near
     return [names.get(k) or described.get(k) or _clean(name) for k, name in enumerate(entities.names)]
@@ -78,9 +78,9 @@ def _describe(graph: TemporalGraph, said: list[_Statement], names: dict[int, str
     parts = []
     by_frequency = sorted(groups.items(), key=lambda item: (-item[1].total(), item[0]))
     for (relation, is_head), counts in by_frequency[:_STATEMENTS]:
-        told = ", ".join(sorted(counts, key=lambda text: (-counts[text], text))[:_NAMES])
+        listed = ", ".join(sorted(counts, key=lambda text: (-counts[text], text))[:_NAMES])
         label = relation_label(graph, relation)
-        parts.append(f"{label} {told}" if is_head else f"{told}, {label}")
+        parts.append(f"{label} {listed}" if is_head else f"{listed}, {label}")
     return "; ".join(parts)
 
 

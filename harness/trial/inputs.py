@@ -37,8 +37,8 @@ class Inputs:
     def training(self, time_input: str) -> QueryTensors:
         """The training queries [2N]."""
         if time_input not in self._training:
-            found = evaluate.query_tensors(self.queries("train"), self.timeline, time_input)
-            self._training[time_input] = found.to(self.device)
+            tensors = evaluate.query_tensors(self.queries("train"), self.timeline, time_input)
+            self._training[time_input] = tensors.to(self.device)
         return self._training[time_input]
 
     def task(self, split: str, time_input: str) -> evaluate.RankTask:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from harness.distill.losses import LOSSES
@@ -12,12 +11,8 @@ from harness.models import BACKBONES
 from harness.registry import Registry
 from harness.teachers.sources import TEACHERS
 from harness.trial.cache import digest
+from harness.trial.shared.stage import ENGINE, STAGES, Planned
 from harness.trial.spec import TrialSpec
-from harness.trial.stage import ENGINE, STAGES, Planned
-
-# each file registers the stages that it builds, here in the order in which people see them
-for _name in ("teacher_stages", "language_stages", "student_stages"):
-    import_module(f"harness.trial.{_name}")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
 
 import harness
+from harness.errors import UserError, nearest
 from harness.teachers.language_model import LanguageModelConfig
 from harness.trial.stages import Context
 
@@ -39,6 +41,23 @@ def environment(context: Context) -> dict[str, Any]:
     read there, both of which can change numbers by more than rounding."""
     where = {"device": context.device, "number_format": number_format(), "threads": 1, "stack": context.stack}
     return provenance() | where
+
+
+def device_of(name: str) -> str:
+    """The device that ``--device`` names: cpu or cuda; auto is a GPU when there is one.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"unknown device {name!r}: {nearest(name, ['auto', 'cpu', 'cuda'])}")
+    if name == "cpu":
+        return name
+    if torch.cuda.is_available():
+        return "cuda"
+    if name == "cuda":
+        raise UserError("device 'cuda': PyTorch finds no GPU; use --device cpu")
+    return "cpu"
 
 
 def number_format() -> str:
@@ -80,5 +99,5 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or "unknown processor"
-    found = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return found[0] if found else platform.processor() or "unknown processor"
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or "unknown processor"

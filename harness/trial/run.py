@@ -57,9 +57,9 @@ class TrialResult:
 def peak_memory() -> float:
     """The most memory this process ever held, MiB."""
     with suppress(OSError):  # Linux: what resource tells includes the process that started this one
-        found = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text("ascii"), re.M)
-        if found:
-            return int(found[1]) / 2**10
+        match = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text("ascii"), re.M)
+        if match:
+            return int(match[1]) / 2**10
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
@@ -197,8 +197,8 @@ def _student(stages: Stages, clock: _Clock, stacked: Trained | None) -> tuple[Ba
         clock.result.seconds["stage2"] = trained.curve[-1]["seconds"]
         clock.result.peak_mib["stage2"] = peak_memory()
     else:
-        trained, own = _trained(stages, clock)
-        curve = curve + own
+        trained, early_curve = _trained(stages, clock)
+        curve = curve + early_curve
     model.load_state_dict(trained.best)
     return model.eval(), {**summary(trained), "curve": curve + [{"stage": 2, **row} for row in trained.curve]}
 
@@ -215,9 +215,9 @@ def _read_stage1(stages: Stages) -> tuple[dict[str, Any], dict[str, dict[str, Te
 def _score(stages: Stages, model: Backbone, result: TrialResult, splits: Sequence[str]) -> None:
     """Metrics on ``splits``, and ranks on test."""
     for split in splits:
-        each = evaluate.ranks(model, stages.inputs.task(split, model.time_input))
-        found = evaluate.metrics_by_direction(each)
-        result.metrics |= {f"{split}_{name}": value for name, value in found.items()}
+        ranks = evaluate.ranks(model, stages.inputs.task(split, model.time_input))
+        metrics = evaluate.metrics_by_direction(ranks)
+        result.metrics |= {f"{split}_{name}": value for name, value in metrics.items()}
         if split == "test":
             queries = stages.inputs.queries("test")
             half = len(queries) // 2
@@ -225,5 +225,5 @@ def _score(stages: Stages, model: Backbone, result: TrialResult, splits: Sequenc
                 "query": np.arange(len(queries)),
                 "direction": (np.arange(len(queries)) >= half).astype(np.int8),
                 "relation": (queries.relation % max(len(stages.graph.relations), 1)).astype(np.int32),
-                "rank": each,
+                "rank": ranks,
             }

@@ -32,23 +32,23 @@ def group_of(spec: TrialSpec, stage: str | None) -> str | None:
         return None
     recipe = BACKBONES[spec.backbone].student_recipe
     penalty = recipe.regularization if student.regularization is None else student.regularization
-    own: dict[str, Any] = {
+    differing: dict[str, Any] = {
         "loss": {*WEIGHTS, "temperature"},
         "student": {"learning_rate", "regularization"},
         "arm": True,
         "seed": True,
     }
-    return digest(stage, "L1" in spec.parts, penalty > 0, spec.model_dump(exclude=own))
+    return digest(stage, "L1" in spec.parts, penalty > 0, spec.model_dump(exclude=differing))
 
 
 def train_together(specs: Sequence[TrialSpec], stage: str | None, context: Context) -> list[Trained | ArithmeticError]:
     """Train "stage1" or, for None, stage 2 of trials of one group; what each yields, or why it yields nothing."""
     known: dict[str, Entry] = {}
-    each = [Stages(spec, context) for spec in specs]
-    for stages in each:
+    trials = [Stages(spec, context) for spec in specs]
+    for stages in trials:
         _share(stages, known)
-    students = [stages.stage1_student() if stage == "stage1" else stage2_student(stages) for stages in each]
-    inputs, time_input = each[0].inputs, students[0].model.time_input
+    students = [stages.stage1_student() if stage == "stage1" else stage2_student(stages) for stages in trials]
+    inputs, time_input = trials[0].inputs, students[0].model.time_input
 
     def report(done: float, metric: float | None) -> None:
         context.report(stage or "stage2", done, metric)

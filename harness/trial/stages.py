@@ -23,8 +23,9 @@ from harness.registry import Plugin
 from harness.teachers.semantic import SemanticScorer, control, whiten
 from harness.trial.cache import Cache, Entry
 from harness.trial.inputs import inputs
+from harness.trial.keys import Plan
+from harness.trial.shared.stage import STAGES
 from harness.trial.spec import TeacherSpec, TrainingSpec, TrialSpec
-from harness.trial.stage import STAGES
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -53,8 +54,6 @@ class Stages:
     """
 
     def __init__(self, spec: TrialSpec, context: Context, stacked: Trained | None = None) -> None:
-        from harness.trial.keys import Plan  # which knows all stages, which know this class
-
         self.spec, self.context, self.stacked = spec, context, stacked
         self.cache = Cache(context.cache_dir)
         self.inputs = inputs(spec.dataset, context.data_dir, spec.time, spec.protocol, context.device)
@@ -133,9 +132,9 @@ class Stages:
         given = _Given(self, model, parts)
         prepared = {part: LOSSES[part].prepare(given, loss.of(part)) for part in parts}
         fields: dict[str, Any] = {}
-        for each in prepared.values():
-            fields |= {} if callable(each) else each
-        terms = {part: each for part, each in prepared.items() if callable(each)}
+        for part_of_total in prepared.values():
+            fields |= {} if callable(part_of_total) else part_of_total
+        terms = {part: part_of_total for part, part_of_total in prepared.items() if callable(part_of_total)}
         if "soft" not in fields and any("teacher" in LOSSES[part].needs for part in parts):
             fields["distribution"] = self.soft_targets()
         return Distillation(hard_weight=loss.hard_weight, regularization=penalty, terms=terms, **fields)

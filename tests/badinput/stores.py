@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import shutil
 import sqlite3
@@ -14,6 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from tests.badinput.place import Case, Place
 
@@ -29,34 +33,36 @@ PICKLE = b"cos\nmkdir\n(S'executed'\ntR."
 
 
 @lru_cache
-def template(cells: int) -> Path:
-    """A folder with a good store: so many cells of the ablation, with ranks and curves."""
+def template(cells: int, is_folded: bool = True) -> Path:
+    """A folder with a good store: cells of the ablation, their ranks and curves in files of the study or not."""
     from harness.design import files as designs
     from harness.design.cells import plan
     from harness.store.store import Store
-    from tests.store.test_store import result
+    from tests.store.test_store import QUERIES, result
 
     folder = Path(tempfile.mkdtemp(prefix="harness-store-"))
     design = designs.load("ablation")
     run = plan(design, dataset="lahman", data_digest="0", backbones=["ttranse"], preset="quick")
     store = Store(f"sqlite:///{folder / 'store.db'}", folder / "artifacts")
     study = store.open(run, "python -m harness.study ablation --preset quick", {"training facts": 3})
-    study.attach(pd.DataFrame({"query": np.arange(4), "subject_degree": 1, "answer_degree": 2}))
+    study.attach(QUERIES.assign(subject_degree=1, answer_degree=2))
     for spec in run.cells[:cells]:
         about = {"label": spec.arm, "preset": "quick", "started": "2026-01-01T00:00:00+00:00"}
-        study.finish(study.begin(spec, about), result(), ["plays for", "manages"])
+        study.finish(study.begin(spec, about), result())
+    if is_folded:
+        study.fold()
     store.close()
     return folder
 
 
 def store(
-    *statements: str, cells: int = 7, change: Callable[[Path], object] | None = None
+    *statements: str, cells: int = 7, change: Callable[[Path], object] | None = None, is_folded: bool = True
 ) -> Callable[[Place], object]:
     """The good store, changed by SQL, and its files by ``change``, which gets the folder."""
 
     def build(place: Place) -> None:
         folder = place.work / "store"
-        shutil.copytree(template(cells), folder)
+        shutil.copytree(template(cells, is_folded), folder)
         with closing(sqlite3.connect(folder / "store.db")) as database:
             for statement in statements:
                 database.execute(statement)
@@ -95,46 +101,58 @@ def trial_attribute(key: str, text: str) -> str:
     return f"UPDATE trial_user_attributes SET value_json = '{text}' WHERE key = '{key}'"
 
 
-def artifacts(name: str, content: bytes | Callable[[], bytes] | None) -> Callable[[Path], object]:
-    """Have all artifacts of a name hold something else, or be gone."""
+def artifacts(name: str, content: bytes | Callable[[Path], bytes] | None) -> Callable[[Path], object]:
+    """Have the artifact of a name hold something else, perhaps made from what it holds, or be gone."""
 
     def change(folder: Path) -> None:
         with closing(sqlite3.connect(folder / "store.db")) as database:
-            rows = database.execute("SELECT value_json FROM trial_system_attributes WHERE key LIKE 'artifacts:%'")
-            found = [json.loads(json.loads(row[0])) for row in rows]
-            queries = database.execute("SELECT value_json FROM study_user_attributes WHERE key = 'queries'").fetchone()
-        ids = [each["artifact_id"] for each in found if each["filename"] == name]
-        for own in ids if name != "queries.parquet" else [json.loads(queries[0])]:
-            path = folder / "artifacts" / own
-            path.unlink() if content is None else path.write_bytes(content() if callable(content) else content)
+            rows = database.execute("SELECT value_json FROM study_system_attributes WHERE key LIKE 'artifacts:%'")
+            ids = {
+                about["filename"]: about["artifact_id"] for about in (json.loads(json.loads(row[0])) for row in rows)
+            }
+        path = folder / "artifacts" / ids[name]
+        path.unlink() if content is None else path.write_bytes(content(path) if callable(content) else content)
 
     return change
 
 
-def parquet(**columns: object) -> bytes:
-    """A table of ranks, changed."""
-    table = {"query": np.arange(4), "direction": ["tail", "tail", "head", "head"], "relation": list("abab")}
-    table |= {"rank": [1.0, 4.0, 2.5, 10.0], **columns}
-    kept = {name: value for name, value in table.items() if value is not None}
-    return bytes(pd.DataFrame(kept).to_parquet(index=False))
+def loose(content: bytes) -> Callable[[Path], object]:
+    """Have the files of single trials hold something else."""
+
+    def change(folder: Path) -> None:
+        for path in (folder / "artifacts").glob(f"{'[0-9a-f]' * 24}-*"):
+            path.write_bytes(content)
+
+    return change
 
 
-def bomb() -> bytes:
+def ranks(change: Callable[[NDArray[np.int32]], object], **metadata: str) -> Callable[[Path], bytes]:
+    """The ranks of the study, changed, with other ``metadata``."""
+
+    def content(path: Path) -> bytes:
+        table = pq.read_table(path)
+        new = pa.table({"doubled_rank": change(table.column(0).to_numpy())})
+        file = io.BytesIO()
+        known = {"trials": pq.read_metadata(path).metadata[b"trials"], **metadata}
+        pq.write_table(new.replace_schema_metadata(known), file, row_group_size=10**8)
+        return file.getvalue()
+
+    return content
+
+
+def bomb(column: str) -> bytes:
     """A small file of 10 million rows."""
-    rows = 10_000_000
-    frame = pd.DataFrame({"query": np.zeros(rows, np.int8), "rank": np.zeros(rows, np.int8)})
-    return bytes(frame.to_parquet(index=False, compression="zstd"))
+    return bytes(pd.DataFrame({column: np.zeros(10_000_000, np.int8)}).to_parquet(index=False, compression="zstd"))
 
 
-def renamed(name: str) -> tuple[str, str]:
-    """SQL that gives an artifact of each trial another name, and its key."""
-    first = "SELECT min(trial_system_attribute_id) FROM trial_system_attributes WHERE key LIKE 'artifacts:%'"
-    where = f"WHERE trial_system_attribute_id IN ({first} GROUP BY trial_id)"
-    own = "substr(value_json, instr(value_json, 'artifact_id') + 17, 36)"
-    return (
-        f"UPDATE trial_system_attributes SET value_json = replace(value_json, {own}, '{name}') {where}",
-        f"UPDATE trial_system_attributes SET key = 'artifacts:{name}' {where}",
-    )
+def table(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], bytes]:
+    """The curves or queries of the study, changed."""
+    return lambda path: bytes(change(pd.read_parquet(path)).to_parquet(index=False))
+
+
+def assigned(**columns: object) -> Callable[[Path], bytes]:
+    """The curves or queries of the study with other columns."""
+    return table(lambda frame: frame.assign(**columns))
 
 
 #: files in the place of a store
@@ -162,6 +180,10 @@ BROKEN = {
     "no trials": (store(cells=0), r"has no finished trial yet; run: python -m harness\.study ablation"),
     "running trials alone": (store("UPDATE trials SET state = 'RUNNING'"), r"none is complete"),
     "failed trials alone": (store("UPDATE trials SET state = 'FAIL'"), r"none is complete"),
+    "an older schema": (
+        store(study_attribute("schema", 4)),
+        r"older version of the harness \(schema 4.*run the studies",
+    ),
     "a newer schema": (store(study_attribute("schema", 99)), r"newer version of the harness; update it"),
     "a schema that is a word": (store(study_attribute("schema", "two")), r"newer version of the harness"),
     "tables of a newer Optuna": (store("UPDATE alembic_version SET version_num = 'x'"), r"storage .*"),
@@ -195,35 +217,68 @@ BROKEN = {
         r"is not as the harness writes trials",
     ),
     "no cells": (store("DELETE FROM trial_user_attributes WHERE key = 'cell'"), r"no finished trial"),
-    "no arms": (store("DELETE FROM trial_params WHERE param_name = 'arm'"), r"is not as the harness writes trials"),
-    "no seeds": (store("DELETE FROM trial_params WHERE param_name = 'seed'"), r"is not as the harness writes trials"),
+    "no settings": (
+        store("DELETE FROM trial_user_attributes WHERE key = 'common'"),
+        r"is not as the harness writes trials",
+    ),
+    "a list for the settings": (
+        store(
+            "INSERT INTO trial_user_attributes (trial_id, key, value_json) SELECT min(trial_id), 'spec', '[1]' "
+            "FROM trials"
+        ),
+        r"is not as the harness writes trials",
+    ),
     "numbers for labels": (store(trial_attribute("label", "3")), r"arm 3, .* is complete more than once"),
     "every file gone": (store(change=lambda folder: shutil.rmtree(folder / "artifacts")), r"cannot be read"),
     "no ranks": (store(change=artifacts("ranks.parquet", None)), r"ranks of trial .*cannot be read"),
-    "no curves": (store(change=artifacts("curve.csv", None)), r"learning curve .*cannot be read"),
+    "no curves": (store(change=artifacts("curves.parquet", None)), r"learning curves .*cannot be read"),
     "no queries": (store(change=artifacts("queries.parquet", None)), r"queries .*cannot be read"),
     "a pickle for ranks": (store(change=artifacts("ranks.parquet", PICKLE)), r"ranks of trial .*cannot be read"),
     "a pickle for queries": (store(change=artifacts("queries.parquet", PICKLE)), r"queries .*cannot be read"),
-    "ranks that are cut off": (store(change=artifacts("ranks.parquet", parquet()[:300])), r"ranks of .*cannot be read"),
+    "a pickle for a trial": (store(change=loose(PICKLE), is_folded=False), r"artifact .*cannot be read"),
+    "an empty file for a trial": (store(change=loose(b""), is_folded=False), r"artifact .*cannot be read"),
+    "ranks that are cut off": (
+        store(change=artifacts("ranks.parquet", lambda path: path.read_bytes()[:300])),
+        r"ranks of .*cannot be read",
+    ),
     "empty ranks": (store(change=artifacts("ranks.parquet", b"")), r"ranks of trial .*cannot be read"),
-    "ranks without a column": (store(change=artifacts("ranks.parquet", parquet(rank=None))), r"'rank'"),
-    "ranks of text": (store(change=artifacts("ranks.parquet", parquet(rank=list("abcd")))), r"rank"),
-    "ranks of NaN": (store(change=artifacts("ranks.parquet", parquet(rank=[np.nan] * 4))), r"rank"),
-    "ranks below 1": (store(change=artifacts("ranks.parquet", parquet(rank=[0.0] * 4))), r"rank"),
-    "infinite ranks": (store(change=artifacts("ranks.parquet", parquet(rank=[np.inf] * 4))), r"rank"),
-    "queries twice": (store(change=artifacts("ranks.parquet", parquet(query=[0, 0, 1, 1]))), r"query"),
-    "queries of text": (store(change=artifacts("ranks.parquet", parquet(query=list("abcd")))), r"ranks|query"),
-    "a direction that is none": (store(change=artifacts("ranks.parquet", parquet(direction=["up"] * 4))), r"direction"),
-    "a curve of bytes": (store(change=artifacts("curve.csv", b"\xff\xfe\0")), r"learning curve .*cannot be read"),
-    "an empty curve": (store(change=artifacts("curve.csv", b"")), r"learning curve .*cannot be read"),
-    "a curve of text": (store(change=artifacts("curve.csv", b"stage,epoch,updates,valid_mrr\na,b,c,d\n")), r"curves: "),
-    "a curve of NaN": (store(change=artifacts("curve.csv", b"stage,epoch,updates,valid_mrr\nnan,,,7\n")), r"curves: "),
-    "a curve of 40 MB": (
-        store(change=artifacts("curve.csv", lambda: b"a,b\n" * 10_000_000)),
-        r"learning curve .*cannot be read",
+    "ranks of nobody": (
+        store(change=artifacts("ranks.parquet", ranks(lambda column: column, trials="[]"))),
+        r"ranks of trial .*cannot be read",
+    ),
+    "ranks of a number": (
+        store(change=artifacts("ranks.parquet", ranks(lambda column: column, trials="5"))),
+        r"ranks of trial .*cannot be read",
+    ),
+    "ranks that lack one": (
+        store(change=artifacts("ranks.parquet", ranks(lambda column: column[1:]))),
+        r"ranks of trial .*cannot be read",
+    ),
+    "ranks of text": (store(change=artifacts("ranks.parquet", ranks(lambda column: column.astype(str)))), r"ranks of"),
+    "ranks of NaN": (store(change=artifacts("ranks.parquet", ranks(lambda column: column * np.nan))), r"ranks of"),
+    "ranks below 1": (store(change=artifacts("ranks.parquet", ranks(lambda column: column * 0))), r"rank"),
+    "queries twice": (store(change=artifacts("queries.parquet", assigned(query=[0, 0, 1, 1]))), r"query"),
+    "queries of text": (store(change=artifacts("queries.parquet", assigned(query=list("abcd")))), r"ranks|query"),
+    "queries without relations": (
+        store(change=artifacts("queries.parquet", table(lambda frame: frame.drop(columns="relation")))),
+        r"queries .*cannot be read",
+    ),
+    "a direction that is none": (store(change=artifacts("queries.parquet", assigned(direction="up"))), r"direction"),
+    "curves of bytes": (store(change=artifacts("curves.parquet", b"\xff\xfe\0")), r"learning curves .*cannot be read"),
+    "curves of text": (store(change=artifacts("curves.parquet", assigned(epoch="a"))), r"curves: "),
+    "curves of NaN": (store(change=artifacts("curves.parquet", assigned(epoch=np.nan))), r"curves: "),
+    "curves above 1": (store(change=artifacts("curves.parquet", assigned(valid_mrr=7.0))), r"curves: "),
+    "curves of others": (store(change=artifacts("curves.parquet", assigned(trial="x"))), r"learning curves .*restore"),
+    "curves of nobody": (
+        store(change=artifacts("curves.parquet", table(lambda frame: frame.drop(columns="trial")))),
+        r"learning curves .*cannot be read",
+    ),
+    "curves of 10 million rows": (
+        store(change=artifacts("curves.parquet", lambda _: bomb("epoch"))),
+        r"learning curves .*cannot be read",
     ),
 }
-#: names of artifacts that are paths
+#: names of artifacts that are none
 PATHS = ("../../../outside/mine.txt", "/etc/hostname", "..", ".", "a/b", "")
 
 
@@ -254,12 +309,8 @@ def cases() -> Iterator[Case]:
         says = rf"has no study '{command}' on 'lahman'; it holds: ablation on lahman; run: python -m harness\.study"
         yield Case(f"another study alone, {command}", ("report", command, "--storage", URL), says, store())
     for path in PATHS:
-        build = store(*renamed(path))
-        yield Case(f"artifacts named {path!r}", REPORT, r"is no name of an artifact", build)
-        yield Case(
-            f"artifacts named {path!r} to copy", COPY, r"is no name of an artifact", build, writes=("work/copy",)
-        )
-    queries = store(study_attribute("queries", "../../../outside/mine.txt"))
-    yield Case("queries that are a path", REPORT, r"is no name of an artifact", queries)
-    yield Case("queries that are a path, to copy", COPY, r"is no name of an artifact", queries, writes=("work/copy",))
-    yield Case("ranks of 10 million rows", REPORT, r"cannot be read", store(change=artifacts("ranks.parquet", bomb)))
+        build = store(study_attribute("queries", path))
+        yield Case(f"queries named {path!r}", REPORT, r"is no name of an artifact", build)
+        yield Case(f"queries named {path!r} to copy", COPY, r"is no name of an artifact", build, writes=("work/copy",))
+    many = artifacts("ranks.parquet", lambda path: ranks(lambda _: np.zeros(10_000_000, np.int32))(path))
+    yield Case("ranks of 10 million rows", REPORT, r"cannot be read", store(change=many))

@@ -48,7 +48,8 @@ def trials(url: str) -> list[FrozenTrial]:
     """All trials of all studies."""
     storage = optuna.storages.RDBStorage(url)
     try:
-        return [trial for study in storage.get_all_studies() for trial in storage.get_all_trials(study._study_id)]
+        names = [study.study_name for study in storage.get_all_studies()]
+        return [trial for name in names for trial in optuna.load_study(study_name=name, storage=storage).trials]
     finally:
         storage.engine.dispose()
 
@@ -213,7 +214,7 @@ def test_cells_of_other_studies_are_taken_by_one_coordinator_after_the_other(url
         ablation = store.open(runs["ablation"], "command", {})
         for spec in runs["ablation"].cells:
             about = {"label": spec.arm, "environment": here}
-            ablation.finish(ablation.begin(spec, about), result(), ["a", "b"])
+            ablation.finish(ablation.begin(spec, about), result())
         one, other = (store.open(runs["baselines"], "command", {}) for _ in range(2))
         labels = runs["baselines"].labels
         assert one.claims.take("adopt")  # it is at it
@@ -223,7 +224,7 @@ def test_cells_of_other_studies_are_taken_by_one_coordinator_after_the_other(url
             assert not waits.done()
             taken = adopt(one, labels, {}, here)
             assert waits.result(timeout=20) == 0
-        assert taken == len(one.complete()) == len(one.study.trials) > 0
+        assert taken == len(one.complete()) == len(one.trials()) > 0
 
 
 def test_a_result_is_dropped_if_another_coordinator_took_the_cell(
@@ -239,9 +240,9 @@ def test_a_result_is_dropped_if_another_coordinator_took_the_cell(
         while not other.claims.take(run.cells[0].key()):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert not one.finish(lost, result(), ["a", "b"])
+        assert not one.finish(lost, result())
         assert not list(store.artifacts.glob("*"))
-        assert other.finish(other.begin(run.cells[0], {}), result(), ["a", "b"])
+        assert other.finish(other.begin(run.cells[0], {}), result())
         assert [trial.state.name for trial in one.study.trials] == ["FAIL", "COMPLETE"]
 
 
@@ -276,7 +277,7 @@ def test_a_report_waits_for_a_server_that_is_started_again(url: str, postgresql:
     run = cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
     with closing(Store(url, tmp_path)) as store:
         study = store.open(run, "command", {})
-        study.finish(study.begin(run.cells[0], {}), result(), ["a", "b"])
+        study.finish(study.begin(run.cells[0], {}), result())
     postgresql.stop()
     again = Thread(target=lambda: (time.sleep(2), postgresql.start()))
     try:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,14 @@ from typing import Any
 import optuna
 import pandas as pd
 import psutil
-from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
 
-from harness.store.artifacts import ARTIFACT
+from harness.store import optuna_private
+from harness.store.artifacts import Evidence, key_of
+from harness.store.optuna_private import ARTIFACT
 from harness.store.records import unpacked
 from harness.store.store import Store
+from harness.store.study import parts_of
 from tests.test_study import Place
 
 #: through all stages; the language model is fine-tuned with LoRA
@@ -113,9 +115,14 @@ def _tells(study: Study, stage: str) -> bool:
 
 
 def storing(study: Study) -> Callable[[], bool]:
-    """A transaction that the disk has not got yet, and files of its trial."""
+    """A transaction that the disk has not got yet, and the file of its trial."""
     journal = study.folder / "runs" / "harness.db-journal"
-    return lambda: journal.exists() and study.artifacts.exists() and any(study.artifacts.iterdir())
+    return lambda: journal.exists() and loose(study) > 0
+
+
+def loose(study: Study) -> int:
+    """How many trials have a file of their own, as while a study runs."""
+    return sum(1 for _ in study.artifacts.glob(f"{'[0-9a-f]' * 24}-{'[0-9a-f]' * 8}"))
 
 
 def reporting(study: Study) -> Callable[[], bool]:
@@ -175,11 +182,12 @@ def _session(pid: int) -> int:
 
 @dataclass
 class Result:
-    """What a cell's numbers are, to the bit: metrics, the validation curve, and its files."""
+    """What a cell's numbers are, to the bit: metrics, intermediate values, doubled ranks and the learning curve."""
 
     numbers: dict[str, Any]
-    curve: dict[int, float]
-    files: dict[str, pd.DataFrame]
+    values: dict[int, float]
+    ranks: list[int]
+    curve: pd.DataFrame
 
 
 def results(study: Study, url: str | None = None) -> dict[str, Result]:
@@ -187,40 +195,30 @@ def results(study: Study, url: str | None = None) -> dict[str, Result]:
     found: dict[str, Result] = {}
     used: set[str] = set()
     with closing(Store(url or f"sqlite:///{study.folder}/runs/harness.db", study.artifacts, create=False)) as store:
-        for known in store.storage.get_all_studies():
-            used |= _artifacts(store.storage.get_study_system_attrs(known._study_id))
-            for trial in store.storage.get_all_trials(known._study_id):
+        for name, known in store.studies().items():
+            evidence = Evidence(study.artifacts, name)
+            first, *_ = parts = parts_of(store.storage, name)
+            system = optuna_private.system_attributes(store.storage, first)
+            used |= {key.removeprefix(ARTIFACT) for key in system if key.startswith(ARTIFACT)}
+            for trial in (trial for part in parts for trial in part.get_trials(deepcopy=False)):
                 assert trial.state in (TrialState.COMPLETE, TrialState.FAIL)
-                if trial.state == TrialState.FAIL:
-                    assert not _artifacts(trial.system_attrs)
-                    continue
-                used |= _artifacts(trial.system_attrs)
-                cell = trial.user_attrs["cell"]
-                assert cell not in found
-                found[cell] = _result(store, trial, known.user_attrs)
-    assert {path.name for path in study.artifacts.iterdir()} == used
+                if trial.state == TrialState.COMPLETE:
+                    assert trial.user_attrs["cell"] not in found
+                    found[trial.user_attrs["cell"]] = _result(evidence, trial, known.user_attrs)
+    assert {path.name for path in study.artifacts.iterdir()} - {".lock"} == used
     return found
 
 
-def _artifacts(attributes: Mapping[str, Any]) -> set[str]:
-    return {key.removeprefix(ARTIFACT) for key in attributes if key.startswith(ARTIFACT)}
-
-
-def _result(store: Store, trial: optuna.trial.FrozenTrial, records: Mapping[str, Any]) -> Result:
+def _result(evidence: Evidence, trial: optuna.trial.FrozenTrial, records: Mapping[str, Any]) -> Result:
     of_its_time = ("seconds_", "built_seconds_", "peak_mib_")
     told = unpacked(trial.user_attrs, records)
     about = {name: value for name, value in told.items() if not name.startswith(of_its_time)}
     kept = {name: about[name] for name in about if name.startswith(("valid_", "test_"))}
     kept |= {name: about[name] for name in ("spec", "label", "data_digest", "updates", "best_epoch") if name in about}
     kept |= {"value": trial.value, **trial.params}
-    return Result(kept, trial.intermediate_values, dict(_files(store, trial)))
-
-
-def _files(store: Store, trial: optuna.trial.FrozenTrial) -> Iterator[tuple[str, pd.DataFrame]]:
-    for meta in get_all_artifact_meta(trial, storage=store.storage):
-        path = store.artifacts / meta.artifact_id
-        frame = pd.read_parquet(path) if meta.filename.endswith("parquet") else pd.read_csv(path)
-        yield meta.filename, frame.drop(columns="seconds", errors="ignore")
+    curve = evidence.curves([key_of(trial)]).drop(columns=["seconds", "trial"]).dropna(axis="columns", how="all")
+    ranks = evidence.doubled(key_of(trial)).tolist()
+    return Result(kept, trial.intermediate_values, ranks, curve[sorted(curve)].reset_index(drop=True))
 
 
 def check(study: Study, whole: Study, url: str | None = None) -> None:
@@ -240,10 +238,9 @@ def compare(found: dict[str, Result], wanted: dict[str, Result]) -> None:
         other = wanted[cell].numbers
         assert result.numbers.keys() == other.keys()
         assert {name: (n, other[name]) for name, n in result.numbers.items() if n != other[name]} == {}
-        assert result.curve == wanted[cell].curve, cell
-        assert result.files.keys() == wanted[cell].files.keys()
-        for name, frame in result.files.items():
-            pd.testing.assert_frame_equal(frame, wanted[cell].files[name], check_exact=True)
+        assert result.values == wanted[cell].values, cell
+        assert result.ranks == wanted[cell].ranks, cell
+        pd.testing.assert_frame_equal(result.curve, wanted[cell].curve, check_exact=True)
 
 
 def names(folder: Path) -> list[str]:

@@ -47,4 +47,4 @@ def test_refused_killed_and_run_again(study: Study, tmp_path: Path, monkeypatch:
     # as the trial is by itself
     alone = run_trial(TrialSpec.model_validate_json(result.numbers["spec"]), Context(tmp_path / "cache"))
     assert {name: result.numbers[name] for name in alone.metrics} == alone.metrics
-    assert result.files["ranks.parquet"]["rank"].tolist() == alone.ranks["rank"].tolist()
+    assert result.ranks == (2 * alone.ranks["rank"]).tolist()

@@ -11,7 +11,7 @@ from harness.measurements.measure import VERSIONS as MEASUREMENTS
 from harness.models import BACKBONES
 from harness.teachers.sources import TEACHERS
 from harness.trial.keys import STAGES
-from harness.trial.stage import ENGINE
+from harness.trial.shared.stage import ENGINE
 from tests.golden.cases import Numbers
 
 #: where they are; a set of numbers by the kind of machine and part

@@ -23,7 +23,7 @@ from harness.reporting.kinds import kind_of
 from harness.reporting.sensitivity.points import are_fresh, cells_of
 from harness.search.confirmation import Confirming
 from harness.selection import rank_settings
-from harness.store.store import StudyStore
+from harness.store.study import StudyStore
 from harness.trial.run import run_trial
 from harness.trial.stages import Context
 from harness.vocabulary import FRESH_SEEDS

@@ -24,7 +24,8 @@ from harness.reporting.data.layout import Meta
 from harness.reporting.data.results import Frames
 from harness.reporting.kinds import kind_of
 from harness.store import frames
-from harness.store.store import Store, StudyStore
+from harness.store.store import Store
+from harness.store.study import StudyStore
 from harness.trial.inputs import graph_of
 from harness.trial.run import run_trial
 from harness.trial.spec import TrialSpec
@@ -146,7 +147,6 @@ def test_from_a_study_file_to_a_report(dataset: Path, tmp_path: Path, tiny_encod
     assert confirmed["configuration"].unique().tolist() == [mean.idxmax()]
     assert confirmed["seed"].tolist() == [FRESH, FRESH + 1]
     for _, row in search.iterrows():
-        assert row["point"] == {f: pytest.approx(row[f.split(".")[-1]]) for f in FACTORS}
         assert row["label"] == f"L1+L2 · #{int(row['configuration'])}"
     with pytest.raises(UserError, match="there are none; inside a search"):
         load_ranks(search.index[0])

@@ -14,9 +14,11 @@ from harness.design.cells import Run
 from harness.errors import UserError
 from harness.store import frames
 from harness.store.copies import copy
-from harness.store.store import SCHEMA, Store, StudyStore
+from harness.store.optuna_private import system_attributes
+from harness.store.store import SCHEMA, Store
+from harness.store.study import StudyStore
 from tests.postgresql import Server
-from tests.store.test_store import result
+from tests.store.test_store import QUERIES, result
 
 
 @pytest.fixture
@@ -31,10 +33,10 @@ def store(folder: Path, url: str | None = None) -> Store:
 
 def filled(own: Store, run: Run, cells: slice) -> StudyStore:
     study = own.open(run, "command", {"training facts": 3})
-    study.attach(pd.DataFrame({"query": [0, 1]}))
+    study.attach(QUERIES)
     study.describe(run)
     for spec in run.cells[cells]:
-        study.finish(study.begin(spec, {"label": spec.arm}), result(), ["a", "b"])
+        study.finish(study.begin(spec, {"label": spec.arm}), result())
     study.fail(study.begin(run.cells[-1], {}), "the loss became nan")
     return study
 
@@ -61,7 +63,7 @@ def test_a_copy_reads_as_its_original(run: Run, tmp_path: Path) -> None:
     ]
     assert times[0] == times[1]
     assert copied.metric_names == ["validation MRR"]
-    note = [k for k in target.storage.get_study_system_attrs(copied._study_id) if k.startswith("dashboard:note")]
+    note = [k for k in system_attributes(target.storage, copied) if k.startswith("dashboard:note")]
     assert note
 
 
@@ -80,18 +82,18 @@ def test_trials_are_copied_with_what_they_share(run: Run, tmp_path: Path) -> Non
     source, target = store(tmp_path / "from"), store(tmp_path / "to")
     for own, device, specs in ((target, "cpu", run.cells[:1]), (source, "cuda", run.cells[1:3])):
         study = own.open(run, "command", {"training facts": 3})
+        study.attach(QUERIES)
         for spec in specs:
             about = {"label": spec.arm, "environment": {"device": device, "torch": "2.13.0"}}
-            study.finish(study.begin(spec, about), result(), ["a", "b"])
-    there = optuna.load_study(study_name=run.study_name, storage=target.storage)
-    there.set_user_attr("schema", SCHEMA - 1)  # as an earlier version made it
+            study.finish(study.begin(spec, about), result())
     list(copy(source, target))
     trials = read(target)[0].set_index("cell")
     assert trials.loc[[spec.key() for spec in run.cells[:3]], "device"].tolist() == ["cpu", "cuda", "cuda"]
-    assert there.user_attrs["schema"] == SCHEMA  # that version could not read it any more
-    there.set_user_attr("schema", SCHEMA + 1)
-    with pytest.raises(UserError, match="written by a newer version"):
-        list(copy(source, target))
+    there = optuna.load_study(study_name=run.study_name, storage=target.storage)
+    for schema, age in ((SCHEMA + 1, "a newer"), (SCHEMA - 1, "an older")):
+        there.set_user_attr("schema", schema)
+        with pytest.raises(UserError, match=f"written by {age} version"):
+            list(copy(source, target))
 
 
 def test_to_postgresql_and_back(run: Run, tmp_path: Path, postgresql: Server) -> None:

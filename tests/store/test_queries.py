@@ -25,9 +25,9 @@ def test_degrees_and_labels_are_those_of_the_graph() -> None:
 
 def test_a_study_keeps_them_once_and_ranks_come_with_them(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/runs/harness.db")
-    study = finished(store, planned("ablation"))
     facts = queries.of_test(graph_of("lahman", None)).iloc[:4]
-    study.attach(facts)
+    store.open(planned("ablation"), "command", {}).attach(facts)
+    study = finished(store, planned("ablation"))
     kept = study.study.user_attrs["queries"]
     study.attach(facts.assign(answer_degree=0))
     assert study.study.user_attrs["queries"] == kept

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.design import cells
 from harness.design import files as designs
 from harness.design.cells import Run
 from harness.store import frames
-from harness.store.records import unpacked
+from harness.store.records import COMMON, ENVIRONMENT, packed, shared, unpacked
 from harness.trial.spec import TrialSpec
 from tests.store.test_store import opened, result
 
@@ -32,10 +36,10 @@ def test_what_trials_have_in_common_is_told_once(url: str, run: Run) -> None:
     study = opened(url, run)
     about = {"environment": {"torch": "2.13.0", "device": "cpu"}, "preset": "quick", "data_digest": "d"}
     for spec in run.cells[:3]:
-        study.finish(study.begin(spec, about), result(), ["a", "b"])
+        study.finish(study.begin(spec, about), result())
     again = opened(url, run)  # by another machine
     about["environment"] = {"torch": "2.13.0", "device": "cuda"}
-    again.finish(again.begin(run.cells[3], about), result(), ["a", "b"])
+    again.finish(again.begin(run.cells[3], about), result())
     told = [trial.user_attrs for trial in again.study.trials]
     assert {each["common"] for each in told} == {name.removeprefix("common:") for name in again.records}
     assert len(again.records) == 1
@@ -48,20 +52,20 @@ def test_what_trials_have_in_common_is_told_once(url: str, run: Run) -> None:
     assert [TrialSpec.model_validate_json(spec) for spec in trials["spec"]] == list(run.cells[:4])
     assert trials["device"].tolist() == ["cpu"] * 3 + ["cuda"]
     assert trials["data_digest"].tolist() == ["d"] * 4
-    params = [trial.params for trial in again.study.trials]
-    assert again.done() == [one | unpacked(each, again.records) for one, each in zip(params, told, strict=True)]
+    arms = [spec.arm for spec in run.cells[:4]]
+    assert again.done() == [unpacked(each, again.records) | {"arm": arm} for each, arm in zip(told, arms, strict=True)]
 
 
 def test_data_that_a_worker_read_otherwise_are_told(url: str, run: Run) -> None:
     study = opened(url, run)
-    study.finish(study.begin(run.cells[0], {"data_digest": "d"}), replace(result(), data_digest="other"), ["a", "b"])
+    study.finish(study.begin(run.cells[0], {"data_digest": "d"}), replace(result(), data_digest="other"))
     assert frames.load(url, "ablation", "lahman")[0]["data_digest"].tolist() == ["other"]
 
 
 def test_coordinators_that_begin_at_once_share_each_their_own(url: str, run: Run) -> None:
     one, other = opened(url, run), opened(url, run)  # neither knows the record of the other
     for study, spec, device in ((one, run.cells[0], "cpu"), (other, run.cells[1], "cuda"), (one, run.cells[2], "cpu")):
-        study.finish(study.begin(spec, {"environment": {"device": device}}), result(), ["a", "b"])
+        study.finish(study.begin(spec, {"environment": {"device": device}}), result())
     assert frames.load(url, "ablation", "lahman")[0]["device"].tolist() == ["cpu", "cuda", "cpu"]
 
 
@@ -69,17 +73,72 @@ def test_a_record_that_is_added_while_a_report_reads_is_found(
     url: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = opened(url, run)
-    study.finish(study.begin(run.cells[0], {}), result(), ["a", "b"])
+    study.finish(study.begin(run.cells[0], {}), result())
     every = optuna.Study.get_trials
 
     def meanwhile(self: optuna.Study, *arguments: object, **options: object) -> list[optuna.trial.FrozenTrial]:
         monkeypatch.undo()
         again = opened(url, run)
-        again.finish(again.begin(run.cells[1], {"environment": {"torch": "2.13.0"}}), result(), ["a", "b"])
+        again.finish(again.begin(run.cells[1], {"environment": {"torch": "2.13.0"}}), result())
         other = opened(url, run)
         other.records.clear()  # as if nobody had told it yet
-        other.finish(other.begin(run.cells[2], {"environment": {"torch": "2.13.0"}}), result(), ["a", "b"])
+        other.finish(other.begin(run.cells[2], {"environment": {"torch": "2.13.0"}}), result())
         return every(self, *arguments, **options)
 
     monkeypatch.setattr(optuna.Study, "get_trials", meanwhile)
     assert len(frames.load(url, "ablation", "lahman")[0]) == 3
+
+
+NAMES = [
+    "test_tail_mrr",
+    "valid_mrr",
+    "valid_head_hits10",
+    "seconds_stage2",
+    "built_seconds_teacher-vectors",
+    "peak_mib_evaluate",
+]
+
+
+@given(st.dictionaries(st.sampled_from([*NAMES, "test_mrr", "label"]), st.floats(0, 1)))
+def test_what_is_packed_comes_out_again(attributes: dict[str, float]) -> None:
+    held = packed(attributes) | {ENVIRONMENT: {"torch": "2.13.0"}}
+    assert unpacked(held, {}) == attributes | {"torch": "2.13.0"}
+    assert set(held) <= {"test_mrr", "label", "metrics", "costs", ENVIRONMENT}
+
+
+LEAVES = st.none() | st.booleans() | st.integers(0, 1) | st.sampled_from([0.0, 1.0, 1e-5]) | st.sampled_from(["", "x"])
+NESTED = st.recursive(LEAVES, lambda each: st.dictionaries(st.sampled_from("abc"), each, max_size=3), max_leaves=8)
+SETTINGS = st.dictionaries(st.sampled_from("abc"), NESTED)
+
+
+@given(st.lists(st.tuples(SETTINGS, st.sampled_from(["quick", "default"])), min_size=1, max_size=6))
+def test_what_trials_share_comes_out_again(trials: list[tuple[dict[str, Any], str]]) -> None:
+    records: dict[str, Any] = {}
+    stored = []
+    for settings, preset in trials:
+        own, record = shared({"spec": settings, "preset": preset, "label": "L1"}, records)
+        records |= record
+        stored.append(json.loads(json.dumps(own)))
+    assert len(records) <= len(trials)
+    for own, (settings, preset) in zip(stored, trials, strict=True):
+        told = unpacked(own, json.loads(json.dumps(records)))
+        # as text: 1, 1.0 and true are equal to Python, and not to a reader
+        assert json.dumps(json.loads(told.pop("spec")), sort_keys=True) == json.dumps(settings, sort_keys=True)
+        assert told == {"preset": preset, "label": "L1"}
+
+
+def test_a_trial_tells_what_differs_from_the_record_alone() -> None:
+    base = {"spec": {"seed": 0, "loss": {"alpha": 3.0, "beta": 0.3}}, "preset": "quick", ENVIRONMENT: {"torch": "2"}}
+    first, records = shared({**base, "label": "L1"}, {})
+    name = next(iter(records))
+    assert first == {"label": "L1", COMMON: name.removeprefix("common:")}
+    assert records[name] == base
+    second, same = shared({**base, "spec": {"seed": 1, "loss": {"alpha": 3.0, "beta": 1.0}}}, records)
+    assert second == {COMMON: first[COMMON], "spec": {"seed": 1, "loss": {"beta": 1.0}}}
+    assert same == records
+    third, same = shared({**base, "data_digest": "d"}, records)
+    assert third == {COMMON: first[COMMON], "data_digest": "d"}
+    assert same == records
+    # settings that a later version of the project adds have a record of their own
+    _, other = shared({**base, "spec": {**base["spec"], "depth": 2}}, records)
+    assert other.keys() != records.keys()

@@ -8,23 +8,26 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from optuna.artifacts import get_all_artifact_meta
 from rich.console import Console
 
 from harness.data import load
 from harness.design import cells
 from harness.design import files as designs
 from harness.design.cells import Run
+from harness.design.schema import FRESH
 from harness.engine import coordinator as execute
 from harness.engine.scheduler import Listener
 from harness.engine.task import Outcome, Task
 from harness.errors import UserError
 from harness.store import frames
-from harness.store.dashboard import parameters
+from harness.store.artifacts import CURVES, RANKS, study_file
 from harness.store.database import safe, sqlite_file
+from harness.store.factors import parameters
 from harness.store.locks import Claims
 from harness.store.notes import note_of
-from harness.store.store import Store, StudyStore
+from harness.store.optuna_private import system_attributes
+from harness.store.store import SCHEMA, Store
+from harness.store.study import StudyStore
 from harness.trial.provenance import provenance
 from harness.trial.run import TrialResult
 from harness.trial.stages import Context
@@ -64,8 +67,16 @@ def result(shift: float = 0.0) -> TrialResult:
     )
 
 
+#: what the four test queries of `result` ask
+QUERIES = pd.DataFrame(
+    {"query": np.arange(4), "direction": ["tail", "tail", "head", "head"], "relation": ["plays for", "manages"] * 2}
+)
+
+
 def opened(url: str, run: Run) -> StudyStore:
-    return Store(url).open(run, "python -m harness.study ablation", COUNTS)
+    study = Store(url).open(run, "python -m harness.study ablation", COUNTS)
+    study.attach(QUERIES)
+    return study
 
 
 def test_how_a_cell_ended_since_the_study_was_opened(url: str, run: Run) -> None:
@@ -80,7 +91,7 @@ def test_how_a_cell_ended_since_the_study_was_opened(url: str, run: Run) -> None
     study.fail(failed, "the loss became nan")
     assert getattr(study.ended(spec.key()), "number", None) == failed.number
     complete = study.begin(spec, {})
-    study.finish(complete, result(), ["a", "b"])
+    study.finish(complete, result())
     found = study.ended(spec.key())
     assert found is not None
     assert (found.number, found.value) == (complete.number, result().metrics["valid_mrr"])
@@ -91,7 +102,7 @@ def test_finished_cell_comes_back_as_frames(url: str, run: Run) -> None:
     study = opened(url, run)
     spec = run.cells[2]
     trial = study.begin(spec, {**provenance(), "preset": "quick", "threads": 1})
-    study.finish(trial, result(), ["plays for", "manages"])
+    study.finish(trial, result())
     assert study.complete() == {spec.key()}
 
     trials, curves, load_ranks = frames.load(url, "ablation", "lahman")
@@ -105,9 +116,6 @@ def test_finished_cell_comes_back_as_frames(url: str, run: Run) -> None:
     assert ranks["rank"].tolist() == [1.0, 4.0, 2.5, 10.0]
     assert ranks["direction"].tolist() == ["tail", "tail", "head", "head"]
     assert ranks["relation"].tolist() == ["plays for", "manages"] * 2
-    names = {m.filename: m.artifact_id for m in get_all_artifact_meta(trial, storage=study.store.storage)}
-    by_relation = pd.read_csv(study.store.artifacts / names["relations.csv"], index_col="relation")
-    assert by_relation.loc["plays for", ["tail_mr", "head_mr"]].tolist() == [1.0, 2.5]
     about = {"command": "python -m harness.study ablation", "data": COUNTS}
     assert trials.attrs["meta"] == {run.study_name: about}
 
@@ -117,7 +125,7 @@ def test_each_design_keeps_its_own_command(url: str, run: Run) -> None:
     with Store(url).only_writer():
         for each, command in ((run, "first"), (other, "second")):
             study = Store(url).open(each, command, COUNTS)
-            study.finish(study.begin(each.cells[0], {}), result(), ["a", "b"])
+            study.finish(study.begin(each.cells[0], {}), result())
     trials, _, _ = frames.load(url, "ablation", "lahman")
     assert {name: about["command"] for name, about in trials.attrs["meta"].items()} == {
         run.study_name: "first",
@@ -136,11 +144,13 @@ def test_a_study_without_any_finished_trial_is_a_users_error(url: str, run: Run)
 
 def test_value_of_a_trial_is_its_validation_mrr_and_factors_are_parameters(url: str, run: Run) -> None:
     study = opened(url, run)
-    study.finish(study.begin(run.cells[4], {}), result(), ["a", "b"])
+    study.finish(study.begin(run.cells[4], {}), result())
     trial = optuna.load_study(study_name=run.study_name, storage=url).trials[0]
     assert trial.value == pytest.approx(result().metrics["valid_mrr"])
     assert trial.params["arm"] == "L1+L2+L3"
-    assert {"backbone", "seed", "dim", "alpha", "beta", "delta", "temperature"} <= trial.params.keys()
+    assert trial.params.keys() == {"arm", "backbone", "seed"}
+    assert trial.distributions["arm"].choices == ("none", "L1", "L1+L2", "L1+L3", "L1+L2+L3")
+    assert (trial.distributions["seed"].low, trial.distributions["seed"].high) == (0, run.seeds - 1)
     assert trial.intermediate_values == {1: 0.3}
 
 
@@ -150,18 +160,53 @@ def test_the_best_trial_is_a_student(url: str, run: Run) -> None:
     for spec, mrr in ((run.cells[0], 0.3), (teacher, 0.9), (run.cells[1], 0.4)):
         found = result()
         found.metrics["valid_mrr"] = mrr
-        study.finish(study.begin(spec, {}), found, ["a", "b"])
+        study.finish(study.begin(spec, {}), found)
     best = optuna.load_study(study_name=run.study_name, storage=url).best_trial
     assert (best.value, best.params["arm"]) == (0.4, run.cells[1].arm)
 
 
-def test_factors_that_do_not_act_are_left_out(run: Run) -> None:
-    acting = {spec.arm: set(parameters(spec)[0]) for spec in run.cells}
-    assert acting["none"] == {"arm", "backbone", "seed", "dim"}
-    language = {"order", "finetune", "vectors"}
-    assert acting["L1+L2"] - acting["L1"] == {"alpha", "alignment", "delta", "outliers", "fusion"} | language
-    assert acting["L1+L3"] - acting["L1"] == {"beta"} | language
-    assert parameters(run.cells[-2])[0]["dim"] == run.cells[-2].teacher.dim
+def test_teachers_are_in_a_study_of_their_own(url: str, run: Run) -> None:
+    study = opened(url, run)
+    teacher = next(spec for spec in run.cells if spec.arm == "teacher")
+    for spec in (run.cells[0], teacher):
+        study.finish(study.begin(spec, {}), result())
+    (trial,) = optuna.load_study(study_name=f"{run.study_name}-teachers", storage=url).trials
+    assert trial.params == {"arm": "teacher", "backbone": "ttranse"}
+    trials, curves, load_ranks = frames.load(url, "ablation", "lahman")
+    assert trials["arm"].tolist() == ["none", "teacher"]
+    assert trials["trial"].is_unique
+    assert trials["study_name"].unique().tolist() == curves["study_name"].unique().tolist() == [run.study_name]
+    assert len(load_ranks(1)) == 4
+    assert study.complete() == {run.cells[0].key(), teacher.key()}
+
+
+def test_weights_that_do_not_act_are_no_columns(url: str, run: Run) -> None:
+    study = opened(url, run)
+    for spec in run.cells:
+        study.finish(study.begin(spec, {}), result())
+    trials = frames.load(url, "ablation", "lahman")[0].set_index("arm")
+    acting = {str(arm): set(row.dropna().index) for arm, row in trials.iterrows()}
+    assert acting["none"].isdisjoint({"alpha", "beta", "delta", "temperature", "hard_weight"})
+    assert acting["L1+L2"] - acting["L1"] == {"alpha", "delta"}
+    assert acting["L1+L3"] - acting["L1"] == {"beta"}
+    assert trials.loc["teacher", "dim"] == run.cells[-2].teacher.dim
+
+
+def test_factors_of_a_grid_are_parameters_with_their_ranges() -> None:
+    design = designs.load("grid")
+    run = designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    levels = run.design.presets["quick"].grid or design.grid
+    varied = {name for name in levels if len(levels[name]) > 1}
+    full, base = (next(spec for spec in run.cells if spec.arm == arm) for arm in ("L1+L2+L3", "L1"))
+    factors, distributions = parameters(run, full)
+    assert factors.keys() - {"arm", "backbone", "seed"} == varied
+    for name in varied:
+        assert (distributions[name].low, distributions[name].high) == (min(levels[name]), max(levels[name]))
+        assert factors[name] in levels[name]
+    assert parameters(run, base)[0].keys() == {"arm", "backbone", "seed"}
+    fresh, ranges = parameters(run, full.model_copy(update={"seed": FRESH}))
+    assert fresh == factors | {"seed": FRESH}
+    assert ranges["seed"].low == FRESH
 
 
 @pytest.mark.parametrize("name", designs.files())
@@ -173,7 +218,7 @@ def test_a_note_says_what_a_study_asks_and_what_its_trials_are_called(name: str)
     assert "12,345 training facts" in note
     for label in (*design.arms, *design.variants, *design.references, *design.grid, *design.claims):
         assert label in note
-    assert ("`configuration`" in note) == (run.search is not None)
+    assert ("`-seeds`" in note) == (run.search is not None)
 
 
 def test_failed_cell_keeps_its_reason_and_is_wanted_again(url: str, run: Run) -> None:
@@ -186,22 +231,27 @@ def test_failed_cell_keeps_its_reason_and_is_wanted_again(url: str, run: Run) ->
 
 def test_what_a_dead_coordinator_left_is_closed(url: str, run: Run) -> None:
     study = opened(url, run)
-    study.begin(run.cells[0], {})  # running for ever
-    study.study.enqueue_trial({"arm": "L1"}, user_attrs={"cell": "x"})  # died before asking
+    teacher = next(spec for spec in run.cells if spec.arm == "teacher")
+    for spec in (run.cells[0], teacher):
+        study.begin(spec, {})  # running for ever
     again = opened(url, run)
-    states = [trial.state.name for trial in again.study.trials]
-    assert states == ["FAIL", "FAIL"]
+    assert [trial.state.name for trial in again.trials()] == ["FAIL", "FAIL"]
     trial = again.begin(run.cells[1], {})
     assert trial.user_attrs["cell"] == run.cells[1].key()
-    again.finish(trial, result(), ["a", "b"])
+    again.finish(trial, result())
     assert again.complete() == {run.cells[1].key()}
 
 
+def files(study: StudyStore) -> set[Path]:
+    return {path for path in study.store.artifacts.iterdir() if path.name != ".lock"}
+
+
 def test_files_of_a_trial_that_was_cut_off_are_removed(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a coordinator leaves that is killed when the files are there and the database has not got the result."""
+    """What a coordinator leaves that is killed when the file is there and the database has not got the result."""
     study = opened(url, run)
-    study.finish(study.begin(run.cells[0], {}), result(), ["a", "b"])
-    kept = set(study.store.artifacts.iterdir())
+    study.finish(study.begin(run.cells[0], {}), result())
+    study.fold()
+    kept = files(study)
     cut_off = study.begin(run.cells[1], {})
     (study.store.artifacts / "of another store").touch()
 
@@ -210,28 +260,35 @@ def test_files_of_a_trial_that_was_cut_off_are_removed(url: str, run: Run, monke
 
     monkeypatch.setattr(study.study, "tell", killed)
     with pytest.raises(KeyboardInterrupt):
-        study.finish(cut_off, result(), ["a", "b"])
-    assert len(set(study.store.artifacts.iterdir()) - kept) == 4
+        study.finish(cut_off, result())
+    assert len(files(study) - kept) == 2
     again = opened(url, run)
     assert again.study.trials[1].user_attrs["reason"].startswith("interrupted")
-    assert set(study.store.artifacts.iterdir()) - kept == {study.store.artifacts / "of another store"}
-    assert kept <= set(study.store.artifacts.iterdir())
+    assert files(study) - kept == {study.store.artifacts / "of another store"}
+    assert kept <= files(study)
 
 
 def test_a_copy_of_a_store_does_not_remove_files_of_the_original(url: str, run: Run, tmp_path: Path) -> None:
-    """Copied beside it while a trial ran: to the copy, that one was cut off."""
+    """Copied beside it while a trial ran: to the copy, that one was cut off. What both have, both read."""
     study = opened(url, run)
+    study.finish(study.begin(run.cells[1], {}), result())
     trial = study.begin(run.cells[0], {})
     shutil.copyfile(tmp_path / "runs" / "harness.db", tmp_path / "runs" / "copy.db")
-    study.finish(trial, result(), ["a", "b"])
-    before = set(study.store.artifacts.iterdir())
+    study.finish(trial, result(1.0))
     copy = opened(url.replace("harness.db", "copy.db"), run)
-    assert copy.study.trials[0].state.name == "FAIL"
-    assert set(copy.store.artifacts.iterdir()) == before
+    assert [trial.state.name for trial in copy.study.trials] == ["COMPLETE", "FAIL"]
+    copy.finish(copy.begin(run.cells[0], {}), result(2.0))
+    for each in (copy, study):
+        each.fold()
+    for each, shift in ((study, 1.0), (copy, 2.0)):
+        trials, curves, load_ranks = frames.load(each.store.url, "ablation", "lahman")
+        done = trials[trials["state"] == "complete"]
+        assert sorted(load_ranks(label)["rank"].iloc[0] for label in done.index) == [1.0, 1.0 + shift]
+        assert len(curves) == 2
 
 
 def test_queries_are_stored_once(url: str, run: Run) -> None:
-    study, other = opened(url, run), opened(url, replace(run, study_name="other"))
+    study, other = (Store(url).open(each, "", COUNTS) for each in (run, replace(run, study_name="other")))
     queries = pd.DataFrame({"query": [0, 1], "degree": [3, 4]})
     for each in (study, other, study):
         each.attach(queries)
@@ -308,28 +365,41 @@ def test_reading_what_is_not_there(url: str, run: Run, tmp_path: Path) -> None:
         frames.load(url, "ablation", "wiki")
 
 
-def test_newer_store_is_refused(url: str, run: Run) -> None:
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        (SCHEMA + 1, "newer version.*update it"),
+        (SCHEMA - 1, "older version.*use that version, or run the studies again"),
+    ],
+)
+def test_a_store_of_another_version_is_refused(url: str, run: Run, schema: int, message: str) -> None:
     study = opened(url, run)
-    study.study.set_user_attr("schema", 99)
-    with pytest.raises(UserError, match="newer version"):
-        frames.load(url, "ablation", "lahman")
+    study.study.set_user_attr("schema", schema)
+    other = replace(run, study_name="other")
+    calls = (lambda: frames.load(url, "ablation", "lahman"), lambda: frames.held(url), lambda: opened(url, other))
+    for call in calls:
+        with pytest.raises(UserError, match=message):
+            call()
 
 
-def test_lost_artifact_is_named(url: str, run: Run) -> None:
+def test_lost_artifacts_are_named(url: str, run: Run) -> None:
     study = opened(url, run)
-    study.finish(study.begin(run.cells[0], {}), result(), ["a", "b"])
-    for path in study.store.artifacts.iterdir():
-        if path.read_bytes().startswith(b"PAR1"):
-            path.unlink()
+    study.finish(study.begin(run.cells[0], {}), result())
+    study.fold()
+    (study.store.artifacts / study_file(run.study_name, RANKS)).unlink()
     trials, _, load_ranks = frames.load(url, "ablation", "lahman")
-    with pytest.raises(UserError, match="ranks of trial 0"):
+    with pytest.raises(UserError, match=r"ranks of trial 0 .*cannot be read"):
         load_ranks(trials.index[0])
+    (study.store.artifacts / study_file(run.study_name, CURVES)).unlink()
+    with pytest.raises(UserError, match=r"learning curves .*cannot be read"):
+        frames.load(url, "ablation", "lahman")
 
 
 def test_study_tells_the_dashboard_what_it_is(url: str, run: Run) -> None:
     opened(url, run).describe(run)
-    study = opened(url, run).study
-    attributes = study._storage.get_study_system_attrs(study._study_id)
+    opened_study = opened(url, run)
+    study = opened_study.study
+    attributes = system_attributes(opened_study.store.storage, study)
     assert any("What each distillation loss adds" in str(v) for k, v in attributes.items() if k.startswith("dashboard"))
     assert study.user_attrs["claims"] == ["C2", "C6"]
 

@@ -12,9 +12,9 @@ from harness.models import BACKBONES
 from harness.trial import keys as module
 from harness.trial import stage as stage_module
 from harness.trial.keys import Plan, engine_version
-from harness.trial.language_stages import weights_version
+from harness.trial.shared.language import weights_version
+from harness.trial.shared.stage import STAGES
 from harness.trial.spec import TrialSpec
-from harness.trial.stage import STAGES
 
 LANGUAGE = ["finetune", "encode", "semantic", "llm-targets"]
 

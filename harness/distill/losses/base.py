@@ -74,7 +74,6 @@ class Loss:
     acts: Acts = "stage 2"
     excludes: tuple[str, ...] = ()
     version: int = 1
-    cost: float = 0.5
     #: whether its options stand directly among those of ``loss``: of the paper's losses and baselines
     flat: bool = False
 
@@ -108,7 +107,6 @@ def loss(
     acts: Acts = "stage 2",
     excludes: tuple[str, ...] = (),
     colour: str = "",
-    cost: float = 0.5,
     flat: bool = False,
 ) -> Callable[[F], F]:
     """Register what is decorated as a loss: a function of a step and its options, or a class.
@@ -123,7 +121,6 @@ def loss(
         acts: "from the start" or "stage 2", where stage 1 has only losses that act from the start.
         excludes: losses that cannot be in one arm with it.
         colour: of its arm in figures, as #RRGGBB; "": one that is free.
-        cost: seconds that it adds to an epoch of Wikidata12k, roughly; L1 is 0.4. It decides what starts first.
         flat: its options are settings ``loss.OPTION`` instead of ``loss.NAME.OPTION``.
 
     Raises:
@@ -137,7 +134,7 @@ def loss(
                 return term
             return partial(_weighted, method, chosen)
 
-        made = Loss(name, prepare, options, tuple(needs), acts, tuple(excludes), version, cost, flat)
+        made = Loss(name, prepare, options, tuple(needs), acts, tuple(excludes), version, flat)
         register(made, label=label, colour=colour)
         return method
 

@@ -46,4 +46,4 @@ def _prepare(given: Given, options: FitNetOptions) -> Hint:
     return given.seeded("hint", lambda: Hint(given.teacher_entities(), given.dim, options.fitnet))
 
 
-register(Loss("FitNet", _prepare, FitNetOptions, needs=("entities",), acts="from the start", cost=1.5, flat=True))
+register(Loss("FitNet", _prepare, FitNetOptions, needs=("entities",), acts="from the start", flat=True))

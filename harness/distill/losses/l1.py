@@ -34,4 +34,4 @@ def _prepare(given: Given, options: L1Options) -> dict[str, Any]:
     return {"soft": given.soft_targets(), "soft_weight": options.soft_weight}
 
 
-register(Loss("L1", _prepare, L1Options, needs=("teacher",), acts="from the start", cost=0.4, flat=True))
+register(Loss("L1", _prepare, L1Options, needs=("teacher",), acts="from the start", flat=True))

@@ -92,4 +92,4 @@ def _prepare(given: Given, options: L2Options) -> Prepared:
     return Alignment(given.score_targets(), options.alignment, options.alpha)
 
 
-register(Loss("L2", _prepare, L2Options, needs=("llm",), cost=0.2, flat=True))
+register(Loss("L2", _prepare, L2Options, needs=("llm",), flat=True))

@@ -58,4 +58,4 @@ def _prepare(given: Given, options: L3Options) -> dict[str, Any]:
     return {"adapter": adapter, "beta": options.beta, "semantic_share": options.semantic_share}
 
 
-register(Loss("L3", _prepare, L3Options, needs=("llm",), cost=0.3, flat=True))
+register(Loss("L3", _prepare, L3Options, needs=("llm",), flat=True))

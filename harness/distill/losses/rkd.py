@@ -77,6 +77,6 @@ def _angles(given: Given, options: AngleOptions) -> Relations:
     return Relations(angles, given.teacher_entities(), options.relational_entities, options.rkd_angle)
 
 
-_SHARED: dict[str, Any] = {"needs": ("entities",), "acts": "from the start", "cost": 1.5, "flat": True}
+_SHARED: dict[str, Any] = {"needs": ("entities",), "acts": "from the start", "flat": True}
 register(Loss("RKD-D", _distances, DistanceOptions, **_SHARED))
 register(Loss("RKD-A", _angles, AngleOptions, **_SHARED))

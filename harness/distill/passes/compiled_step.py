@@ -157,36 +157,36 @@ def pass_of(kind: int) -> Callable[..., None]:
                 z[k] = score(q, table[own_ids[k]], scale)
                 if own_ids[k] == gold:
                     at = k
-            own = n_listed
+            n_own = n_listed
             if at == n_listed:
                 own_ids[at] = gold
                 z[at] = score(q, table[gold], scale)
-                own += 1
+                n_own += 1
             score_columns(q, columns, scale, zs)
             # ---- exponentials at T = 1
             top = z[at]
-            for k in range(own):
+            for k in range(n_own):
                 top = max(top, z[k])
             top = max(top, largest(zs, lanes))
             total, others = F(0.0), F(0.0)
-            for k in range(own):
+            for k in range(n_own):
                 once[k] = exp(z[k] - top)
                 total += once[k]
             for j in range(n_shared):
                 once_s[j] = exp(zs[j] - top)
             left = n_shared
-            for k in range(own):
+            for k in range(n_own):
                 if position[own_ids[k]] >= 0:
                     once_s[position[own_ids[k]]] = F(0.0)
                     left -= 1
             for j in range(n_shared):
                 others += once_s[j]
-            weight = F(n_entities - own) / F(left) if left > 0 else F(0.0)
+            weight = F(n_entities - n_own) / F(left) if left > 0 else F(0.0)
             total += weight * others
             sums[CE] += np.log(total) + top - z[at]
             # ---- gradients by score, from here on in once and once_s
             per = hard / total
-            for k in range(own):
+            for k in range(n_own):
                 once[k] *= per
             once[at] -= hard
             per *= weight
@@ -195,13 +195,13 @@ def pass_of(kind: int) -> Callable[..., None]:
             # ---- the divergence at T
             if log_p.shape[1] > 0:
                 inside, rest, entropy = F(0.0), F(0.0), F(0.0)
-                for k in range(own):
+                for k in range(n_own):
                     warm[k] = exp((z[k] - top) * inverse)
                 for k in range(n_listed):
                     inside += warm[k]
                 for j in range(n_shared):
                     warm_s[j] = exp((zs[j] - top) * inverse)
-                for k in range(own):
+                for k in range(n_own):
                     if position[own_ids[k]] >= 0:
                         warm_s[position[own_ids[k]]] = F(0.0)
                 for j in range(n_shared):
@@ -209,13 +209,13 @@ def pass_of(kind: int) -> Callable[..., None]:
                 rest *= weight
                 if at == n_listed:
                     rest += warm[at]
-                whole = inside + rest
-                log_whole = np.log(whole)
+                total_warm = inside + rest
+                log_whole = np.log(total_warm)
                 outside = np.exp(log_rest[row])
                 for k in range(n_listed):
                     p = exp(log_p[row, k])
                     entropy += p * (log_p[row, k] - (z[k] - top) * inverse + log_whole)
-                    once[k] += soft * temperature * (warm[k] / whole - p)
+                    once[k] += soft * temperature * (warm[k] / total_warm - p)
                 spread, known = F(0.0), teachers.shape[1] > 0
                 if known:  # how the teacher's mass lies on what it does not list
                     y, y_gold = teachers[i], teachers_gold[row] * inverse
@@ -224,7 +224,7 @@ def pass_of(kind: int) -> Callable[..., None]:
                     y_gold -= highest
                     for j in range(n_shared):
                         y[j] -= highest
-                    for k in range(own):
+                    for k in range(n_own):
                         if position[own_ids[k]] >= 0:
                             y[position[own_ids[k]]] = F(-1e30)
                     for j in range(n_shared):
@@ -238,8 +238,8 @@ def pass_of(kind: int) -> Callable[..., None]:
                     if at == n_listed:
                         p = per * exp(y_gold)
                         entropy += p * (log_part + y_gold - (z[at] - top) * inverse + log_whole)
-                        once[at] += soft * temperature * (warm[at] / whole - p)
-                    fall, flow, of_rest = F(1.0) / whole, soft * temperature * weight, F(0.0)
+                        once[at] += soft * temperature * (warm[at] / total_warm - p)
+                    fall, flow, of_rest = F(1.0) / total_warm, soft * temperature * weight, F(0.0)
                     for j in range(n_shared):
                         p = per * exp(y[j])
                         p = p if y[j] > F(-1e29) else F(0.0)
@@ -249,7 +249,7 @@ def pass_of(kind: int) -> Callable[..., None]:
                 elif rest > F(0.0):
                     if outside > F(0.0):
                         entropy += outside * (log_rest[row] - np.log(rest) + log_whole)
-                    per = soft * temperature * (F(1.0) / whole - outside / rest)
+                    per = soft * temperature * (F(1.0) / total_warm - outside / rest)
                     if at == n_listed:
                         once[at] += per * warm[at]
                     per *= weight
@@ -258,7 +258,7 @@ def pass_of(kind: int) -> Callable[..., None]:
                 sums[KL] += temperature * temperature * entropy
             # ---- to the query and the candidates
             of_scale = F(0.0)
-            for k in range(own):
+            for k in range(n_own):
                 of_scale += once[k] * z[k]
                 pull(factor(once[k], z[k], scale), q, table[own_ids[k]], grad_q, grad_table[own_ids[k]])
             for j in range(n_shared):

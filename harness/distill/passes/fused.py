@@ -72,9 +72,9 @@ class Blocks:
                 weight.numpy(), self.kind, self.scale, self.inverses, logs_, grad_, np.float32(nearest)
             )
             if self.kind == L1:
-                columns, found = entities[:, part].contiguous(), torch.zeros(size, weight.shape[1])
-                pull_back_manhattan(*(x.numpy() for x in (weight, self.query, columns, of_queries, found)))
-                of_entities[:, part] = found
+                columns, pulled = entities[:, part].contiguous(), torch.zeros(size, weight.shape[1])
+                pull_back_manhattan(*(x.numpy() for x in (weight, self.query, columns, of_queries, pulled)))
+                of_entities[:, part] = pulled
             else:
                 of_queries.addmm_(entities[:, part], weight.T)
                 torch.mm(queries, weight, out=of_entities[:, part])

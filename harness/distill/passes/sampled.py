@@ -151,12 +151,12 @@ class _Asked:
     weighted: Weighted
 
 
-def apart_from(own: Tensor, shared: Tensor, n_entities: int) -> Tensor:
+def apart_from(ids: Tensor, shared: Tensor, n_entities: int) -> Tensor:
     """Which of ``shared`` int64 [M] are not among a query's ``own`` int [B, K]: bool [B, M]."""
     numbers = torch.arange(len(shared), device=shared.device)
     position = torch.full((n_entities,), -1, device=shared.device).scatter(0, shared, numbers)
-    at = position[own]
-    apart = torch.ones(len(own), len(shared) + 1, dtype=torch.bool, device=shared.device)
+    at = position[ids]
+    apart = torch.ones(len(ids), len(shared) + 1, dtype=torch.bool, device=shared.device)
     return apart.scatter(1, at.where(at >= 0, len(shared)), False)[:, :-1]
 
 
@@ -164,12 +164,12 @@ def _composed(query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> lis
     """With tensor operations."""
     kernel, answer, index, shared, lists = asked.kernel, asked.answer, asked.index, asked.shared, asked.lists
     weighted, soft, aligned = asked.weighted, asked.weighted.soft, asked.weighted.aligned
-    own = answer[:, None] if lists is None else torch.cat([answer[:, None], lists[index].long()], 1)
-    apart = apart_from(own, shared, len(table))
-    z_own = gathered_scores(query, table[own], kernel, scale)
+    own_ids = answer[:, None] if lists is None else torch.cat([answer[:, None], lists[index].long()], 1)
+    apart = apart_from(own_ids, shared, len(table))
+    z_own = gathered_scores(query, table[own_ids], kernel, scale)
     z_shared = scores(query, table[shared], kernel, scale).masked_fill(~apart, NEVER)
-    doubled = (own[:, 1:] == answer[:, None]).any(1)  # the answer is on the list, too
-    others = len(table) - own.shape[1] + doubled
+    doubled = (own_ids[:, 1:] == answer[:, None]).any(1)  # the answer is on the list, too
+    others = len(table) - own_ids.shape[1] + doubled
     log_weight = (others / apart.sum(1).clamp(min=1)).log()[:, None]
     gold, listed = z_own[:, :1], z_own[:, 1:]
     once = gold.masked_fill(doubled[:, None], NEVER)
@@ -178,17 +178,17 @@ def _composed(query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> lis
     if soft is not None:
         t, log_p, log_rest = soft.temperature, soft.log_p[index], soft.log_rest[index]
         outside = torch.cat([once / t, z_shared / t + log_weight], 1).logsumexp(1)
-        whole = torch.logaddexp((listed / t).logsumexp(1), outside)
-        kl = listed_divergence(listed, log_p, whole, t)
+        log_partition = torch.logaddexp((listed / t).logsumexp(1), outside)
+        kl = listed_divergence(listed, log_p, log_partition, t)
         if soft.teacher is None:
-            mass = log_rest.exp() * (log_rest.clamp(min=-80) - outside + whole)
+            mass = log_rest.exp() * (log_rest.clamp(min=-80) - outside + log_partition)
             kl = kl + torch.where((log_rest > -torch.inf) & (outside > -1e20), mass, 0.0)
         else:
             y_gold, y_shared = soft.teacher.gold[index][:, None], soft.teacher.scores(index, shared)
             counted = torch.cat([~doubled[:, None], apart], 1)
             log_weights = torch.cat([torch.zeros_like(log_weight), log_weight.expand(-1, len(shared))], 1)
             y, z = torch.cat([y_gold, y_shared], 1), torch.cat([once, z_shared], 1)
-            kl = kl + others_divergence(y, z, counted, log_weights, log_rest, whole, t)
+            kl = kl + others_divergence(y, z, counted, log_weights, log_rest, log_partition, t)
         terms.append(weighted.soft_weight * t**2 * kl.mean())
     if aligned is not None:
         z = gathered_scores(query, table[aligned.ids[index].long()], kernel, scale)
@@ -219,13 +219,13 @@ class _Compiled(torch.autograd.Function):
 
         def work(part: Any) -> tuple[Any, Any, Any]:
             rows = slice(part[0], part[-1] + 1)
-            found = np.zeros_like(e), np.zeros_like(columns), np.zeros(4)
+            gradients = np.zeros_like(e), np.zeros_like(columns), np.zeros(4)
             given = q[rows], e, np.float32(scale.item()), answer[rows], index[rows], columns, position, ids
             others = _NOTHING
             if teacher is not None and drawn is not None:
                 others = teacher.compared(asked.index[rows], drawn).numpy()
-            run(*given, *weighted.stored, others, *shares, grad_query[rows], *found)
-            return found
+            run(*given, *weighted.stored, others, *shares, grad_query[rows], *gradients)
+            return gradients
 
         first, *others = np.array_split(np.arange(len(q)), min(_pass_threads.get() or torch.get_num_threads(), len(q)))
         waiting = [_threads().submit(work, part) for part in others]
@@ -245,8 +245,8 @@ class _Compiled(torch.autograd.Function):
         factor, *others = (grad for grad, is_asked in zip(grads, ctx.asked, strict=True) if is_asked)
         if any(other != factor for other in others):
             raise ValueError("the terms of a step must enter the loss with the same factor")
-        found = ctx.saved_tensors if factor == 1 else [factor * each for each in ctx.saved_tensors]
-        return (*found, None)
+        gradients = ctx.saved_tensors if factor == 1 else [factor * gradient for gradient in ctx.saved_tensors]
+        return (*gradients, None)
 
 
 @contextmanager

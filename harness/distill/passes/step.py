@@ -110,18 +110,18 @@ class Step:
     def student(self) -> Outcomes:
         """The student's distribution at the teacher's temperature; estimated from the candidates of a sampled step."""
         listed, t = self._soft.ids[self.index].long(), self.temperature
-        own = torch.cat([self.batch.answer[:, None], listed], 1)
-        z = candidate_scores(self.model, self.query, self.table, own) / t
-        repeated = torch.cat([torch.zeros_like(own[:, :1], dtype=torch.bool), listed == own[:, :1]], 1)
+        ids = torch.cat([self.batch.answer[:, None], listed], 1)
+        z = candidate_scores(self.model, self.query, self.table, ids) / t
+        repeated = torch.cat([torch.zeros_like(ids[:, :1], dtype=torch.bool), listed == ids[:, :1]], 1)
         z = z.masked_fill(repeated, NEVER)
         if self.candidates is None or self.candidates.exact:
-            whole = log_partition(self.query, self.table, self.model.scale(), self.model.kernel, (t,))
-            inside = (z - whole).logsumexp(1, keepdim=True).clamp(max=-1e-6)  # rounding may reach more than all
-            return Outcomes(torch.cat([z - whole, (-torch.expm1(inside)).log()], 1))
+            log_whole = log_partition(self.query, self.table, self.model.scale(), self.model.kernel, (t,))
+            inside = (z - log_whole).logsumexp(1, keepdim=True).clamp(max=-1e-6)  # rounding may reach more than all
+            return Outcomes(torch.cat([z - log_whole, (-torch.expm1(inside)).log()], 1))
         shared = self.candidates.shared
-        apart = apart_from(own, shared, len(self.table))
+        apart = apart_from(ids, shared, len(self.table))
         z_shared = scores(self.query, self.table[shared], self.model.kernel, self.model.scale()) / t
-        others = len(self.table) - own.shape[1] + repeated.sum(1, keepdim=True)
+        others = len(self.table) - ids.shape[1] + repeated.sum(1, keepdim=True)
         log_weight = (others / apart.sum(1, keepdim=True).clamp(min=1)).log()
         rest = (z_shared.masked_fill(~apart, NEVER).logsumexp(1, keepdim=True) + log_weight).clamp(min=NEVER)
         every = torch.cat([z, rest], 1)

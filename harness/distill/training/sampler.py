@@ -86,7 +86,7 @@ def hardest(model: Backbone, data: QueryTensors, size: int, seed: int) -> Tensor
     width = len(table) // size
     chosen = torch.randperm(len(table), generator=torch.Generator().manual_seed(seed))[: size * width].to(table.device)
     rows = table[chosen]
-    found = torch.empty(len(data), size, dtype=torch.int32, device=table.device)
+    hard = torch.empty(len(data), size, dtype=torch.int32, device=table.device)
     compiled = table.device.type == "cpu" and table.dtype == torch.float32
     compiled = compiled and len(data) * len(table) >= COMPILED_FROM
     best_of = _champions(rows, size, model.kernel) if compiled else None
@@ -98,8 +98,8 @@ def hardest(model: Backbone, data: QueryTensors, size: int, seed: int) -> Tensor
         else:
             z = scores(query, rows, model.kernel, scale)
             best = z.view(len(z), width, size).argmax(1) * size + torch.arange(size, device=z.device)
-        found[start : start + ENCODED] = chosen[best]
-    return found
+        hard[start : start + ENCODED] = chosen[best]
+    return hard
 
 
 def _champions(table: Tensor, size: int, kernel: Kernel) -> Callable[[Tensor], Tensor]:

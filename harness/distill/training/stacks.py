@@ -92,7 +92,7 @@ def train_stacked(
     students = _alike(students)
     schedule, memory = students[0].schedule, _memory(data.subject.device)
     begun = [begin(s.model, s.schedule, s.loss.adapter, s.resume) for s in students]
-    optimizer = _one_optimizer(students, [each for each, _, _ in begun])
+    optimizer = _one_optimizer(students, [made for made, _, _ in begun])
     samplers = [Sampler(s.schedule.sampling, s.schedule.seed) for s in students]
     failures: dict[int, ArithmeticError] = {}
     steps = math.ceil(len(data) / schedule.batch_size)
@@ -116,8 +116,8 @@ def train_stacked(
             if report is not None and time.perf_counter() - reported > 1:
                 reported = time.perf_counter()
                 report((epoch - schedule.first_epoch + (step + 1) / steps) / schedule.epochs, latest)
-        found = []
-        for k, terms in zip(going, (each for stack in stacks for each in stack.means()), strict=True):
+        validated = []
+        for k, terms in zip(going, (made for stack in stacks for made in stack.means()), strict=True):
             model, means = students[k].model, {name: terms[name] for name in terms if name not in lacking[k]}
             validation = partial(validate, model) if schedule.validates(epoch) else None
             try:
@@ -126,14 +126,16 @@ def train_stacked(
                 failures[k] = error
                 continue
             row["seconds"] = (time.perf_counter() - started) / len(students)
-            found += [row["valid_mrr"]] if "valid_mrr" in row else []
-        latest = statistics.fmean(found) if found else latest
+            validated += [row["valid_mrr"]] if "valid_mrr" in row else []
+        latest = statistics.fmean(validated) if validated else latest
         if report is not None:
             reported = time.perf_counter()
             report((epoch + 1 - schedule.first_epoch) / schedule.epochs, latest)
-    for student, (own, n_parameters, result) in zip(students, begun, strict=True):
-        own.state.update({p: optimizer.state[p] for group in own.param_groups for p in group["params"]})
-        result.last, result.optimizer = snapshot(student.model), dump_optimizer(own, n_parameters)
+    for student, (optimizer_of_student, n_parameters, result) in zip(students, begun, strict=True):
+        optimizer_of_student.state.update(
+            {p: optimizer.state[p] for group in optimizer_of_student.param_groups for p in group["params"]}
+        )
+        result.last, result.optimizer = snapshot(student.model), dump_optimizer(optimizer_of_student, n_parameters)
     return [failures.get(k, result) for k, (_, _, result) in enumerate(begun)]
 
 
@@ -153,7 +155,7 @@ def _alike(students: Sequence[Student]) -> list[Student]:
     """
     aligned = next((s.loss.aligned for s in students if s.loss.aligned is not None), None)
     with_l3 = next((s.loss for s in students if s.loss.adapter is not None), None)
-    found = []
+    alike = []
     for student in students:
         loss = student.loss
         if loss.aligned is None and aligned is not None:
@@ -161,11 +163,11 @@ def _alike(students: Sequence[Student]) -> list[Student]:
         if loss.adapter is None and with_l3 is not None:
             adapter, share = copy.deepcopy(with_l3.adapter), with_l3.semantic_share
             loss = replace(loss, adapter=adapter, beta=0.0, semantic_share=share)
-        found.append(replace(student, loss=loss))
-    first = found[0]
+        alike.append(replace(student, loss=loss))
+    first = alike[0]
     if first.schedule.patience is not None:
         raise ValueError("students of a stack cannot stop early")
-    for student in found:
+    for student in alike:
         for name, value in _shape(student).items():
             if value != _shape(first)[name]:
                 raise ValueError(f"students of a stack cannot differ in their {name}")
@@ -174,7 +176,7 @@ def _alike(students: Sequence[Student]) -> list[Student]:
         one, other = first.loss.adapter, student.loss.adapter
         if one is not None and other is not None and not torch.equal(one.entities, other.entities):
             raise ValueError("students of a stack cannot differ in their LLM teacher")
-    return found
+    return alike
 
 
 def _teacher_table(student: Student) -> Tensor | None:
@@ -203,7 +205,10 @@ def _one_optimizer(students: Sequence[Student], optimizers: Sequence[torch.optim
     for student, optimizer in zip(students, optimizers, strict=True):
         for group in optimizer.param_groups:
             by_rate.setdefault((student.schedule.learning_rate, group["rate"]), []).extend(group["params"])
-    groups = [{"params": each, "learning_rate": own, "rate": rate} for (own, rate), each in by_rate.items()]
+    groups = [
+        {"params": parameters, "learning_rate": learning_rate, "rate": rate}
+        for (learning_rate, rate), parameters in by_rate.items()
+    ]
     one = optimizer_of(groups, students[0].schedule.optimizer, students[0].schedule.learning_rate)
     for optimizer in optimizers:
         one.state.update(optimizer.state)
@@ -257,25 +262,25 @@ class _Stack:
         soft = [loss.soft for loss in losses if loss.soft is not None]
         aligned = [loss.aligned for loss in losses if loss.aligned is not None]
         numbers: dict[str, list[Any]] = {name: [getattr(loss, name) for loss in losses] for name in WEIGHTS}
-        numbers["temperature"] = [each.temperature for each in soft]
+        numbers["temperature"] = [part.temperature for part in soft]
         if not first.loss.regularization:
             del numbers["regularization"]
         tables: dict[str, list[Tensor]] = {name: [getattr(t, name) for t in soft] for name in SOFT}
-        tables |= {"aligned_ids": [each.ids for each in aligned], "aligned": [each.scores for each in aligned]}
+        tables |= {"aligned_ids": [part.ids for part in aligned], "aligned": [part.scores for part in aligned]}
         self.teacher = soft[0].teacher if soft else None
-        told = [each.teacher for each in soft if each.teacher is not None]
-        tables |= {"teacher": [each.query for each in told], "gold": [each.gold for each in told]}
+        teachers = [part.teacher for part in soft if part.teacher is not None]
+        tables |= {"teacher": [part.query for part in teachers], "gold": [part.gold for part in teachers]}
 
         self.shared: Tensor | None = None
         self.exact = not samplers[0].samples(first.model, epoch)
         if samplers[0].draws_any(first.model):
             both = [(student.model, sampler) for student, sampler in zip(students, samplers, strict=True)]
             lists = [] if self.exact else [sampler.lists(model, data, epoch) for model, sampler in both]
-            tables["lists"] = [each for each in lists if each is not None]
+            tables["lists"] = [part for part in lists if part is not None]
             drawn = [torch.stack(list(islice(s.draws(model, epoch), len(self.order)))) for model, s in both]
             self.shared = torch.stack(drawn).to(device)  # at once: many small copies would keep a GPU waiting
-        self.tables = {name: _Rows(each) for name, each in tables.items() if each}
-        self.numbers = {name: torch.tensor(each, dtype=dtype, device=device) for name, each in numbers.items() if each}
+        self.tables = {name: _Rows(part) for name, part in tables.items() if part}
+        self.numbers = {name: torch.tensor(part, dtype=dtype, device=device) for name, part in numbers.items() if part}
 
     def backward(self, step: int) -> None:
         """Add the gradients of a step to those of the students' parameters."""
@@ -283,7 +288,9 @@ class _Stack:
         given = {**vars(self.data[index]), **{name: rows[index] for name, rows in self.tables.items()}, **self.numbers}
         if self.shared is not None:
             given["shared"] = self.shared[:, step]
-        stacked = {name: torch.stack([own[name] for own in self.parameters]) for name in self.parameters[0]}
+        stacked = {
+            name: torch.stack([of_student[name] for of_student in self.parameters]) for name in self.parameters[0]
+        }
         with within_vmap():
             terms: dict[str, Tensor] = vmap(self._terms)(stacked, given)
         torch.stack(list(terms.values())).sum().backward()

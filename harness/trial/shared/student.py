@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from harness.trial.cache import Built
+from harness.trial.shared.stage import Planned, Stage, backbone_version, register
 from harness.trial.spec import TrialSpec
-from harness.trial.stage import Planned, Stage, backbone_version, epoch_seconds, register
 from harness.trial.stages import Stages, summary
 
 
@@ -34,7 +34,5 @@ register(
         needs=lambda spec: ("targets", "teacher-vectors") if spec.first_parts else (),
         content=_content,
         build=_stage1,
-        seconds=lambda spec: spec.student.stage1_epochs * epoch_seconds(spec.student, spec.first_parts),
-        alike=lambda spec: (spec.backbone, bool(spec.first_parts)),
     )
 )

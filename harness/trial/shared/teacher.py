@@ -11,17 +11,13 @@ from harness.distill.training.objective import Distillation
 from harness.teachers import targets
 from harness.teachers.sources import TEACHERS, Asked, listed_targets
 from harness.trial.cache import Built
+from harness.trial.shared.stage import Planned, Stage, backbone_version, register
 from harness.trial.spec import TrialSpec
-from harness.trial.stage import Planned, Stage, backbone_version, epoch_seconds, register
 from harness.trial.stages import Stages, summary
 
 
 def _is_trained(spec: TrialSpec) -> bool:
     return spec.teacher.source == "structural"
-
-
-def _alike(spec: TrialSpec) -> tuple[object, ...]:
-    return (spec.teacher_backbone,)
 
 
 def _whose(spec: TrialSpec) -> str:
@@ -62,8 +58,6 @@ register(
         wanted=_has_teacher,
         content=_teacher_content,
         build=_teacher,
-        seconds=lambda spec: spec.teacher.epochs * epoch_seconds(spec.teacher),
-        alike=_alike,
         whose=_whose,
     )
 )
@@ -104,8 +98,6 @@ register(
         needs=lambda spec: ("teacher",) if _is_trained(spec) else (),
         content=_targets_content,
         build=_targets,
-        seconds=lambda _: 1.0,
-        alike=_alike,
         whose=_whose,
     )
 )
@@ -128,8 +120,6 @@ register(
         needs=lambda _: ("teacher",),
         content=lambda _, __: [],
         build=_vectors,
-        seconds=lambda _: 0.6,
-        alike=_alike,
         whose=_whose,
     )
 )

@@ -15,20 +15,13 @@ from harness.distill.training.objective import Distillation
 from harness.teachers import encode, lora, targets
 from harness.teachers.language_model import locate
 from harness.trial.cache import Built, digest
+from harness.trial.shared.stage import Planned, Stage, register
 from harness.trial.spec import TrialSpec
-from harness.trial.stage import Planned, Stage, register
 from harness.trial.stages import Stages, summary
-
-#: seconds of an epoch of f_LLM
-_SEMANTIC = 1.2
 
 
 def _has_language_model(spec: TrialSpec) -> bool:
     return spec.arm == "llm-teacher" or "llm" in spec.needs
-
-
-def _alike(spec: TrialSpec) -> tuple[object, ...]:
-    return (spec.llm.model,)
 
 
 def _whose(spec: TrialSpec) -> str:
@@ -77,8 +70,6 @@ register(
         wanted=lambda spec: _has_language_model(spec) and spec.llm.finetune != "none",
         content=_finetune_content,
         build=lambda stages: lora.finetune(stages.graph, stages.spec.llm, stages.fraction("finetune")),
-        seconds=lambda _: 70.0,
-        alike=_alike,
         whose=_whose,
     )
 )
@@ -104,8 +95,6 @@ register(
         needs=lambda _: ("finetune",),
         content=_encode_content,
         build=_encode,
-        seconds=lambda _: 60.0,
-        alike=_alike,
         whose=_whose,
     )
 )
@@ -142,8 +131,6 @@ register(
         needs=lambda _: ("encode",),
         content=lambda spec, planned: [planned.training(spec), spec.semantic.key()],
         build=_semantic,
-        seconds=lambda spec: spec.semantic.epochs * _SEMANTIC,
-        alike=_alike,
         whose=_whose,
     )
 )
@@ -171,8 +158,6 @@ register(
         needs=lambda spec: ("semantic", "teacher") if spec.is_fused else ("semantic",),
         content=lambda spec, _: [spec.loss.targets, spec.loss.fusion if spec.is_fused else 0.0],
         build=_llm_targets,
-        seconds=lambda _: 1.0,
-        alike=_alike,
         whose=_whose,
     )
 )

@@ -1,24 +1,20 @@
 """What a shared stage is: work that several trials need, done once and kept in the cache by its content.
 
-A stage is declared once, in the file that builds it (``teacher_stages``, ``language_stages``, ``student_stages``, or a
-plugin). Plans, the order of work, progress, estimates and cost tables follow from that.
+A stage is declared once, in the file that builds it, beside this one or in a plugin. Plans, the order of work,
+progress and cost tables follow from that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import vocabulary
-from harness.distill.losses import LOSSES
 from harness.models import BACKBONES
 from harness.registry import Registry
 from harness.trial.cache import Built
-from harness.trial.spec import TrainingSpec, TrialSpec
-
-if TYPE_CHECKING:
-    from harness.trial.stages import Stages
+from harness.trial.spec import TrialSpec
 
 #: goes up when a change of the code moves what trained models yield: data as queries, training loop, losses, ranks.
 #: Like all versions it goes up by hand, which the golden test asks for; moving or renaming code changes none.
@@ -47,19 +43,15 @@ class Stage:
         wanted: whether a trial stands on it.
         needs: the stages that it is made from, of those that the trial stands on.
         content: what else decides its content, JSON values.
-        build: makes its tensors and what is told of them.
+        build: given the trial's `harness.trial.stages.Stages`, makes its tensors and what is kept beside them.
         version: goes up when a change of ``build`` moves what it yields.
-        seconds: a rough estimate, on Wikidata12k and one core of 2024; only proportions matter.
-        alike: what it has in common with stages that take as long, but for ``seconds``.
         whose: whose stage it is, for people: a backbone or a language model.
     """
 
     name: str
     wanted: Callable[[TrialSpec], bool]
     content: Callable[[TrialSpec, Planned], list[Any]]
-    build: Callable[[Stages], Built]
-    seconds: Callable[[TrialSpec], float]
-    alike: Callable[[TrialSpec], tuple[object, ...]]
+    build: Callable[[Any], Built]
     needs: Callable[[TrialSpec], tuple[str, ...]] = lambda _: ()
     whose: Callable[[TrialSpec], str] = lambda spec: vocabulary.backbone_name(spec.backbone)
     version: int = 1
@@ -85,14 +77,3 @@ def backbone_version(name: str) -> list[object]:
     """What identifies the code of a backbone: its version, and the plugin that it comes from."""
     plugin = BACKBONES.origin(name)
     return [name, BACKBONES[name].version, *([] if plugin is None else [plugin.digest])]
-
-
-#: seconds of an epoch of 25 dimensions without distillation
-EPOCH = 0.7
-
-
-def epoch_seconds(training: TrainingSpec, parts: Collection[str] = ()) -> float:
-    """Half of a step of 512 queries costs what it does however few they are; see docs/performance.md on dimensions."""
-    steps = (1 + 512 / training.batch_size) / 2
-    size = float((training.dim / 25) ** 0.7)
-    return steps * size * (EPOCH + sum(LOSSES[part].cost for part in parts))

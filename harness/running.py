@@ -1,0 +1,103 @@
+"""A study from its options to its report: what the commands of `harness.study` do, apart since it needs the engine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.design.cells import plan
+from harness.design.schema import Design, Settings
+from harness.design.settings import parse_changes
+from harness.engine.coordinator import default_jobs, default_stack, execute, plans, refuse_too_many_classes
+from harness.errors import UserError, nearest
+from harness.measurements.measure import measure
+from harness.models import BACKBONES
+from harness.registry import Plugin
+from harness.report import report_of_cells
+from harness.reporting.output.typst import staging
+from harness.run_options import Options
+from harness.store import frames
+from harness.store.store import Store
+from harness.trial.cache import default_root
+from harness.trial.inputs import graph_of
+from harness.trial.provenance import device_of
+from harness.trial.stages import Context
+
+
+def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: str) -> Path:
+    """Run what is missing of a design, print the table, write the report; see `harness.study.run_study`."""
+    if options.cluster is not None and options.jobs is not None:
+        raise UserError("--jobs: with --cluster the cluster's workers do the work, as many as there are; leave one out")
+    console = Console(emoji=False)
+    changes = _changes(options)
+    backbones = _backbones(options.backbone, design)
+    design.preset(options.preset)
+    folder = options.output or Path("reports", "output", f"{design.name}-{Path(options.dataset).name}")
+    device = device_of(options.device)
+    graph = graph_of(options.dataset, options.data_dir)
+    if not any(graph.entities.labels):
+        console.print("[yellow]warning[/] this data has numbers for names: the language model has little to read")
+    planned = plan(
+        design,
+        dataset=options.dataset,
+        data_digest=graph.digest,
+        backbones=backbones,
+        preset=options.preset,
+        seeds=options.seeds,
+        arms=[arm.strip() for arm in options.arms.split(",")] if options.arms else [],
+        changes=changes,
+    )
+    refuse_too_many_classes(planned.cells, graph)
+    stages = plans(planned.cells, graph.digest, device)  # before anything is written: weights may be missing
+    check_folder(folder)
+    store = Store(options.storage, options.artifacts)
+    cache, stack = (options.cache_dir or default_root()).resolve(), options.stack or default_stack(device)
+    data_dir = options.data_dir and options.data_dir.resolve()
+    context = Context(cache, data_dir, device, stack, plugins=plugins)
+    jobs = options.jobs or default_jobs(device)
+    try:
+        tally = execute(planned, stages, graph, store, context, jobs, command, console, options.cluster)
+        if not tally.added and not tally.failed:
+            console.print(f"all {len(tally.cells)} trials were complete already")
+        if tally.failed == len(tally.cells):
+            raise UserError(f"all {tally.failed} trials failed, the first with: {tally.reason}")
+        if design.measured(options.preset):
+            with store.told():
+                measure(planned, stages, graph, store, context, command, console)
+    except KeyboardInterrupt:
+        console.print("interrupted; what is complete is kept, and the same command goes on from there")
+        raise
+
+    results = frames.load(
+        options.storage, design.name, options.dataset, options.artifacts, planned.study_name, store.patience
+    )
+    return report_of_cells(design, *results, folder, planned.study_name, tally.cells, console)
+
+
+def _changes(options: Options) -> Settings:
+    teacher = [] if options.teacher_backbone is None else [f"teacher.backbone={options.teacher_backbone}"]
+    return parse_changes([*(options.changes or []), *teacher])
+
+
+def _backbones(name: str | None, design: Design) -> list[str]:
+    backbones = sorted(BACKBONES, reverse=True) if name == "all" else [name or design.backbone]
+    if unknown := [backbone for backbone in backbones if backbone not in BACKBONES]:
+        raise UserError(f"unknown backbone {unknown[0]!r}: {nearest(unknown[0], [*BACKBONES, 'all'])}")
+    return backbones
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse an output folder that cannot be written before hours are spent; leave no new one behind.
+
+    Raises:
+        UserError: it is not writable.
+    """
+    made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
+    with staging(folder):
+        pass
+    with contextlib.suppress(OSError):
+        for path in made:
+            path.rmdir()

@@ -1,0 +1,76 @@
+"""What a trial varies, as Optuna's parameters, and the same and more as columns of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+
+from harness.design.cells import Run
+from harness.design.schema import FRESH, Point, Range
+from harness.trial.arms import parts_of
+from harness.trial.spec import TrialSpec
+from harness.vocabulary import REFERENCES
+
+Parameters = tuple[dict[str, Any], dict[str, BaseDistribution]]
+
+
+def parameters(run: Run, spec: TrialSpec, point: Point | None = None) -> Parameters:
+    """The factors of a trial and their distributions: what the study varies, and acts in the trial.
+
+    Args:
+        run: the study.
+        spec: the trial.
+        point: of a trial of a search, the searched factors.
+    """
+    unseeded = spec.model_copy(update={"seed": 0}).key()  # of a trial with a fresh seed
+    known = run.factors.get(spec.key()) or run.factors.get(unseeded) or {"arm": spec.arm}
+    backbone = (spec.backbone, _distribution(run.space.get("backbone"), spec.backbone))
+    if spec.arm in REFERENCES:
+        factors = {"arm": (known["arm"], _distribution(run.space.get("reference"), known["arm"])), "backbone": backbone}
+    else:
+        first = FRESH if spec.seed >= FRESH else 0
+        seeds = IntDistribution(first, max(first + run.seeds - 1, spec.seed))
+        levels = {
+            name: (level, _distribution(run.space[name], level))
+            for name, level in known.items()
+            if name != "arm" and name in run.space
+        }
+        arm = known["arm"], _distribution(run.space.get("arm"), known["arm"])
+        factors = {"arm": arm, "backbone": backbone, "seed": (spec.seed, seeds), **levels}
+    factors |= {name: (value, _distribution(run.space.get(name), value)) for name, value in (point or {}).items()}
+    return {k: v for k, (v, _) in factors.items()}, {k: d for k, (_, d) in factors.items()}
+
+
+def of_configuration(run: Run, backbone: str, point: Point) -> Parameters:
+    """The same of a configuration of a search, which all seeds have in common."""
+    factors = {"backbone": backbone, **point}
+    return factors, {name: _distribution(run.space.get(name), value) for name, value in factors.items()}
+
+
+def _distribution(space: tuple[Any, ...] | Range | None, value: Any) -> BaseDistribution:
+    if isinstance(space, Range):
+        return space.distribution()
+    return CategoricalDistribution(space or (value,))
+
+
+def columns(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What reports know of every trial by its settings; weights that do not act in its arm are left out.
+
+    Args:
+        spec: of the trial, as JSON.
+    """
+    arm, loss, student = spec["arm"], spec["loss"], spec["student"]
+    parts = parts_of(arm)
+    dims = {"teacher": spec["teacher"]["dim"], "llm-teacher": spec["semantic"]["dim"]}
+    found = {name: spec[name] for name in ("arm", "backbone", "seed")} | {"dim": dims.get(arm, student["dim"])}
+    if parts:
+        found |= {"stage1_epochs": student["stage1_epochs"], "hard_weight": loss["hard_weight"]}
+    if "L1" in parts:
+        found |= {"temperature": loss["temperature"]}
+    if "L2" in parts:
+        found |= {"alpha": loss["alpha"]} | ({"delta": loss["delta"]} if loss["alignment"] == "huber" else {})
+    if "L3" in parts:
+        found |= {"beta": loss["beta"]}
+    return found

@@ -1,0 +1,297 @@
+"""What a store holds of one study, and the life of a trial in it.
+
+Three studies of Optuna: students; reference rows in ``NAME-teachers``, so that the best trial is a student; and where
+settings are searched, the students in ``NAME-seeds`` and their configurations in the first. What describes the study as
+a whole is an attribute of the first.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+import warnings
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pandas as pd
+from optuna.storages import BaseStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from harness.design.cells import Run
+from harness.store import artifacts, optuna_private
+from harness.store.configurations import Configurations
+from harness.store.database import safe
+from harness.store.factors import parameters
+from harness.store.locks import claims_of, ended
+from harness.store.notes import note_of
+from harness.store.patience import patiently
+from harness.store.records import SPEC, common, packed, shared, spec_of, unpacked
+from harness.trial.cache import digest
+from harness.trial.run import TrialResult
+from harness.trial.spec import TrialSpec
+from harness.vocabulary import REFERENCES
+
+if TYPE_CHECKING:
+    from harness.store.store import Store
+
+#: how the names of the studies end that hold reference rows, and what a search has trained
+TEACHERS, SEEDS = "-teachers", "-seeds"
+#: how the reason of a trial begins that ended with its coordinator
+INTERRUPTED = "interrupted"
+#: how the attributes of a study begin that hold what was measured beside its trials, a record each
+MEASURED = "measured:"
+
+
+def parts_of(storage: BaseStorage, study: str) -> list[Study]:
+    """The studies of Optuna that may hold trials of a study, as far as they are there."""
+    names = {frozen.study_name for frozen in storage.get_all_studies()}
+    parts = (f"{study}{suffix}" for suffix in ("", SEEDS, TEACHERS))
+    return [optuna.load_study(study_name=part, storage=storage) for part in parts if part in names]
+
+
+class StudyStore:
+    """One study: its finished cells, and the life of a trial from begin to finish or fail.
+
+    Args:
+        run: the study.
+        study: Optuna's study of its name.
+        store: where it is.
+    """
+
+    def __init__(self, run: Run, study: Study, store: Store) -> None:
+        self.run, self.study, self.store = run, study, store
+        self.artifacts = artifacts.Artifacts(store.artifacts, safe(store.url))
+        self.claims = claims_of(store.storage.engine, study.study_name)
+        self.patience = store.patience
+        #: what trials have in common
+        self.records = common(study.user_attrs)
+        self.students = study if run.search is None else self._beside(SEEDS)
+        has_teachers = any(spec.arm in REFERENCES for spec in run.cells)
+        has_teachers |= f"{study.study_name}{TEACHERS}" in {part.study_name for part in store.storage.get_all_studies()}
+        self.teachers = self._beside(TEACHERS) if has_teachers else None
+        self.parts = [part for part in (self.students, self.teachers) if part is not None]
+        self.configurations = None if run.search is None else Configurations(run, study, store)
+        #: trials with lower numbers in the database were there when the study was opened
+        self.first = 1 + max(map(optuna_private.trial_id, self.trials()), default=-1)
+
+    def _beside(self, suffix: str) -> Study:
+        """A study that belongs to this one."""
+        name = f"{self.study.study_name}{suffix}"
+        return optuna.create_study(
+            study_name=name, storage=self.store.storage, direction="maximize", load_if_exists=True
+        )
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """The trials of students and teachers in these states; without any, all."""
+        return [trial for part in self.parts for trial in part.get_trials(deepcopy=False, states=states or None)]
+
+    def close_stale(self) -> None:
+        """Mark as failed what no coordinator works on any more."""
+        with self.store.transaction():
+            for part in self.parts:
+                for trial in part.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                    cell = str(trial.user_attrs.get("cell"))
+                    if self.claims.take(cell):
+                        self.claims.free(cell)
+                        handle = optuna_private.handle(part, trial)
+                        self._fail(handle, f"{INTERRUPTED}: its coordinator ended before it")
+
+    def fold(self) -> None:
+        """Bring ranks and curves of complete trials from files of their own into those of the study.
+
+        Left undone where another coordinator is at it.
+
+        Raises:
+            UserError: files cannot be read or written; nothing is lost then.
+        """
+        if not self.artifacts.has_loose() or not self.claims.take("fold"):
+            return
+        try:
+            keys = [artifacts.key_of(trial) for trial in self.trials(TrialState.COMPLETE)]
+            self.artifacts.fold(self.study.study_name, keys)
+            self.name_artifacts()
+        finally:
+            self.claims.free("fold")
+
+    def name_artifacts(self) -> None:
+        """Have optuna-dashboard list the files of the study."""
+        storage, name = self.store.storage, self.study.study_name
+        known = optuna_private.system_attributes(storage, self.study)
+        for file in (artifacts.RANKS, artifacts.CURVES):
+            artifact = artifacts.study_file(name, file)
+            is_new = f"{optuna_private.ARTIFACT}{artifact}" not in known
+            if is_new and (self.store.artifacts / artifact).exists():
+                optuna_private.name_artifact(storage, self.study, artifact, file)
+
+    def describe(self, run: Run) -> None:
+        """Tell optuna-dashboard what the study is, unless it was told. Takes a second: the package imports much."""
+        note = note_of(run, self.study.user_attrs["data"])
+        if self.study.user_attrs.get("note") == digest(note):
+            return
+        from optuna_dashboard import save_note
+
+        with self.store.transaction(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            for part in {part.study_name: part for part in (self.study, *self.parts)}.values():
+                part.set_metric_names(["validation MRR"])
+            save_note(self.study, note)
+            self.study.set_user_attr("note", digest(note))
+
+    def attach(self, queries: pd.DataFrame) -> None:
+        """Store what reports may split test queries by (`harness.store.queries`), once a study."""
+        if "queries" in self.study.user_attrs:
+            return
+        content = sha256(queries.to_csv(index=False).encode()).hexdigest()
+        name = str(uuid.uuid5(uuid.NAMESPACE_URL, content))  # studies with equal content share the file
+        self.artifacts.keep_queries(name, queries)
+        with self.store.transaction():
+            optuna_private.name_artifact(self.store.storage, self.study, name, artifacts.QUERIES)
+            self.study.set_user_attr("queries", name)
+
+    def done(self) -> list[dict[str, Any]]:
+        """The attributes of the complete trials, and their arms."""
+        complete, records = self.trials(TrialState.COMPLETE), self.study.user_attrs
+        return [
+            unpacked(trial.user_attrs, records) | {"arm": spec_of(trial.user_attrs, records)["arm"]}
+            for trial in complete
+        ]
+
+    def complete(self) -> set[str]:
+        """Keys of the cells that have a result."""
+        return {trial.user_attrs["cell"] for trial in self.trials(TrialState.COMPLETE)}
+
+    def ended(self, cell: str) -> FrozenTrial | None:
+        """How a cell ended since the study was opened: its complete trial, else one that failed and was not cut off."""
+        storage, names = self.store.storage, [part.study_name for part in self.parts]
+        numbers = patiently(lambda: ended(storage.engine, names, cell, self.first), self.patience)
+        trials = [storage.get_trial(number) for number in numbers]
+        over = [trial for trial in trials if not str(trial.user_attrs.get("reason", "")).startswith(INTERRUPTED)]
+        return min(over, key=lambda trial: trial.state == TrialState.FAIL, default=None)
+
+    def measured(self) -> dict[str, dict[str, Any]]:
+        """What was measured beside the trials: records by name."""
+        return measured(self.study.user_attrs)
+
+    def measure(self, name: str, record: dict[str, Any]) -> None:
+        """Store a record of JSON values in the place of what was measured under the same name."""
+        with self.store.transaction():
+            self.study.set_user_attr(f"{MEASURED}{name}", record)
+
+    def values(self) -> dict[str, float]:
+        """Validation MRR of the cells that have a result, by their keys."""
+        complete = self.trials(TrialState.COMPLETE)
+        return {trial.user_attrs["cell"]: float(trial.value) for trial in complete if trial.value is not None}
+
+    def searched(self) -> list[FrozenTrial]:
+        """The trials inside a search."""
+        return [trial for trial in self.trials() if trial.user_attrs.get("role") == "search"]
+
+    def begin(self, spec: TrialSpec, attributes: dict[str, Any]) -> Trial:
+        """A running trial for a cell."""
+        point = attributes.get("point")  # in the parameters
+        factors, distributions = parameters(self.run, spec, point)
+        about = {name: value for name, value in attributes.items() if name != "point"}
+        about |= {"cell": spec.key(), SPEC: spec.model_dump(mode="json")}
+        attributes, record = shared(about, self.records)
+        running = create_trial(
+            state=TrialState.RUNNING, params=factors, distributions=distributions, user_attrs=attributes
+        )
+        part = self.part_of(spec)
+        self.claims.take(spec.key())
+
+        def create() -> Trial:
+            with self.store.transaction():
+                self.share(record)
+                return optuna_private.create(self.store.storage, part, running)
+
+        trial = patiently(create, self.patience)
+        self.records |= record
+        return trial
+
+    def part_of(self, spec: TrialSpec) -> Study:
+        """The study of Optuna that holds a cell."""
+        if spec.arm not in REFERENCES:
+            return self.students
+        if self.teachers is None:
+            self.teachers = self._beside(TEACHERS)
+            self.parts.append(self.teachers)
+        return self.teachers
+
+    def share(self, records: Mapping[str, Any]) -> None:
+        """Tell what trials have in common, in the transaction that adds the first of them."""
+        for name in records.keys() - self.records.keys():
+            self.study.set_user_attr(name, records[name])
+
+    def finish(self, trial: Trial, result: TrialResult) -> bool:
+        """Store a result: its file first, then all attributes and that it is complete, at once.
+
+        A cell that another coordinator has claimed since, while the database was gone, is left to it: the result is
+        dropped, and False is returned.
+        """
+        times = {
+            **{f"seconds_{stage}": value for stage, value in result.seconds.items()},
+            **{f"built_seconds_{stage}": value for stage, value in result.built_seconds.items()},
+            **{f"peak_mib_{stage}": value for stage, value in result.peak_mib.items()},
+        }
+        finite = {name: round(value, 3) for name, value in times.items() if math.isfinite(value)}
+        attributes = {
+            **packed({**result.metrics, **finite}),
+            "updates": result.updates,
+            "best_epoch": result.best_epoch,
+        }
+        # a search has so many trials that their curves are left to the artifacts
+        curve = {int(row["epoch"]): row["valid_mrr"] for row in result.curve if "valid_mrr" in row and result.ranks}
+        begun = trial.user_attrs
+        if unpacked(begun, self.records).get("data_digest") != result.data_digest:
+            attributes["data_digest"] = result.data_digest
+        cell = str(begun["cell"])
+        if not self.claims.keep(cell):
+            self.fail(trial, f"{INTERRUPTED}: the database was gone, and another coordinator took the cell")
+            return False
+        key = artifacts.key_of(trial)
+        self.artifacts.keep(key, result)
+
+        def complete() -> bool:
+            if (state := self._state(trial)).is_finished():  # the server was lost after it had been told
+                return state == TrialState.COMPLETE
+            with self.store.transaction():
+                optuna_private.report(self.store.storage, trial, curve)
+                for name, value in attributes.items():
+                    trial.set_user_attr(name, value)
+                trial.study.tell(trial, result.metrics["valid_mrr"])
+            return True
+
+        is_complete = patiently(complete, self.patience)
+        if not is_complete:  # another coordinator has closed it
+            self.artifacts.drop(key)
+        self.claims.free(cell)
+        return is_complete
+
+    def fail(self, trial: Trial, reason: str, details: str = "", patience: float | None = None) -> None:
+        """Mark a trial as failed, with the reason; ``patience``: seconds to wait for a database that is gone."""
+
+        def failed() -> None:
+            if not self._state(trial).is_finished():
+                with self.store.transaction():
+                    self._fail(trial, reason, details)
+
+        patiently(failed, self.patience if patience is None else patience)
+        self.claims.free(str(trial.user_attrs.get("cell")))
+
+    def _state(self, trial: Trial) -> TrialState:
+        return optuna_private.refreshed(self.store.storage, trial).state
+
+    def _fail(self, trial: Trial, reason: str, details: str = "") -> None:
+        self.artifacts.drop(artifacts.key_of(trial))
+        trial.set_user_attr("reason", reason)
+        if details:
+            trial.set_user_attr("traceback", details)
+        trial.study.tell(trial, state=TrialState.FAIL)
+
+
+def measured(attributes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The records of measurements among the attributes of a study, by name."""
+    return {name.removeprefix(MEASURED): value for name, value in attributes.items() if name.startswith(MEASURED)}

@@ -1,0 +1,1 @@
+"""Stages that trials share, each declared where it is built."""
