@@ -30,7 +30,11 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     [
         *ROOT.glob("*.md"),
-        *(page for folder in ("docs", "docs/examples", "docker", "studies", "reports") for page in ROOT.glob(f"{folder}/*.md")),
+        *(
+            page
+            for folder in ("docs", "docs/examples", "docker", "studies", "reports")
+            for page in ROOT.glob(f"{folder}/*.md")
+        ),
     ]
 )
 IDS = [str(page.relative_to(ROOT)) for page in PAGES]
