@@ -23,7 +23,7 @@ from harness.store import frames
 from harness.store.artifacts import CURVES, RANKS, study_file
 from harness.store.database import safe, sqlite_file
 from harness.store.factors import parameters
-from harness.store.locks import Claims
+from harness.store.leases import Leases
 from harness.store.notes import note_of
 from harness.store.optuna_private import system_attributes
 from harness.store.store import SCHEMA, Store
@@ -194,7 +194,7 @@ def test_weights_that_do_not_act_are_no_columns(url: str, run: Run) -> None:
 
 def test_factors_of_a_grid_are_parameters_with_their_ranges() -> None:
     design = designs.load("grid")
-    run = designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    run = cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
     levels = run.design.presets["quick"].grid or design.grid
     varied = {name for name in levels if len(levels[name]) > 1}
     full, base = (next(spec for spec in run.specs if spec.arm == arm) for arm in ("L1+L2+L3", "L1"))
@@ -305,7 +305,7 @@ def test_a_result_that_another_coordinator_took_is_dropped(url: str, run: Run, m
     def lost(tasks: list[Task], _: object, listener: Listener, __: int) -> None:
         task = next(task for task in tasks if task.id == first.key())
         listener.started(task)
-        monkeypatch.setattr(Claims, "keep", lambda *_: False)
+        monkeypatch.setattr(Leases, "keep", lambda *_: False)
         said.append(listener.finished(task, Outcome(result=result())))
         monkeypatch.undo()
         listener.started(task)
