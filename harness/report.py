@@ -29,11 +29,8 @@ from harness.vocabulary import declare
 
 load_shipped()
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+#: the commands that are there whatever studies and kinds there are
+app = typer.Typer()
 
 
 def _load_plugins(paths: list[Path] | None) -> list[Path]:
@@ -265,9 +262,9 @@ def reports_of(kind: ReportKind, datasets: Collection[str], storage: str, output
             yield chosen.report(frames, output / _folder(study, dataset, frames.trials, design, designs))
         if chosen is kind:  # of several designs the last
             by_study.setdefault(study, []).append(frames)
-    for study, each_dataset in by_study.items() if kind.across else ():
+    for study, frames_by_dataset in by_study.items() if kind.across else ():
         assert kind.across is not None
-        if (document := kind.across(each_dataset)) is not None:
+        if (document := kind.across(frames_by_dataset)) is not None:
             yield write(document, output / f"{study}-across")
 
 
@@ -404,17 +401,20 @@ def commands() -> typer.Typer:
         UserError: a plugin cannot be loaded, or one of its report kinds has the name of a command.
     """
     load_asked_for(_plugins_of(sys.argv[1:]))
-    own = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    command_line = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+    command_line.registered_callback = app.registered_callback
+    command_line.registered_commands = [*app.registered_commands]
+    taken = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     studies = files.files()
     for name in studies:
-        app.command(name, help=f"Make the report of study {name}.")(_command_of(name))
+        command_line.command(name, help=f"Make the report of study {name}.")(_command_of(name))
     for kind in KINDS.values():
-        if kind.name in own:
+        if kind.name in taken:
             raise UserError(f"report kind {kind.name!r}: is a command of harness.report; choose another name")
         if kind.name not in studies and not kind.instead_of:
             help_ = f"Make the reports of all studies with 'report: {kind.name}' ({kind.label})."
-            app.command(kind.name, help=help_)(_command_of_kind(kind))
-    return app
+            command_line.command(kind.name, help=help_)(_command_of_kind(kind))
+    return command_line
 
 
 def main() -> None:

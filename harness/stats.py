@@ -264,7 +264,7 @@ class _Errors:
     """
 
     facts: Array
-    own: Array
+    mean: Array
     bootstrap: Array
     freedom: Array
 
@@ -277,14 +277,14 @@ def _errors(values: Array) -> _Errors:
     if seeds == 1:
         error = np.sqrt(of_facts)
         return _Errors(error, error, error, np.full_like(error, np.inf))
-    rest = values - by_fact - by_seed[:, None] + by_seed.mean(axis=0)
-    noise = (rest**2).sum(axis=(0, 1)) / ((seeds - 1) * (facts - 1)) / (seeds * facts)
+    residual = values - by_fact - by_seed[:, None] + by_seed.mean(axis=0)
+    noise = (residual**2).sum(axis=(0, 1)) / ((seeds - 1) * (facts - 1)) / (seeds * facts)
     of_seeds = by_seed.var(axis=0, ddof=1) / seeds
     both = of_seeds + of_facts  # has the noise twice
-    own = np.maximum(both - noise, of_facts)
+    of_mean = np.maximum(both - noise, of_facts)
     squares = of_seeds**2 / (seeds - 1) + of_facts**2 / (facts - 1) + noise**2 / ((seeds - 1) * (facts - 1))
-    freedom = np.where(own > 0, own**2 / np.where(squares > 0, squares, 1), np.inf)
-    return _Errors(np.sqrt(of_facts), np.sqrt(own), np.sqrt(both + noise), freedom)
+    freedom = np.where(of_mean > 0, of_mean**2 / np.where(squares > 0, squares, 1), np.inf)
+    return _Errors(np.sqrt(of_facts), np.sqrt(of_mean), np.sqrt(both + noise), freedom)
 
 
 def _stretch(ends: Array, values: Array, level: float) -> Array:
@@ -293,7 +293,7 @@ def _stretch(ends: Array, values: Array, level: float) -> Array:
     if seeds < 2 or facts < 2:
         return np.ones(measures)
     errors = _errors(values)
-    half, length = stats.t.ppf((1 + level) / 2, errors.freedom) * errors.own, (ends[1] - ends[0]) / 2
+    half, length = stats.t.ppf((1 + level) / 2, errors.freedom) * errors.mean, (ends[1] - ends[0]) / 2
     return np.asarray(np.maximum(half / np.where(length > 0, length, np.inf), 1))
 
 
@@ -340,11 +340,11 @@ def threshold(
     if places.shape != gains.shape[2:] or not (np.diff(places) > 0).all():
         raise ValueError("positions must ascend, one for each gain")
     drawn = np.concatenate([_mean(weights, facts, gains) for weights, facts in _resample(gains, resamples, seed)])
-    found = np.array([_last_root(row, places) for row in drawn])
+    onsets = np.array([_last_root(row, places) for row in drawn])
     tail = (1 - level) / 2
-    low, high = np.quantile(found, [tail, 1 - tail], method="inverted_cdf")
+    low, high = np.quantile(onsets, [tail, 1 - tail], method="inverted_cdf")
     estimate = _last_root(gains.mean(axis=(0, 1)), places)
-    shares = [float((found == end).mean()) for end in (-np.inf, np.inf)]
+    shares = [float((onsets == end).mean()) for end in (-np.inf, np.inf)]
     return Threshold(estimate, float(low), float(high), *shares)
 
 
@@ -380,6 +380,6 @@ def detectable(differences: Array, power: float = 0.8, level: float = 0.05, test
         return float("nan")
     errors, z = _errors(differences[:, :, None]), stats.norm.ppf
     t = stats.t(errors.freedom[0]).ppf
-    interval = max(z(1 - level / 2) * errors.bootstrap[0], t(1 - level / 2) * errors.own[0])
+    interval = max(z(1 - level / 2) * errors.bootstrap[0], t(1 - level / 2) * errors.mean[0])
     shown = max(interval, z(1 - level / 2 / tests) * errors.facts[0])
-    return float(shown + t(power) * errors.own[0])
+    return float(shown + t(power) * errors.mean[0])

@@ -100,11 +100,13 @@ def _all(rows: Rows, question: Question) -> Verdict:
         return "not tested", f"no trials to compare for: {joined(missing)}"
     verdicts, reasons = set(), []
     for step, (arm, base) in question.steps.items():
-        found = {measure: str(rows[arm, base, measure]["verdict"]) for measure in question.measures}
-        verdicts |= set(found.values())
-        same = len(set(found.values())) == 1
-        told = next(iter(found.values())) if same else joined([f"{METRIC[m].label} {v}" for m, v in found.items()])
-        reasons.append(f"{step}: {told}")
+        by_metric = {measure: str(rows[arm, base, measure]["verdict"]) for measure in question.measures}
+        verdicts |= set(by_metric.values())
+        same = len(set(by_metric.values())) == 1
+        words = (
+            next(iter(by_metric.values())) if same else joined([f"{METRIC[m].label} {v}" for m, v in by_metric.items()])
+        )
+        reasons.append(f"{step}: {words}")
     reason = "; ".join(reasons)
     return ("contradicted" if "worse" in verdicts else "supported" if verdicts == {"better"} else "undecided"), reason
 

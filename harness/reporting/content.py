@@ -93,14 +93,14 @@ def failed(trials: pd.DataFrame) -> dict[str, Any] | None:
     rows = []
     for row in records(lost):
         reason = row.get("reason")
-        told = str(reason) if isinstance(reason, str) and reason else "no reason was recorded"
-        told = told if row["state"] == "failed" else "not finished when this report was made"
+        why = str(reason) if isinstance(reason, str) and reason else "no reason was recorded"
+        why = why if row["state"] == "failed" else "not finished when this report was made"
         texts = (
             str(row["trial"]),
             backbone_name(row["backbone"]),
             arm_name(row["arm"]),
             str(row["seed"]),
-            told,
+            why,
         )
         rows.append(Row(tuple(Cell(text) for text in texts)))
     header = ("trial", "backbone", "arm", "seed", "reason")

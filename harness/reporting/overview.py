@@ -31,12 +31,12 @@ class StudyEvidence:
     missing: str = ""
 
 
-def claims_report(found: Sequence[StudyEvidence], studies: Mapping[str, Layout], output: Path) -> Path:
+def claims_report(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout], output: Path) -> Path:
     """Write ``claims.pdf``, ``claims.csv``, ``.parquet`` and ``.tex`` (all verdicts) and what each page shows.
 
     Args:
         found: what there is, a study and data set each.
-        studies: all studies by name, for the claims that nothing is known of.
+        layouts: all layouts by name, for the claims that nothing is known of.
         output: folder, made if it is not there.
 
     Returns:
@@ -45,16 +45,16 @@ def claims_report(found: Sequence[StudyEvidence], studies: Mapping[str, Layout],
     Raises:
         UserError: the folder cannot be written.
     """
-    verdicts = _verdicts(found)
+    verdicts = _verdicts(studies)
     with staging(output) as folder:
-        pages = [_page(claim, found, studies, folder) for claim in CLAIMS]
+        pages = [_page(claim, studies, layouts, folder) for claim in CLAIMS]
         table = _overview(verdicts)
         tables.write(folder, "claims", verdicts, [("", table)])
-        dates = [date for each in found for part in each.evidence.values() for date in started(part.trials)]
+        dates = [date for study in studies for part in study.evidence.values() for date in started(part.trials)]
         created = max(dates, default=datetime.fromtimestamp(0, UTC))
-        datasets = ordered({each.dataset for each in found}, DATASETS)
+        datasets = ordered({study.dataset for study in studies}, DATASETS)
         content = {
-            "title": "The claims, and what the studies say of them",
+            "title": "The claims, and what the layouts say of them",
             "subtitle": " · ".join([*(dataset_name(name) for name in datasets), f"{created:%-d %B %Y}"]),
             "overview": asdict(table),
             "pages": pages,
@@ -63,19 +63,19 @@ def claims_report(found: Sequence[StudyEvidence], studies: Mapping[str, Layout],
     return output / "claims.pdf"
 
 
-def _verdicts(found: Sequence[StudyEvidence]) -> pd.DataFrame:
+def _verdicts(studies: Sequence[StudyEvidence]) -> pd.DataFrame:
     """Columns claim, text, study, dataset, backbone, verdict, reason; claims without evidence have one row."""
     rows = []
     for claim, text in CLAIMS.items():
-        own = [
-            {"study": each.layout.name, "dataset": each.dataset, "backbone": verdict.backbone}
+        judged = [
+            {"study": study.layout.name, "dataset": study.dataset, "backbone": verdict.backbone}
             | {"verdict": verdict.verdict, "reason": verdict.reason}
-            for each in found
-            if claim in each.evidence
-            for verdict in each.evidence[claim].verdicts
+            for study in studies
+            if claim in study.evidence
+            for verdict in study.evidence[claim].verdicts
         ]
         none = {"study": "", "dataset": "", "backbone": "", "verdict": "not tested", "reason": "no results yet"}
-        rows += [{"claim": claim, "text": text} | row for row in own or [none]]
+        rows += [{"claim": claim, "text": text} | row for row in judged or [none]]
     return pd.DataFrame(rows)
 
 
@@ -92,38 +92,40 @@ def overall(verdicts: Sequence[str]) -> str:
 
 
 def _overview(verdicts: pd.DataFrame) -> Table:
-    own = verdicts[verdicts["dataset"] != ""]
+    judged = verdicts[verdicts["dataset"] != ""]
     # what is said of two backbones together stands with both
-    own = own.assign(backbone=own["backbone"].str.split(" and ")).explode("backbone")
+    judged = judged.assign(backbone=judged["backbone"].str.split(" and ")).explode("backbone")
     datasets, backbones = (
-        ordered(own["dataset"], DATASETS),
-        ordered(own["backbone"], [term.label for term in BACKBONES.values()]),
+        ordered(judged["dataset"], DATASETS),
+        ordered(judged["backbone"], [term.label for term in BACKBONES.values()]),
     )
-    columns = [(d, b) for d in datasets for b in backbones if ((own["dataset"] == d) & (own["backbone"] == b)).any()]
+    columns = [
+        (d, b) for d in datasets for b in backbones if ((judged["dataset"] == d) & (judged["backbone"] == b)).any()
+    ]
     rows = []
     for claim, text in CLAIMS.items():
-        each = own[own["claim"] == claim]
-        words = {(row["dataset"], row["backbone"]): row["verdict"] for _, row in each.iterrows()}
+        of_claim = judged[judged["claim"] == claim]
+        words = {(row["dataset"], row["backbone"]): row["verdict"] for _, row in of_claim.iterrows()}
         shown = [Cell(words.get(column, "–")) for column in columns]
-        rows.append(Row((Cell(claim), Cell(text), *shown, Cell(overall(each["verdict"].tolist()), strong=True))))
+        rows.append(Row((Cell(claim), Cell(text), *shown, Cell(overall(of_claim["verdict"].tolist()), strong=True))))
     header = ("", "claim", *(f"{dataset_name(d)}\n{b}" for d, b in columns), "overall")
     note = "A claim is supported overall if it is wherever it was tested; mixed: supported here, contradicted there."
     return Table("All claims", header, "ll" + "l" * (len(columns) + 1), tuple(rows), note)
 
 
-def _page(claim: str, found: Sequence[StudyEvidence], studies: Mapping[str, Layout], folder: Path) -> dict[str, Any]:
+def _page(claim: str, studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout], folder: Path) -> dict[str, Any]:
     """The page of a claim as JSON values; its figures and tables are written into ``folder``."""
-    own = [each for each in found if claim in each.evidence]
-    names = [name for name, layout in studies.items() if claim in layout.claims]
-    layout = studies[names[0]] if names else None
+    bearing = [study for study in studies if claim in study.evidence]
+    names = [name for name, layout in layouts.items() if claim in layout.claims]
+    layout = layouts[names[0]] if names else None
     sections = []
-    for each in own:
-        evidence, stem = each.evidence[claim], f"{claim}_{each.layout.name}-{Path(each.dataset).name}"
+    for study in bearing:
+        evidence, stem = study.evidence[claim], f"{claim}_{study.layout.name}-{Path(study.dataset).name}"
         places = {folder / "figures" / f"{stem}{end}": draw for end, draw in evidence.figures.items()}
         drawn = [f"figures/{path.name}.pdf" for path, draw in places.items() if draw(path)]
         tables.write(folder, stem, evidence.numbers, [("", evidence.table)])
-        meta = each.meta
-        name = dataset_name(each.dataset)
+        meta = study.meta
+        name = dataset_name(study.dataset)
         sections.append(
             {
                 "dataset": name,
@@ -137,9 +139,9 @@ def _page(claim: str, found: Sequence[StudyEvidence], studies: Mapping[str, Layo
                 "command": meta.command,
             }
         )
-    missing = [f"{each.layout.name} on {dataset_name(each.dataset)}: {each.missing}" for each in found
-               if each.missing and claim in each.layout.claims]  # fmt: skip
-    words = [verdict.verdict for each in own for verdict in each.evidence[claim].verdicts]
+    missing = [f"{study.layout.name} on {dataset_name(study.dataset)}: {study.missing}" for study in studies
+               if study.missing and claim in study.layout.claims]  # fmt: skip
+    words = [verdict.verdict for study in bearing for verdict in study.evidence[claim].verdicts]
     return {
         "id": claim,
         "text": CLAIMS[claim],

@@ -212,7 +212,7 @@ def test_cells_of_other_studies_are_taken_by_one_coordinator_after_the_other(url
     here = {"machine": "m", "device": "cpu", "number_format": "bfloat16"}
     with closing(Store(url, tmp_path / "artifacts")) as store:
         ablation = store.open(runs["ablation"], "command", {})
-        for spec in runs["ablation"].cells:
+        for spec in runs["ablation"].specs:
             about = {"label": spec.arm, "environment": here}
             ablation.finish(ablation.begin(spec, about), result())
         one, other = (store.open(runs["baselines"], "command", {}) for _ in range(2))
@@ -237,19 +237,19 @@ def test_coordinators_fold_files_at_the_same_moment(url: str, tmp_path: Path) ->
     together = threading.Barrier(2)
 
     def work(number: int) -> None:
-        for k, spec in enumerate(run.cells[number::2]):
+        for k, spec in enumerate(run.specs[number::2]):
             studies[number].finish(studies[number].begin(spec, {}), result(float(number + 2 * k)))
             together.wait(60)
             studies[number].fold()
 
-    short = len(run.cells) // 2 * 2
-    run = replace(run, cells=run.cells[:short])
+    short = len(run.specs) // 2 * 2
+    run = replace(run, specs=run.specs[:short])
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(work, range(2)))
     stores[0].open(run, "command", {})
     assert not studies[0].artifacts.has_loose()
     trials, curves, load_ranks = frames.load(url, "ablation", "lahman", tmp_path / "artifacts")
-    order = [spec.key() for spec in run.cells]
+    order = [spec.key() for spec in run.specs]
     for label, trial in trials.iterrows():
         assert load_ranks(label)["rank"].iloc[0] == 1.0 + order.index(trial["cell"])
     assert len(trials) == len(curves) == short
@@ -264,15 +264,15 @@ def test_a_result_is_dropped_if_another_coordinator_took_the_cell(
     run = cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
     with closing(Store(url, tmp_path / "artifacts")) as store:
         one, other = (store.open(run, "command", {}) for _ in range(2))
-        lost = one.begin(run.cells[0], {})
+        lost = one.begin(run.specs[0], {})
         cut(engine)
         deadline = time.monotonic() + 20
-        while not other.leases.take(run.cells[0].key()):
+        while not other.leases.take(run.specs[0].key()):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert not one.finish(lost, result())
         assert not list(store.artifacts.glob("*"))
-        assert other.finish(other.begin(run.cells[0], {}), result())
+        assert other.finish(other.begin(run.specs[0], {}), result())
         assert [trial.state.name for trial in one.study.trials] == ["FAIL", "COMPLETE"]
 
 
@@ -307,7 +307,7 @@ def test_a_report_waits_for_a_server_that_is_started_again(url: str, postgresql:
     run = cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
     with closing(Store(url, tmp_path)) as store:
         study = store.open(run, "command", {})
-        study.finish(study.begin(run.cells[0], {}), result())
+        study.finish(study.begin(run.specs[0], {}), result())
     postgresql.stop()
     again = Thread(target=lambda: (time.sleep(2), postgresql.start()))
     try:

@@ -34,12 +34,12 @@ def capacity(numbers: Numbers, path: Path) -> bool:
     with figure(path, 2.45, columns=1 if gains.empty else 2) as axes:
         lines = []
         for arm in arms:
-            own = means[means["arm"] == arm].sort_values("dim")
-            x = own["dim"].astype(float)
-            axes[0].fill_between(x, own["low"], own["high"], color=colors[arm], alpha=0.14, linewidth=0)
+            by_dim = means[means["arm"] == arm].sort_values("dim")
+            x = by_dim["dim"].astype(float)
+            axes[0].fill_between(x, by_dim["low"], by_dim["high"], color=colors[arm], alpha=0.14, linewidth=0)
             style = "--" if arm == "none" else "-"
-            axes[0].plot(x, own["mean"], style, color=colors[arm], marker="o", markersize=3.5, clip_on=False)
-            lines.append((arm_name(arm), float(own["mean"].iloc[-1]), colors[arm]))
+            axes[0].plot(x, by_dim["mean"], style, color=colors[arm], marker="o", markersize=3.5, clip_on=False)
+            lines.append((arm_name(arm), float(by_dim["mean"].iloc[-1]), colors[arm]))
         for row in records(means[means["arm"] == "teacher"]):
             axes[0].axhline(row["mean"], color=colors["teacher"], linewidth=1, zorder=0)
             axes[0].axhspan(row["low"], row["high"], color=colors["teacher"], alpha=0.1, linewidth=0, zorder=0)
@@ -72,8 +72,8 @@ def _gains(axes: Axes, numbers: Numbers, dims: list[int]) -> None:
         if side == "center":
             axes.axvline(place, color=GRAY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
         name = "no threshold" if side == "right" else "threshold"
-        told = dimension(row["threshold"], row).removeprefix("none ")
-        axes.annotate(f"{name} {told}", (place, 1), (0, 3), ("data", "axes fraction"), "offset points", ha=side,
+        words = dimension(row["threshold"], row).removeprefix("none ")
+        axes.annotate(f"{name} {words}", (place, 1), (0, 3), ("data", "axes fraction"), "offset points", ha=side,
                       fontsize=8, color=GRAY)  # fmt: skip
 
 

@@ -75,8 +75,8 @@ class Numbers:
 
     def _of_full(self, measure: str, *, contrasts: bool) -> pd.DataFrame:
         rows = self.gains
-        own = (rows["arm"] == FULL) & (rows["base"] == BASE) & (rows["measure"] == measure)
-        return rows[own & (rows["smaller"].notna() == contrasts)].sort_values("dim", kind="stable")
+        of_full = (rows["arm"] == FULL) & (rows["base"] == BASE) & (rows["measure"] == measure)
+        return rows[of_full & (rows["smaller"].notna() == contrasts)].sort_values("dim", kind="stable")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,14 +110,16 @@ class Sizes:
                     "this report is for studies that vary nothing else"
                 )
         students = results.trials[~results.trials["arm"].isin(REFERENCES)]
-        dims = {name: sorted({int(dim) for dim in own["dim"]}) for name, own in students.groupby("backbone")}
+        dims = {
+            name: sorted({int(dim) for dim in by_backbone["dim"]}) for name, by_backbone in students.groupby("backbone")
+        }
         done = {key: label for key, label in labels.items() if (key[0], label) in results.per_fact}
-        return cls(results, done, {str(name): found for name, found in dims.items()})
+        return cls(results, done, {str(name): tried for name, tried in dims.items()})
 
     def losses(self, backbone: str) -> list[str]:
         """The arms of a backbone's students with complete trials, in the order of the study."""
-        found = {losses for name, losses, _ in self.labels if name == backbone}
-        return [losses for losses in self.results.layout.order(found) if losses not in REFERENCES]
+        present = {losses for name, losses, _ in self.labels if name == backbone}
+        return [losses for losses in self.results.layout.order(present) if losses not in REFERENCES]
 
     def by_fact(self, backbone: str, losses: str, dim: int, seeds: Sequence[int]) -> Array:
         """Values ``[S, N, 5]`` of the given seeds; see `Results.by_fact`."""
@@ -125,7 +127,7 @@ class Sizes:
 
     def common_seeds(self, backbone: str, losses: Sequence[str], dims: Sequence[int]) -> list[int]:
         """Seeds that are complete in all of these arms at all of these dimensions, ascending."""
-        labels = [self.labels.get((backbone, each, dim), "") for each in losses for dim in dims]
+        labels = [self.labels.get((backbone, arm, dim), "") for arm in losses for dim in dims]
         return self.results.common_seeds(backbone, *labels)
 
 
@@ -135,8 +137,8 @@ def means_by_size(sizes: Sizes) -> pd.DataFrame:
     By backbone in the order of the study's arms, dimensions ascending, reference rows last.
     """
     frame = means(sizes.results)
-    found = {(backbone, label): (losses, dim) for (backbone, losses, dim), label in sizes.labels.items()}
-    keys = [found[backbone, arm] for backbone, arm in zip(frame["backbone"], frame["arm"], strict=True)]
+    keys_of = {(backbone, label): (losses, dim) for (backbone, losses, dim), label in sizes.labels.items()}
+    keys = [keys_of[backbone, arm] for backbone, arm in zip(frame["backbone"], frame["arm"], strict=True)]
     return frame.assign(arm=[losses for losses, _ in keys]).assign(dim=[dim for _, dim in keys])
 
 
@@ -155,10 +157,10 @@ def kept(sizes: Sizes) -> pd.DataFrame:
         for losses in sizes.losses(backbone):
             for dim in sizes.dims[backbone]:
                 if seeds := sizes.common_seeds(backbone, [losses], [dim]):
-                    own = sizes.by_fact(backbone, losses, dim, seeds)[:, :, :1]
-                    jobs[losses, dim] = own, np.broadcast_to(teacher, own.shape)
-        for (losses, dim), (found,) in _compared(jobs).items():
-            share = found.relative
+                    student = sizes.by_fact(backbone, losses, dim, seeds)[:, :, :1]
+                    jobs[losses, dim] = student, np.broadcast_to(teacher, student.shape)
+        for (losses, dim), (comparison,) in _compared(jobs).items():
+            share = comparison.relative
             ends = {"kept": 1 + share.estimate, "kept_low": 1 + share.low, "kept_high": 1 + share.high}
             rows.append({"backbone": backbone, "arm": losses, "dim": dim} | ends)
     return pd.DataFrame(rows, columns=KEPT_COLUMNS)
@@ -199,22 +201,22 @@ def gains_by_size(sizes: Sizes) -> pd.DataFrame:
         for arm, base in sizes.results.layout.pairs(losses):
             for dim in dims:
                 if seeds := sizes.common_seeds(backbone, [arm, base], [dim]):
-                    first, second = (sizes.by_fact(backbone, each, dim, seeds) for each in (arm, base))
+                    first, second = (sizes.by_fact(backbone, losses, dim, seeds) for losses in (arm, base))
                     jobs[arm, base, dim, None] = first, second
         wanted = [dim for dim in dims if (FULL, BASE, dim, None) in jobs]
         for smaller, dim in combinations(wanted, 2):
             if seeds := sizes.common_seeds(backbone, [FULL, BASE], [smaller, dim]):
-                high, low = (_gain(sizes, backbone, each, seeds)[:, :, None] for each in (dim, smaller))
+                high, low = (_gain(sizes, backbone, at, seeds)[:, :, None] for at in (dim, smaller))
                 jobs[FULL, BASE, dim, smaller] = high, low
         families = Counter((arm, base, smaller is None) for arm, base, _, smaller in jobs)
-        for key, found in _compared(jobs).items():
+        for key, comparisons in _compared(jobs).items():
             arm, base, dim, other = key
             first, second = jobs[key]
             tests = families[arm, base, other is None]
             place = {"backbone": backbone, "arm": arm, "base": base, "dim": dim, "smaller": other}
             # of a contrast, a part of a difference means nothing
             nothing = {} if other is None else dict.fromkeys(("relative", "relative_low", "relative_high"), np.nan)
-            for k, (measure, comparison) in enumerate(zip(METRICS, found, strict=False)):
+            for k, (measure, comparison) in enumerate(zip(METRICS, comparisons, strict=False)):
                 seen = detectable(first[:, :, k] - second[:, :, k], POWER, tests=tests)
                 more = {"measure": measure.key, "seeds": len(first), "detectable": seen}
                 rows.append(place | comparison_row(comparison) | nothing | more)
@@ -242,12 +244,12 @@ def thresholds(sizes: Sizes) -> pd.DataFrame:
         if not seeds:
             continue
         gains = np.stack([_gain(sizes, backbone, dim, seeds) for dim in dims], axis=2)
-        found = threshold(gains, np.log2(dims))
-        ends = {"threshold": found.estimate, "low": found.low, "high": found.high}
+        onset = threshold(gains, np.log2(dims))
+        ends = {"threshold": onset.estimate, "low": onset.low, "high": onset.high}
         rows.append(
             {"backbone": backbone, "arm": FULL, "base": BASE}
             | {name: float(np.exp2(value)) for name, value in ends.items()}
-            | {"always": found.always, "never": found.never, "smallest": dims[0], "largest": dims[-1]}
+            | {"always": onset.always, "never": onset.never, "smallest": dims[0], "largest": dims[-1]}
             | {"seeds": len(seeds), "facts": gains.shape[1]}
         )
     return pd.DataFrame(rows, columns=THRESHOLD_COLUMNS)
@@ -264,11 +266,11 @@ def _compared(jobs: Mapping[K, tuple[Array, Array]]) -> dict[K, list[Comparison]
     alike: dict[int, list[K]] = defaultdict(list)
     for key, (arm, _) in jobs.items():
         alike[len(arm)].append(key)
-    found: dict[K, list[Comparison]] = {}
+    compared: dict[K, list[Comparison]] = {}
     for keys in alike.values():
         arms, bases = (np.concatenate([jobs[key][side] for key in keys], axis=2) for side in (0, 1))
-        rest = compare(arms, bases)
+        left = compare(arms, bases)
         for key in keys:
             width = jobs[key][0].shape[2]
-            found[key], rest = rest[:width], rest[width:]
-    return {key: found[key] for key in jobs}
+            compared[key], left = left[:width], left[width:]
+    return {key: compared[key] for key in jobs}

@@ -43,15 +43,15 @@ def display_tables(sizes: Sizes, numbers: Numbers) -> dict[str, dict[str, Table]
     arms = sizes.results.layout.order(arm for arm in numbers.means["arm"] if arm not in REFERENCES)
     made = {}
     for backbone in sizes.results.backbones:
-        own = numbers.of(backbone)
+        of_backbone = numbers.of(backbone)
         made[backbone] = {
-            "main": main_table(own, arms, sizes.dims.get(backbone, [])),
-            "gains": gains_table(own),
-            "growth": growth_table(own),
-            "threshold": threshold_table(own),
-            "measures": measures_table(own),
+            "main": main_table(of_backbone, arms, sizes.dims.get(backbone, [])),
+            "gains": gains_table(of_backbone),
+            "growth": growth_table(of_backbone),
+            "threshold": threshold_table(of_backbone),
+            "measures": measures_table(of_backbone),
         }
-    return {backbone: {name: t for name, t in each.items() if t.rows} for backbone, each in made.items()}
+    return {backbone: {name: t for name, t in by_name.items() if t.rows} for backbone, by_name in made.items()}
 
 
 def main_table(numbers: Numbers, arms: list[str], dims: list[int]) -> Table:
@@ -122,16 +122,16 @@ def gains_table(numbers: Numbers) -> Table:
     Args:
         numbers: of one backbone.
     """
-    own = records(numbers.gains[(numbers.gains["measure"] == "mrr") & numbers.gains["smaller"].isna()])
+    lines = records(numbers.gains[(numbers.gains["measure"] == "mrr") & numbers.gains["smaller"].isna()])
     rows: list[Row] = []
     last = ""
-    for line in own:
+    for line in lines:
         name = versus(line["arm"], line["base"])
         first = Cell(name if name != last else "")
         seen = Cell(number(line["detectable"], 4))
         rows.append(Row((first, Cell(str(line["dim"])), *comparison_cells(line), seen), bool(rows) and name != last))
         last = name
-    note = paired_note(own) + "p: sign-flip test over facts; lines separate the families of Holm's correction. "
+    note = paired_note(lines) + "p: sign-flip test over facts; lines separate the families of Holm's correction. "
     note += f"Detectable: the smallest difference that would be decided with a power of {percent(POWER, False, 0)}."
     header = ("", "dim", *COMPARISON, "detectable")
     return Table("Paired differences of test MRR by dimension", header, "lrrrrcrrlr", tuple(rows), note)
@@ -143,11 +143,14 @@ def growth_table(numbers: Numbers) -> Table:
     Args:
         numbers: of one backbone.
     """
-    own = {(row["dim"], row["smaller"]): row for row in records(numbers.contrasts())}
-    larger, smaller = (sorted({key[side] for key in own}) for side in (0, 1))
+    contrasts = {(row["dim"], row["smaller"]): row for row in records(numbers.contrasts())}
+    larger, smaller = (sorted({key[side] for key in contrasts}) for side in (0, 1))
     rows = [
         Row(
-            (Cell(str(dim)), *(difference_cell(own[dim, less]) if (dim, less) in own else Cell("") for less in smaller))
+            (
+                Cell(str(dim)),
+                *(difference_cell(contrasts[dim, less]) if (dim, less) in contrasts else Cell("") for less in smaller),
+            )
         )
         for dim in larger
     ]
@@ -165,9 +168,9 @@ def threshold_table(numbers: Numbers) -> Table:
     """
     rows = []
     for row in records(numbers.thresholds):
-        found, low, high = (Cell(dimension(row[key], row)) for key in ("threshold", "low", "high"))
+        onset, low, high = (Cell(dimension(row[key], row)) for key in ("threshold", "low", "high"))
         shares = (Cell(percent(row[key], signed=False)) for key in ("always", "never"))
-        rows.append(Row((Cell(versus(row["arm"], row["base"])), found, low, high, *shares, Cell(str(row["seeds"])))))
+        rows.append(Row((Cell(versus(row["arm"], row["base"])), onset, low, high, *shares, Cell(str(row["seeds"])))))
     note = (
         "Ends of the 95 % interval, and shares of resamples with a gain at all dimensions and with none at the largest."
     )
@@ -182,7 +185,7 @@ def measures_table(numbers: Numbers) -> Table:
         numbers: of one backbone.
     """
     by_measure = [{row["dim"]: row for row in records(numbers.gain(key))} for key in OTHERS]
-    rows = [Row((Cell(str(dim)), *(difference_cell(each[dim]) for each in by_measure))) for dim in by_measure[0]]
+    rows = [Row((Cell(str(dim)), *(difference_cell(by_dim[dim]) for by_dim in by_measure))) for dim in by_measure[0]]
     header = ("dim", *(f"Δ {METRIC[key].label}" for key in OTHERS))
     caption = f"{arm_name(FULL)} against {arm_name(BASE)} in the other measures"
     return Table(caption, header, "rrrrr", tuple(rows), OTHERS_NOTE)
@@ -205,7 +208,7 @@ def _content(
     results = sizes.results
     dataset = str(results.trials["dataset"].iloc[0])
     name = dataset_name(dataset)
-    dims = sorted({dim for each in sizes.dims.values() for dim in each})
+    dims = sorted({dim for of_backbone in sizes.dims.values() for dim in of_backbone})
     students = numbers.means[~numbers.means["arm"].isin(REFERENCES)]
     tried = {backbone: sizes.dims.get(backbone, []) for backbone in results.backbones}
     return heading(results, meta) | {

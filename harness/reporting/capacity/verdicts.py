@@ -29,8 +29,8 @@ def judge(names: Sequence[str], numbers: Numbers, dims: dict[str, list[int]]) ->
     judged = []
     for name in in_order(names):
         for backbone, tried in dims.items() if name in JUDGES else ():
-            own = numbers.of(backbone)
-            judged.append(claim(name, backbone, *JUDGES[name](own, tried)))
+            of_backbone = numbers.of(backbone)
+            judged.append(claim(name, backbone, *JUDGES[name](of_backbone, tried)))
     return judged
 
 
@@ -58,23 +58,23 @@ def language_model_needs_room(numbers: Numbers, dims: Sequence[int]) -> tuple[Ve
     if not gained:
         worse = [int(row["dim"]) for row in records(plain) if row["verdict"] == "worse"]
         harm = f", and to harm at {_list(worse)}" if worse else ""
-        told = f"the language model is shown to help at none of the dimensions{harm}"
-        return ("undecided", f"{told}; {_seen(plain)}{gap}"), seeds
+        reason = f"the language model is shown to help at none of the dimensions{harm}"
+        return ("undecided", f"{reason}; {_seen(plain)}{gap}"), seeds
     if not others:
         if missing:
             return ("undecided", f"better than {BASE} at {_list(gained)} dimensions{gap}"), seeds
         return ("contradicted", f"better than {BASE} at every dimension, {min(gained)} included"), seeds
-    found = f"better than {BASE} at {_list(gained)} dimensions, not at {_list(others)}"
+    summary = f"better than {BASE} at {_list(gained)} dimensions, not at {_list(others)}"
     candidates = contrasts[contrasts["dim"].isin(gained) & contrasts["smaller"].isin(others)]
     grown = candidates[candidates["verdict"] == "better"]
     grown = grown[grown["seeds"] == grown["seeds"].max()]
     if len(grown):
-        return ("supported", f"{found}; {_contrast(grown)}{gap}"), [*seeds, int(grown["seeds"].iloc[0])]
+        return ("supported", f"{summary}; {_contrast(grown)}{gap}"), [*seeds, int(grown["seeds"].iloc[0])]
     if min(others) > max(gained):
-        return ("undecided", f"{found}: where it does not help, students are larger, not smaller{gap}"), seeds
+        return ("undecided", f"{summary}: where it does not help, students are larger, not smaller{gap}"), seeds
     if candidates.empty:
-        return ("undecided", f"{found}; no seed is complete at both sizes{gap}"), seeds
-    return ("undecided", f"{found}; {_contrast(candidates)}, which is not decided; {_seen(candidates)}{gap}"), seeds
+        return ("undecided", f"{summary}; no seed is complete at both sizes{gap}"), seeds
+    return ("undecided", f"{summary}; {_contrast(candidates)}, which is not decided; {_seen(candidates)}{gap}"), seeds
 
 
 def small_student_keeps_up(numbers: Numbers, _: Sequence[int]) -> tuple[Verdict, list[int]]:
@@ -92,14 +92,14 @@ def small_student_keeps_up(numbers: Numbers, _: Sequence[int]) -> tuple[Verdict,
         return ("not tested", "there is no teacher to compare with"), []
     shares = {row["arm"]: row for row in records(numbers.kept[numbers.kept["dim"] == SMALL])}
     of = f"of the MRR of its teacher ({teacher[0]['dim']}-d)"
-    told = [f"{arm_name(arm)} {_share(row)}" for arm, row in shares.items() if arm != FULL]
+    others_kept = [f"{arm_name(arm)} {_share(row)}" for arm, row in shares.items() if arm != FULL]
     if FULL not in shares:
-        others = f"; kept {of}: {joined(told)}" if told else ""
+        others = f"; kept {of}: {joined(others_kept)}" if others_kept else ""
         return ("not tested", f"there is no student of {SMALL} dimensions with {arm_name(FULL)}{others}"), []
-    own = shares[FULL]
-    word = "supported" if own["kept_low"] >= ENOUGH else "contradicted" if own["kept_high"] < ENOUGH else "undecided"
-    beside = f"; {joined(told)}" if told else ""
-    return (word, f"{arm_name(FULL)} keeps {_share(own)} {of}{beside}"), [int(small[FULL]["n"])]
+    full = shares[FULL]
+    word = "supported" if full["kept_low"] >= ENOUGH else "contradicted" if full["kept_high"] < ENOUGH else "undecided"
+    beside = f"; {joined(others_kept)}" if others_kept else ""
+    return (word, f"{arm_name(FULL)} keeps {_share(full)} {of}{beside}"), [int(small[FULL]["n"])]
 
 
 #: what judges a claim by students of several dimensions

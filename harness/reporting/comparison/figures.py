@@ -27,21 +27,21 @@ from harness.vocabulary import (
 
 def forest(paired: pd.DataFrame, backbone: str, path: Path) -> bool:
     """Draw the paired differences of MRR with their intervals; filled where decided. False: nothing to draw."""
-    own = paired[(paired["backbone"] == backbone) & (paired["measure"] == "mrr")]
-    if own.empty:
+    rows = paired[(paired["backbone"] == backbone) & (paired["measure"] == "mrr")]
+    if rows.empty:
         return False
-    family = own["base"]
-    colors = arm_colors(own["arm"].unique().tolist())
+    family = rows["base"]
+    colors = arm_colors(rows["arm"].unique().tolist())
     # a gap of half a row between the families
     places = [-float(i + 0.6 * step) for i, step in enumerate((family != family.shift()).cumsum() - 1)]
-    with figure(path, 0.5 + 0.165 * (len(own) + 0.6 * family.nunique())) as (axes,):
+    with figure(path, 0.5 + 0.165 * (len(rows) + 0.6 * family.nunique())) as (axes,):
         axes.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
-        for place, (_, row) in zip(places, own.iterrows(), strict=True):
+        for place, (_, row) in zip(places, rows.iterrows(), strict=True):
             color, decided = colors[row["arm"]], row["verdict"] != "undecided"
             axes.plot([row["difference_low"], row["difference_high"]], [place, place], color=color, linewidth=1.6)
             face = color if decided else "white"
             axes.plot(row["difference"], place, "o", color=color, markerfacecolor=face, markersize=5.5)
-        axes.set_yticks(places, list(map(versus, own["arm"], own["base"])))
+        axes.set_yticks(places, list(map(versus, rows["arm"], rows["base"])))
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         signed_ticks(axes.xaxis)
@@ -54,23 +54,23 @@ def learning_curves(curves: pd.DataFrame, backbone: str, path: Path) -> bool:
 
     Without arm L1 only the first panel is drawn. False: nothing to draw.
     """
-    own = curves[(curves["backbone"] == backbone) & curves["valid_mrr"].notna()]
-    arms = student_arms(own["arm"])
+    shown = curves[(curves["backbone"] == backbone) & curves["valid_mrr"].notna()]
+    arms = student_arms(shown["arm"])
     if not arms:
         return False
-    own = own[own["arm"].isin(arms)]  # a teacher's epochs have no stages
+    shown = shown[shown["arm"].isin(arms)]  # a teacher's epochs have no stages
     colors = arm_colors(arms)
-    each = {arm: _by_seed(own[own["arm"] == arm]) for arm in arms}
-    panels = [each]
+    by_arm = {arm: _by_seed(shown[shown["arm"] == arm]) for arm in arms}
+    panels = [by_arm]
     if "L1" in arms and len(arms) > 1:
         # only updates and seeds that both arms have
-        panels.append({arm: (values - each["L1"]).dropna(how="all", axis=1) for arm, values in each.items()})
-    switch = own[own["stage"] == 1]["updates"].max() if (own["stage"] == 2).any() else float("nan")
+        panels.append({arm: (values - by_arm["L1"]).dropna(how="all", axis=1) for arm, values in by_arm.items()})
+    switch = shown[shown["stage"] == 1]["updates"].max() if (shown["stage"] == 2).any() else float("nan")
     with figure(path, 2.1, columns=len(panels)) as axes:
         for panel, values in zip(axes, panels, strict=True):
             ends = [_draw_curve(panel, arm, values[arm], colors[arm]) for arm in arms]
-            first = own["updates"].min()
-            panel.set_xlim(first, max(own["updates"].max(), first + 1))  # a curve may be one epoch long
+            first = shown["updates"].min()
+            panel.set_xlim(first, max(shown["updates"].max(), first + 1))  # a curve may be one epoch long
             panel.set_xlabel("updates")
             panel.xaxis.set_major_locator(MaxNLocator(5))
             panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 0)))
@@ -102,19 +102,19 @@ def _draw_curve(axes: Axes, arm: str, values: pd.DataFrame, color: str) -> float
 
 def relation_gains(gains: pd.DataFrame, backbone: str, path: Path) -> bool:
     """Draw the gain in MRR by relation: one line a relation, one marker a direction. False: nothing to draw."""
-    own = gains[gains["backbone"] == backbone]
-    if own.empty:
+    shown = gains[gains["backbone"] == backbone]
+    if shown.empty:
         return False
-    relations = list(dict.fromkeys(own["relation"]))
+    relations = list(dict.fromkeys(shown["relation"]))
     styles = {"tail": ("o", BLUE, 0.14, "tail asked"), "head": ("s", VERMILION, -0.14, "head asked")}
     with figure(path, 0.75 + 0.21 * len(relations)) as (axes,):
         axes.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
         for direction, (marker, color, shift, label) in styles.items():
-            rows = own[own["direction"] == direction].set_index("relation").loc[relations]
+            rows = shown[shown["direction"] == direction].set_index("relation").loc[relations]
             places = [shift - i for i in range(len(relations))]
             axes.hlines(places, rows["low"], rows["high"], color=color, linewidth=1.1)
             axes.plot(rows["difference"], places, marker, color=color, markersize=4, label=label)
-        facts = own[own["direction"] == "tail"].set_index("relation")["facts"]
+        facts = shown[shown["direction"] == "tail"].set_index("relation")["facts"]
         names = [f"{_shortened(name)}  ({number(facts[name], 0)})" for name in relations]
         # parse_math: a relation named "a$b$" is not a formula
         axes.set_yticks([-i for i in range(len(relations))], names, parse_math=False)
@@ -124,7 +124,7 @@ def relation_gains(gains: pd.DataFrame, backbone: str, path: Path) -> bool:
                     transform=axes.get_yaxis_transform())  # fmt: skip
         axes.spines["left"].set_visible(False)
         signed_ticks(axes.xaxis)
-        arm, base = own.iloc[0]["arm"], own.iloc[0]["base"]
+        arm, base = shown.iloc[0]["arm"], shown.iloc[0]["base"]
         axes.set_xlabel(f"test MRR of {arm_name(arm)} minus that of {arm_name(base)}, with 95 % interval")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, handletextpad=0.3)
     return True
@@ -132,14 +132,14 @@ def relation_gains(gains: pd.DataFrame, backbone: str, path: Path) -> bool:
 
 def split_gains(splits: pd.DataFrame, backbone: str, path: Path) -> bool:
     """Draw the gain in MRR by label and degree, a panel for each end of a query. False: nothing to draw."""
-    own = splits[splits["backbone"] == backbone]
-    if own.empty:
+    shown = splits[splits["backbone"] == backbone]
+    if shown.empty:
         return False
     ends = {"subject": "by the entity that is given", "answer": "by the entity that is asked for"}
-    most = own.groupby("end").size().max()
+    most = shown.groupby("end").size().max()
     with figure(path, 0.85 + 0.2 * most, columns=len(ends)) as axes:
         for panel, (end, title) in zip(axes, ends.items(), strict=True):
-            rows = own[own["end"] == end]
+            rows = shown[shown["end"] == end]
             places = [-i - 0.5 * (by == "degree") for i, by in enumerate(rows["by"])]
             colors = [VERMILION if by == "label" else BLUE for by in rows["by"]]
             panel.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
@@ -165,12 +165,12 @@ def claim_forest(rows: pd.DataFrame, path: Path) -> bool:
     if rows.empty:
         return False
     measure = rows["measure"].iloc[0] if "mrr" not in set(rows["measure"]) else "mrr"
-    own = rows[rows["measure"] == measure]
-    backbones, steps = list(dict.fromkeys(own["backbone"])), list(dict.fromkeys(own["step"]))
+    shown = rows[rows["measure"] == measure]
+    backbones, steps = list(dict.fromkeys(shown["backbone"])), list(dict.fromkeys(shown["step"]))
     with figure(path, 0.75 + 0.22 * len(steps), columns=len(backbones)) as axes:
         for panel, backbone in zip(axes, backbones, strict=True):
             panel.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
-            for row in records(own[own["backbone"] == backbone]):
+            for row in records(shown[shown["backbone"] == backbone]):
                 place = -steps.index(row["step"])
                 up = (row["difference"] > 0) == METRIC[measure].higher_is_better
                 color = BLUE if up else VERMILION

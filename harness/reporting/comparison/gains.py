@@ -58,7 +58,7 @@ def splits(results: Results, base: str = "L1") -> pd.DataFrame:
         if known is None or (arm := fullest(results, backbone, base)) is None:
             continue
         delta = _differences(results, backbone, arm, base)
-        each = delta.reshape(len(delta), -1, 1)  # the tails of all facts, then the heads, as ``queries`` has them
+        by_query = delta.reshape(len(delta), -1, 1)  # the tails of all facts, then the heads, as ``queries`` has them
         for end in ("subject", "answer"):
             labelled = known[f"{end}_labelled"].to_numpy(dtype=bool)
             groups = {("label", "labelled"): labelled, ("label", "without a label"): ~labelled}
@@ -67,15 +67,15 @@ def splits(results: Results, base: str = "L1") -> pd.DataFrame:
             groups |= {("degree", name): chosen for name, chosen in _degrees(known[f"{end}_degree"].to_numpy())}
             for (by, group), chosen in groups.items():
                 key = {"backbone": backbone, "arm": arm, "base": base, "end": end, "by": by, "group": group}
-                rows.append(key | {"queries": int(chosen.sum())} | _interval(each[:, chosen]))
+                rows.append(key | {"queries": int(chosen.sum())} | _interval(by_query[:, chosen]))
     return pd.DataFrame(rows, columns=[*_KEY, "end", "by", "group", "queries", *_NUMBERS])
 
 
 def fullest(results: Results, backbone: str, base: str) -> str | None:
     """The arm with most losses that has seeds in common with ``base``; None: there is none."""
     arms = [arm for arm in student_arms(results.arms(backbone)) if results.common_seeds(backbone, arm, base)]
-    found = "L1+L2+L3" if "L1+L2+L3" in arms else arms[-1] if arms else base
-    return found if base in arms and found != base else None
+    arm = "L1+L2+L3" if "L1+L2+L3" in arms else arms[-1] if arms else base
+    return arm if base in arms and arm != base else None
 
 
 def _differences(results: Results, backbone: str, arm: str, base: str) -> Array:
@@ -93,10 +93,10 @@ def _interval(values: Array) -> dict[str, float]:
 def _degrees(degree: NDArray[np.int64]) -> list[tuple[str, NDArray[np.bool_]]]:
     """Groups of about equal size, by rising degree, with names such as "in 3 to 9 facts"; only those with queries."""
     inner = np.quantile(degree, np.arange(1, DEGREE_GROUPS) / DEGREE_GROUPS, method="inverted_cdf")
-    low, found = 0, []
+    low, groups = 0, []
     for high in dict.fromkeys([*inner.astype(int).tolist(), int(degree.max())]):
         chosen = (degree >= low) & (degree <= high)
         if chosen.any():
-            found.append((f"in {low} facts" if low == high else f"in {low:,} to {high:,} facts", chosen))
+            groups.append((f"in {low} facts" if low == high else f"in {low:,} to {high:,} facts", chosen))
         low = high + 1
-    return found
+    return groups

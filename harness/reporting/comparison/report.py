@@ -48,7 +48,7 @@ def display_tables(results: Results, numbers: Numbers) -> dict[str, dict[str, Ta
         }
         for backbone in results.backbones
     }
-    return {backbone: {name: t for name, t in each.items() if t.rows} for backbone, each in made.items()}
+    return {backbone: {name: t for name, t in by_name.items() if t.rows} for backbone, by_name in made.items()}
 
 
 def draw(results: Results, numbers: Numbers, curves: pd.DataFrame, folder: Path) -> dict[str, dict[str, str]]:
@@ -97,11 +97,11 @@ def _content(
 def _published(dataset: str, name: str) -> dict[str, Any] | None:
     """Published figures of full-size models on the data set as a table; None where there are none."""
     frame = pd.read_csv(templates() / "published_figures.csv")
-    own = records(frame[frame["dataset"] == dataset])
-    if not own:
+    models = records(frame[frame["dataset"] == dataset])
+    if not models:
         return None
     measures = [measure for measure in METRICS if measure.key in frame]
-    rows = [Row((Cell(row["model"]), *(Cell(number(row[m.key], 3)) for m in measures))) for row in own]
+    rows = [Row((Cell(row["model"]), *(Cell(number(row[m.key], 3)) for m in measures))) for row in models]
     header = ("model", *(measure.label for measure in measures))
     note = "For orientation only: these models are larger and were evaluated with other filters and treatments of ties."
     return asdict(
@@ -114,9 +114,11 @@ def _rows(claim: str, compared: pd.DataFrame) -> pd.DataFrame:
     question, parts = QUESTIONS[claim], []
     for backbone in dict.fromkeys(compared["backbone"]):
         for step, (arm, base) in question.steps.items():
-            own = compared[(compared["backbone"] == backbone) & (compared["arm"] == arm) & (compared["base"] == base)]
-            own = own[own["measure"].isin(question.measures)]
-            parts.append(own.assign(step=step))
+            step_rows = compared[
+                (compared["backbone"] == backbone) & (compared["arm"] == arm) & (compared["base"] == base)
+            ]
+            step_rows = step_rows[step_rows["measure"].isin(question.measures)]
+            parts.append(step_rows.assign(step=step))
     return pd.concat(parts, ignore_index=True) if parts else compared.assign(step="").iloc[:0]
 
 

@@ -30,18 +30,18 @@ def accuracy_cost(front: pd.DataFrame, backbone: str, path: Path) -> bool:
     Returns:
         Whether there was anything to draw.
     """
-    own = front[front["backbone"] == backbone]
+    shown = front[front["backbone"] == backbone]
     panels = [(cost, best, label) for cost, best, label in (
         ("seconds", "best_seconds", "seconds of training, from nothing"),
         ("size_mb", "best_size", "size, MB"),
-    ) if own[cost].notna().any()]  # fmt: skip
+    ) if shown[cost].notna().any()]  # fmt: skip
     if not panels:
         return False
-    colors = arm_colors(list(dict.fromkeys(own["arm"])))
-    sizes = sorted(own["batch_size"].dropna().unique())
+    colors = arm_colors(list(dict.fromkeys(shown["arm"])))
+    sizes = sorted(shown["batch_size"].dropna().unique())
     with figure(path, 2.55, columns=len(panels)) as axes:
         for panel, (cost, best, label) in zip(axes, panels, strict=True):
-            points = own.dropna(subset=[cost])
+            points = shown.dropna(subset=[cost])
             line = points[points[best]].sort_values(cost)
             panel.step(line[cost], line["mrr"], where="post", color=GRAY, linewidth=0.9, zorder=0)
             for row in records(points):
@@ -55,7 +55,7 @@ def accuracy_cost(front: pd.DataFrame, backbone: str, path: Path) -> bool:
         keys += [Line2D([], [], linestyle="", marker=_MARKERS[k % len(_MARKERS)], color=BLACK, markersize=5,
                         markerfacecolor="white", label=f"batches of {number(size, 0)}")
                  for k, size in enumerate(sizes) if len(sizes) > 1]  # fmt: skip
-        if own["quantised"].any():
+        if shown["quantised"].any():
             keys.append(Line2D([], [], linestyle="", marker="*", color=BLACK, markersize=7, label="int8"))
         axes[0].figure.legend(handles=keys, loc="outside upper center", ncols=5, frameon=False, fontsize=7.5,
                               handletextpad=0.2, columnspacing=1.2)  # fmt: skip

@@ -77,7 +77,7 @@ def _batch_size(spec: object) -> float:
         return float("nan")
 
 
-def measured(found: Sequence[Mapping[str, Any]], trials: pd.DataFrame) -> Measured:
+def measured(measurements: Sequence[Mapping[str, Any]], trials: pd.DataFrame) -> Measured:
     """Frames of the records that are about the given trials, of which some may be shown and others not.
 
     Args:
@@ -90,16 +90,16 @@ def measured(found: Sequence[Mapping[str, Any]], trials: pd.DataFrame) -> Measur
     cells = trials.drop_duplicates("cell").set_index("cell") if "cell" in trials else pd.DataFrame()
     rows: dict[str, list[dict[str, Any]]] = {kind: [] for kind in SCHEMAS}
     failed = []
-    for record in found:
-        own = [cells.loc[cell] for cell in record["cells"] if cell in cells.index]
-        if not own or record["kind"] not in rows:
+    for record in measurements:
+        owners = [cells.loc[cell] for cell in record["cells"] if cell in cells.index]
+        if not owners or record["kind"] not in rows:
             continue
         if record["reason"] is not None:
             failed.append((str(record["label"]), str(record["reason"])))
             continue
         for row in record["rows"]:
-            rows[record["kind"]] += [_key(cell) | row for cell in (own if record["kind"] == "stage" else own[:1])]
-    frames = {kind: _frame(kind, each) for kind, each in rows.items()}
+            rows[record["kind"]] += [_key(cell) | row for cell in (owners if record["kind"] == "stage" else owners[:1])]
+    frames = {kind: _frame(kind, of_kind) for kind, of_kind in rows.items()}
     return Measured(**frames, failed=tuple(failed))
 
 
@@ -155,8 +155,8 @@ def keyed(frame: pd.DataFrame, name: str) -> dict[str, dict[str, Any]]:
 
 def at(training: pd.DataFrame, backbone: str, size: float) -> pd.DataFrame:
     """The rows of a backbone with that batch size, and its reference rows."""
-    own = training[training["backbone"] == backbone]
-    return own[(own["batch_size"] == size) | own["arm"].isin(REFERENCES)]
+    rows = training[training["backbone"] == backbone]
+    return rows[(rows["batch_size"] == size) | rows["arm"].isin(REFERENCES)]
 
 
 def training(results: Results, costs: pd.DataFrame, means: pd.DataFrame, measured: Measured) -> pd.DataFrame:
@@ -175,8 +175,10 @@ def training(results: Results, costs: pd.DataFrame, means: pd.DataFrame, measure
         for label in results.arms(backbone):
             group = done[(done["backbone"] == backbone) & (done["arm"] == label)]
             arm, size = str(group["losses"].iloc[0]), float(group["batch_size"].iloc[0])
-            own = costs[(costs["backbone"] == backbone) & (costs["arm"] == label) & costs["stage"].isin(SHARED)]
-            shared = float(own["seconds"].sum())
+            shared_costs = costs[
+                (costs["backbone"] == backbone) & (costs["arm"] == label) & costs["stage"].isin(SHARED)
+            ]
+            shared = float(shared_costs["seconds"].sum())
             student = mean_interval(student_seconds(group)) if arm not in REFERENCES else None
             quality = mrr[backbone, label]
             stages = _of(measured.stage, backbone, arm, size)
@@ -205,13 +207,13 @@ def student_seconds(trials: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _of(stages: pd.DataFrame, backbone: str, arm: str, size: float) -> pd.DataFrame:
-    own = stages[(stages["backbone"] == backbone) & (stages["arm"] == arm) & (stages["stage"] != "loop")]
-    return own if math.isnan(size) else own[own["batch_size"] == size]
+    rows = stages[(stages["backbone"] == backbone) & (stages["arm"] == arm) & (stages["stage"] != "loop")]
+    return rows if math.isnan(size) else rows[rows["batch_size"] == size]
 
 
 def _most(stages: pd.DataFrame, names: tuple[str, ...]) -> float:
-    found = stages[stages["stage"].isin(names)]["peak_mib"]
-    return float(found.max()) if len(found) else math.nan
+    peaks = stages[stages["stage"].isin(names)]["peak_mib"]
+    return float(peaks.max()) if len(peaks) else math.nan
 
 
 def _all_read(stages: pd.DataFrame) -> bool:
@@ -221,10 +223,10 @@ def _all_read(stages: pd.DataFrame) -> bool:
 
 def memory(measured: Measured, backbone: str, size: float) -> pd.DataFrame:
     """Most memory (MiB) of each stage of a backbone, one row an arm and stage, students of one batch size."""
-    own = measured.stage[measured.stage["backbone"] == backbone]
-    own = own[(own["batch_size"] == size) | own["batch_size"].isna()]
+    rows = measured.stage[measured.stage["backbone"] == backbone]
+    rows = rows[(rows["batch_size"] == size) | rows["batch_size"].isna()]
     columns = ["backbone", "arm", "stage", "seconds", "peak_mib", "base_mib", "energy_wh"]
-    return own[columns].drop_duplicates(["arm", "stage"]).reset_index(drop=True)
+    return rows[columns].drop_duplicates(["arm", "stage"]).reset_index(drop=True)
 
 
 def loops(measured: Measured, costs: pd.DataFrame, training: pd.DataFrame) -> pd.DataFrame:
@@ -264,8 +266,8 @@ def storing(costs: pd.DataFrame, training: pd.DataFrame, backbone: str, arm: str
     """Seconds of making what an arm's students read of their teachers."""
     rows = at(training, backbone, reference_size(training))
     labels = rows[rows["arm"] == arm]["label"]
-    own = costs[(costs["backbone"] == backbone) & costs["arm"].isin(labels) & costs["stage"].isin(STORING)]
-    return float(own["seconds"].sum())
+    made = costs[(costs["backbone"] == backbone) & costs["arm"].isin(labels) & costs["stage"].isin(STORING)]
+    return float(made["seconds"].sum())
 
 
 def inference(measured: Measured) -> pd.DataFrame:
@@ -278,8 +280,8 @@ def inference(measured: Measured) -> pd.DataFrame:
     rows = []
     for row in records(measured.inference):
         latency, rate = figures(row["latency_ms"]), figures(row["queries_per_second"])
-        own = keyed(measured.inference[measured.inference["backbone"] == row["backbone"]], "model")
-        ratio = mean_interval(np.log(latency / figures(own["none"]["latency_ms"]))) if "none" in own else None
+        by_model = keyed(measured.inference[measured.inference["backbone"] == row["backbone"]], "model")
+        ratio = mean_interval(np.log(latency / figures(by_model["none"]["latency_ms"]))) if "none" in by_model else None
         low, middle, high = np.percentile(latency, [25, 50, 75])
         rows.append(
             {name: row[name] for name in ("backbone", "model", "parameters", "size_mb")}
@@ -300,10 +302,10 @@ def amortised(training: pd.DataFrame) -> pd.DataFrame:
     of what all share, no more than training a teacher; NaN where no number is enough).
     """
     rows = []
-    for backbone, own in training.groupby("backbone", sort=False):
+    for backbone, of_backbone in training.groupby("backbone", sort=False):
         rows_of = keyed(at(training, str(backbone), reference_size(training)), "arm")
         teacher = rows_of["teacher"]["shared_seconds"] if "teacher" in rows_of else 0.0
-        for arm in student_arms(own["arm"]):
+        for arm in student_arms(of_backbone["arm"]):
             if arm == "none" or arm not in rows_of or not teacher > 0:
                 continue
             shared, student = (rows_of[arm][f"{part}_seconds"] for part in ("shared", "student"))
@@ -326,13 +328,15 @@ def front(training: pd.DataFrame, inference: pd.DataFrame, exports: pd.DataFrame
     """
     rows = []
     for row in records(training):
-        own = {each["model"]: each["size_mb"] for each in records(inference) if each["backbone"] == row["backbone"]}
+        sizes = {
+            answer["model"]: answer["size_mb"] for answer in records(inference) if answer["backbone"] == row["backbone"]
+        }
         if row["arm"] == "llm-teacher":
-            size = own.get("llm-teacher", math.nan) + own.get("language model", math.nan)
+            size = sizes.get("llm-teacher", math.nan) + sizes.get("language model", math.nan)
         elif row["arm"] == "teacher":
-            size = own.get("teacher", math.nan)
+            size = sizes.get("teacher", math.nan)
         else:  # students of a backbone have one size, whatever taught them
-            size = own.get("none", own.get(row["arm"], math.nan))
+            size = sizes.get("none", sizes.get(row["arm"], math.nan))
         about = {name: row[name] for name in ("backbone", "arm", "batch_size", "mrr", "seconds")}
         rows.append({**about, "quantised": False, "size_mb": size})
     for row in records(exports):

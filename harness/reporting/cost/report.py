@@ -39,13 +39,13 @@ class Numbers:
     front: pd.DataFrame
 
     @classmethod
-    def of(cls, results: Results, found: Measured) -> Numbers:
+    def of(cls, results: Results, beside: Measured) -> Numbers:
         """All that is said in numbers."""
         stages = costs_by_stage(results)
-        training = numbers.training(results, stages, means(results), found)
-        loops, inference = numbers.loops(found, stages, training), numbers.inference(found)
-        front = numbers.front(training, inference, found.export)
-        return cls(found, stages, training, loops, inference, numbers.amortised(training), front)
+        training = numbers.training(results, stages, means(results), beside)
+        loops, inference = numbers.loops(beside, stages, training), numbers.inference(beside)
+        front = numbers.front(training, inference, beside.export)
+        return cls(beside, stages, training, loops, inference, numbers.amortised(training), front)
 
 
 def numbers_of(results: Results, meta: Meta) -> Numbers:
@@ -73,15 +73,15 @@ def _of(frame: pd.DataFrame, backbone: str) -> pd.DataFrame:
 
 def _tables(results: Results, costs: Numbers, backbone: str) -> dict[str, Table]:
     """Display tables by name; empty ones are left out."""
-    found, size = costs.measured, numbers.reference_size(costs.training)
+    beside, size = costs.measured, numbers.reference_size(costs.training)
     made = {
         "stages": tables.stages_table(
-            _of(costs.stages, backbone), numbers.memory(found, backbone, size), _labels(costs, backbone)
+            _of(costs.stages, backbone), numbers.memory(beside, backbone, size), _labels(costs, backbone)
         ),
         "batches": tables.batches_table(_of(costs.training, backbone)),
         "loop": tables.loop_table(_of(costs.loops, backbone)),
         "inference": tables.inference_table(_of(costs.inference, backbone)),
-        "export": tables.export_table(_of(found.export, backbone)),
+        "export": tables.export_table(_of(beside.export, backbone)),
         "amortised": tables.amortised_table(_of(costs.amortised, backbone)),
     }
     return {name: table for name, table in made.items() if table.rows}
@@ -90,10 +90,10 @@ def _tables(results: Results, costs: Numbers, backbone: str) -> dict[str, Table]
 def _draw(costs: Numbers, backbone: str, position: int, folder: Path) -> dict[str, str]:
     """Draw the figures of a backbone into ``folder/figures``; their paths by kind, relative to ``folder``."""
     labels = _labels(costs, backbone)
-    own = _of(costs.stages, backbone)
-    own = own[own["arm"].isin(labels)]
+    stages = _of(costs.stages, backbone)
+    stages = stages[stages["arm"].isin(labels)]
     # whether a trial found a stage in the cache is no matter here
-    in_order = own.assign(arm=own["arm"].map(labels), cached=0.0).sort_values(
+    in_order = stages.assign(arm=stages["arm"].map(labels), cached=0.0).sort_values(
         "arm", key=lambda arms: arms.map(list(labels.values()).index), kind="stable"
     )
     paths = {kind: figure_path(folder, backbone, position, kind) for kind in ("stages", "front")}
@@ -112,7 +112,7 @@ def _content(
     meta: Meta,
 ) -> dict[str, Any]:
     """Everything the template needs, as JSON values; texts are plain, none is read as markup."""
-    found, size = costs.measured, numbers.reference_size(costs.training)
+    beside, size = costs.measured, numbers.reference_size(costs.training)
     content = heading(results, meta)
     content["facts"] = [[label, _arms(costs, value) if label == "Arms" else value] for label, value in content["facts"]]
     return content | {
@@ -127,16 +127,16 @@ def _content(
             }
             for backbone in results.backbones
         ],
-        "lost": asdict(tables.failed_table(found.failed)) if found.failed else None,
+        "lost": asdict(tables.failed_table(beside.failed)) if beside.failed else None,
     }
 
 
-def _arms(costs: Numbers, told: str) -> str:
+def _arms(costs: Numbers, arms_and_seeds: str) -> str:
     """The arms once, with the batch sizes; ``told`` has the seeds after a semicolon."""
     arms = [arm_name(arm) for arm in student_arms(costs.training["arm"])]
     sizes = sorted(costs.training["batch_size"].dropna().unique())
     batches = ", ".join(number(size, 0) for size in sizes)
-    return f"{', '.join(arms)}, each with batches of {batches};{told.rpartition(';')[2]}"
+    return f"{', '.join(arms)}, each with batches of {batches};{arms_and_seeds.rpartition(';')[2]}"
 
 
 def _energy(costs: Numbers, backbone: str, size: float) -> str:

@@ -70,9 +70,11 @@ def stages_table(costs: pd.DataFrame, memory: pd.DataFrame, names: dict[str, str
     totals, most = [Cell("from nothing", strong=True)], [Cell("most memory, MiB")]
     for label, arm in names.items():
         totals.append(
-            Cell(duration(sum(row["seconds"] for (own, _), row in spent.items() if own == label)), strong=True)
+            Cell(
+                duration(sum(row["seconds"] for (label_of, _), row in spent.items() if label_of == label)), strong=True
+            )
         )
-        known = [peak for (own, stage), peak in peaks.items() if own == arm and (label, stage) in spent]
+        known = [peak for (label_of, stage), peak in peaks.items() if label_of == arm and (label, stage) in spent]
         most.append(Cell(number(max(known, default=math.nan), 0)))
     rows += [Row(tuple(totals), rule=True), Row(tuple(most))]
     header = ("", *(arm_name(arm) for arm in names.values()))
@@ -219,11 +221,11 @@ def failed_table(failed: Sequence[tuple[str, str]]) -> Table:
 
 def energy_sentence(memory: pd.DataFrame, arm: str, reason: str) -> str:
     """What energy each stage of an arm took, or why that is not known; "" where no stage was measured."""
-    own = memory[(memory["arm"] == arm) & memory["stage"].isin(STAGES)]
-    if own.empty:
+    rows = memory[(memory["arm"] == arm) & memory["stage"].isin(STAGES)]
+    if rows.empty:
         return ""
     if reason:
         return f"Energy: not told, since {reason}. An estimate from an assumed power would only be the times again."
-    known = own.dropna(subset=["energy_wh"]).set_index("stage")["energy_wh"]
-    told = [f"{stage_name(stage)} {number(float(known[stage]), 2)}" for stage in ordered(known.index, STAGES)]
-    return f"Energy that codecarbon read, Wh ({arm_name(arm)}): {', '.join(told)}."
+    known = rows.dropna(subset=["energy_wh"]).set_index("stage")["energy_wh"]
+    readings = [f"{stage_name(stage)} {number(float(known[stage]), 2)}" for stage in ordered(known.index, STAGES)]
+    return f"Energy that codecarbon read, Wh ({arm_name(arm)}): {', '.join(readings)}."

@@ -44,8 +44,8 @@ def judge(names: Sequence[str], costs: Costs, backbones: Sequence[str]) -> list[
 
 def _students(costs: Costs, backbone: str) -> dict[str, dict[str, Any]]:
     """The rows of the students of the reference batch size by arm."""
-    own = keyed(at(costs.training, backbone, reference_size(costs.training)), "arm")
-    return {arm: own[arm] for arm in student_arms(own)}
+    by_arm = keyed(at(costs.training, backbone, reference_size(costs.training)), "arm")
+    return {arm: by_arm[arm] for arm in student_arms(by_arm)}
 
 
 def _fullest(students: dict[str, dict[str, Any]]) -> str | None:
@@ -60,68 +60,70 @@ def _inference_is_free(costs: Costs, backbone: str) -> Verdict:
     if arm is None or "none" not in students:
         return "not tested", "no distilled and undistilled students to compare"
     full, plain = students[arm], students["none"]
-    told = f"training with {arm_name(arm)} takes {_times(full['seconds'] / plain['seconds'])} the time of training "
-    told += "without, teachers included (the student's own stages: "
-    told += f"{_times(full['student_seconds'] / plain['student_seconds'])})"
+    reason = f"training with {arm_name(arm)} takes {_times(full['seconds'] / plain['seconds'])} the time of training "
+    reason += "without, teachers included (the student's own stages: "
+    reason += f"{_times(full['student_seconds'] / plain['student_seconds'])})"
     dearer = [full["seconds"] > plain["seconds"]]
     if not math.isnan(full["peak_mib"]) and not math.isnan(plain["peak_mib"]):
         dearer.append(full["peak_mib"] > plain["peak_mib"])
-        told += f", and {number(full['peak_mib'], 0)} instead of {number(plain['peak_mib'], 0)}{NBSP}MiB"
+        reason += f", and {number(full['peak_mib'], 0)} instead of {number(plain['peak_mib'], 0)}{NBSP}MiB"
     models = keyed(costs.inference[costs.inference["backbone"] == backbone], "model")
     if not {"none", arm} <= models.keys():
-        return "not tested", f"{told}; inference was not measured"
+        return "not tested", f"{reason}; inference was not measured"
     distilled = models[arm]
     same_size = distilled["size_mb"] == models["none"]["size_mb"]
     low, high = distilled["ratio_low"], distilled["ratio_high"]
     sizes = f"both have {number(distilled['size_mb'], 2)}{NBSP}MB" if same_size else "their sizes differ"
-    told += f"; at inference {sizes}, and the ratio of their latencies is "
-    told += f"{number(distilled['ratio'], 3)} {interval(low, high, 3)}"
+    reason += f"; at inference {sizes}, and the ratio of their latencies is "
+    reason += f"{number(distilled['ratio'], 3)} {interval(low, high, 3)}"
     if not same_size or low > 1 + NOISE or high < 1 - NOISE or not any(dearer):
-        return "contradicted", told
-    return ("supported" if all(dearer) and low > 1 - NOISE and high < 1 + NOISE else "undecided"), told
+        return "contradicted", reason
+    return ("supported" if all(dearer) and low > 1 - NOISE and high < 1 + NOISE else "undecided"), reason
 
 
 def _storing_saves(costs: Costs, backbone: str) -> Verdict:
     """C12: of the time that distillation adds with the teachers in the loop, storing saves most; MRR is not lower."""
-    own = {(row["arm"], row["way"]): row for row in records(costs.loops) if row["backbone"] == backbone}
-    arm = next((arm for arm, way in own if arm != "none" and way == "loop"), None)
+    by_way = {(row["arm"], row["way"]): row for row in records(costs.loops) if row["backbone"] == backbone}
+    arm = next((arm for arm, way in by_way if arm != "none" and way == "loop"), None)
     if arm is None:
         return "not tested", "students with the teachers in the loop were not measured"
-    loop, stored = own[arm, "loop"], own[arm, "stored"]
-    added = loop["seconds"] - own["none", "loop"]["seconds"]
-    left = stored["seconds"] + stored["storing_seconds"] - own["none", "stored"]["seconds"]
-    told = f"with the teachers in the loop a student takes {_times(loop['ratio'])} the time"
-    told += "" if loop["trained"] else " (extrapolated from steps)"
+    loop, stored = by_way[arm, "loop"], by_way[arm, "stored"]
+    added = loop["seconds"] - by_way["none", "loop"]["seconds"]
+    left = stored["seconds"] + stored["storing_seconds"] - by_way["none", "stored"]["seconds"]
+    reason = f"with the teachers in the loop a student takes {_times(loop['ratio'])} the time"
+    reason += "" if loop["trained"] else " (extrapolated from steps)"
     if added <= 0:
-        return "undecided", f"{told}, but no more than without teachers"
+        return "undecided", f"{reason}, but no more than without teachers"
     share = 1 - left / added
-    told += f"; of what distillation adds, storing saves {percent(share, signed=False)}, the storing itself counted"
+    reason += f"; of what distillation adds, storing saves {percent(share, signed=False)}, the storing itself counted"
     if share < 0.5:
-        return "contradicted", told
+        return "contradicted", reason
     if not loop["trained"]:
-        return "undecided", f"{told}; quality was not compared, since no student was trained that way to its end"
+        return "undecided", f"{reason}; quality was not compared, since no student was trained that way to its end"
     margin = MARGIN * loop["mrr"]
-    told += f"; from what is stored MRR is {number(loop['difference'], 4, signed=True)}"
+    reason += f"; from what is stored MRR is {number(loop['difference'], 4, signed=True)}"
     if loop["seeds"] < 2:
-        return "undecided", f"{told} apart, with one seed, which is no verdict on the method"
+        return "undecided", f"{reason} apart, with one seed, which is no verdict on the method"
     low, high = loop["difference_low"], loop["difference_high"]
-    told += f" {interval(low, high, 4)} apart, and less than {number(-margin, 4)} would count as lower"
-    return ("supported" if low > -margin else "contradicted" if high < -margin else "undecided"), told
+    reason += f" {interval(low, high, 4)} apart, and less than {number(-margin, 4)} would count as lower"
+    return ("supported" if low > -margin else "contradicted" if high < -margin else "undecided"), reason
 
 
 def _total(costs: Costs, backbone: str) -> Verdict:
     """C14 is a question: its answer is a ratio."""
     arm = _fullest(_students(costs, backbone))
-    own = keyed(costs.amortised[costs.amortised["backbone"] == backbone], "arm")
-    if arm is None or arm not in own:
+    by_arm = keyed(costs.amortised[costs.amortised["backbone"] == backbone], "arm")
+    if arm is None or arm not in by_arm:
         return "not tested", "no teacher and distilled student to compare"
-    row = own[arm]
+    row = by_arm[arm]
     total = duration(row["shared_seconds"] + row["student_seconds"])
-    told = f"all of it for one student takes {total}, {_times(row['ratio'])} the {duration(row['teacher_seconds'])} of "
-    told += f"the teacher alone; a further student takes {duration(row['student_seconds'])}, "
+    reason = (
+        f"all of it for one student takes {total}, {_times(row['ratio'])} the {duration(row['teacher_seconds'])} of "
+    )
+    reason += f"the teacher alone; a further student takes {duration(row['student_seconds'])}, "
     if math.isnan(row["students"]):
-        return "measured", told + "no less than another teacher, so that no number of students makes up for the rest"
-    return "measured", told + (
+        return "measured", reason + "no less than another teacher, so that no number of students makes up for the rest"
+    return "measured", reason + (
         f"so that from {number(row['students'], 0)} students on each costs less than training a teacher would"
     )
 

@@ -34,10 +34,10 @@ def _unique(trials: pd.DataFrame, column: str) -> list[str]:
 
 def _date(text: str) -> datetime | None:
     try:
-        found = datetime.fromisoformat(text)
+        date = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
 
 
 def started(trials: pd.DataFrame) -> list[datetime]:
@@ -88,16 +88,16 @@ def facts_of(
     protocols = [f"{name}: {PROTOCOLS.get(name, 'see the documentation')}" for name in _unique(trials, "protocol")]
     states = trials["state"].value_counts()
     seeds = sorted({int(seed) for seed in trials[~trials["arm"].isin(REFERENCES)]["seed"]})
-    told = ", ".join(f"{states[state]} {state}" for state in ("complete", "failed", "running") if state in states)
+    counted = ", ".join(f"{states[state]} {state}" for state in ("complete", "failed", "running") if state in states)
     commits = {
         f"{str(row['git_commit'])[:12]}{' with uncommitted changes' if row.get('git_dirty') else ''}"
         for row in records(trials)
         if pd.notna(row.get("git_commit"))
     }
     versions = [
-        f"{label} {', '.join(found)}"
+        f"{label} {', '.join(unique)}"
         for label, column in (("harness", "harness"), ("Python", "python"), ("PyTorch", "torch"))
-        if (found := _unique(trials, column))
+        if (unique := _unique(trials, column))
     ]
     threads = _unique(trials, "threads")
     machine = "; ".join(_unique(trials, "machine"))
@@ -113,7 +113,7 @@ def facts_of(
         **{factor: ", ".join(map(str, levels)) for factor, levels in (factors or {}).items()},
         "Weights": _weights(trials),
         "Preset": ", ".join(_unique(trials, "preset")),
-        "Trials": f"{told} (store: {', '.join(_unique(trials, 'study_name'))})",
+        "Trials": f"{counted} (store: {', '.join(_unique(trials, 'study_name'))})",
         "Started": span,
         "Commit": ", ".join(sorted(commits)),
         "Versions": ", ".join(versions),
@@ -146,14 +146,14 @@ def _runs(values: list[int]) -> str:
 def _weights(trials: pd.DataFrame) -> str:
     students = trials[~trials["arm"].isin(REFERENCES)]
     symbols = {"alpha": "α", "beta": "β", "delta": "δ", "temperature": "T", "hard_weight": "hard-label weight"}
-    found = {symbol: _unique(students, column) for column, symbol in symbols.items()}
-    return ", ".join(f"{symbol} {_values(each)}" for symbol, each in found.items() if each)
+    by_symbol = {symbol: _unique(students, column) for column, symbol in symbols.items()}
+    return ", ".join(f"{symbol} {_values(values)}" for symbol, values in by_symbol.items() if values)
 
 
-def _values(found: Sequence[str]) -> str:
-    if len(found) <= MOST_NAMED:
-        return f"= {' or '.join(f'{float(value):.4g}' for value in found)}"
-    return f"from {min(map(float, found)):.2g} to {max(map(float, found)):.2g}"
+def _values(values: Sequence[str]) -> str:
+    if len(values) <= MOST_NAMED:
+        return f"= {' or '.join(f'{float(value):.4g}' for value in values)}"
+    return f"from {min(map(float, values)):.2g} to {max(map(float, values)):.2g}"
 
 
 def settings(trials: pd.DataFrame) -> list[list[str]]:

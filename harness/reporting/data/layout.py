@@ -37,8 +37,8 @@ class Layout:
 
     def order(self, present: Iterable[str]) -> list[str]:
         """The arms present in the order of the study, levels of a factor ascending, reference rows last."""
-        found = by_level(present, self.arms)
-        return [arm for arm in found if arm not in REFERENCES] + [arm for arm in found if arm in REFERENCES]
+        ordered = by_level(present, self.arms)
+        return [arm for arm in ordered if arm not in REFERENCES] + [arm for arm in ordered if arm in REFERENCES]
 
     def pairs(self, present: Iterable[str]) -> Iterator[tuple[str, str]]:
         """The pairs (arm, base) among the arms present that are compared."""

@@ -94,14 +94,14 @@ class Results:
         queries: pd.DataFrame | None = None
         for label, trial in current[current["state"] == "complete"].iterrows():
             ranks = load_ranks(label)
-            found, each = fact_measures(ranks, trial)
-            if relations is not None and not np.array_equal(relations, found):
+            of_trial, metrics = fact_measures(ranks, trial)
+            if relations is not None and not np.array_equal(relations, of_trial):
                 raise UserError(
                     f"ranks: trial {trial['trial']} ({trial['backbone']}, {trial['arm']}) was not tested on the same "
                     "facts as the trials before it; was the data changed between them?"
                 )
-            relations, queries = found, known_of(ranks) if queries is None else queries
-            values.setdefault((trial["backbone"], trial["arm"]), {})[int(trial["seed"])] = each
+            relations, queries = of_trial, known_of(ranks) if queries is None else queries
+            values.setdefault((trial["backbone"], trial["arm"]), {})[int(trial["seed"])] = metrics
         assert relations is not None  # validate_trials refuses a frame without complete trials
         return cls(layout, current, values, relations, queries)
 
@@ -116,8 +116,8 @@ class Results:
 
     def by_fact(self, backbone: str, arm: str, seeds: Sequence[int] | None = None) -> Array:
         """Values ``[S, N, 5]`` of the given seeds, or all of them, averaged over the two directions."""
-        found = self.per_fact[backbone, arm]
-        return np.stack([found[seed].mean(axis=0) for seed in (sorted(found) if seeds is None else seeds)])
+        by_seed = self.per_fact[backbone, arm]
+        return np.stack([by_seed[seed].mean(axis=0) for seed in (sorted(by_seed) if seeds is None else seeds)])
 
     def common_seeds(self, backbone: str, *arms: str) -> list[int]:
         """Seeds that are complete in all of the arms, ascending."""
@@ -173,8 +173,8 @@ def paired(results: Results) -> pd.DataFrame:
     for backbone in results.backbones:
         for arm, base in results.layout.pairs(results.arms(backbone)):
             if seeds := results.common_seeds(backbone, arm, base):
-                found = compare(results.by_fact(backbone, arm, seeds), results.by_fact(backbone, base, seeds))
-                rows += _rows(backbone, arm, base, found, len(seeds))
+                comparisons = compare(results.by_fact(backbone, arm, seeds), results.by_fact(backbone, base, seeds))
+                rows += _rows(backbone, arm, base, comparisons, len(seeds))
         for name, arms in results.layout.contrasts.items():
             if seeds := results.common_seeds(backbone, *arms):
                 a, b, c, d = (results.by_fact(backbone, arm, seeds) for arm in arms)
@@ -204,10 +204,10 @@ def decided(rows: pd.DataFrame, family: list[str]) -> pd.DataFrame:
     return frame
 
 
-def _rows(backbone: str, arm: str, base: str, found: Sequence[Comparison], seeds: int) -> list[dict[str, Any]]:
+def _rows(backbone: str, arm: str, base: str, comparisons: Sequence[Comparison], seeds: int) -> list[dict[str, Any]]:
     """A row a measure. Of a contrast, a part of a difference means nothing."""
     rows = []
-    for measure, comparison in zip(METRICS, found, strict=True):
+    for measure, comparison in zip(METRICS, comparisons, strict=True):
         key = {"backbone": backbone, "arm": arm, "base": base, "measure": measure.key}
         nothing = {} if base else dict.fromkeys(("relative", "relative_low", "relative_high"), np.nan)
         rows.append(key | comparison_row(comparison) | nothing | {"seeds": seeds})

@@ -47,9 +47,9 @@ def duration(seconds: float) -> str:
         return "–"
     if seconds < 120:
         return f"{seconds:.1f}{NBSP}s" if seconds < 9.95 else f"{seconds:.0f}{NBSP}s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, left = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes}{NBSP}min{NBSP}{rest:02d}{NBSP}s"
+        return f"{minutes}{NBSP}min{NBSP}{left:02d}{NBSP}s"
     return f"{minutes // 60}{NBSP}h{NBSP}{minutes % 60:02d}{NBSP}min"
 
 

@@ -143,13 +143,13 @@ def label_ends(axes: Axes, lines: Sequence[tuple[str, float, str]]) -> None:
 
 def stage_costs(costs: pd.DataFrame, backbone: str, path: Path) -> bool:
     """Draw the time of each arm, stacked by stage; hatched where it came from the cache. False: nothing to draw."""
-    own = costs[(costs["backbone"] == backbone) & (costs["seconds"] > 0)]
-    if own.empty:
+    shown = costs[(costs["backbone"] == backbone) & (costs["seconds"] > 0)]
+    if shown.empty:
         return False
-    arms, stages = list(own["arm"].unique()), ordered(own["stage"], STAGES)
+    arms, stages = list(shown["arm"].unique()), ordered(shown["stage"], STAGES)
     colors = stage_colors(stages)
-    cells = {(row["arm"], row["stage"]): row for row in records(own)}
-    unit, factor = ("minutes", 60) if own.groupby("arm")["seconds"].sum().max() > 180 else ("seconds", 1)
+    cells = {(row["arm"], row["stage"]): row for row in records(shown)}
+    unit, factor = ("minutes", 60) if shown.groupby("arm")["seconds"].sum().max() > 180 else ("seconds", 1)
     with figure(path, 0.95 + 0.22 * len(arms)) as (axes,):
         for place, arm in enumerate(arms):
             left = 0.0
@@ -171,7 +171,7 @@ def stage_costs(costs: pd.DataFrame, backbone: str, path: Path) -> bool:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel(f"{unit} a trial")
         keys = [Patch(facecolor=colors[stage], label=stage_name(stage)) for stage in stages]
-        if (own["cached"] == 1).any():
+        if (shown["cached"] == 1).any():
             keys.append(Patch(facecolor="white", edgecolor=BLACK, hatch="////", linewidth=0.4, label="from the cache"))
         axes.legend(handles=keys, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=5, frameon=False, fontsize=7.5,
                     handlelength=1.2, handleheight=0.9, columnspacing=1.2)  # fmt: skip

@@ -64,21 +64,21 @@ class Table:
 
 def main_table(means: pd.DataFrame, paired: pd.DataFrame, trials: pd.DataFrame, backbone: str) -> Table:
     """All arms with all measures as mean ± half of the 95 % interval; bold where better than L1 (see `paired`)."""
-    own = {(row["arm"], row["measure"]): row for row in records(means[means["backbone"] == backbone])}
+    by_key = {(row["arm"], row["measure"]): row for row in records(means[means["backbone"] == backbone])}
     bold = {
         (row["arm"], row["measure"])
         for row in records(paired[paired["backbone"] == backbone])
         if row["base"] == "L1" and row["verdict"] == "better"
     }
-    rows, arms = [], list(dict.fromkeys(arm for arm, _ in own))
+    rows, arms = [], list(dict.fromkeys(arm for arm, _ in by_key))
     for previous, arm in zip(["", *arms], arms, strict=False):
-        first = own[arm, "mrr"]
+        first = by_key[arm, "mrr"]
         n = Cell(str(first["n"]), f"{first['failed']} failed" if first["failed"] else "†" if first["n"] == 1 else "")
-        shown = [mean_cell(own[arm, measure.key], (arm, measure.key) in bold) for measure in METRICS]
+        shown = [mean_cell(by_key[arm, measure.key], (arm, measure.key) in bold) for measure in METRICS]
         cells = (Cell(arm_name(arm), dimension(trials, backbone, arm)), n, *shown)
         rows.append(Row(cells, rule=arm in REFERENCES and previous not in ("", *REFERENCES)))
     note = "Mean ± half of the 95 % interval over n seeds (Student's t). MR: mean rank, lower is better. "
-    if any(row["n"] == 1 for row in own.values()):
+    if any(row["n"] == 1 for row in by_key.values()):
         note += "† One seed: the interval is a bootstrap over test facts and does not cover the choice of the seed. "
     note += "Bold: better than L1 by the paired test after Holm's correction." if bold else ""
     header = ("", "n", *(measure.label for measure in METRICS))
@@ -94,21 +94,21 @@ def mean_cell(row: dict[str, Any], strong: bool = False) -> Cell:
 
 def dimension(trials: pd.DataFrame, backbone: str, arm: str) -> str:
     """The dimension of an arm's model as text, "" where it is unknown."""
-    own = records(trials[(trials["backbone"] == backbone) & (trials["arm"] == arm)])
-    found = {row["dim"] for row in own if pd.notna(row.get("dim"))}
-    return f"{found.pop()}-d" if len(found) == 1 else ""
+    of_arm = records(trials[(trials["backbone"] == backbone) & (trials["arm"] == arm)])
+    dims = {row["dim"] for row in of_arm if pd.notna(row.get("dim"))}
+    return f"{dims.pop()}-d" if len(dims) == 1 else ""
 
 
 def paired_table(paired: pd.DataFrame, backbone: str) -> Table:
     """Differences of MRR with interval, relative gain, effect size and corrected p value."""
     rows: list[Row] = []
     last = ""
-    own = records(paired[(paired["backbone"] == backbone) & (paired["measure"] == "mrr")])
-    for line in own:
+    lines = records(paired[(paired["backbone"] == backbone) & (paired["measure"] == "mrr")])
+    for line in lines:
         cells = (Cell(versus(line["arm"], line["base"])), *comparison_cells(line))
         rows.append(Row(cells, rule=bool(rows) and line["base"] != last))
         last = line["base"]
-    note = paired_note(own) + "p: sign-flip test over facts; lines separate the families of Holm's correction."
+    note = paired_note(lines) + "p: sign-flip test over facts; lines separate the families of Holm's correction."
     return Table("Paired differences of test MRR", ("", *COMPARISON), "lrrrcrrl", tuple(rows), note)
 
 
@@ -139,10 +139,10 @@ def paired_note(lines: Sequence[dict[str, Any]]) -> str:
 def measures_table(paired: pd.DataFrame, backbone: str) -> Table:
     """Differences to L1 in the other measures."""
     chosen = paired[(paired["backbone"] == backbone) & (paired["base"] == "L1")]
-    own = {(row["arm"], row["measure"]): row for row in records(chosen)}
+    by_key = {(row["arm"], row["measure"]): row for row in records(chosen)}
     rows = []
-    for arm in dict.fromkeys(arm for arm, _ in own):
-        cells = [difference_cell(own[arm, key]) for key in OTHERS]
+    for arm in dict.fromkeys(arm for arm, _ in by_key):
+        cells = [difference_cell(by_key[arm, key]) for key in OTHERS]
         rows.append(Row((Cell(f"{arm_name(arm)} against L1"), *cells)))
     header = ("", *(f"Δ {METRIC[key].label}" for key in OTHERS))
     return Table("Paired differences to L1 in the other measures", header, "lrrrr", tuple(rows), OTHERS_NOTE)
@@ -167,18 +167,18 @@ def ends(line: dict[str, Any], name: str, decimals: int) -> str:
 
 def costs_table(costs: pd.DataFrame, backbone: str) -> Table:
     """Time of each stage by arm, the sum, what these runs spent of it, and the largest memory."""
-    own = {(row["arm"], row["stage"]): row for row in records(costs[costs["backbone"] == backbone])}
-    arms = list(dict.fromkeys(arm for arm, _ in own))
+    by_key = {(row["arm"], row["stage"]): row for row in records(costs[costs["backbone"] == backbone])}
+    arms = list(dict.fromkeys(arm for arm, _ in by_key))
     rows = []
-    for stage in ordered((stage for _, stage in own), STAGES):
-        cells = [own.get((arm, stage), {"seconds": math.nan, "cached": 0}) for arm in arms]
+    for stage in ordered((stage for _, stage in by_key), STAGES):
+        cells = [by_key.get((arm, stage), {"seconds": math.nan, "cached": 0}) for arm in arms]
         shown = [Cell(duration(cell["seconds"]), "c" if cell["cached"] == 1 else "") for cell in cells]
         rows.append(Row((Cell(stage_name(stage)), *shown)))
     for name, key, rule in (("from nothing", "seconds", True), ("spent in these runs", "spent", False)):
-        sums = [sum(row[key] for (owner, _), row in own.items() if owner == arm) for arm in arms]
+        sums = [sum(row[key] for (owner, _), row in by_key.items() if owner == arm) for arm in arms]
         rows.append(Row((Cell(name, strong=rule), *(Cell(duration(total), strong=rule) for total in sums)), rule))
-    peaks = [[row["peak_mib"] for (owner, _), row in own.items() if owner == arm] for arm in arms]
-    known = [max((peak for peak in each if not math.isnan(peak)), default=math.nan) for each in peaks]
+    peaks = [[row["peak_mib"] for (owner, _), row in by_key.items() if owner == arm] for arm in arms]
+    known = [max((peak for peak in of_arm if not math.isnan(peak)), default=math.nan) for of_arm in peaks]
     rows.append(Row((Cell("peak memory (MiB)"), *(Cell(number(peak, 0)) for peak in known))))
     note = "Mean of a trial. c: taken from the cache, shown with the time of its first computation; students share it."
     header = ("", *(arm_name(arm) for arm in arms))
@@ -239,11 +239,11 @@ def terminal_table(trials: pd.DataFrame, layout: Layout) -> rich.table.Table:
     for measure in METRICS:
         shown.add_column(measure.label, justify="right", no_wrap=True)
     for backbone in ordered(current["backbone"], BACKBONES):
-        own = current[current["backbone"] == backbone]
+        of_backbone = current[current["backbone"] == backbone]
         shown.add_section()
         shown.add_row(f"[bold]{escape(backbone_name(backbone))}[/bold]")
-        for arm in layout.order(own["arm"]):
-            group = own[own["arm"] == arm]
+        for arm in layout.order(of_backbone["arm"]):
+            group = of_backbone[of_backbone["arm"] == arm]
             done = group[group["state"] == "complete"]
             failed = int((group["state"] == "failed").sum())
             cells = (

@@ -20,15 +20,15 @@ STATES = {"complete": ("o", BLUE), "given up": ("x", GRAY)}
 
 def history(trace: Trace, backbone: str, path: Path) -> bool:
     """Draw the mean validation MRR of each configuration in order, the best so far and L1. False: nothing to draw."""
-    own = trace.frame[(trace.frame["backbone"] == backbone) & trace.frame["mrr"].notna()]
-    if own.empty:
+    rows = trace.frame[(trace.frame["backbone"] == backbone) & trace.frame["mrr"].notna()]
+    if rows.empty:
         return False
     with figure(path, 2.1) as (axes,):
         for state, (marker, color) in STATES.items():
-            at = own[own["state"] == state]
+            at = rows[rows["state"] == state]
             if len(at):
                 axes.plot(at["number"], at["mrr"], marker, color=color, markersize=4, label=state)
-        done = own[own["state"] == "complete"]
+        done = rows[rows["state"] == "complete"]
         if trace.sample is None and len(done):
             axes.step(done["number"], done["mrr"].cummax(), where="post", color=VERMILION, label="best so far")
         base = done["base"].mean() if len(done) else float("nan")
@@ -42,10 +42,10 @@ def history(trace: Trace, backbone: str, path: Path) -> bool:
 
 def factors(trace: Trace, lines: pd.DataFrame, backbone: str, path: Path) -> bool:
     """Draw the configurations against each factor, with its fitted curve. False: nothing to draw."""
-    own = trace.frame[(trace.frame["backbone"] == backbone) & trace.frame["mrr"].notna()]
-    if own.empty:
+    shown = trace.frame[(trace.frame["backbone"] == backbone) & trace.frame["mrr"].notna()]
+    if shown.empty:
         return False
-    relative = bool(own["difference"].notna().all())
+    relative = bool(shown["difference"].notna().all())
     rows = math.ceil(len(trace.axes) / 3)
     columns = math.ceil(len(trace.axes) / rows)
     with figure(path, 0.3 + 1.55 * rows, columns, rows=rows, share_y="all") as panels:
@@ -55,7 +55,7 @@ def factors(trace: Trace, lines: pd.DataFrame, backbone: str, path: Path) -> boo
                 panel.fill_between(line["value"], line["low"], line["high"], color=VERMILION, alpha=0.16, linewidth=0)
                 panel.plot(line["value"], line["mean"], color=VERMILION)
             for state, (marker, color) in STATES.items():
-                at = own[own["state"] == state]
+                at = shown[shown["state"] == state]
                 panel.plot(at[axis.key], at["difference" if relative else "mrr"], marker, color=color, markersize=2.8)
             if relative:
                 panel.axhline(0, color=BLACK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
@@ -66,7 +66,7 @@ def factors(trace: Trace, lines: pd.DataFrame, backbone: str, path: Path) -> boo
         if relative:
             signed_ticks(panels[0].yaxis, 5)
         # configurations that failed to learn must not flatten what lies between the others
-        values = own["difference" if relative else "mrr"]
+        values = shown["difference" if relative else "mrr"]
         low, high = values.quantile(0.1), values.max()
         panels[0].set_ylim(low - 0.6 * (high - low) - 1e-4, high + 0.15 * (high - low) + 1e-4)
         for panel in panels[len(trace.axes) :]:
@@ -90,21 +90,21 @@ def _scale(panel: Axes, axis: Axis) -> None:
 
 def indices(sobol: pd.DataFrame, importances: pd.DataFrame, trace: Trace, backbone: str, path: Path) -> bool:
     """Draw the importances by Optuna's evaluators, and Sobol indices of a designed sample. False: nothing to draw."""
-    found = sobol[sobol["backbone"] == backbone].set_index("factor")
-    told = importances[(importances["backbone"] == backbone) & importances["importance"].notna()]
-    if found.empty and told.empty:
+    by_factor = sobol[sobol["backbone"] == backbone].set_index("factor")
+    shown = importances[(importances["backbone"] == backbone) & importances["importance"].notna()]
+    if by_factor.empty and shown.empty:
         return False
-    kinds = [frame for frame in (told, found) if len(frame)]
+    kinds = [frame for frame in (shown, by_factor) if len(frame)]
     with figure(path, 0.75 + 0.3 * len(trace.axes), len(kinds)) as panels:
         places = -np.arange(len(trace.axes), dtype=float)
-        if len(told):
+        if len(shown):
             for method, (marker, color, shift) in METHODS.items():
-                rows = told[told["method"] == method].set_index("factor").reindex(trace.names)
+                rows = shown[shown["method"] == method].set_index("factor").reindex(trace.names)
                 panels[0].hlines(places + shift, rows["low"], rows["high"], color=color, linewidth=1.1)
                 panels[0].plot(rows["importance"], places + shift, marker, color=color, markersize=4.5, label=method)
             panels[0].set_xlabel("importance (sums to 1), with 95 % bootstrap interval", fontsize=8)
-        if len(found):
-            rows = found.reindex(trace.names)
+        if len(by_factor):
+            rows = by_factor.reindex(trace.names)
             for kind, marker, color, shift in (("first", "o", GREEN, 0.14), ("total", "s", ORANGE, -0.14)):
                 panels[-1].hlines(places + shift, rows[f"{kind}_low"], rows[f"{kind}_high"], color=color, linewidth=1.1)
                 panels[-1].plot(rows[kind], places + shift, marker, color=color, markersize=4.5, label=f"{kind} order")
@@ -121,17 +121,17 @@ def indices(sobol: pd.DataFrame, importances: pd.DataFrame, trace: Trace, backbo
 
 def temperature(bands: pd.DataFrame, backbone: str, path: Path) -> bool:
     """Draw the difference of other temperatures to those around 7. False: nothing to draw."""
-    own = bands[(bands["backbone"] == backbone) & bands["difference"].notna()]
-    if own.empty:
+    rows = bands[(bands["backbone"] == backbone) & bands["difference"].notna()]
+    if rows.empty:
         return False
-    with figure(path, 0.5 + 0.25 * len(own)) as (axes,):
+    with figure(path, 0.5 + 0.25 * len(rows)) as (axes,):
         axes.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
-        for place, (_, row) in enumerate(own.iterrows()):
+        for place, (_, row) in enumerate(rows.iterrows()):
             face = SKY if row["verdict"] != "undecided" else "white"
             axes.plot([row["low"], row["high"]], [-place, -place], color=BLUE, linewidth=1.4)
             axes.plot(row["difference"], -place, "o", color=BLUE, markerfacecolor=face, markersize=5)
-        axes.set_yticks([-i for i in range(len(own))], [f"T {band}" for band in own["band"]])
-        axes.set_ylim(-len(own) + 0.4, 0.6)
+        axes.set_yticks([-i for i in range(len(rows))], [f"T {band}" for band in rows["band"]])
+        axes.set_ylim(-len(rows) + 0.4, 0.6)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         signed_ticks(axes.xaxis)

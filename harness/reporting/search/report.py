@@ -60,14 +60,14 @@ def measure(trace: Trace, results: Results, importance: Importance | None) -> Nu
 
 
 def _importances(trace: Trace, importance: Importance | None) -> pd.DataFrame:
-    found = []
+    parts = []
     for backbone in trace.backbones if importance is not None else ():
-        own = trace.frame[(trace.frame["backbone"] == backbone) & (trace.frame["state"] == "complete")]
-        scaled = pd.DataFrame({axis.key: axis.scaled(own[axis.key]) for axis in trace.axes})
+        rows = trace.frame[(trace.frame["backbone"] == backbone) & (trace.frame["state"] == "complete")]
+        scaled = pd.DataFrame({axis.key: axis.scaled(rows[axis.key]) for axis in trace.axes})
         assert importance is not None
-        found.append(importance(scaled, own["mrr"].reset_index(drop=True)).assign(backbone=backbone))
+        parts.append(importance(scaled, rows["mrr"].reset_index(drop=True)).assign(backbone=backbone))
     empty = pd.DataFrame(columns=IMPORTANCE_COLUMNS)
-    return pd.concat(found, ignore_index=True)[IMPORTANCE_COLUMNS] if found else empty
+    return pd.concat(parts, ignore_index=True)[IMPORTANCE_COLUMNS] if parts else empty
 
 
 def _chosen(trace: Trace, results: Results) -> pd.DataFrame:
@@ -75,17 +75,17 @@ def _chosen(trace: Trace, results: Results) -> pd.DataFrame:
     done = results.trials[(results.trials["role"] == "confirm") & (results.trials["state"] == "complete")]
     again = done[["backbone", "arm", "configuration"]].drop_duplicates().rename(columns={"configuration": "number"})
     again["number"] = again["number"].astype(int)
-    found = again.merge(trace.frame, on=["backbone", "number"])
+    chosen = again.merge(trace.frame, on=["backbone", "number"])
     has_base = {backbone for backbone in trace.backbones if "L1" in results.arms(backbone)}
-    found["base_arm"] = ["L1" if backbone in has_base else None for backbone in found["backbone"]]
-    return best_first(found, results.backbones)
+    chosen["base_arm"] = ["L1" if backbone in has_base else None for backbone in chosen["backbone"]]
+    return best_first(chosen, results.backbones)
 
 
 def display(numbers: Numbers) -> dict[str, dict[str, Table]]:
     """Display tables by backbone and name; empty ones are left out."""
     made = {}
     for backbone in numbers.trace.backbones:
-        own = {
+        by_name = {
             "configurations": tables.configurations_table(numbers.trace, backbone),
             "factors": tables.factors_table(numbers.curves, numbers.trace, backbone),
             "importance": tables.importance_table(numbers.importances, numbers.trace, backbone),
@@ -93,7 +93,7 @@ def display(numbers: Numbers) -> dict[str, dict[str, Table]]:
             "temperature": tables.temperature_table(numbers.temperature, backbone),
             "confirmed": tables.confirmed_table(numbers.chosen, numbers.confirmed, numbers.trace, backbone),
         }
-        made[backbone] = {name: table for name, table in own.items() if table.rows}
+        made[backbone] = {name: table for name, table in by_name.items() if table.rows}
     return made
 
 
@@ -120,15 +120,15 @@ def judge_temperature(bands: pd.DataFrame, *, one_seed: bool) -> Verdict:
     Supported if temperatures above 10.5 are worse than those around 7, and those below 4.5 not better. Contradicted if
     one of both is better. With one seed there is no verdict.
     """
-    told = {row["band"]: row for row in records(bands) if row["verdict"]}
-    if not told:
+    by_band = {row["band"]: row for row in records(bands) if row["verdict"]}
+    if not by_band:
         return "not tested", "too few configurations at temperatures around 7 and beside"
     parts = [
         f"T {band}: {number(row['difference'], 4, signed=True)} "
         f"{interval(row['low'], row['high'], 4)} against T {MIDDLE} ({row['verdict']})"
-        for band, row in told.items()
+        for band, row in by_band.items()
     ]
-    reason, words = "; ".join(parts), {band: row["verdict"] for band, row in told.items()}
+    reason, words = "; ".join(parts), {band: row["verdict"] for band, row in by_band.items()}
     verdict = "undecided"
     if "better" in words.values():
         verdict = "contradicted"
@@ -181,7 +181,7 @@ def _facts(results: Results, inside: pd.DataFrame, trace: Trace, meta: Meta, nam
     states = trace.frame["state"].value_counts()
     counts = ", ".join(f"{states[state]} {state}" for state in ("complete", "given up", "failed") if state in states)
     sampler = {"tpe": "tree-structured Parzen estimator", "qmc": "Saltelli's sample of a Sobol sequence"}
-    told = {
+    searched = {
         "Searched": ranges,
         "Sampler": sampler.get(trace.sampler, trace.sampler),
         "Configurations": f"{counts}; up to {trace.frame['seeds'].max()} seeds each",
@@ -190,7 +190,7 @@ def _facts(results: Results, inside: pd.DataFrame, trace: Trace, meta: Meta, nam
     pairs: list[list[str]] = []
     for label, value in facts(results, meta.data, name):
         if label == "Arms":
-            pairs += [[key, text] for key, text in told.items()]
+            pairs += [[key, text] for key, text in searched.items()]
         elif label != "Weights":
             pairs.append([label.replace("Trials", "Trials on test"), value])
     return pairs
@@ -202,8 +202,8 @@ def judged(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
         return []
     lines = []
     for backbone in numbers.trace.backbones:
-        own = numbers.temperature[numbers.temperature["backbone"] == backbone]
-        verdict, reason = judge_temperature(own, one_seed=_one_seed(numbers.trace))
+        bands = numbers.temperature[numbers.temperature["backbone"] == backbone]
+        verdict, reason = judge_temperature(bands, one_seed=_one_seed(numbers.trace))
         lines.append({"backbone": backbone_name(backbone), "verdict": verdict, "reason": reason})
     return [{"id": "C8", "text": CLAIMS["C8"], "lines": lines}] if lines else []
 

@@ -26,12 +26,12 @@ def _p(value: float) -> Cell:
 
 def configurations_table(trace: Trace, backbone: str) -> Table:
     """All configurations, best first."""
-    own = trace.frame[trace.frame["backbone"] == backbone].sort_values("mrr", ascending=False)
+    ranked = trace.frame[trace.frame["backbone"] == backbone].sort_values("mrr", ascending=False)
     rows = []
-    for line in records(own):
+    for line in records(ranked):
         values = (Cell(level_name(line[name])) for name in trace.names)
-        told = number(line["mrr"], 4), number(line["difference"], 4, signed=True)
-        cells = (Cell(str(line["number"])), *values, *map(Cell, told), Cell(str(line["seeds"])), Cell(line["state"]))
+        metrics = number(line["mrr"], 4), number(line["difference"], 4, signed=True)
+        cells = (Cell(str(line["number"])), *values, *map(Cell, metrics), Cell(str(line["seeds"])), Cell(line["state"]))
         rows.append(Row(tuple(cells)))
     symbols = tuple(axis.symbol for axis in trace.axes)
     header = ("no.", *symbols, "validation MRR", "minus L1", "seeds", "")
@@ -58,13 +58,13 @@ def factors_table(curves: pd.DataFrame, trace: Trace, backbone: str) -> Table:
 
 def importance_table(importances: pd.DataFrame, trace: Trace, backbone: str) -> Table:
     """Importances by Optuna's evaluators."""
-    own = importances[importances["backbone"] == backbone]
-    cells = {(row["factor"], row["method"]): row for row in records(own)}
+    of_backbone = importances[importances["backbone"] == backbone]
+    cells = {(row["factor"], row["method"]): row for row in records(of_backbone)}
     rows = []
-    for axis in trace.axes if len(own) else ():
-        found = [cells[axis.key, method] for method in METHODS]
-        shown = (Cell(number(r["importance"], 2), interval(r["low"], r["high"], 2)) for r in found)
-        rows.append(Row((Cell(axis.symbol), *shown, Cell(number(found[-1]["seed_sd"], 3)))))
+    for axis in trace.axes if len(of_backbone) else ():
+        lines = [cells[axis.key, method] for method in METHODS]
+        shown = (Cell(number(r["importance"], 2), interval(r["low"], r["high"], 2)) for r in lines)
+        rows.append(Row((Cell(axis.symbol), *shown, Cell(number(lines[-1]["seed_sd"], 3)))))
     note = "Scaled to a sum of one; in brackets the middle 95 % of a bootstrap over configurations. The last column is "
     note += "the standard deviation over seeds of fANOVA's forest."
     header = ("factor", *METHODS, "seeds' spread")
@@ -73,13 +73,13 @@ def importance_table(importances: pd.DataFrame, trace: Trace, backbone: str) -> 
 
 def sobol_table(sobol: pd.DataFrame, trace: Trace, backbone: str) -> Table:
     """Sobol indices of a designed sample."""
-    own = records(sobol[sobol["backbone"] == backbone])
+    lines = records(sobol[sobol["backbone"] == backbone])
     symbols = {axis.key: axis.symbol for axis in trace.axes}
     rows = []
-    for line in own:
+    for line in lines:
         shown = (Cell(number(line[k], 2), interval(line[f"{k}_low"], line[f"{k}_high"], 2)) for k in ("first", "total"))
         rows.append(Row((Cell(symbols[line["factor"]]), *shown)))
-    blocks = own[0]["blocks"] if own else 0
+    blocks = lines[0]["blocks"] if lines else 0
     note = f"Of {blocks} base points; 95 % bootstrap intervals. First order: the share of the variance that the factor "
     note += "explains alone; total: with all its interactions. Wide intervals may leave the range from 0 to 1."
     return Table("Sobol indices of validation MRR", ("factor", "first order", "total"), "lrr", tuple(rows), note)
@@ -107,10 +107,10 @@ def temperature_table(bands: pd.DataFrame, backbone: str) -> Table:
 def confirmed_table(chosen: pd.DataFrame, confirmed: pd.DataFrame, trace: Trace, backbone: str) -> Table:
     """The winners of a backbone: validation inside the search, test with fresh seeds."""
     tested = confirmed[(confirmed["backbone"] == backbone) & (confirmed["measure"] == "mrr")]
-    told = {row["arm"]: row for row in records(tested)}
+    by_arm = {row["arm"]: row for row in records(tested)}
     rows = []
     for point in records(chosen[chosen["backbone"] == backbone]):
-        line = told[point["arm"]]
+        line = by_arm[point["arm"]]
         decided = line["verdict"] in ("better", "worse")
         change = Cell("–")
         if not np.isnan(line["difference"]):

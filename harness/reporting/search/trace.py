@@ -97,20 +97,20 @@ def trace_of(inside: pd.DataFrame, about: Mapping[str, Any]) -> Trace:
     """
     checked = validate(TRIALS, inside)
     axes = tuple(
-        Axis(name.split(".")[-1], float(each["low"]), float(each["high"]), bool(each["log"]))
-        for name, each in about["factors"].items()
+        Axis(name.split(".")[-1], float(about_factor["low"]), float(about_factor["high"]), bool(about_factor["log"]))
+        for name, about_factor in about["factors"].items()
     )
     names = [axis.key for axis in axes]
     beside = checked[(checked["role"] == "beside") & (checked["state"] == "complete")]
     base = beside.set_index(["backbone", "seed"])["valid_mrr"].to_dict()
-    own = checked[checked["role"] == "search"].copy()
-    own["configuration"] = own["configuration"].astype(int)
+    searched = checked[checked["role"] == "search"].copy()
+    searched["configuration"] = searched["configuration"].astype(int)
     # of a cell that was tried several times the complete one counts, else the last
-    own = own.sort_values("state", key=lambda s: s == "complete", kind="stable")
-    own = own.drop_duplicates(["backbone", "configuration", "seed"], keep="last")
-    most = own.groupby(["backbone", "configuration"])["seed"].size().max()
+    searched = searched.sort_values("state", key=lambda s: s == "complete", kind="stable")
+    searched = searched.drop_duplicates(["backbone", "configuration", "seed"], keep="last")
+    most = searched.groupby(["backbone", "configuration"])["seed"].size().max()
     rows = []
-    for (backbone, number), group in own.groupby(["backbone", "configuration"]):
+    for (backbone, number), group in searched.groupby(["backbone", "configuration"]):
         done = group[group["state"] == "complete"]
         l1 = [base.get((backbone, seed), np.nan) for seed in done["seed"]]
         row: dict[str, Any] = {"backbone": backbone, "number": number} | {n: float(group[n].iloc[0]) for n in names}
@@ -130,17 +130,17 @@ def trace_of(inside: pd.DataFrame, about: Mapping[str, Any]) -> Trace:
 def _fitted(trace: Trace, backbone: str) -> tuple[pd.DataFrame, Array, Array] | None:
     """Configurations with a result, what is explained, and the explaining columns ``[n, 1 + 2 K]`` (x and x² of each
     factor on its scale); None with too few of them."""
-    own = trace.frame[(trace.frame["backbone"] == backbone) & trace.frame["mrr"].notna()]
+    rows = trace.frame[(trace.frame["backbone"] == backbone) & trace.frame["mrr"].notna()]
     # the difference to L1 with the same seeds: what was given up after some seeds may be compared as well
-    value = own["difference"] if own["difference"].notna().all() else own["mrr"]
-    columns = [np.ones(len(own))]
+    value = rows["difference"] if rows["difference"].notna().all() else rows["mrr"]
+    columns = [np.ones(len(rows))]
     for axis in trace.axes:
-        x = axis.scaled(own[axis.key])
+        x = axis.scaled(rows[axis.key])
         columns += [x, x**2]
     design = np.column_stack(columns)
-    if len(own) < design.shape[1] + 3 or np.linalg.matrix_rank(design) < design.shape[1]:
+    if len(rows) < design.shape[1] + 3 or np.linalg.matrix_rank(design) < design.shape[1]:
         return None
-    return own, value.to_numpy(dtype=np.float64), design
+    return rows, value.to_numpy(dtype=np.float64), design
 
 
 def curves(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -153,10 +153,10 @@ def curves(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     rows, lines = [], []
     for backbone in trace.backbones:
-        if (found := _fitted(trace, backbone)) is None:
+        if (fitted := _fitted(trace, backbone)) is None:
             continue
-        own, value, design = found
-        fit = sm.WLS(value, design, weights=own["seeds"].to_numpy(dtype=np.float64)).fit()
+        configurations, value, design = fitted
+        fit = sm.WLS(value, design, weights=configurations["seeds"].to_numpy(dtype=np.float64)).fit()
         for k, axis in enumerate(trace.axes):
             both = np.zeros((2, design.shape[1]))
             both[0, 1 + 2 * k] = both[1, 2 + 2 * k] = 1
@@ -171,7 +171,7 @@ def curves(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
             rows.append(
                 {"backbone": backbone, "factor": axis.key, "best": axis.grid()[mean.argmax()]}
                 | {"worst": axis.grid()[mean.argmin()], "range": float(np.ptp(mean))}
-                | {"f": float(test.fvalue), "p": float(test.pvalue), "configurations": len(own)}
+                | {"f": float(test.fvalue), "p": float(test.pvalue), "configurations": len(configurations)}
             )
     frame = pd.DataFrame(rows, columns=[c for c in CURVE_COLUMNS if c not in ("p_holm", "decided")])
     frame["p_holm"] = frame.groupby("backbone")["p"].transform(lambda p: holm(p.tolist()))
@@ -194,22 +194,22 @@ def sobol(trace: Trace) -> pd.DataFrame:
     names, wide = trace.names, len(trace.axes) + 2
     problem = {"num_vars": len(names), "names": names, "bounds": [[0.0, 1.0]] * len(names)}
     for backbone in trace.backbones:
-        own = trace.frame[(trace.frame["backbone"] == backbone) & (trace.frame["state"] == "complete")]
+        complete = trace.frame[(trace.frame["backbone"] == backbone) & (trace.frame["state"] == "complete")]
         # configurations that came to the same cell share its value
-        value = {tuple(row[n] for n in names): row["mrr"] for row in records(own)}
-        told = np.array([value.get(tuple(float(row[n]) for n in names), np.nan) for row in records(trace.sample)])
-        blocks = told[: len(told) // wide * wide].reshape(-1, wide)
-        whole = blocks[np.isfinite(blocks).all(axis=1)]
-        if len(whole) < FEWEST_BLOCKS or np.ptp(whole) == 0:
+        value = {tuple(row[n] for n in names): row["mrr"] for row in records(complete)}
+        values = np.array([value.get(tuple(float(row[n]) for n in names), np.nan) for row in records(trace.sample)])
+        blocks = values[: len(values) // wide * wide].reshape(-1, wide)
+        finite = blocks[np.isfinite(blocks).all(axis=1)]
+        if len(finite) < FEWEST_BLOCKS or np.ptp(finite) == 0:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of resamples in which a factor does nothing
             # seed 0 would be none to SALib
-            found = analysis.analyze(problem, whole.ravel(), calc_second_order=False, num_resamples=1000, seed=1)
+            indices = analysis.analyze(problem, finite.ravel(), calc_second_order=False, num_resamples=1000, seed=1)
         for k, name in enumerate(names):
-            row: dict[str, Any] = {"backbone": backbone, "factor": name, "blocks": len(whole)}
+            row: dict[str, Any] = {"backbone": backbone, "factor": name, "blocks": len(finite)}
             for kind, key in (("first", "S1"), ("total", "ST")):
-                middle, half = float(found[key][k]), float(found[f"{key}_conf"][k])
+                middle, half = float(indices[key][k]), float(indices[f"{key}_conf"][k])
                 row |= {kind: middle, f"{kind}_low": middle - half, f"{kind}_high": middle + half}
             rows.append(row)
     return pd.DataFrame(rows, columns=SOBOL_COLUMNS)
@@ -225,12 +225,12 @@ def temperature(trace: Trace) -> pd.DataFrame:
     if "temperature" not in trace.names:
         return pd.DataFrame(rows, columns=TEMPERATURE_COLUMNS)
     for backbone in trace.backbones:
-        if (found := _fitted(trace, backbone)) is None:
+        if (fitted := _fitted(trace, backbone)) is None:
             continue
-        own, value, design = found
+        configurations, value, design = fitted
         k = trace.names.index("temperature")
-        rest = np.delete(design, [1 + 2 * k, 2 + 2 * k], axis=1)
-        t = own["temperature"].to_numpy(dtype=np.float64)
+        others_design = np.delete(design, [1 + 2 * k, 2 + 2 * k], axis=1)
+        t = configurations["temperature"].to_numpy(dtype=np.float64)
         inside = {name: (t >= low) & (t < high) for name, (low, high) in BANDS.items()}
         others = [n for n in BANDS if n != MIDDLE and inside[n].sum() >= FEWEST]
         compared = others if inside[MIDDLE].sum() >= FEWEST else []
@@ -238,8 +238,8 @@ def temperature(trace: Trace) -> pd.DataFrame:
         dummies = [inside[name][kept].astype(float) for name in compared]
         p: list[float] = []
         estimates: dict[str, dict[str, float]] = {}
-        if compared and kept.sum() > rest.shape[1] + len(compared):
-            fit = sm.OLS(value[kept], np.column_stack([*dummies, rest[kept]])).fit(cov_type="HC3", use_t=True)
+        if compared and kept.sum() > others_design.shape[1] + len(compared):
+            fit = sm.OLS(value[kept], np.column_stack([*dummies, others_design[kept]])).fit(cov_type="HC3", use_t=True)
             for i, name in enumerate(compared):
                 low, high = fit.conf_int()[i]
                 estimates[name] = {"difference": fit.params[i], "low": low, "high": high, "p": fit.pvalues[i]}

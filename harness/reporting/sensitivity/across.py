@@ -43,17 +43,19 @@ def across_content(grids: Sequence[Frames]) -> Document | None:
         str(grid.trials["dataset"].iloc[0]): Results.load(grid.trials[~are_fresh(grid.trials)], grid.load_ranks, layout)
         for grid in grids
     }
-    cells = {dataset: cells_of(own.trials) for dataset, own in results.items()}
+    cells = {dataset: cells_of(of_dataset.trials) for dataset, of_dataset in results.items()}
     names = next(iter(cells.values())).names
-    if any(each.names != names for each in cells.values()):
+    if any(each_cells.names != names for each_cells in cells.values()):
         raise UserError(f"the {layout.name} studies of {', '.join(cells)} vary other factors; none can be compared")
-    points = pd.concat([_situated(each.points(), dataset) for dataset, each in cells.items()], ignore_index=True)
+    points = pd.concat(
+        [_situated(each_cells.points(), dataset) for dataset, each_cells in cells.items()], ignore_index=True
+    )
     region = rank_settings(points.drop(columns="backbone").rename(columns={SITUATION: "backbone"}), names)
     if region.empty:
         raise UserError(f"the {layout.name} studies of {', '.join(cells)} share no complete point")
     tested = pd.concat([_tested(results[name], cells[name].points(), region, name) for name in cells])
     displayed = {"": {"region": tables.region_table(region, names, SITUATION), "default": tables.default_table(tested)}}
-    trials = pd.concat([own.trials for own in results.values()])
+    trials = pd.concat([of_dataset.trials for of_dataset in results.values()])
 
     def content(folder: Path) -> dict[str, object]:
         is_made = figures.robust(region, points, names, folder / "figures" / "region", situation=SITUATION)
@@ -86,8 +88,8 @@ def _situated(points: pd.DataFrame, dataset: str) -> pd.DataFrame:
 def _tested(results: Results, points: pd.DataFrame, region: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """The first point of the region on the test facts of one data set, by situation."""
     chosen = points[points["arm"] == region["arm"].iloc[0]]
-    found = on_test(results, chosen)
-    return found.assign(backbone=_situated(found, dataset)[SITUATION], dataset=dataset)
+    tested = on_test(results, chosen)
+    return tested.assign(backbone=_situated(tested, dataset)[SITUATION], dataset=dataset)
 
 
 def _default(region: pd.DataFrame, names: Sequence[str]) -> str:

@@ -64,9 +64,9 @@ def tukey_range(values: Array, level: float = 0.95) -> Range:
     estimate = float(np.ptp(means))
     if levels < 2 or blocks < 2:
         return Range(estimate, float("nan"), float("nan"), float("nan"))
-    rest = values - means[:, None] - values.mean(axis=0) + values.mean()
+    residual = values - means[:, None] - values.mean(axis=0) + values.mean()
     df = (levels - 1) * (blocks - 1)
-    error = float(np.sqrt((rest**2).sum() / df / blocks))
+    error = float(np.sqrt((residual**2).sum() / df / blocks))
     if error < 1e-12:  # no noise at all, but for rounding
         return Range(estimate, estimate, estimate, 0.0 if estimate > 1e-12 else 1.0)
     half = float(stats.studentized_range.ppf(level, levels, df)) * error
@@ -80,19 +80,19 @@ def matched(cells: Cells, backbone: str, factor: Factor) -> pd.DataFrame:
     In a grid without gaps these are all. With gaps, means of other sets would mix up the factors. A level without any
     complete point is left out of account.
     """
-    whole = cells.whole()
-    own = whole[whole["backbone"] == backbone]
+    complete = cells.whole()
+    rows = complete[complete["backbone"] == backbone]
     others = [name for name in cells.names if name != factor.key]
-    group = own[others].apply(tuple, axis=1) if others else pd.Series([()] * len(own), index=own.index)
-    own = own.assign(group=group)
-    has_all = own.groupby("group")[factor.key].transform("nunique") == own[factor.key].nunique()
-    return own[has_all]
+    group = rows[others].apply(tuple, axis=1) if others else pd.Series([()] * len(rows), index=rows.index)
+    rows = rows.assign(group=group)
+    has_all = rows.groupby("group")[factor.key].transform("nunique") == rows[factor.key].nunique()
+    return rows[has_all]
 
 
-def _blocks(own: pd.DataFrame, factor: Factor) -> tuple[pd.DataFrame, str]:
+def _blocks(rows: pd.DataFrame, factor: Factor) -> tuple[pd.DataFrame, str]:
     """Validation MRR by level and block, and what the blocks are: "seeds", or "points" where there is one seed."""
-    by = "seed" if has_several(own["seed"]) else "group"
-    table = own.pivot_table(index=factor.key, columns=by, values="mrr", aggfunc="mean", sort=True)
+    by = "seed" if has_several(rows["seed"]) else "group"
+    table = rows.pivot_table(index=factor.key, columns=by, values="mrr", aggfunc="mean", sort=True)
     return table.dropna(axis=1), "seeds" if by == "seed" else "points"
 
 
@@ -106,9 +106,9 @@ def levels(cells: Cells) -> pd.DataFrame:
     rows = []
     for backbone in cells.backbones:
         for factor in cells.factors:
-            own = matched(cells, backbone, factor)
-            for level in sorted(own[factor.key].unique()):
-                at = own[own[factor.key] == level]
+            trials = matched(cells, backbone, factor)
+            for level in sorted(trials[factor.key].unique()):
+                at = trials[trials[factor.key] == level]
                 by = "seed" if has_several(at["seed"]) else "group"
                 interval = mean_interval(at.groupby(by)["mrr"].mean())
                 row = {"backbone": backbone, "factor": factor.key, "level": level}
@@ -132,16 +132,16 @@ def ranges(cells: Cells) -> pd.DataFrame:
     rows = []
     for backbone in cells.backbones:
         for factor in cells.factors:
-            own = matched(cells, backbone, factor)
-            if own.empty:
+            trials = matched(cells, backbone, factor)
+            if trials.empty:
                 continue
-            table, interval = _blocks(own, factor)
-            means, found = table.mean(axis=1), tukey_range(table.to_numpy(dtype=np.float64))
+            table, interval = _blocks(trials, factor)
+            means, span = table.mean(axis=1), tukey_range(table.to_numpy(dtype=np.float64))
             rows.append(
                 {"backbone": backbone, "factor": factor.key}
                 | {"best": table.index[int(means.argmax())], "worst": table.index[int(means.argmin())]}
-                | {"range": found.estimate, "low": found.low, "high": found.high, "p": found.p}
-                | {"points": own["group"].nunique(), "blocks": table.shape[1], "interval": interval}
+                | {"range": span.estimate, "low": span.low, "high": span.high, "p": span.p}
+                | {"points": trials["group"].nunique(), "blocks": table.shape[1], "interval": interval}
             )
     frame = pd.DataFrame(rows, columns=[c for c in RANGE_COLUMNS if c not in ("p_holm", "decided")])
     frame["p_holm"] = frame.groupby("backbone")["p"].transform(_holm)
@@ -161,9 +161,9 @@ def pairs(cells: Cells) -> pd.DataFrame:
     frames = []
     for first, second in cells.pairs():
         grouped = points.groupby(["backbone", first.key, second.key], sort=False)
-        found = grouped[["mrr", "difference"]].mean().assign(points=grouped.size()).reset_index()
-        found = found.rename(columns={first.key: "first_level", second.key: "second_level"})
-        frames.append(found.assign(first=first.key, second=second.key))
+        means = grouped[["mrr", "difference"]].mean().assign(points=grouped.size()).reset_index()
+        means = means.rename(columns={first.key: "first_level", second.key: "second_level"})
+        frames.append(means.assign(first=first.key, second=second.key))
     return pd.concat(frames, ignore_index=True)[PAIR_COLUMNS] if frames else pd.DataFrame(columns=PAIR_COLUMNS)
 
 
@@ -179,18 +179,22 @@ def variance(cells: Cells) -> pd.DataFrame:
     """
     rows = []
     for backbone in cells.backbones:
-        whole = cells.whole()
-        own = whole[whole["backbone"] == backbone]
-        seeds = own["seed"].nunique()
-        if cells.missing(backbone) or len(own) != seeds * own["arm"].nunique():
+        complete = cells.whole()
+        trials = complete[complete["backbone"] == backbone]
+        seeds = trials["seed"].nunique()
+        if cells.missing(backbone) or len(trials) != seeds * trials["arm"].nunique():
             continue
         highest = min(3, len(cells.factors) if seeds > 1 else len(cells.factors) - 1)
         if highest < 1:
             continue
-        data = own[cells.names].astype(str).assign(mrr=own["mrr"] - own["mrr"].mean(), seed=own["seed"].astype(str))
+        data = (
+            trials[cells.names]
+            .astype(str)
+            .assign(mrr=trials["mrr"] - trials["mrr"].mean(), seed=trials["seed"].astype(str))
+        )
         terms = ["C(seed)"] if seeds > 1 else []
         for order in range(1, highest + 1):
-            terms += [":".join(f"C({name})" for name in each) for each in combinations(cells.names, order)]
+            terms += [":".join(f"C({name})" for name in names) for names in combinations(cells.names, order)]
         table = anova_lm(ols(f"mrr ~ {' + '.join(terms)}", data).fit(), typ=1)
         rows += _sources(backbone, table)
     return pd.DataFrame(rows, columns=VARIANCE_COLUMNS)
@@ -198,8 +202,8 @@ def variance(cells: Cells) -> pd.DataFrame:
 
 def _sources(backbone: str, table: pd.DataFrame) -> list[dict[str, object]]:
     total = float(table["sum_sq"].drop("C(seed)", errors="ignore").sum())
-    rest, df = (float(table["sum_sq"]["Residual"]), float(table["df"]["Residual"]))
-    error = rest / df if df > 0 else float("nan")
+    residual, df = (float(table["sum_sq"]["Residual"]), float(table["df"]["Residual"]))
+    error = residual / df if df > 0 else float("nan")
     rows: list[dict[str, object]] = []
     for name, row in table.iterrows():
         source = str(name).replace("C(", "").replace(")", "").replace("Residual", "rest")

@@ -53,10 +53,10 @@ def _against(cells: Cells, trials: pd.DataFrame) -> pd.Series[float]:
     keyed = trials.set_index(["backbone", "arm", "seed"])[columns]
     keyed = keyed[~keyed.index.duplicated(keep="last")]
     frame = cells.frame
-    own = keyed.reindex(pd.MultiIndex.from_frame(frame[["backbone", "arm", "seed"]])).to_numpy(dtype=float)
+    point = keyed.reindex(pd.MultiIndex.from_frame(frame[["backbone", "arm", "seed"]])).to_numpy(dtype=float)
     base = keyed.reindex(pd.MultiIndex.from_frame(frame[["backbone", "base_arm", "seed"]])).to_numpy(dtype=float)
     known = frame["mrr"].notna().to_numpy() & frame["base"].notna().to_numpy()
-    shown = (own[:, 0] > base[:, 0]) & (own[:, 1:] > base[:, 1:]).any(axis=1)
+    shown = (point[:, 0] > base[:, 0]) & (point[:, 1:] > base[:, 1:]).any(axis=1)
     return pd.Series(np.where(known, shown.astype(float), np.nan), index=frame.index)
 
 
@@ -64,11 +64,11 @@ def _slopes(curves: pd.DataFrame) -> dict[int, float]:
     """The least-squares slope of L2 over the epochs of stage 2, by trial; without those of too few epochs."""
     if "loss_l2" not in curves:
         return {}
-    own = curves[(curves["stage"] == 2) & curves["loss_l2"].notna()]
+    rows = curves[(curves["stage"] == 2) & curves["loss_l2"].notna()]
     return {
-        int(str(trial)): float(np.polyfit(each["epoch"], each["loss_l2"], 1)[0])
-        for trial, each in own.groupby("trial")
-        if len(each) >= FEWEST_EPOCHS
+        int(str(trial)): float(np.polyfit(epochs["epoch"], epochs["loss_l2"], 1)[0])
+        for trial, epochs in rows.groupby("trial")
+        if len(epochs) >= FEWEST_EPOCHS
     }
 
 
@@ -79,11 +79,13 @@ def counts(cells: Cells, marked: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for backbone in cells.backbones:
-        own = marked[marked["backbone"] == backbone]
-        groups = [("", float("nan"), own)]
-        groups += [(f.key, level, own[own[f.key] == level]) for f in cells.factors for level in f.levels]
+        of_backbone = marked[marked["backbone"] == backbone]
+        groups = [("", float("nan"), of_backbone)]
+        groups += [
+            (f.key, level, of_backbone[of_backbone[f.key] == level]) for f in cells.factors for level in f.levels
+        ]
         for factor, level, group in groups:
             for name in SIGNATURES:
-                told = group[name].dropna()
-                rows.append((backbone, factor, level, name, int(told.sum()), len(told)))
+                known = group[name].dropna()
+                rows.append((backbone, factor, level, name, int(known.sum()), len(known)))
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -58,16 +58,16 @@ def _panels(count: int, most: int = 3) -> tuple[int, int]:
 def main_effects(levels: pd.DataFrame, cells: Cells, backbone: str, path: Path) -> bool:
     """Draw the mean validation MRR at each level of each factor with L1 as a line, and below it the difference to L1,
     whose intervals leave out what students of one seed have in common. False: nothing to draw."""
-    own = levels[levels["backbone"] == backbone]
-    factors = [factor for factor in cells.factors if factor.key in set(own["factor"])]
+    shown = levels[levels["backbone"] == backbone]
+    factors = [factor for factor in cells.factors if factor.key in set(shown["factor"])]
     if not factors:
         return False
-    kinds = ["mean", "difference"] if own["difference"].notna().any() else ["mean"]
+    kinds = ["mean", "difference"] if shown["difference"].notna().any() else ["mean"]
     columns = len(factors)
     with figure(path, 0.3 + 1.45 * len(kinds), columns, rows=len(kinds), share_y="row") as axes:
         for position, panel in enumerate(axes):
             kind, factor = kinds[position // columns], factors[position % columns]
-            _effect(panel, own[own["factor"] == factor.key], factor, kind)
+            _effect(panel, shown[shown["factor"] == factor.key], factor, kind)
             if position % columns == 0:
                 panel.set_ylabel("validation MRR" if kind == "mean" else "minus L1")
                 if kind == "difference":
@@ -96,12 +96,12 @@ def interactions(pairs: pd.DataFrame, cells: Cells, backbone: str, path: Path) -
 
     All maps have the same colours; the best cell of each is framed. False: there are no two factors.
     """
-    own = pairs[pairs["backbone"] == backbone]
-    drawn = [(a, b) for a, b in cells.pairs() if ((own["first"] == a.key) & (own["second"] == b.key)).any()]
+    rows_of = pairs[pairs["backbone"] == backbone]
+    drawn = [(a, b) for a, b in cells.pairs() if ((rows_of["first"] == a.key) & (rows_of["second"] == b.key)).any()]
     if not drawn:
         return False
-    relative = bool(own["difference"].notna().any())
-    shown = own.assign(value=own["difference"] * UNIT if relative else own["mrr"])
+    relative = bool(rows_of["difference"].notna().any())
+    shown = rows_of.assign(value=rows_of["difference"] * UNIT if relative else rows_of["mrr"])
     rows, columns = _panels(len(drawn))
     tall = max(len(a.levels) for a, _ in drawn)
     norm, colors = _scale(shown["value"].to_numpy(dtype=float), relative=relative)
@@ -164,24 +164,24 @@ def _map(
 def importance(importances: pd.DataFrame, variance: pd.DataFrame, backbone: str, path: Path) -> bool:
     """Draw the importances with their bootstrap intervals, and beside them the shares of the variance. False: nothing
     to draw."""
-    own = importances[(importances["backbone"] == backbone) & importances["importance"].notna()]
+    shown = importances[(importances["backbone"] == backbone) & importances["importance"].notna()]
     parts = variance[(variance["backbone"] == backbone) & variance["share"].notna()]
-    if own.empty and parts.empty:
+    if shown.empty and parts.empty:
         return False
-    factors = list(dict.fromkeys(own["factor"]))
+    factors = list(dict.fromkeys(shown["factor"]))
     tall = max(len(factors) * 1.6, len(parts))
-    both = bool(len(own)) and bool(len(parts))
+    both = bool(len(shown)) and bool(len(parts))
     with figure(path, 0.8 + 0.19 * tall, 2 if both else 1) as axes:
-        if len(own):
-            _importances(axes[0], own, factors)
+        if len(shown):
+            _importances(axes[0], shown, factors)
         if len(parts):
             _shares(axes[-1], parts)
     return True
 
 
-def _importances(axes: Axes, own: pd.DataFrame, factors: list[str]) -> None:
+def _importances(axes: Axes, shown: pd.DataFrame, factors: list[str]) -> None:
     for method, (marker, color, shift) in METHODS.items():
-        rows = own[own["method"] == method].set_index("factor").reindex(factors)
+        rows = shown[shown["method"] == method].set_index("factor").reindex(factors)
         places = [shift - i for i in range(len(factors))]
         axes.hlines(places, rows["low"], rows["high"], color=color, linewidth=1.1)
         axes.plot(rows["importance"], places, marker, color=color, markersize=4.5, label=method)
@@ -221,8 +221,8 @@ def robust(
         filled = region["robust"].to_numpy(dtype=bool)
         keys: list[Artist] = []
         for (marker, color), backbone in zip(KINDS, points[situation].unique(), strict=False):
-            own = points[points[situation] == backbone].set_index(names)["difference"]
-            values = own.reindex(pd.MultiIndex.from_frame(region[names]) if len(names) > 1
+            gains = points[points[situation] == backbone].set_index(names)["difference"]
+            values = gains.reindex(pd.MultiIndex.from_frame(region[names]) if len(names) > 1
                                  else pd.Index(region[names[0]])).to_numpy(dtype=float)  # fmt: skip
             for kept, face in ((filled, color), (~filled, "white")):
                 axes.plot(places[kept], values[kept], marker, color=color, markerfacecolor=face, markersize=3.8)

@@ -68,8 +68,8 @@ class Cells:
         Columns: backbone, arm, the factors, mrr, base, difference (to L1), base_arm, seeds.
         """
         keys = ["backbone", "arm", *self.names]
-        whole = self.whole().assign(difference=lambda f: f["mrr"] - f["base"])
-        grouped = whole.groupby(keys, sort=False)
+        trials = self.whole().assign(difference=lambda f: f["mrr"] - f["base"])
+        grouped = trials.groupby(keys, sort=False)
         means = grouped[["mrr", "base", "difference"]].mean()  # NaN where a seed of L1 failed are left out
         means["base_arm"] = grouped["base_arm"].first()
         means["seeds"] = grouped.size()
@@ -85,9 +85,9 @@ class Cells:
 
     def missing(self, backbone: str) -> int:
         """How many combinations of levels have no complete point with a backbone."""
-        found = self.whole()
-        own = found[found["backbone"] == backbone][self.names].drop_duplicates()
-        return int(np.prod([len(factor.levels) for factor in self.factors])) - len(own)
+        complete = self.whole()
+        combinations = complete[complete["backbone"] == backbone][self.names].drop_duplicates()
+        return int(np.prod([len(factor.levels) for factor in self.factors])) - len(combinations)
 
 
 def are_fresh(trials: pd.DataFrame) -> pd.Series[bool]:
@@ -129,16 +129,18 @@ def cells_of(trials: pd.DataFrame) -> Cells:
     counts = students.groupby("losses")["arm"].nunique()
     # of two arms with as many points the one with more losses
     losses = max(counts.index, key=lambda name: (counts[name], name.count("+")))
-    own = students[students["losses"] == losses]
-    varied = [key for key in SYMBOLS if key in own and has_several(own[key])]
+    varied_trials = students[students["losses"] == losses]
+    varied = [key for key in SYMBOLS if key in varied_trials and has_several(varied_trials[key])]
     if not varied:
         raise UserError("trials: no factor has two levels; a report of sensitivity needs a study with a grid or search")
-    if own.groupby("arm")[varied].nunique().gt(1).to_numpy().any():
+    if varied_trials.groupby("arm")[varied].nunique().gt(1).to_numpy().any():
         raise UserError("trials: two points share a label; was this store written by another version?")
-    factors = tuple(Factor(key, tuple(sorted(float(v) for v in own[key].dropna().unique()))) for key in varied)
-    frame = own[["backbone", "arm", "seed", "state", "trial"]].copy()
-    frame[varied] = own[varied].astype(float)
-    frame["mrr"] = own["valid_mrr"].where(own["state"] == "complete")
+    factors = tuple(
+        Factor(key, tuple(sorted(float(v) for v in varied_trials[key].dropna().unique()))) for key in varied
+    )
+    frame = varied_trials[["backbone", "arm", "seed", "state", "trial"]].copy()
+    frame[varied] = varied_trials[varied].astype(float)
+    frame["mrr"] = varied_trials["valid_mrr"].where(varied_trials["state"] == "complete")
     return Cells(losses, factors, _with_base(frame, students[students["losses"] == BASE], losses))
 
 
@@ -149,6 +151,6 @@ def _with_base(frame: pd.DataFrame, base: pd.DataFrame, losses: str) -> pd.DataF
         return frame.assign(base=np.nan, base_arm=None)
     acting = [key for key in SYMBOLS if key in frame and has_several(base[key])]
     keys = ["backbone", "seed", *acting]
-    found = done[[*keys, "valid_mrr", "arm"]].rename(columns={"valid_mrr": "base", "arm": "base_arm"})
-    found[acting] = found[acting].astype(float)
-    return frame.merge(found, on=keys, how="left").set_axis(frame.index)
+    bases = done[[*keys, "valid_mrr", "arm"]].rename(columns={"valid_mrr": "base", "arm": "base_arm"})
+    bases[acting] = bases[acting].astype(float)
+    return frame.merge(bases, on=keys, how="left").set_axis(frame.index)

@@ -69,8 +69,8 @@ class Numbers:
     @property
     def fresh_default(self) -> int:
         """With how many fresh seeds the recommended default was tested; 0: with those that chose it."""
-        own = self.default_on_test[self.default_on_test["arm"].isin(self.winners["arm"])]
-        return int(own["seeds"].min()) if len(own) else 0
+        rows = self.default_on_test[self.default_on_test["arm"].isin(self.winners["arm"])]
+        return int(rows["seeds"].min()) if len(rows) else 0
 
 
 def loaded(frames: Frames) -> tuple[Results, Results | None]:
@@ -124,13 +124,13 @@ def measure(
 
 
 def _importances(cells: Cells, points: pd.DataFrame, importance: Importance | None) -> pd.DataFrame:
-    found = []
+    parts = []
     for backbone in cells.backbones if importance is not None else ():
-        own = points[points["backbone"] == backbone]
+        rows = points[points["backbone"] == backbone]
         assert importance is not None
-        found.append(importance(own[cells.names], own["mrr"]).assign(backbone=backbone))
+        parts.append(importance(rows[cells.names], rows["mrr"]).assign(backbone=backbone))
     empty = pd.DataFrame(columns=IMPORTANCE_COLUMNS)
-    return pd.concat(found, ignore_index=True)[IMPORTANCE_COLUMNS] if found else empty
+    return pd.concat(parts, ignore_index=True)[IMPORTANCE_COLUMNS] if parts else empty
 
 
 def display(numbers: Numbers) -> dict[str, dict[str, Table]]:
@@ -157,7 +157,9 @@ def display(numbers: Numbers) -> dict[str, dict[str, Table]]:
             "winners": tables.chosen_table(winners, again, names, fresh=True),
             "signs": tables.signatures_table(numbers.signs, numbers.cells, backbone),
         }
-    return {backbone: {key: table for key, table in each.items() if table.rows} for backbone, each in made.items()}
+    return {
+        backbone: {key: table for key, table in by_name.items() if table.rows} for backbone, by_name in made.items()
+    }
 
 
 def draw(numbers: Numbers, folder: Path) -> dict[str, dict[str, str]]:
@@ -217,7 +219,7 @@ def _facts(results: Results, numbers: Numbers, meta: Meta, name: str) -> list[li
     varied = "; ".join(f"{f.symbol} = {', '.join(map(level_name, f.levels))}" for f in cells.factors)
     seeds = cells.frame["seed"].nunique()
     others = [arm for arm in results.layout.order(results.trials["arm"]) if arm not in set(cells.frame["arm"])]
-    told = {
+    varied_facts = {
         "Points": f"{cells.frame['arm'].nunique()} of {arm_name(cells.losses)}, {seeds} seed{'s' * (seeds > 1)} each",
         "Varied": varied,
         "Beside them": ", ".join(map(arm_name, others)),
@@ -226,7 +228,7 @@ def _facts(results: Results, numbers: Numbers, meta: Meta, name: str) -> list[li
     pairs: list[list[str]] = []
     for label, value in facts(results, meta.data, name):
         if label == "Arms":
-            pairs += [[key, text] for key, text in told.items() if text]
+            pairs += [[key, text] for key, text in varied_facts.items() if text]
         elif label != "Weights":
             pairs.append([label, value])
     return pairs
@@ -241,18 +243,18 @@ def _anew(results: Results, numbers: Numbers) -> str:
     points = joined([f"{count} on {backbone_name(str(backbone))}" for backbone, count in counts.items()])
     seeds = sorted(int(seeds) for seeds in tested["seeds"].unique())
     text = f"points: {points}; fresh seeds: {joined([str(count) for count in seeds])}"
-    own, other = (set(each.trials["machine"].dropna()) for each in (results, numbers.again))
-    return f"{text}; {joined(sorted(other - own))}" if other - own else text
+    grid_machines, other = (set(part.trials["machine"].dropna()) for part in (results, numbers.again))
+    return f"{text}; {joined(sorted(other - grid_machines))}" if other - grid_machines else text
 
 
 def _gaps(cells: Cells) -> list[str]:
     """What the reader must know of points without a result."""
     missing = {backbone: cells.missing(backbone) for backbone in cells.backbones}
-    told = [f"{count} on {backbone_name(backbone)}" for backbone, count in missing.items() if count]
-    if not told:
+    gaps = [f"{count} on {backbone_name(backbone)}" for backbone, count in missing.items() if count]
+    if not gaps:
         return []
     return [
-        f"The grid has points without a result for every seed: {joined(told)}. Main effects are means over those "
+        f"The grid has points without a result for every seed: {joined(gaps)}. Main effects are means over those "
         "combinations of the other factors that have every level; the variance of a grid with gaps is not split up."
     ]
 

@@ -43,12 +43,12 @@ def confirmed_points(cells: Cells, again: Results) -> pd.DataFrame:
     Returns:
         Columns of `Cells.points`; ``arm`` and ``base_arm`` (missing without one) are labels of ``again``.
     """
-    found = best_first(cells.points(), cells.backbones)
+    points = best_first(cells.points(), cells.backbones)
     for column in ("arm", "base_arm"):
-        labels = found[column] + FRESH_SEEDS
-        keys = zip(found["backbone"], labels, strict=True)
-        found[column] = [key[1] if key in again.per_fact else None for key in keys]
-    return found[found["arm"].notna()].reset_index(drop=True)
+        labels = points[column] + FRESH_SEEDS
+        keys = zip(points["backbone"], labels, strict=True)
+        points[column] = [key[1] if key in again.per_fact else None for key in keys]
+    return points[points["arm"].notna()].reset_index(drop=True)
 
 
 def on_test(results: Results, chosen: pd.DataFrame) -> pd.DataFrame:
@@ -71,16 +71,16 @@ def on_test(results: Results, chosen: pd.DataFrame) -> pd.DataFrame:
         backbone, arm, base = point["backbone"], point["arm"], point.get("base_arm")
         base = base if isinstance(base, str) else ""
         seeds = results.common_seeds(backbone, arm, base) if base else []
-        own = results.by_fact(backbone, arm, seeds or None)
+        values = results.by_fact(backbone, arm, seeds or None)
         against = results.by_fact(backbone, base, seeds) if seeds else None
-        found = compare(own, against) if against is not None else []
+        comparisons = compare(values, against) if against is not None else []
         for k, measure in enumerate(METRICS):
             row = {"backbone": backbone, "arm": arm, "base": base if seeds else "", "measure": measure.key}
-            row |= {"value": float(own[:, :, k].mean()), "seeds": len(own), "facts": own.shape[1]}
+            row |= {"value": float(values[:, :, k].mean()), "seeds": len(values), "facts": values.shape[1]}
             row |= {"base_value": float("nan") if against is None else float(against[:, :, k].mean())}
-            if found:
-                change = found[k].difference
-                row |= {"difference": change.estimate, "low": change.low, "high": change.high, "p": found[k].p}
+            if comparisons:
+                change = comparisons[k].difference
+                row |= {"difference": change.estimate, "low": change.low, "high": change.high, "p": comparisons[k].p}
             rows.append(row | {"up": better_up[k]})
     frame = pd.DataFrame(rows, columns=[*(c for c in CHOSEN_COLUMNS if c not in ("p_holm", "verdict")), "up"])
     family = frame[frame["p"].notna()].groupby(["backbone", "measure"])["p"]

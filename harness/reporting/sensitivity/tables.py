@@ -28,8 +28,8 @@ def point_name(row: dict[str, Any], names: Sequence[str]) -> str:
 def levels_table(levels: pd.DataFrame, backbone: str) -> Table:
     """Mean validation MRR at each level of each factor, and its difference to L1."""
     rows: list[Row] = []
-    last, own = "", records(levels[levels["backbone"] == backbone])
-    for line in own:
+    last, lines = "", records(levels[levels["backbone"] == backbone])
+    for line in lines:
         factor = str(line["factor"])
         cells = (
             Cell(f"{SYMBOLS[factor]} = {level_name(line['level'])}"),
@@ -39,7 +39,7 @@ def levels_table(levels: pd.DataFrame, backbone: str) -> Table:
         )
         rows.append(Row(cells, rule=last not in ("", factor)))
         last = factor
-    over = {line["interval"] for line in own}
+    over = {line["interval"] for line in lines}
     note = "In brackets 95 % t intervals "
     note += "over seeds, at these same points." if over == {"seeds"} else "over the other factors' points: one seed."
     note += " Points: combinations of the other factors that the mean is taken over."
@@ -57,8 +57,8 @@ def _change(line: dict[str, Any], name: str, decimals: int = 4, *, strong: bool 
 
 def ranges_table(ranges: pd.DataFrame, backbone: str) -> Table:
     """The range of each main effect with its test."""
-    rows, own = [], records(ranges[ranges["backbone"] == backbone])
-    for line in own:
+    rows, lines = [], records(ranges[ranges["backbone"] == backbone])
+    for line in lines:
         word = "decided" if line["decided"] else "undecided"
         cells = (
             Cell(SYMBOLS[line["factor"]]),
@@ -70,7 +70,7 @@ def ranges_table(ranges: pd.DataFrame, backbone: str) -> Table:
             Cell(word, strong=line["decided"]),
         )
         rows.append(Row(cells))
-    blocks = "seeds" if {line["interval"] for line in own} == {"seeds"} else "the other factors' points (one seed)"
+    blocks = "seeds" if {line["interval"] for line in lines} == {"seeds"} else "the other factors' points (one seed)"
     note = f"Best minus worst level's mean, with Tukey's 95 % interval; the error is that of levels against {blocks}. "
     note += "Holm's correction over the factors."
     header = ("factor", "best level", "worst level", "range of validation MRR", "p", "p (Holm)", "")
@@ -79,14 +79,14 @@ def ranges_table(ranges: pd.DataFrame, backbone: str) -> Table:
 
 def pairs_table(pairs: pd.DataFrame, backbone: str) -> Table:
     """The numbers of the maps."""
-    own = records(pairs[pairs["backbone"] == backbone])
+    lines = records(pairs[pairs["backbone"] == backbone])
     rows: list[Row] = []
     last = ""
-    for line in own:
+    for line in lines:
         pair = f"{SYMBOLS[line['first']]}, {SYMBOLS[line['second']]}"
-        told = number(line["difference"] * UNIT, 1, signed=True)
+        thousandths = number(line["difference"] * UNIT, 1, signed=True)
         levels = Cell(level_name(line["first_level"])), Cell(level_name(line["second_level"]))
-        cells = (Cell(pair), *levels, Cell(number(line["mrr"], 4)), Cell(told), Cell(str(line["points"])))
+        cells = (Cell(pair), *levels, Cell(number(line["mrr"], 4)), Cell(thousandths), Cell(str(line["points"])))
         rows.append(Row(cells, rule=last not in ("", pair)))
         last = pair
     header = ("factors", "first", "second", "validation MRR", "minus L1 (thousandths)", "points")
@@ -95,17 +95,17 @@ def pairs_table(pairs: pd.DataFrame, backbone: str) -> Table:
 
 def importance_table(importances: pd.DataFrame, backbone: str) -> Table:
     """Importances by method, with bootstrap intervals and the spread over the evaluator's seeds."""
-    own = importances[importances["backbone"] == backbone]
-    cells = {(row["factor"], row["method"]): row for row in records(own)}
+    of_backbone = importances[importances["backbone"] == backbone]
+    cells = {(row["factor"], row["method"]): row for row in records(of_backbone)}
     rows = []
-    for factor in dict.fromkeys(own["factor"]):
+    for factor in dict.fromkeys(of_backbone["factor"]):
         shown = [Cell(SYMBOLS[factor])]
         for method in METHODS:
             line = cells[factor, method]
             shown.append(Cell(number(line["importance"], 2), interval(line["low"], line["high"], 2)))
         shown.append(Cell(number(cells[factor, "fANOVA"]["seed_sd"], 3)))
         rows.append(Row(tuple(shown)))
-    repeats = own["repeats"].max() if len(own) else 0
+    repeats = of_backbone["repeats"].max() if len(of_backbone) else 0
     note = "Scaled to a sum of one; in brackets the middle 95 % of a bootstrap over points. "
     note += (
         f"The last column is the standard deviation over {repeats} seeds of fANOVA's forest; PED-ANOVA draws nothing."
@@ -116,10 +116,10 @@ def importance_table(importances: pd.DataFrame, backbone: str) -> Table:
 
 def variance_table(variance: pd.DataFrame, backbone: str) -> Table:
     """The decomposition of the variance."""
-    own = records(variance[variance["backbone"] == backbone])
-    rows = [_source_row(line) for line in own]
+    lines = records(variance[variance["backbone"] == backbone])
+    rows = [_source_row(line) for line in lines]
     note = "Share of the sum of squares"
-    note += " within seeds" if any(line["source"] == "seed" for line in own) else ""
+    note += " within seeds" if any(line["source"] == "seed" for line in lines) else ""
     note += "; ω²: without what noise adds on average. The rest is noise"
     note += " and what is left of the interactions. " if rows else ". "
     note += "F and p are not corrected for the number of sources: they describe."
@@ -153,10 +153,10 @@ def region_table(region: pd.DataFrame, names: Sequence[str], situation: str = "b
 
 def chosen_table(chosen: pd.DataFrame, tested: pd.DataFrame, names: Sequence[str], *, fresh: bool = False) -> Table:
     """The best points of a backbone by validation MRR, and what test says of them, or of them trained anew."""
-    told = {row["arm"]: row for row in records(tested[tested["measure"] == "mrr"])}
+    by_arm = {row["arm"]: row for row in records(tested[tested["measure"] == "mrr"])}
     rows = []
     for point in records(chosen):
-        line = told[point["arm"]]
+        line = by_arm[point["arm"]]
         decided = line["verdict"] in ("better", "worse")
         cells = (
             Cell(point_name(point, names)),
@@ -168,7 +168,7 @@ def chosen_table(chosen: pd.DataFrame, tested: pd.DataFrame, names: Sequence[str
             Cell(line["verdict"], strong=decided),
         )
         rows.append(Row(cells))
-    over = "seeds and facts" if any(line["seeds"] > 1 for line in told.values()) else "facts of this one seed"
+    over = "seeds and facts" if any(line["seeds"] > 1 for line in by_arm.values()) else "facts of this one seed"
     note = "Validation chose; test was looked at afterwards. "
     if fresh:
         note = (
@@ -188,10 +188,10 @@ def default_table(tested: pd.DataFrame, fresh: int = 0) -> Table:
     """
     rows: list[Row] = []
     for backbone in ordered(tested["backbone"], BACKBONES):
-        own = {row["measure"]: row for row in records(tested[tested["backbone"] == backbone])}
+        by_metric = {row["measure"]: row for row in records(tested[tested["backbone"] == backbone])}
         values, changes = [Cell(backbone_name(backbone))], [Cell("minus L1")]
         for measure in METRICS:
-            line = own[measure.key]
+            line = by_metric[measure.key]
             decimals = 1 if measure.key == "mr" and line["value"] < 1000 else measure.decimals
             values.append(Cell(number(line["value"], decimals)))
             decided = line["verdict"] in ("better", "worse")
@@ -204,14 +204,14 @@ def default_table(tested: pd.DataFrame, fresh: int = 0) -> Table:
 
 def signatures_table(counts: pd.DataFrame, cells: Cells, backbone: str) -> Table:
     """How many trials show each sign of failure, in all and at each level."""
-    own = {(row["factor"], level_name(row["level"]), row["signature"]): row
+    by_key = {(row["factor"], level_name(row["level"]), row["signature"]): row
            for row in records(counts[counts["backbone"] == backbone])}  # fmt: skip
     groups = [("", float("nan"))] + [(f.key, level) for f in cells.factors for level in f.levels]
     rows: list[Row] = []
     last = ""
     for factor, level in groups:
         name = f"{SYMBOLS[factor]} = {level_name(level)}" if factor else "all points"
-        shown = [own[factor, level_name(level), sign] for sign in SIGNATURES]
+        shown = [by_key[factor, level_name(level), sign] for sign in SIGNATURES]
         texts = [Cell(f"{r['found']} of {r['assessed']}" if r["assessed"] else "–") for r in shown]
         rows.append(Row((Cell(name), *texts), rule=factor != last))
         last = factor

@@ -23,9 +23,9 @@ NOTABLE = 0.05
 def readings(ranges: pd.DataFrame, levels: pd.DataFrame, variance: pd.DataFrame, backbone: str) -> list[Finding]:
     """A finding for each factor, largest effect first."""
     means = {(row["backbone"], row["factor"], row["level"]): row["mean"] for row in records(levels)}
-    found = []
-    own = ranges[ranges["backbone"] == backbone].sort_values("range", ascending=False, kind="stable")
-    for row in records(own):
+    findings = []
+    of_backbone = ranges[ranges["backbone"] == backbone].sort_values("range", ascending=False, kind="stable")
+    for row in records(of_backbone):
         symbol, best, worst = SYMBOLS[row["factor"]], row["best"], row["worst"]
         numbers = f"{symbol}: range of validation MRR {number(row['range'], 4)} "
         numbers += f"{interval(row['low'], row['high'], 4)}, p {p_value(row['p_holm'])}"
@@ -36,8 +36,8 @@ def readings(ranges: pd.DataFrame, levels: pd.DataFrame, variance: pd.DataFrame,
         elif not row["decided"] and row["high"] < TOLERANCE:
             words += f" If there is an effect, it is smaller than {TOLERANCE:g}."
         words += _interaction(variance[variance["backbone"] == backbone], row["factor"])
-        found.append(Finding(numbers, words, "decided" if row["decided"] else "undecided"))
-    return found
+        findings.append(Finding(numbers, words, "decided" if row["decided"] else "undecided"))
+    return findings
 
 
 def _interaction(variance: pd.DataFrame, factor: str) -> str:
@@ -83,9 +83,9 @@ def judge_settings(
     reasons = [_effects(ranges), *([f"none can exceed {TOLERANCE:g}"] if none_matters else [])]
     reasons.append(f"{len(robust)} of {len(region)} points are robust")
     default = point_name(records(region.head(1))[0], names)
-    told = [f"{number(row['difference'], 4, signed=True)} on {_name(row)} ({row['verdict']})" for row in mrr]
+    differences = [f"{number(row['difference'], 4, signed=True)} on {_name(row)} ({row['verdict']})" for row in mrr]
     how = ", trained anew with fresh seeds," if fresh else ""
-    reasons.append(f"on test the default ({default}){how} differs from L1 by {joined(told)}")
+    reasons.append(f"on test the default ({default}){how} differs from L1 by {joined(differences)}")
     verdict = "undecided"
     if none_matters or robust.empty or "worse" in verdicts:
         verdict = "contradicted"
@@ -117,7 +117,7 @@ def _effects(ranges: pd.DataFrame) -> str:
         )
     parts = []
     for backbone in dict.fromkeys(decided["backbone"]):
-        own = records(decided[decided["backbone"] == backbone].sort_values("range", ascending=False))
-        each = [f"{SYMBOLS[row['factor']]} (range {number(row['range'], 4)})" for row in own]
-        parts.append(f"{joined(each)} on {_name(own[0])}")
+        rows = records(decided[decided["backbone"] == backbone].sort_values("range", ascending=False))
+        names = [f"{SYMBOLS[row['factor']]} (range {number(row['range'], 4)})" for row in rows]
+        parts.append(f"{joined(names)} on {_name(rows[0])}")
     return f"main effects decided: {'; '.join(parts)}"
