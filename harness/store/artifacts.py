@@ -44,7 +44,7 @@ _CURVE = b"curve"
 def key_of(trial: Trial | FrozenTrial) -> str:
     """The name of a trial among those of all stores: its cell, and when it began."""
     assert trial.datetime_start is not None
-    return digest(trial.user_attrs["cell"], trial.datetime_start.isoformat())
+    return digest(trial.user_attrs.get("cell"), trial.datetime_start.isoformat())
 
 
 def study_file(study: str, file: str) -> str:

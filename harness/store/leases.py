@@ -21,8 +21,7 @@ from harness.store.retries import RETRY_TIMEOUT, retried
 TAKE = "SELECT pg_try_advisory_lock(:key)"
 ENDED = """
 SELECT trials.trial_id FROM trials JOIN studies USING (study_id) JOIN trial_user_attributes USING (trial_id)
-WHERE study_name IN :studies AND trials.trial_id >= :first AND state IN ('COMPLETE', 'FAIL') AND key = 'cell'
-AND value_json = :cell
+WHERE study_name IN :studies AND state IN ('COMPLETE', 'FAIL') AND key = 'cell' AND value_json = :cell
 ORDER BY trials.trial_id
 """
 
@@ -116,12 +115,12 @@ def leases_of(engine: Engine, study: str) -> Leases:
     return DatabaseLeases(engine, study) if engine.dialect.name == "postgresql" else Leases()
 
 
-def ended(engine: Engine, studies: Collection[str], cell: str, first: int) -> list[int]:
-    """The numbers in the database of the trials of a cell that are over, from ``first`` on.
+def ended(engine: Engine, studies: Collection[str], cell: str) -> list[int]:
+    """The numbers in the database of the trials of a cell that are over.
 
     Optuna would read all trials that run, with all that they have, whenever it is asked.
     """
     with engine.connect() as connection:
         question = text(ENDED).bindparams(bindparam("studies", expanding=True))
-        values = {"studies": list(studies), "cell": json.dumps(cell), "first": first}
+        values = {"studies": list(studies), "cell": json.dumps(cell)}
         return list(connection.execute(question, values).scalars())

@@ -74,8 +74,8 @@ class StudyStore:
         self.teachers = self._beside(TEACHERS) if has_teachers else None
         self.parts = [part for part in (self.students, self.teachers) if part is not None]
         self.configurations = None if run.search is None else Configurations(run, study, store)
-        #: trials with lower numbers in the database were there when the study was opened
-        self.first = 1 + max(map(optuna_private.trial_id, self.trials()), default=-1)
+        #: trials that were over when the study was opened
+        self.before = {optuna_private.trial_id(trial) for trial in self.trials() if trial.state.is_finished()}
 
     def _beside(self, suffix: str) -> Study:
         """A study that belongs to this one."""
@@ -85,8 +85,9 @@ class StudyStore:
         )
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """The trials of students and teachers in these states; without any, all."""
-        return [trial for part in self.parts for trial in part.get_trials(deepcopy=False, states=states or None)]
+        """The trials of students and teachers in these states; without any, all. Other programs' do not count."""
+        trials = (trial for part in self.parts for trial in part.get_trials(deepcopy=False, states=states or None))
+        return [trial for trial in trials if "cell" in trial.user_attrs]
 
     def close_stale(self) -> None:
         """Mark as failed what no coordinator works on any more."""
@@ -166,8 +167,8 @@ class StudyStore:
     def ended(self, cell: str) -> FrozenTrial | None:
         """How a cell ended since the study was opened: its complete trial, else one that failed and was not cut off."""
         storage, names = self.store.storage, [part.study_name for part in self.parts]
-        numbers = retried(lambda: ended(storage.engine, names, cell, self.first), self.retry_timeout)
-        trials = [storage.get_trial(number) for number in numbers]
+        numbers = retried(lambda: ended(storage.engine, names, cell), self.retry_timeout)
+        trials = [storage.get_trial(number) for number in numbers if number not in self.before]
         over = [trial for trial in trials if not str(trial.user_attrs.get("reason", "")).startswith(INTERRUPTED)]
         return min(over, key=lambda trial: trial.state == TrialState.FAIL, default=None)
 

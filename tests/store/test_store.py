@@ -98,6 +98,15 @@ def test_how_a_cell_ended_since_the_study_was_opened(url: str, run: Run) -> None
     assert opened(url, run).ended(spec.key()) is None  # of a coordinator that came later it is no news
 
 
+def test_a_cell_that_another_coordinator_had_begun_before_this_one_came_is_seen_to_end(url: str, run: Run) -> None:
+    first, spec = opened(url, run), run.cells[0]
+    trial = first.begin(spec, {})
+    late = StudyStore(run, first.study, first.store)
+    assert late.ended(spec.key()) is None
+    first.finish(trial, result())
+    assert getattr(late.ended(spec.key()), "number", None) == trial.number
+
+
 def test_finished_cell_comes_back_as_frames(url: str, run: Run) -> None:
     study = opened(url, run)
     spec = run.specs[2]
@@ -240,6 +249,17 @@ def test_what_a_dead_coordinator_left_is_closed(url: str, run: Run) -> None:
     assert trial.user_attrs["cell"] == run.specs[1].key()
     again.finish(trial, result())
     assert again.complete() == {run.specs[1].key()}
+
+
+def test_a_trial_of_another_program_is_closed_and_left_out(url: str, run: Run) -> None:
+    study = opened(url, run)
+    study.study.ask()
+    study.study.tell(study.study.ask(), 0.5)
+    study.finish(study.begin(run.cells[0], {}), result())
+    again = opened(url, run)
+    assert [trial.state.name for trial in again.study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert again.complete() == {run.cells[0].key()}
+    assert frames.load(url, "ablation", "lahman")[0]["cell"].tolist() == [run.cells[0].key()]
 
 
 def files(study: StudyStore) -> set[Path]:
