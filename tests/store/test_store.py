@@ -99,7 +99,7 @@ def test_how_a_cell_ended_since_the_study_was_opened(url: str, run: Run) -> None
 
 
 def test_a_cell_that_another_coordinator_had_begun_before_this_one_came_is_seen_to_end(url: str, run: Run) -> None:
-    first, spec = opened(url, run), run.cells[0]
+    first, spec = opened(url, run), run.specs[0]
     trial = first.begin(spec, {})
     late = StudyStore(run, first.study, first.store)
     assert late.ended(spec.key()) is None
@@ -255,11 +255,11 @@ def test_a_trial_of_another_program_is_closed_and_left_out(url: str, run: Run) -
     study = opened(url, run)
     study.study.ask()
     study.study.tell(study.study.ask(), 0.5)
-    study.finish(study.begin(run.cells[0], {}), result())
+    study.finish(study.begin(run.specs[0], {}), result())
     again = opened(url, run)
     assert [trial.state.name for trial in again.study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
-    assert again.complete() == {run.cells[0].key()}
-    assert frames.load(url, "ablation", "lahman")[0]["cell"].tolist() == [run.cells[0].key()]
+    assert again.complete() == {run.specs[0].key()}
+    assert frames.load(url, "ablation", "lahman")[0]["cell"].tolist() == [run.specs[0].key()]
 
 
 def files(study: StudyStore) -> set[Path]:
