@@ -136,7 +136,7 @@ def test_a_study_of_ones_own_varies_its_options(desk: Desk) -> None:
     (ranges,) = {trial.distributions.get("loss.DKD.others") for trial in trials} - {None}
     assert ranges == IntDistribution(1, 8)
     again = desk.run("run", "weights", "--dataset", "./toy", module="harness.report").stdout.splitlines()[-1]
-    effects = pd.read_csv((desk.folder / again).parent / "weights_effects.csv")
+    effects = pd.read_csv((desk.folder / again).parent / "weights_ranges.csv")
     assert set(effects["factor"]) == {"loss.DKD.others"}
 
 
