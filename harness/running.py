@@ -50,8 +50,8 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
         arms=[arm.strip() for arm in options.arms.split(",")] if options.arms else [],
         changes=changes,
     )
-    refuse_too_many_classes(planned.cells, graph)
-    stages = plans(planned.cells, graph.digest, device)  # before anything is written: weights may be missing
+    refuse_too_many_classes(planned.specs, graph)
+    stages = plans(planned.specs, graph.digest, device)  # before anything is written: weights may be missing
     check_folder(folder)
     store = Store(options.storage, options.artifacts)
     cache, stack = (options.cache_dir or default_root()).resolve(), options.stack or default_stack(device)
@@ -61,8 +61,8 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
     try:
         tally = execute(planned, stages, graph, store, context, jobs, command, console, options.cluster)
         if not tally.added and not tally.failed:
-            console.print(f"all {len(tally.cells)} trials were complete already")
-        if tally.failed == len(tally.cells):
+            console.print(f"all {len(tally.keys)} trials were complete already")
+        if tally.failed == len(tally.keys):
             raise UserError(f"all {tally.failed} trials failed, the first with: {tally.reason}")
         if design.measured(options.preset):
             with store.told():
@@ -74,7 +74,7 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
     results = frames.load(
         options.storage, design.name, options.dataset, options.artifacts, planned.study_name, store.patience
     )
-    return report_of_cells(design, *results, folder, planned.study_name, tally.cells, console)
+    return report_of_cells(design, *results, folder, planned.study_name, tally.keys, console)
 
 
 def _changes(options: Options) -> Settings:

@@ -291,7 +291,7 @@ def test_the_teacher_may_have_another_backbone(here: Here, monkeypatch: pytest.M
     monkeypatch.setattr("harness.running.execute", execute)
     done = here("ablation", "--dataset", "./toy", "--teacher-backbone", "ta-distmult", "--seeds", "1")
     assert "seen enough" in done.stderr
-    taught = [spec for spec in planned[0].cells if spec.arm not in ("none", "llm-teacher")]
+    taught = [spec for spec in planned[0].specs if spec.arm not in ("none", "llm-teacher")]
     assert {(spec.backbone, spec.teacher_backbone) for spec in taught} == {("ttranse", "ta-distmult")}
 
 

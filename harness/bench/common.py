@@ -144,7 +144,7 @@ def _cell(value: object) -> str:
 
 def warm_up_notes(measured: Mapping[str, Measured]) -> list[str]:
     """A line for each way that took more than a second to warm up."""
-    slow = {name: each.warm_up for name, each in measured.items() if each.warm_up > 1}
+    slow = {name: way.warm_up for name, way in measured.items() if way.warm_up > 1}
     return [f"not counted: {seconds:.1f} s of warming up, {name}" for name, seconds in slow.items()]
 
 

@@ -107,8 +107,8 @@ def _softmax(model: Backbone, batch: QueryTensors, draws: int) -> list[dict[str,
     for listed in LISTED:
         lists = hardest(model, batch, listed, 0) if listed else None
         for shared in (size for size in SHARED if size < len(model.entity_table())):
-            found = _measure(model, batch, Distillation(), "loss_ce", _draws(model, shared, lists, draws))
-            rows.append({"listed": listed, "shared": shared, "exact": exact.values.item(), **found.against(exact)})
+            sampled = _measure(model, batch, Distillation(), "loss_ce", _draws(model, shared, lists, draws))
+            rows.append({"listed": listed, "shared": shared, "exact": exact.values.item(), **sampled.against(exact)})
     return rows
 
 
@@ -127,16 +127,16 @@ def _divergence(stages: Stages, model: Backbone, index: Tensor, draws: int) -> l
         soft = soft_targets(teacher, asked, temperature, size)
         return Distillation(soft=replace(soft, teacher=vectors if others == "estimated" else None))
 
-    whole = _measure(model, batch, loss(entities), "loss_l1", [None])
+    over_all = _measure(model, batch, loss(entities), "loss_l1", [None])
     rows = []
     for size in (*(kept for kept in KEPT if kept < entities), entities):
         ways = [("merged", 0), *(("estimated", some) for some in SHARED if some < entities)]
         for others, some in ways if size < entities else ways[:1]:
             candidates: list[Candidates | None] = _draws(model, some, None, draws) if some else [None]
-            found = _measure(model, batch, loss(size, others), "loss_l1", candidates)
+            sampled = _measure(model, batch, loss(size, others), "loss_l1", candidates)
             about = {"listed": size, "others": others, "shared": some or entities}
-            value = found.values.mean().item()
-            rows.append(about | {"value": value, "share": value / whole.values.item(), **found.against(whole)})
+            value = sampled.values.mean().item()
+            rows.append(about | {"value": value, "share": value / over_all.values.item(), **sampled.against(over_all)})
     return rows
 
 
@@ -144,7 +144,7 @@ def _draws(model: Backbone, shared: int, lists: Tensor | None, draws: int) -> li
     from harness.distill.passes.sampled import Candidates, shared_candidates
 
     drawn = islice(shared_candidates(len(model.entity_table()), shared, 0), draws)
-    return [Candidates(each, lists) for each in drawn]
+    return [Candidates(entities, lists) for entities in drawn]
 
 
 class _Measured:
@@ -179,8 +179,8 @@ def _measure(
     values, mean, square = [], torch.zeros_like(model.entity.weight, dtype=torch.double), 0.0
     # what is not of the term has no weight: the terms of a compiled step have one gradient
     weighted = replace(loss, hard_weight=1.0 if term == "loss_ce" else 0.0)
-    for each in candidates:
-        terms = weighted(model, batch, torch.arange(len(batch)), each)
+    for candidate in candidates:
+        terms = weighted(model, batch, torch.arange(len(batch)), candidate)
         (grad,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), [model.entity.weight])
         values.append(float(terms[term].detach()))
         mean += grad.double() / len(candidates)

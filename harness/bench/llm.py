@@ -109,21 +109,21 @@ def _encoding(
 
     rows = model.tokens(list(dict.fromkeys(entity_texts(graph))), config.max_length)  # a text is encoded once
     lengths = [len(row) for row in rows]
-    found: list[Row] = []
+    orders: list[Row] = []
     ways = {}
     for what, by_length in (("texts as they come", False), ("similar lengths", True)):
         groups = list(batches(lengths, config.batch_tokens, by_length=by_length))
         some = _spread(groups, round(len(groups) * texts / len(rows)))
         ways[what] = rate(sum(lengths[k] for group in some for k in group), partial(encode_rows, model, rows, some))
         padded = sum(len(group) * max(lengths[k] for k in group) for group in groups)
-        found.append(
+        orders.append(
             {"what": what, "batches": len(groups), "measured": len(some), "padding": 1 - sum(lengths) / padded}
         )
     measured = alternate(ways, rounds)
     slower = measured["texts as they come"].value
     return [
         row | {"tokens_per_second": measured[row["what"]].value, "ratio": measured[row["what"]].value / slower}
-        for row in found
+        for row in orders
     ]
 
 
@@ -202,7 +202,7 @@ def _finetuning(model: LanguageModel, batches: list[list[Rows]], config: Languag
     first = lora.first_adapted(model, config)
     every = config.model_copy(update={"lora_layers": len(model.layers)})
     kept = _Training.of(copy.deepcopy(model), batches, config, first)
-    whole = _Training.of(copy.deepcopy(model), batches, config, 0)
+    stage = _Training.of(copy.deepcopy(model), batches, config, 0)
     adapted = _Training.of(copy.deepcopy(model), batches, every, 0)
 
     def frozen() -> float:
@@ -212,8 +212,8 @@ def _finetuning(model: LanguageModel, batches: list[list[Rows]], config: Languag
                 lora.activations(model, rows, first)
         return 1e3 * (time.perf_counter() - started) / len(batches)
 
-    ways = {"frozen": frozen, "adapted": kept.step, "whole": whole.step, "all-adapted": adapted.step}
-    ms = {way: each.value for way, each in alternate(ways, rounds).items()}
+    ways = {"frozen": frozen, "adapted": kept.step, "whole": stage.step, "all-adapted": adapted.step}
+    ms = {way: figure.value for way, figure in alternate(ways, rounds).items()}
     ms = {"stage": ms["frozen"] + ms["adapted"], **ms}
     what = {
         "stage": "the stage, of which",
@@ -222,7 +222,7 @@ def _finetuning(model: LanguageModel, batches: list[list[Rows]], config: Languag
         "whole": "a step through all layers",
         "all-adapted": "a step with all layers adapted",
     }
-    return [{"way": way, "what": what[way], "ms": each, "ratio": each / ms["stage"]} for way, each in ms.items()]
+    return [{"way": way, "what": what[way], "ms": value, "ratio": value / ms["stage"]} for way, value in ms.items()]
 
 
 def _formats(model: LanguageModel, batches: list[list[Rows]], config: LanguageModelConfig, rounds: int) -> list[Row]:
@@ -235,10 +235,10 @@ def _formats(model: LanguageModel, batches: list[list[Rows]], config: LanguageMo
     first = first_adapted(model, config)
     ways: dict[tuple[str, str], Callable[[], float]] = {}
     for name, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
-        own = model if dtype == config.torch_dtype else load(config.model, dtype)
-        training = _Training.of(own, batches, config, first)
+        read = model if dtype == config.torch_dtype else load(config.model, dtype)
+        training = _Training.of(read, batches, config, first)
         ways |= {("forward", name): training.forward, ("backward", name): training.backward}
-    ms = {way: each.value for way, each in alternate(ways, rounds).items()}
+    ms = {way: figure.value for way, figure in alternate(ways, rounds).items()}
     return [
         {
             "what": what,
@@ -273,11 +273,11 @@ def _peaks(spec: TrialSpec, data_dir: Path | None, threads: int) -> dict[str, fl
     from harness.trial.stages import Context, Stages
 
     torch.set_num_threads(threads)
-    found = {}
+    peaks = {}
     with tempfile.TemporaryDirectory() as folder:
         stages = Stages(spec, Context(Path(folder), data_dir))
         for stage in STAGES:
             if stage in stages.plan.keys:
                 stages.entry(stage)
-                found[stage] = peak_memory()
-    return found
+                peaks[stage] = peak_memory()
+    return peaks

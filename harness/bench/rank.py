@@ -108,14 +108,14 @@ def _ranked(
         from harness.bench import baseline
 
         theirs = baseline.Ranking(graph, asked)
-        own = baseline.new_model(backbone, theirs.factory, dim)
+        native = baseline.new_model(backbone, theirs.factory, dim)
 
         def all_scores(entity: Tensor, relation: Tensor) -> Tensor:
             no_time = once.queries.time[:1].expand(len(entity), -1)  # as in all queries
             return scores(model.encode(entity, relation, no_time), model.entity_table(), model.kernel, model.scale())
 
         borrowed = baseline.Borrowed(theirs.factory, all_scores)
-        for key, rival in (("pykeen", own), ("same_scores", borrowed)):
+        for key, rival in (("pykeen", native), ("same_scores", borrowed)):
             sizes = {b: rate(size, partial(theirs.evaluate, rival, b)) for b in BATCH_SIZES}
             row[f"{key}_batch_size"] = best = fastest(sizes)
             ways[key] = sizes[best]
@@ -127,7 +127,7 @@ def _ranked(
             row[f"{key}_per_second"] = measured[key].value
             row[ratio] = measured["ours"].value / measured[key].value
         row["ratio_anew"] = measured["anew"].value / measured["pykeen"].value
-    return row, warm_up_notes({f"{way} of {backbone}": each for way, each in measured.items()})
+    return row, warm_up_notes({f"{way} of {backbone}": figure for way, figure in measured.items()})
 
 
 def _timeless(facts: Facts, count: int) -> Facts:

@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,10 +85,11 @@ def scale(
     stages = open_stages(dataset, name, data_dir, threads)
     rows: list[dict[str, Any]] = []
     exponents: list[dict[str, Any]] = []
-    for each in AXES if axis == "all" else (axis,):
-        found = _measured(stages, name, each, queries, rounds)
-        rows += found
-        exponents.append({"axis": each} | {cost: _slope([(row["size"], row[cost]) for row in found]) for cost in COSTS})
+    for varied in AXES if axis == "all" else (axis,):
+        measured = _measured(stages, name, varied, queries, rounds)
+        rows += measured
+        slopes = {cost: _slope([(row["size"], row[cost]) for row in measured]) for cost in COSTS}
+        exponents.append({"axis": varied} | slopes)
     columns = {"axis": "axis", "facts": "facts", "entities": "entities", "dim": "dimension", "candidates": "candidates"}
     for cost in ("step_ms", "exact_ms", "rank_us"):
         columns |= {cost: COSTS[cost], f"{cost}_ratio": "ratio"}
@@ -153,9 +155,8 @@ def _point(stages: Stages, backbone: str, axis: str, size: float, queries: int) 
     task = RankTask.build(asked, KnownAnswers(graph), inputs.timeline, kind.time_input, spec.protocol)
     ranked = rate(len(asked), lambda: ranks(model, task))
     hard, shared = lists if loss.soft is None else None, spec.student.candidates
-    step, exact = (
-        workload.stepper(model, data, loss, batch_size, shared=shared, lists=hard, exact=each) for each in (False, True)
-    )
+    stepper = partial(workload.stepper, model, data, loss, batch_size, shared=shared, lists=hard)
+    step, exact = stepper(exact=False), stepper(exact=True)
     return Point(size, about, lambda: sum(step()), lambda: sum(exact()), lambda: 1 / ranked())
 
 
@@ -163,8 +164,8 @@ def _graph(graph: TemporalGraph, share: float) -> TemporalGraph:
     """The training split, ``share`` times its size."""
     from harness.bench import sizes
 
-    whole = sizes.cut(graph, max(2, round(min(share, 1) * len(graph.train))))
-    return whole if share <= 1 else sizes.repeat(whole, int(share))
+    part = sizes.cut(graph, max(2, round(min(share, 1) * len(graph.train))))
+    return part if share <= 1 else sizes.repeat(part, int(share))
 
 
 def _forget_peak() -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from harness.design.cells import Run
     from harness.store.store import Store
 
-#: the study whose cells are simulated, with as many seeds as it takes
+#: the study whose trials are simulated, with as many seeds as it takes
 STUDY = "grid"
 
 
@@ -114,7 +114,7 @@ def _measured(place: Place, missing: int) -> dict[str, Any]:
 
 
 def _planned(place: Place, missing: int) -> tuple[Run, TemporalGraph]:
-    """The study without its last cells, in whole seeds."""
+    """The study without its last trials, in whole seeds."""
     from harness.design import cells
     from harness.design import files as design
     from harness.trial.inputs import graph_of
@@ -122,13 +122,13 @@ def _planned(place: Place, missing: int) -> tuple[Run, TemporalGraph]:
     # without winners that are trained anew: all its trials are known from the start
     graph, chosen = graph_of(place.dataset, place.data_dir), design.load(STUDY).model_copy(update={"confirm": 0})
     options: dict[str, Any] = {"dataset": place.dataset, "data_digest": graph.digest, "backbones": ["ttranse"]}
-    a_seed = len(cells.plan(chosen, **options, preset="default", seeds=1).cells)
+    a_seed = len(cells.plan(chosen, **options, preset="default", seeds=1).specs)
     run = cells.plan(chosen, **options, preset="default", seeds=math.ceil(place.trials / a_seed))
-    return replace(run, cells=run.cells[: len(run.cells) - missing]), graph
+    return replace(run, specs=run.specs[: len(run.specs) - missing]), graph
 
 
 def _run(place: Place, missing: int, fresh: bool) -> dict[str, Any]:
-    """Bring the cells of the study into the store, but for the last ones; what that took."""
+    """Bring the trials of the study into the store, but for the last ones; what that took."""
     from rich.console import Console
 
     from harness.bench.sleepers import Results, Sleepers
@@ -144,18 +144,18 @@ def _run(place: Place, missing: int, fresh: bool) -> dict[str, Any]:
             raise UserError("--storage: holds studies, with which simulated trials would mix; name an empty store")
         began, began_cpu = time.perf_counter(), time.thread_time()
         run, graph = _planned(place, missing)
-        plans = execute.plans(run.cells, graph.digest, "cpu")
+        plans = execute.plans(run.specs, graph.digest, "cpu")
         context = Context(place.folder / "cache")
         tally = execute.execute(
             run, plans, graph, store, context, 1, "simulated", Console(file=nowhere), workers=workers
         )
         seconds, cpu, peak = time.perf_counter() - began, time.thread_time() - began_cpu, peak_memory()
         ends = sorted(trial.datetime_complete for trial in _trials(store, run) if trial.datetime_complete is not None)
-    assert tally.before + tally.added == len(ends) == len(run.cells)
+    assert tally.before + tally.added == len(ends) == len(run.specs)
     tenth = max(1, len(ends) // 10)
     last = (ends[-1] - ends[-1 - tenth]).total_seconds()
     return {
-        "trials": len(run.cells),
+        "trials": len(run.specs),
         "seconds": seconds,
         "first_task": workers.first - began,
         "per_second": tally.added / seconds,
@@ -201,8 +201,8 @@ def _report(place: Place) -> dict[str, float]:
     read = time.perf_counter() - began
     result = report.frames_of(report.layout_of(STUDY), trials, curves, load_ranks)
     kind_of(result.layout.report, result.trials).report(result, place.folder / "report")
-    whole = time.perf_counter() - began
-    return {"report_seconds": whole, "frames_seconds": read, "report_peak_mib": peak_memory()}
+    seconds = time.perf_counter() - began
+    return {"report_seconds": seconds, "frames_seconds": read, "report_peak_mib": peak_memory()}
 
 
 def _dashboard(place: Place) -> dict[str, float]:
@@ -219,9 +219,9 @@ def _dashboard(place: Place) -> dict[str, float]:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             listed, listing = _asked(server.server_port, "/api/studies")
             page = f"/api/studies/{listed['study_summaries'][0]['study_id']}?after=0"
-            (told, first), (_, again) = _asked(server.server_port, page), _asked(server.server_port, page)
+            (page_content, first), (_, again) = _asked(server.server_port, page), _asked(server.server_port, page)
             server.shutdown()
-    assert len(told["trials"]) >= place.trials
+    assert len(page_content["trials"]) >= place.trials
     seconds = {"dashboard_list_seconds": listing, "dashboard_seconds": first, "dashboard_again_seconds": again}
     return seconds | {"dashboard_peak_mib": peak_memory()}
 
@@ -260,12 +260,12 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         },
     }
     with figure(path, 2.4, columns=len(panels)) as axes:
-        for each, (label, lines) in zip(axes, panels.items(), strict=True):
+        for panel, (label, lines) in zip(axes, panels.items(), strict=True):
             for name, (key, color) in lines.items():
-                each.plot(sizes, [row.get(key, math.nan) for row in rows], "o-", color=color, label=name, markersize=3)
-            each.set(xscale="log", xlabel="trials", ylabel=label, yscale="log" if label == "seconds" else "linear")
-            each.set_xticks(sizes, labels=[f"{size:,}" for size in sizes])
-            each.minorticks_off()
+                panel.plot(sizes, [row.get(key, math.nan) for row in rows], "o-", color=color, label=name, markersize=3)
+            panel.set(xscale="log", xlabel="trials", ylabel=label, yscale="log" if label == "seconds" else "linear")
+            panel.set_xticks(sizes, labels=[f"{size:,}" for size in sizes])
+            panel.minorticks_off()
             if label != "seconds":
-                each.set_ylim(bottom=0)
-            each.legend(frameon=False, fontsize=7)
+                panel.set_ylim(bottom=0)
+            panel.legend(frameon=False, fontsize=7)

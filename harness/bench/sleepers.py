@@ -36,13 +36,13 @@ class Results:
         for _ in range(RESULTS):
             # half of the answers among the first few, as of a student; ties at their mean rank
             ranks = np.minimum(np.floor(2 * np.exp(rng.exponential(1.5, 2 * facts))) / 2, len(graph.entities))
-            found = metrics_by_direction(ranks)
-            valid = {f"valid_{name}": value * 1.01 for name, value in found.items()}
-            rise = [found["mrr"] * (1 - math.exp(-epoch / 4)) for epoch in epochs]
+            test_metrics = metrics_by_direction(ranks)
+            valid = {f"valid_{name}": value * 1.01 for name, value in test_metrics.items()}
+            rise = [test_metrics["mrr"] * (1 - math.exp(-epoch / 4)) for epoch in epochs]
             self.made.append(
                 TrialResult(
                     data_digest=graph.digest,
-                    metrics=valid | {f"test_{name}": value for name, value in found.items()},
+                    metrics=valid | {f"test_{name}": value for name, value in test_metrics.items()},
                     ranks={"query": query, "direction": direction, "relation": relation, "rank": ranks},
                     curve=[
                         {"stage": 1 + (epoch > 8), "epoch": epoch, "updates": 80 * epoch, "loss": 9 / epoch}

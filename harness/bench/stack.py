@@ -66,8 +66,8 @@ def stack(
 
     stages = open_stages(dataset, name, data_dir, threads, where)
     spec, model = stages.spec.student, stages.new_model(name, stages.spec.student, 0)
-    whole = stages.inputs.training(model.time_input)
-    data = whole[: steps * spec.batch_size]
+    training = stages.inputs.training(model.time_input)
+    data = training[: steps * spec.batch_size]
     arms = workload.losses(stages, model, data)
     if arm not in arms:
         raise UserError(f"unknown arm {arm!r}: {nearest(arm, arms)}")
@@ -92,8 +92,8 @@ def stack(
     counts = [2**k for k in range(most.bit_length())]
     ways: dict[int, Callable[[], float]] = {0: lambda: _alone(some(1)[0], data)}
     ways |= {count: partial(side_by_side, count) for count in counts}
-    measured = {count: each.value for count, each in alternate(ways, rounds).items()}
-    steps_of_a_trial = spec.epochs * math.ceil(len(whole) / spec.batch_size)
+    measured = {count: figure.value for count, figure in alternate(ways, rounds).items()}
+    steps_of_a_trial = spec.epochs * math.ceil(len(training) / spec.batch_size)
     rows: list[dict[str, Any]] = [
         {
             "way": "side by side" if count else "one after another",

@@ -75,7 +75,7 @@ def step(
             row |= dict(zip(("forward_ms", "backward_ms", "update_ms"), parts, strict=True))
             rows.append(row | {"ratio": row["tensors_ms"] / row["compiled_ms"]})
             named = {"compiled": measured[True], "tensors": measured[False]}
-            notes += warm_up_notes({f"{way}, {arm}, {scored}": each for way, each in named.items()})
+            notes += warm_up_notes({f"{way}, {arm}, {scored}": figure for way, figure in named.items()})
     columns = {
         "arm": "losses",
         "scored": "scored",
@@ -94,9 +94,9 @@ def _turn(compiled: bool, once: Callable[[], Seconds], steps: int, taken: list[S
     """The median seconds of a step; ``taken`` gets the parts of those that count."""
     with ways(compiled):
         once()
-        found = [once() for _ in range(steps)]
-    taken += found
-    return statistics.median(map(sum, found))
+        steps_taken = [once() for _ in range(steps)]
+    taken += steps_taken
+    return statistics.median(map(sum, steps_taken))
 
 
 @contextmanager

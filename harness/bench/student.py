@@ -70,7 +70,7 @@ def student(
 
     context = Context(default_root(), data_dir)
     specs = [
-        settled(dataset, name, each, changes or []) for name in backbones(backbone, several=True) for each in _arms(arm)
+        settled(dataset, name, of, changes or []) for name in backbones(backbone, several=True) for of in _arms(arm)
     ]
     torch.set_num_threads(1)  # as the workers of a study: what is cached must not depend on who made it
     for spec in specs:
@@ -115,9 +115,9 @@ def _arms(names: str) -> list[str]:
 
 def _row(spec: TrialSpec, context: Context, seeds: int, steps: int, full: bool) -> dict[str, Any]:
     """A backbone and arm: means over seeds, and the figures of each seed."""
-    each = [_figures(spec.model_copy(update={"seed": seed}), context, steps, full) for seed in range(seeds)]
+    by_seed = [_figures(spec.model_copy(update={"seed": seed}), context, steps, full) for seed in range(seeds)]
     about = {"backbone": spec.backbone, "arm": spec.arm, "epochs": spec.student.epochs, "extrapolated": not full}
-    return about | _means(each) | {"seeds": each}
+    return about | _means(by_seed) | {"seeds": by_seed}
 
 
 def _figures(spec: TrialSpec, context: Context, steps: int, full: bool) -> dict[str, Any]:
@@ -164,12 +164,12 @@ def _figures(spec: TrialSpec, context: Context, steps: int, full: bool) -> dict[
 
 def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     """The means of all figures, None where there is none, and the ratio of the mean seconds."""
-    found = {
+    means = {
         key: None if any(row[key] is None for row in rows) else statistics.fmean(row[key] for row in rows)
         for key in FIGURES
     }
     seconds = [statistics.fmean(row[f"seconds_{way}"] for row in rows) for way in ("exact", "fast")]
-    return {"speedup": seconds[0] / seconds[1], **found}
+    return {"speedup": seconds[0] / seconds[1], **means}
 
 
 def _readable(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -83,11 +83,11 @@ def teacher(
         {
             "what": what,
             "dim": dims[what],
-            "queries_per_second": each.value,
-            "epoch_seconds": len(data) / each.value,
-            "ratio": measured["student"].value / each.value,
+            "queries_per_second": figure.value,
+            "epoch_seconds": len(data) / figure.value,
+            "ratio": measured["student"].value / figure.value,
         }
-        for what, each in measured.items()
+        for what, figure in measured.items()
     ]
     columns = {
         "what": "training of, or",

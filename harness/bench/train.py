@@ -164,4 +164,4 @@ def _trained(
         row["pykeen_per_second"] = measured["PyKEEN"].value
         row["ratio"] = measured["ours"].value / measured["PyKEEN"].value
     scored = "all" if candidates is None else f"{candidates:,}"
-    return row, warm_up_notes({f"{way}, {backbone}, {scored} entities": each for way, each in measured.items()})
+    return row, warm_up_notes({f"{way}, {backbone}, {scored} entities": figure for way, figure in measured.items()})

@@ -53,9 +53,9 @@ def losses(stages: Stages, model: Backbone, data: QueryTensors) -> dict[str, Dis
     entities, relations = (torch.rand(size, spec.semantic.dim) for size in sizes)
     adapter = SemanticAdapter(entities, relations, spec.student.dim).to(device)
     none = Distillation(regularization=model.student_recipe.regularization)
-    whole = replace(none, soft=soft, aligned=aligned, alpha=1.0, adapter=adapter, beta=1.0)
+    all_losses = replace(none, soft=soft, aligned=aligned, alpha=1.0, adapter=adapter, beta=1.0)
     share = spec.loss.semantic_share
-    return {"none": none, "L1": replace(none, soft=soft), "L1+L2+L3": replace(whole, semantic_share=share)}
+    return {"none": none, "L1": replace(none, soft=soft), "L1+L2+L3": replace(all_losses, semantic_share=share)}
 
 
 class Seconds(NamedTuple):

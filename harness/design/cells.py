@@ -39,7 +39,7 @@ class Run:
     design: Design
     preset: str
     dataset: str
-    cells: tuple[TrialSpec, ...]
+    specs: tuple[TrialSpec, ...]
     labels: dict[str, str]
     study_name: str
     data_digest: str = ""

@@ -21,7 +21,7 @@ Point = dict[str, int | float]
 FRESH = 1000
 #: levels of factors, by the dotted name of a setting
 Grid = dict[str, tuple[Any, ...]]
-#: what a study may measure when its cells are complete; see ``harness.measurements``
+#: what a study may measure when its trials are complete; see ``harness.measurements``
 Measure = Literal["stages", "loop", "trained loop", "inference", "export"]
 #: part of the names of Optuna studies and of folders
 PresetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
@@ -154,12 +154,12 @@ class Design(Frozen):
     """A study file: which arms are compared, at which settings, with how many seeds, and which claims that tests.
 
     ``variants`` are arms with settings of their own, by name. ``grid`` crosses every arm but the reference rows with
-    all combinations of its levels; where a factor does not act in an arm, the arm has fewer cells; ``confirm`` says how
-    many of its best points are trained anew with fresh seeds. ``compare`` says which arms reports compare with which:
-    lists of arms by what they are compared with; ``contrasts`` are differences of differences (a - b) - (c - d) of arms
+    all combinations of its levels; where a factor does not act in an arm, the arm has fewer trials; ``confirm`` is how
+    many of its best points get confirmation runs, with fresh seeds. ``compare`` has lists of arms, by the arm that
+    reports compare them with; ``contrasts`` are differences of differences (a - b) - (c - d) of arms
     a, b, c, d, by name. ``search`` (see `Search`) looks for settings of an arm, beside which the study's arms are
     trained with the same seeds. Presets have the settings of those of study ``like``, and on top their own: so both
-    studies share their teachers. ``measure`` names what is measured beside the cells.
+    studies share their teachers. ``measure`` names what is measured beside the trials.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
@@ -188,7 +188,7 @@ class Design(Frozen):
         return plain | self.variants | {arm: Variant(arm=arm) for arm in self.references}
 
     def measured(self, preset: str) -> tuple[Measure, ...]:
-        """What a preset measures beside its cells."""
+        """What a preset measures beside its trials."""
         chosen = self.presets[preset].measure
         return self.measure if chosen is None else chosen
 

@@ -66,23 +66,23 @@ def parse_changes(items: Sequence[str]) -> Settings:
         key, equals, text = item.partition("=")
         if not equals:
             raise UserError(f"--set {_short(item)}: write key=value, such as --set loss.alpha=0.5")
-        found = [name for name in keys if name == key or name.endswith(f".{key}")]
+        names = [name for name in keys if name == key or name.endswith(f".{key}")]
         if key in keys:
-            found = [key]
-        if len(found) > 1:
-            raise UserError(f"--set {_short(item)}: {key!r} may mean {' or '.join(found)}; write it out")
-        if found and found[0] in AXES:
+            names = [key]
+        if len(names) > 1:
+            raise UserError(f"--set {_short(item)}: {key!r} may mean {' or '.join(names)}; write it out")
+        if names and names[0] in AXES:
             raise UserError(
                 f"--set {_short(item)}: {key!r} is an axis of the design; see --dataset, --backbone, --arms, --seeds"
             )
-        if not found:
+        if not names:
             hint = similar(key, [name for name in keys if name not in AXES])
             raise UserError(f"--set {_short(item)}: unknown key{hint}; 'describe' lists all keys")
         try:
             value = strict_yaml.load(text)
         except yaml.YAMLError as error:
             raise UserError(f"--set {_short(item)}: the value cannot be read ({strict_yaml.reason(error)})") from None
-        changes = merge(changes, nested({found[0]: value}))
+        changes = merge(changes, nested({names[0]: value}))
     return changes
 
 

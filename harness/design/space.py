@@ -47,6 +47,6 @@ def _range_of(levels: Sequence[Any]) -> tuple[Any, ...] | Range:
 def fixed_of(space: Space) -> dict[str, Any]:
     """What must be the same in all trials of a study of Optuna's: choices, and how numbers are scaled, not how far."""
     return {
-        name: [type(each.distribution()).__name__, each.log] if isinstance(each, Range) else list(each)
-        for name, each in space.items()
+        name: [type(values.distribution()).__name__, values.log] if isinstance(values, Range) else list(values)
+        for name, values in space.items()
     }

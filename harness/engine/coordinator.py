@@ -43,55 +43,55 @@ from harness.trial.spec import TrialSpec
 from harness.trial.stacks import group_of
 from harness.trial.stages import Context
 
-#: seconds after which it is asked again whether another coordinator still works on a cell
+#: seconds after which it is asked again whether another coordinator still works on a trial
 ASKED = 2.0
 #: a model has a vector for each class of time; real data have some hundred
 MOST_CLASSES = 100_000
-#: the plan of each cell, by the cell's key
+#: the plan of each trial, by the trial's key
 Plans = dict[str, Plan]
 
 
 @dataclass
 class Tally:
-    """How many cells were there already, were added, and failed (with the reason of the first)."""
+    """How many trials were there already, were added, and failed (with the reason of the first)."""
 
     before: int
     added: int = 0
     failed: int = 0
     reason: str = ""
-    #: the keys of all cells that were wanted, those of a search included
-    cells: set[str] = field(default_factory=set)
+    #: the keys of all trials that were wanted, those of a search included
+    keys: set[str] = field(default_factory=set)
 
 
-def plans(cells: Sequence[TrialSpec], data_digest: str, device: str) -> Plans:
-    """What each cell stands on, by the cell's key; nothing is written.
+def plans(specs: Sequence[TrialSpec], data_digest: str, device: str) -> Plans:
+    """What each trial stands on, by the trial's key; nothing is written.
 
     Raises:
-        UserError: a cell needs a language model whose weights are not there.
+        UserError: a trial needs a language model whose weights are not there.
     """
-    return {spec.key(): Plan.of(spec, data_digest, device) for spec in cells}
+    return {spec.key(): Plan.of(spec, data_digest, device) for spec in specs}
 
 
-def refuse_too_many_classes(cells: Sequence[TrialSpec], graph: TemporalGraph) -> None:
+def refuse_too_many_classes(specs: Sequence[TrialSpec], graph: TemporalGraph) -> None:
     """Refuse settings that cut the time line into more classes than memory has room for.
 
     Raises:
         UserError: there are more than ``MOST_CLASSES``.
     """
-    for cut in dict.fromkeys(spec.time for spec in cells):
-        if (found := Timeline.build(graph, cut.classes, cut.size).n_classes) > MOST_CLASSES:
+    for cut in dict.fromkeys(spec.time for spec in specs):
+        if (classes := Timeline.build(graph, cut.classes, cut.size).n_classes) > MOST_CLASSES:
             raise UserError(
-                f"time.size={cut.size}: cuts the {graph.granularity}s of this data into {found:,} classes, and "
+                f"time.size={cut.size}: cuts the {graph.granularity}s of this data into {classes:,} classes, and "
                 f"{MOST_CLASSES:,} are the most; give a larger one, or time.classes=frequency"
             )
 
 
 def tasks(
-    cells: Sequence[TrialSpec], plans: Plans, cache: Cache, unscored: Collection[str] = frozenset()
+    specs: Sequence[TrialSpec], plans: Plans, cache: Cache, unscored: Collection[str] = frozenset()
 ) -> list[Task]:
     """The trials and the shared stages that they lack, each stage once; ``unscored`` ones leave test facts alone."""
     by_id: dict[str, Task] = {}
-    for spec in cells:
+    for spec in specs:
         plan = plans[spec.key()]
         for name, key in plan.keys.items():
             if key not in by_id and not cache.has(name, key):
@@ -115,7 +115,7 @@ class _Coordinator:
     tally: Tally
     searching: Searching | Confirming | None = None
     trials: dict[str, Trial] = field(default_factory=dict)
-    #: when a cell was refused, since another coordinator works on it
+    #: when a trial was refused, since another coordinator works on it
     refused: dict[str, float] = field(default_factory=dict)
 
     def claim(self, task: Task) -> Claim:
@@ -203,9 +203,9 @@ def execute(
     cluster: str | None = None,
     workers: Workers | None = None,
 ) -> Tally:
-    """Bring all wanted cells of a run into the store; return how it went.
+    """Bring all wanted trials of a run into the store; return how it went.
 
-    ``plans`` are those of the run's cells. The work is done by ``jobs`` processes of this machine, or by the workers of
+    ``plans`` are those of its trials. The work is done by ``jobs`` processes of this machine, or by the workers of
     ``cluster``, the address of a Dask scheduler, or by other ``workers``.
 
     Interrupted by Ctrl-C or a user's error, the trials that were running are marked as failed, and what is complete
@@ -218,19 +218,21 @@ def execute(
     with store.told(), store.only_writer(), scratch(TEMPORARY) as folder:
         study = store.open(run, command, counts(graph))
         study.attach(queries.of_test(graph))
-        names = {spec.key(): run.labels[spec.key()] for spec in run.cells if spec.key() not in run.unscored}
+        names = {spec.key(): run.labels[spec.key()] for spec in run.specs if spec.key() not in run.unscored}
         here = environment(context)
         if adopted := adopt(study, names, {"preset": run.preset}, here):
-            console.print(f"{adopted} cells are taken from other studies of this store, where they are the same")
+            console.print(f"{adopted} trials are taken from other studies of this store, where they are the same")
         done = study.done()
         refuse_mixing(run.study_name, done, _open_formats(run, plans), here)
         if others := other_processors(done, here):
             where = escape(printable(" and ".join(others)))
-            told = f"[yellow]warning[/] trials of this study ran on {where}; the same cell may differ between "
-            console.print(f"{told}processors nearly as between seeds, so compare arms that ran on one", highlight=False)
-        complete = {told["cell"] for told in done}
-        wanted = [spec for spec in run.cells if spec.key() not in complete]
-        tally = Tally(before=len(run.cells) - len(wanted), cells={spec.key() for spec in run.cells})
+            warning = (
+                f"[yellow]warning[/] trials of this study ran on {where}; processors may change a trial's numbers "
+            )
+            console.print(f"{warning}nearly as much as seeds do, so compare arms that ran on one", highlight=False)
+        complete = {trial["cell"] for trial in done}
+        wanted = [spec for spec in run.specs if spec.key() not in complete]
+        tally = Tally(before=len(run.specs) - len(wanted), keys={spec.key() for spec in run.specs})
         cache = Cache(context.cache_dir)
         todo = tasks(wanted, plans, cache, run.unscored)
         if run.search is not None and not study.claims.take("search"):
@@ -239,20 +241,20 @@ def execute(
             )
         searching: Searching | Confirming | None = None
         if run.search is not None:
-            searching = Searching(run, study, graph.digest, context, tally.cells)
+            searching = Searching(run, study, graph.digest, context, tally.keys)
         elif run.design.confirm:
-            searching = Confirming(run, study.values(), tally.cells)
+            searching = Confirming(run, study.values(), tally.keys)
         title = f"{run.design.name} · {Path(run.dataset).name}"
         most = 0 if searching is None else searching.most
-        progress = StudyProgress(title, todo, len(run.cells) + most, tally.before, console)
+        progress = StudyProgress(title, todo, len(run.specs) + most, tally.before, console)
         coordinator = _Coordinator(study, progress, run, here, tally, searching)
 
         def more(room: int) -> list[Task]:
             if searching is None:
                 return []
             specs = searching.more(room)
-            own = {spec.key(): Plan.of(spec, graph.digest, context.device) for spec in specs}
-            added = tasks(specs, own, cache, searching.unscored)
+            stages = {spec.key(): Plan.of(spec, graph.digest, context.device) for spec in specs}
+            added = tasks(specs, stages, cache, searching.unscored)
             progress.add(added)
             return added
 
@@ -265,8 +267,8 @@ def execute(
             coordinator.claim,
         )
         try:
-            own = contextlib.nullcontext(workers) if workers else _workers(cluster, jobs, context, graph, folder)
-            with progress.shown(), own as hands:
+            opened = contextlib.nullcontext(workers) if workers else _workers(cluster, jobs, context, graph, folder)
+            with progress.shown(), opened as hands:
                 pool.run(todo, hands, listener, context.stack)
             study.fold()
         except BaseException:
@@ -280,7 +282,7 @@ def execute(
 
 def _open_formats(run: Run, plans: Plans) -> set[str]:
     """The arms whose language model is read in the number format that a machine chooses."""
-    reading = [spec for spec in run.cells if spec.llm.dtype is None and "encode" in plans[spec.key()].keys]
+    reading = [spec for spec in run.specs if spec.llm.dtype is None and "encode" in plans[spec.key()].keys]
     return {spec.arm for spec in reading} | ({run.search.arm} if reading and run.search is not None else set())
 
 

@@ -228,14 +228,15 @@ def _work(tasks: Sequence[Task], context: Context, terms: Terms, *files: Packed)
     worker = get_worker()
     torch.set_num_threads(1)
     _agree(worker.address, tasks[0], context, terms)
-    own = context
+    here = context
     if terms.probe is None:
-        own = replace(context, cache_dir=Path(os.environ.get("HARNESS_CACHE") or Path(worker.local_directory, "cache")))
-    cache = Cache(own.cache_dir)
+        folder = os.environ.get("HARNESS_CACHE") or Path(worker.local_directory, "cache")
+        here = replace(context, cache_dir=Path(folder))
+    cache = Cache(here.cache_dir)
     for sent in files:
         cache.unpack(sent)
     listen: Callable[[Progress], None] = partial(_tell, worker, terms.topic, tasks[0].id)
-    outcomes = work(tasks, own, listen)
+    outcomes = work(tasks, here, listen)
     if terms.probe is not None:
         return outcomes, []
     both = zip(tasks, outcomes, strict=True)
@@ -259,20 +260,20 @@ def _agree(address: str, task: Task, context: Context, terms: Terms) -> None:
         raise UserError(f"worker {address}: has another version of the harness than the coordinator; install the same")
     if terms.probe is not None and not terms.probe.exists():
         raise UserError(f"worker {address}: does not see the cache {context.cache_dir}, as the others do; share it")
-    if task.spec.llm.dtype is None and (own := number_format()) != terms.number_format:
+    if task.spec.llm.dtype is None and (format_here := number_format()) != terms.number_format:
         raise UserError(
-            f"worker {address}: reads language models in {own}, and the coordinator in {terms.number_format}; "
+            f"worker {address}: reads language models in {format_here}, and the coordinator in {terms.number_format}; "
             "name one for all: --set llm.dtype=float32"
         )
     try:
-        found = graph_of(task.spec.dataset, context.data_dir).digest
+        digest = graph_of(task.spec.dataset, context.data_dir).digest
     except UserError as error:
         raise UserError(f"worker {address}: {error}") from None
-    if found != terms.data:
+    if digest != terms.data:
         raise UserError(
             f"worker {address}: has other data for {task.spec.dataset!r} than the coordinator; copy it there"
         )
 
 
-def _tell(worker: Any, topic: str, task: str, told: Progress) -> None:
-    worker.log_event(topic, [task, *told])
+def _tell(worker: Any, topic: str, task: str, progress: Progress) -> None:
+    worker.log_event(topic, [task, *progress])

@@ -38,9 +38,9 @@ class StudyProgress:
     The time left is that of the tasks left by what those of their kind (a stage, or trials) took so far.
     """
 
-    def __init__(self, title: str, tasks: list[Task], cells: int, complete: int, console: Console) -> None:
+    def __init__(self, title: str, tasks: list[Task], trials: int, complete: int, console: Console) -> None:
         self.console, self.title = console, title
-        self.cells, self.complete, self.failed = cells, complete, 0
+        self.trials, self.complete, self.failed = trials, complete, 0
         #: the kind of each task that is not done, by its id
         self.left = {task.id: task.stage for task in tasks}
         self.total, self.most_running = len(self.left), 1
@@ -60,14 +60,14 @@ class StudyProgress:
             refresh_per_second=2,  # drawing it takes a core's time from the workers
             disable=not console.is_terminal,
         )
-        self.whole = self.bar.add_task(f"[bold]{escape(title)}", total=max(self.total, 1), note="")
+        self.study_bar = self.bar.add_task(f"[bold]{escape(title)}", total=max(self.total, 1), note="")
 
     def add(self, tasks: Iterable[Task]) -> None:
         """Tasks that were not known at the start."""
         new = {task.id: task.stage for task in tasks if task.id not in self.left}
         self.left |= new
         self.total += len(new)
-        self.bar.update(self.whole, total=max(self.total, 1))
+        self.bar.update(self.study_bar, total=max(self.total, 1))
 
     @contextmanager
     def shown(self) -> Iterator[StudyProgress]:
@@ -109,17 +109,17 @@ class StudyProgress:
             self.failed += failed
             self.complete += not failed
         mark = "[red]failed[/]" if failed else "[green]done[/]"
-        name = stage_name(task.stage) if task.stage else f"trial {self.complete + self.failed}/{self.cells}"
+        name = stage_name(task.stage) if task.stage else f"trial {self.complete + self.failed}/{self.trials}"
         self.console.print(f"{mark} {name} · {escape(label(task))}: {escape(printable(note))}", highlight=False)
         self._refresh()
 
     def _refresh(self, shares: Mapping[str, float] | None = None) -> None:
         shares = shares or {}
-        note = f"{self.complete}/{self.cells} trials" + (f", {self.failed} failed" if self.failed else "")
+        note = f"{self.complete}/{self.trials} trials" + (f", {self.failed} failed" if self.failed else "")
         seconds = self._seconds_left(shares)
         note += "" if seconds is None else f" · {_duration(seconds)} left"
         done = self.total - len(self.left) + sum(shares.values())
-        self.bar.update(self.whole, completed=done, note=note)
+        self.bar.update(self.study_bar, completed=done, note=note)
 
     def _seconds_left(self, shares: Mapping[str, float]) -> float | None:
         """By the tasks that are done, as many at once as so far at most; None while there are none."""

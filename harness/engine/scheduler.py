@@ -26,7 +26,7 @@ class Listener:
     """What a run tells of itself while it goes on; called in the coordinator.
 
     ``working`` comes first, when the workers have their first tasks: the time for what they need not wait for.
-    ``more`` gives further tasks: it is asked, once it was told all news, how many cells could run beside those that
+    ``more`` gives further tasks: it is asked, once it was told all news, how many trials could run beside those that
     run or wait. A run ends when it has none. ``claim`` is asked before a task starts: "later" lets it wait, "elsewhere"
     drops it. A task that ``finished`` finds settled elsewhere waits for what comes of it there.
     """
@@ -67,9 +67,9 @@ class _Run:
     workers: Workers
     listener: Listener
     stack: int
-    #: the tasks that have not started, by id, and how many of them are cells
+    #: the tasks that have not started, by id, and how many of them are trials
     waiting: dict[str, Task] = field(default_factory=dict)
-    cells: int = 0
+    trials: int = 0
     #: those of them that wait for no other; what was lost with its worker is tried again apart
     ready: Queue = field(default_factory=list)
     lost: Queue = field(default_factory=list)
@@ -107,7 +107,7 @@ class _Run:
 
     def _extend(self) -> bool:
         """Take further tasks while workers have nothing to do, stages only that this run did not have yet."""
-        taken = self.cells + sum(len(tasks) for tasks in self.running.values())
+        taken = self.trials + sum(len(tasks) for tasks in self.running.values())
         room = max(self.workers.slots * self.stack - taken, 0)
         new = [task for task in self.listener.more(room) if task.id not in self.known]
         if new:
@@ -120,7 +120,7 @@ class _Run:
         for task in tasks:
             self.known[task.id] = len(self.known)
             self.waiting[task.id] = task
-            self.cells += task.stage is None
+            self.trials += task.stage is None
         self.open |= {task.id for task in tasks}
         # what is new may wait for what is not, whose rank it raises
         self.ranks |= chain_lengths(self.waiting.values())
@@ -140,13 +140,13 @@ class _Run:
     def _wait(self, task: Task, queue: Queue) -> None:
         """A task that had started waits again."""
         self.waiting[task.id] = task
-        self.cells += task.stage is None
+        self.trials += task.stage is None
         heapq.heappush(queue, self._entry(task))
 
     def _leave(self, task: Task) -> None:
         """A task does not wait any more."""
         del self.waiting[task.id]
-        self.cells -= task.stage is None
+        self.trials -= task.stage is None
 
     def _tell(self) -> None:
         """Tell the listener, who takes his time (he writes to a disk), when the workers have got what comes next."""
@@ -158,25 +158,25 @@ class _Run:
         # after a crash, the tasks that may have caused it run one at a time and nothing beside them
         room = 0 if alone else 1 - len(self.running) if self.lost else self.workers.slots - len(self.running)
         queue, limit = (self.lost, 1) if self.lost else (self.ready, self.stack)
-        found = stacks(self._claimed(queue, room * limit), limit)
-        for tasks in found[: max(room, 0)]:
+        packed = stacks(self._claimed(queue, room * limit), limit)
+        for tasks in packed[: max(room, 0)]:
             for task in tasks:
                 self._leave(task)
                 self.news.append(partial(self.listener.started, task))
             self.running[self.workers.submit(tasks)] = tasks
-        for task in (task for tasks in found[max(room, 0) :] for task in tasks):
+        for task in (task for tasks in packed[max(room, 0) :] for task in tasks):
             heapq.heappush(queue, self._entry(task))
 
     def _claimed(self, queue: Queue, most: int) -> list[Task]:
         """Up to ``most`` tasks of a queue, in its order, that may start; what others are done with is dropped."""
-        found: list[Task] = []
+        startable: list[Task] = []
         later: Queue = []
-        while queue and len(found) < most:
+        while queue and len(startable) < most:
             entry = heapq.heappop(queue)
             task = entry[-1]
             claim = self.listener.claim(task)
             if claim == "mine":
-                found.append(task)
+                startable.append(task)
             elif claim == "later":
                 later.append(entry)
             else:
@@ -184,7 +184,7 @@ class _Run:
                 self.open.discard(task.id)
         for entry in later:
             heapq.heappush(queue, entry)
-        return found
+        return startable
 
     def _collect(self, future: Future[list[Outcome]]) -> None:
         if future not in self.running:
@@ -230,26 +230,26 @@ class _Run:
                 heapq.heappush(self.ready, self._entry(other))
 
     def _settle(self, task: Task, outcome: Outcome) -> None:
-        """Tell the listener; a cell that he leaves to another coordinator waits for what comes of it there."""
+        """Tell the listener; a trial that he leaves to another coordinator waits for what comes of it there."""
         if self.listener.finished(task, outcome) == "elsewhere":
             self.open.add(task.id)
             self._wait(task, self.ready)
 
     def _progress(self) -> dict[str, Progress]:
-        told = ((tasks, self.workers.progress(tasks[0])) for tasks in self.running.values())
-        return {task.id: each for tasks, each in told if each is not None for task in tasks}
+        reports = ((tasks, self.workers.progress(tasks[0])) for tasks in self.running.values())
+        return {task.id: report for tasks, report in reports if report is not None for task in tasks}
 
 
 def stacks(tasks: Sequence[Task], limit: int) -> list[tuple[Task, ...]]:
     """The tasks in their order, up to ``limit`` of one group together."""
-    found: list[list[Task]] = []
+    packed: list[list[Task]] = []
     open_ones: dict[str, list[Task]] = {}
     for task in tasks:
         stack = open_ones.get(task.group or "")
         if stack is not None and len(stack) < limit:
             stack.append(task)
             continue
-        found.append([task])
+        packed.append([task])
         if task.group is not None:
-            open_ones[task.group] = found[-1]
-    return [tuple(each) for each in found]
+            open_ones[task.group] = packed[-1]
+    return [tuple(stack) for stack in packed]

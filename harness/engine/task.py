@@ -24,7 +24,7 @@ Progress = tuple[str, float, float | None]
 
 @dataclass(frozen=True)
 class Task:
-    """A shared stage (``stage`` is its name) or a cell (``stage`` None), and the tasks it has to wait for."""
+    """A shared stage (``stage`` is its name) or a trial (``stage`` None), and the tasks it has to wait for."""
 
     id: str
     spec: TrialSpec
@@ -34,13 +34,13 @@ class Task:
     reads: tuple[tuple[str, str], ...] = ()
     #: students of one group may train in one stack
     group: str | None = None
-    #: whether a cell is scored on test facts; inside a search it is not
+    #: whether a trial is scored on test facts; inside a search it is not
     scored: bool = True
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task: the result of a cell or the seconds of a stage, or why there is none."""
+    """What came of a task: the result of a trial or the seconds of a stage, or why there is none."""
 
     result: TrialResult | None = None
     seconds: float = 0.0

@@ -53,8 +53,8 @@ def export(spec: TrialSpec, context: Context) -> Rows:
     """
     model = copy.deepcopy(trained(spec, context)).to("cpu")
     task = Stages(spec, context).inputs.task("test", model.time_input).to("cpu")
-    own = evaluate.ranks(model, task)
-    rows = [_row("as trained", None, own, own)]
+    trained_ranks = evaluate.ranks(model, task)
+    rows = [_row("as trained", None, trained_ranks, trained_ranks)]
     graph = "ONNX" if not missing() else "torch.export"
     ways: dict[str, Callable[[Path], NDArray[np.float64]]] = {
         "safetensors": lambda path: _by_weights(model, task, path, dict, dict),
@@ -65,8 +65,8 @@ def export(spec: TrialSpec, context: Context) -> Rows:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "student"
             try:
-                found = way(path)
-                rows.append(_row(name, sum(p.stat().st_size for p in Path(folder).iterdir()), found, own))
+                ranks = way(path)
+                rows.append(_row(name, sum(p.stat().st_size for p in Path(folder).iterdir()), ranks, trained_ranks))
             except Exception as error:  # exporters raise whatever they like; the other formats are there all the same
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
                 rows.append({"format": name, "size_mb": None, "reason": reason})
@@ -78,10 +78,10 @@ def missing() -> list[str]:
     return [name for name in ONNX if importlib.util.find_spec(name) is None]
 
 
-def _row(name: str, size: int | None, found: NDArray[np.float64], own: NDArray[np.float64]) -> dict[str, Any]:
-    off = np.abs(found - own)
+def _row(name: str, size: int | None, ranks: NDArray[np.float64], trained_ranks: NDArray[np.float64]) -> dict[str, Any]:
+    off = np.abs(ranks - trained_ranks)
     about = {"format": name, "size_mb": None if size is None else size / 1e6, "reason": None}
-    return about | evaluate.metrics(found) | {"moved": float((off > 0).mean()), "largest": float(off.max(initial=0))}
+    return about | evaluate.metrics(ranks) | {"moved": float((off > 0).mean()), "largest": float(off.max(initial=0))}
 
 
 # ---- weights -------------------------------------------------------------------------------------------------------
@@ -105,15 +105,15 @@ def quantised(state: State) -> State:
 
     Tables are those of entities, relations and times; all else, such as an LSTM, stays as it is.
     """
-    found: State = {}
+    quantised: State = {}
     for name, tensor in state.items():
         if tensor.dim() != 2 or not name.endswith(".weight"):
-            found[name] = tensor
+            quantised[name] = tensor
             continue
         scale = tensor.abs().amax(1).clamp_min(1e-12) / 127
-        found[name] = (tensor / scale[:, None]).round().to(torch.int8)
-        found[f"{name}{SCALE}"] = scale.float()
-    return found
+        quantised[name] = (tensor / scale[:, None]).round().to(torch.int8)
+        quantised[f"{name}{SCALE}"] = scale.float()
+    return quantised
 
 
 def restored(state: State) -> State:
@@ -173,7 +173,7 @@ def onnx(model: Backbone, path: Path, example: QueryTensors) -> Scorer:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [each.name for each in session.get_inputs()]
+    names = [given.name for given in session.get_inputs()]
 
     def score(batch: QueryTensors) -> Tensor:
         asked = (batch.subject, batch.relation, batch.time)
@@ -191,15 +191,15 @@ def ranks_of(score: Scorer, task: evaluate.RankTask) -> NDArray[np.float64]:
     """
     starts = torch.arange(0, len(task.queries) + BATCH, BATCH)
     bounds = torch.searchsorted(task.row, starts).tolist()
-    found = []
+    batches = []
     for k, start in enumerate(range(0, len(task.queries), BATCH)):
         batch = task.queries[slice(start, start + BATCH)]
         z, known = score(batch), slice(bounds[k], bounds[k + 1])
         if not z.isfinite().all():
             raise ValueError("the exported student's scores are not finite")
-        found.append(evaluate.rank_of(z, batch.answer, task.row[known] - start, task.entity[known]))
-    each = torch.cat(found).numpy()
+        batches.append(evaluate.rank_of(z, batch.answer, task.row[known] - start, task.entity[known]))
+    per_answer = torch.cat(batches).numpy()
     if task.owner is None:
-        return each
-    total = np.bincount(task.owner, weights=each, minlength=task.size)
+        return per_answer
+    total = np.bincount(task.owner, weights=per_answer, minlength=task.size)
     return total / np.bincount(task.owner, minlength=task.size)

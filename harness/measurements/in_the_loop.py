@@ -227,9 +227,9 @@ class _Stopwatch:
 
     def __call__(self, model: Backbone) -> float:
         started = time.perf_counter()
-        found = self.call(model)
+        value = self.call(model)
         self.seconds += time.perf_counter() - started
-        return found
+        return value
 
 
 # ---- the measurement -------------------------------------------------------------------------------------------------
@@ -262,22 +262,22 @@ def loop(spec: TrialSpec, context: Context, trained: bool) -> Rows:
     }
     measured = alternate(
         {
-            (key, stage): partial(step_rate, own, context, way, stage, STEPS)
-            for key, (own, way) in ways.items()
-            for stage in stages_of(own)
+            (key, stage): partial(step_rate, variant, context, way, stage, STEPS)
+            for key, (variant, way) in ways.items()
+            for stage in stages_of(variant)
         },
         TURNS,
     )
     outcomes = {
-        key: train_student(own, context, way)
-        for key, (own, way) in ways.items()
+        key: train_student(variant, context, way)
+        for key, (variant, way) in ways.items()
         if key[1] == "stored" or (trained and key == (spec.arm, "loop"))
     }
     queries = len(Stages(spec, context).inputs.queries("train"))
     rows: Rows = []
-    for key, (own, _) in ways.items():
+    for key, (variant, _) in ways.items():
         arm, way_name = key
-        rates = {stage: measured[key, stage].value for stage in stages_of(own)}
+        rates = {stage: measured[key, stage].value for stage in stages_of(variant)}
         steps = sum(queries * (stage.last - stage.first) / rate for stage, rate in rates.items())
         outcome, validations = outcomes.get(key), outcomes[arm, "stored"].validation_seconds
         row: dict[str, Any] = {
@@ -285,8 +285,8 @@ def loop(spec: TrialSpec, context: Context, trained: bool) -> Rows:
             "way": way_name,
             "trained": outcome is not None,
             "seconds": steps + validations if outcome is None else outcome.seconds,
-            "step_ms": [1e3 * own.student.batch_size / rate for rate in rates.values()],
-            "updates": math.ceil(queries / own.student.batch_size) * own.student.epochs,
+            "step_ms": [1e3 * variant.student.batch_size / rate for rate in rates.values()],
+            "updates": math.ceil(queries / variant.student.batch_size) * variant.student.epochs,
             "test_mrr": None if outcome is None else outcome.test_mrr,
             "valid_mrr": None if outcome is None else outcome.valid_mrr,
         }

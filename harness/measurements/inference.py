@@ -58,8 +58,8 @@ def inference(specs: Sequence[TrialSpec], context: Context) -> Rows:
         for name, (single, batch) in ways.items():
             few = name == "language model"
             latency, long = _seconds(single, 5 if few else SINGLE), _seconds(batch, 3)
-            found = 1e3 * latency, (TEXTS if few else BATCH) / long
-            for values, value in zip(figures[name], found, strict=True):
+            measured = 1e3 * latency, (TEXTS if few else BATCH) / long
+            for values, value in zip(figures[name], measured, strict=True):
                 values += [value] * (turn > 0)  # the first fills allocators and caches
     return [
         {"model": name, "parameters": sizes[name][0], "size_mb": sizes[name][1] / 1e6}
@@ -76,12 +76,12 @@ def size(model: nn.Module) -> tuple[int, int]:
 
 def _seconds(call: Callable[[], object], times: int) -> float:
     """Seconds of a call: the median, since a call that had to wait for other work of the machine says nothing."""
-    found = []
+    seconds = []
     for _ in range(times):
         started = time.perf_counter()
         call()
-        found.append(time.perf_counter() - started)
-    return statistics.median(found)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
 
 
 def _batches(stages: Stages, model: Backbone, count: int) -> Iterator[QueryTensors]:

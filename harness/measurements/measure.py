@@ -1,4 +1,4 @@
-"""Measuring what a study asks for beside its cells, one at a time, into its store."""
+"""Measuring what a study asks for beside its trials, one at a time, into its store."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ VERSIONS = {"stage": 1, "loop": 1, "inference": 1, "export": 1}
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measurement: a function that runs alone, its arguments, and the cells that what it says is about.
+    """One measurement: a function that runs alone, its arguments, and the trials that what it says is about.
 
     ``name`` is its place in the store; ``label`` tells people what it is.
     """
@@ -44,35 +44,35 @@ class Measurement:
     kind: str
     name: str
     label: str
-    cells: tuple[str, ...]
+    trials: tuple[str, ...]
     call: Callable[..., Rows]
     arguments: tuple[object, ...]
 
 
 def wanted(run: Run, plans: Plans, kinds: Sequence[Measure], complete: set[str], context: Context) -> list[Measurement]:
-    """The measurements of some kinds that the complete cells of a run allow.
+    """The measurements of some kinds that the complete trials of a run allow.
 
     Of students those of the lowest seed are measured; with the teachers in the loop, if trained, those of all seeds.
     Where a grid varies the batch size, ``loop``, ``inference`` and ``export`` take the default one if it is a level.
     """
-    cells = [spec for spec in run.cells if spec.key() in complete]
-    found: list[Measurement] = []
-    for backbone in dict.fromkeys(spec.backbone for spec in cells):
-        own = [spec for spec in cells if spec.backbone == backbone]
-        models = {spec.arm: spec for spec in reversed(_reference(_lowest_seed(own)))}
+    specs = [spec for spec in run.specs if spec.key() in complete]
+    measurements: list[Measurement] = []
+    for backbone in dict.fromkeys(spec.backbone for spec in specs):
+        of_backbone = [spec for spec in specs if spec.backbone == backbone]
+        models = {spec.arm: spec for spec in reversed(_reference(_lowest_seed(of_backbone)))}
         arm = run.design.arms[-1] if run.design.arms else ""
         name = backbone_name(backbone)
-        asked = [models[each] for each in ("none", arm, "teacher", "llm-teacher") if each in models]
+        asked = [models[key] for key in ("none", arm, "teacher", "llm-teacher") if key in models]
         if "inference" in kinds and asked:
-            found.append(_one("inference", f"inference, {name}", asked, inference, (asked, context)))
+            measurements.append(_one("inference", f"inference, {name}", asked, inference, (asked, context)))
         if "export" in kinds and arm in models:
             spec = models[arm]
-            told = f"export, {name}, {arm_name(arm)}"
-            found.append(_one("export", told, (spec,), export, (spec, context)))
-        found += _loops([spec for spec in _reference(own) if spec.arm == arm], kinds, context)
+            label = f"export, {name}, {arm_name(arm)}"
+            measurements.append(_one("export", label, (spec,), export, (spec, context)))
+        measurements += _loops([spec for spec in _reference(of_backbone) if spec.arm == arm], kinds, context)
     if "stages" in kinds:  # last, since they take longest
-        found += _stages(_lowest_seed(cells), cells, plans, context)
-    return found
+        measurements += _stages(_lowest_seed(specs), specs, plans, context)
+    return measurements
 
 
 def _loops(students: Sequence[TrialSpec], kinds: Sequence[Measure], context: Context) -> list[Measurement]:
@@ -80,14 +80,14 @@ def _loops(students: Sequence[TrialSpec], kinds: Sequence[Measure], context: Con
     if not students or not {"L1", "L2"} <= set(students[0].parts) or not {"loop", "trained loop"} & set(kinds):
         return []
     first, is_trained = students[0], "trained loop" in kinds
-    told = f"teachers in the loop, {backbone_name(first.backbone)}"
-    found = [
-        _one("loop", f"{told}, seed {spec.seed}", (spec,), loop, (spec, context, is_trained))
+    label = f"teachers in the loop, {backbone_name(first.backbone)}"
+    measurements = [
+        _one("loop", f"{label}, seed {spec.seed}", (spec,), loop, (spec, context, is_trained))
         for spec in (students if is_trained else students[:1])
     ]
     if "stages" in kinds:
-        found.append(_one("stage", f"{told}, memory", (first,), stage, (first, "loop", context), "loop-memory"))
-    return found
+        measurements.append(_one("stage", f"{label}, memory", (first,), stage, (first, "loop", context), "loop-memory"))
+    return measurements
 
 
 def _one(
@@ -98,33 +98,33 @@ def _one(
     arguments: tuple[object, ...],
     place: str = "",
 ) -> Measurement:
-    cells = tuple(spec.key() for spec in specs)
-    return Measurement(kind, f"{place or kind}:{cells[0]}", label, cells, call, arguments)
+    keys = tuple(spec.key() for spec in specs)
+    return Measurement(kind, f"{place or kind}:{keys[0]}", label, keys, call, arguments)
 
 
-def _lowest_seed(cells: Sequence[TrialSpec]) -> list[TrialSpec]:
-    """Of cells that differ in nothing but the seed the one with the lowest, in their order."""
-    found: dict[str, TrialSpec] = {}
-    for spec in cells:
+def _lowest_seed(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
+    """Of trials that differ in nothing but the seed the one with the lowest, in their order."""
+    lowest: dict[str, TrialSpec] = {}
+    for spec in specs:
         key = spec.model_copy(update={"seed": 0}).key()
-        if key not in found or spec.seed < found[key].seed:
-            found[key] = spec
-    return list(found.values())
+        if key not in lowest or spec.seed < lowest[key].seed:
+            lowest[key] = spec
+    return list(lowest.values())
 
 
-def _reference(cells: Sequence[TrialSpec]) -> list[TrialSpec]:
+def _reference(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
     """The students of the default batch size, or of the first if none has it; all else as it is."""
-    sizes = [spec.student.batch_size for spec in cells if spec.arm not in REFERENCES]
+    sizes = [spec.student.batch_size for spec in specs if spec.arm not in REFERENCES]
     usual = StudentSpec().batch_size
     size = usual if usual in sizes or not sizes else sizes[0]
-    return [spec for spec in cells if "teacher" in spec.arm or spec.student.batch_size == size]
+    return [spec for spec in specs if spec.arm in REFERENCES or spec.student.batch_size == size]
 
 
 def _stages(
     measured: Sequence[TrialSpec], every: Sequence[TrialSpec], plans: Plans, context: Context
 ) -> list[Measurement]:
-    """Each shared stage of the cells once, and what each student has of its own."""
-    found = []
+    """Each shared stage of the trials once, and what each student has of its own."""
+    measurements = []
     for name, shared in STAGES.items():
         owners: dict[str, list[TrialSpec]] = {}
         for spec in measured:
@@ -132,14 +132,14 @@ def _stages(
                 owners.setdefault(plans[spec.key()].keys[name], []).append(spec)
         for key, specs in owners.items():
             first = specs[0]
-            cells = tuple(each.key() for each in every if plans[each.key()].keys.get(name) == key)
+            keys = tuple(spec.key() for spec in every if plans[spec.key()].keys.get(name) == key)
             label = f"{stage_name(name)}, {_owner(first, shared)}"
-            found.append(Measurement("stage", f"{name}:{key}", label, cells, stage, (first, name, context)))
+            measurements.append(Measurement("stage", f"{name}:{key}", label, keys, stage, (first, name, context)))
     for spec in measured:
         if spec.arm not in REFERENCES:
-            told = f"student, stage 2, {_student(spec)}"
-            found.append(_one("stage", told, (spec,), stage, (spec, "student", context), "student"))
-    return found
+            label = f"student, stage 2, {_student(spec)}"
+            measurements.append(_one("stage", label, (spec,), stage, (spec, "student", context), "student"))
+    return measurements
 
 
 def _owner(spec: TrialSpec, shared: Stage) -> str:
@@ -170,33 +170,35 @@ def measure(
         study = store.open(run, command, counts(graph))
         known = study.measured()
         todo = wanted(run, plans, kinds, study.complete(), context)
-        lacking = [each for each in todo if not _is_known(each, known.get(each.name))]
-        for number, each in enumerate(lacking, 1):
-            with console.status(f"measuring {number} of {len(lacking)}: {escape(each.label)}"):
-                record = _record(each)
-            study.measure(each.name, record)
+        lacking = [measurement for measurement in todo if not _is_known(measurement, known.get(measurement.name))]
+        for number, measurement in enumerate(lacking, 1):
+            with console.status(f"measuring {number} of {len(lacking)}: {escape(measurement.label)}"):
+                record = _record(measurement)
+            study.measure(measurement.name, record)
             mark = "[green]measured[/]" if record["reason"] is None else "[red]failed[/]"
-            told = printable(record["reason"] or f"{record['took']:.0f} s")
-            console.print(f"{mark} {number}/{len(lacking)} {escape(each.label)}: {escape(told)}", highlight=False)
+            outcome = printable(record["reason"] or f"{record['took']:.0f} s")
+            console.print(
+                f"{mark} {number}/{len(lacking)} {escape(measurement.label)}: {escape(outcome)}", highlight=False
+            )
 
 
-def _is_known(each: Measurement, record: Mapping[str, Any] | None) -> bool:
-    """Whether the store has it: complete, by this code, and of all of its cells."""
-    if record is None or record["reason"] is not None or record["version"] != VERSIONS[each.kind]:
+def _is_known(measurement: Measurement, record: Mapping[str, Any] | None) -> bool:
+    """Whether the store has it: complete, by this code, and of all of its trials."""
+    if record is None or record["reason"] is not None or record["version"] != VERSIONS[measurement.kind]:
         return False
-    return set(each.cells) <= set(record["cells"])
+    return set(measurement.trials) <= set(record["cells"])
 
 
-def _record(each: Measurement) -> dict[str, Any]:
+def _record(measurement: Measurement) -> dict[str, Any]:
     """Measure; a record of JSON values, with the reason where that failed."""
     started, rows, reason, details = time.perf_counter(), [], None, ""
     begun = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        rows = in_a_fresh_process(each.call, *each.arguments)
+        rows = in_a_fresh_process(measurement.call, *measurement.arguments)
     except Exception as error:  # a failed measurement never ends a study
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
         details = traceback.format_exc()[-2000:]
-    about = {"kind": each.kind, "label": each.label, "cells": list(each.cells), "threads": 1}
-    about |= {"version": VERSIONS[each.kind]}
+    about = {"kind": measurement.kind, "label": measurement.label, "cells": list(measurement.trials), "threads": 1}
+    about |= {"version": VERSIONS[measurement.kind]}
     about |= {"started": begun, "took": round(time.perf_counter() - started, 1), **provenance()}
     return about | {"rows": rows, "reason": reason} | ({"traceback": details} if details else {})

@@ -58,8 +58,8 @@ def stage(spec: TrialSpec, name: str, context: Context) -> Rows:
     about = {"base_mib": base, "device_mib": device}
     parts = [(name, seconds, peak_memory())]
     if name == "student":
-        own = [part for part in ("stage1", "stage2", "evaluate") if part in result.seconds]
-        parts = [(part, result.seconds[part], result.peak_mib[part]) for part in own]
+        students = [part for part in ("stage1", "stage2", "evaluate") if part in result.seconds]
+        parts = [(part, result.seconds[part], result.peak_mib[part]) for part in students]
     return [
         {"stage": part, "seconds": seconds, "peak_mib": peak, **about}
         | (energy.row if k == 0 else {"energy_wh": None, "energy_reason": "counted with the stage before"})
@@ -98,8 +98,8 @@ def trained(spec: TrialSpec, context: Context) -> Backbone:
         model.load_state_dict({k.removeprefix("best/"): v for k, v in tensors.items() if k.startswith("best/")})
         return model.eval()
     student = stage2_student(stages)
-    found: Trained = stages.train(student, "stage2")
-    student.model.load_state_dict(found.best)
+    best: Trained = stages.train(student, "stage2")
+    student.model.load_state_dict(best.best)
     return student.model.eval()
 
 
@@ -147,9 +147,9 @@ def unreadable() -> str:
 @contextmanager
 def metered() -> Iterator[Energy]:
     """Yield what the block's energy is written to when it ends; no file is written, and no network is used."""
-    found = Energy(reason=unreadable())
-    if found.reason:
-        yield found
+    energy = Energy(reason=unreadable())
+    if energy.reason:
+        yield energy
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -162,7 +162,7 @@ def metered() -> Iterator[Energy]:
         )
         tracker.start()
         try:
-            yield found
+            yield energy
         finally:
             tracker.stop()
-            found.wh = 1000 * float(tracker.final_emissions_data.energy_consumed)
+            energy.wh = 1000 * float(tracker.final_emissions_data.energy_consumed)

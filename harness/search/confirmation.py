@@ -34,13 +34,13 @@ class Confirming:
     def __init__(self, run: Run, values: Mapping[str, float], wanted: set[str]) -> None:
         self.run, self.wanted = run, wanted
         self.values: dict[str, float | None] = {**values}
-        self.open = {spec.key() for spec in run.cells} - self.values.keys()
+        self.open = {spec.key() for spec in run.specs} - self.values.keys()
         self.attributes: dict[str, dict[str, Any]] = {}
         self.unscored: set[str] = set()
         self.is_told = False
         #: the cells of each point, by backbone and label
         self.points: dict[str, dict[str, list[TrialSpec]]] = {}
-        cells = [(spec, label) for spec in run.cells if (label := run.labels[spec.key()]) not in run.design.conditions]
+        cells = [(spec, label) for spec in run.specs if (label := run.labels[spec.key()]) not in run.design.conditions]
         labels: dict[Arm, set[str]] = {}
         for spec, label in cells:
             labels.setdefault(spec.arm, set()).add(label)

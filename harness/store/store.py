@@ -154,7 +154,7 @@ class Store:
                 code of the same version.
         """
         studies = self.studies()
-        from_plugins = outside.attributes_of(run.cells)
+        from_plugins = outside.attributes_of(run.specs)
         if from_plugins:
             outside.refuse_other_code([study.user_attrs for study in studies.values()], from_plugins, safe(self.url))
         study = optuna.create_study(

@@ -69,7 +69,7 @@ class StudyStore:
         #: what trials have in common
         self.records = common(study.user_attrs)
         self.students = study if run.search is None else self._beside(SEEDS)
-        has_teachers = any(spec.arm in REFERENCES for spec in run.cells)
+        has_teachers = any(spec.arm in REFERENCES for spec in run.specs)
         has_teachers |= f"{study.study_name}{TEACHERS}" in {part.study_name for part in store.storage.get_all_studies()}
         self.teachers = self._beside(TEACHERS) if has_teachers else None
         self.parts = [part for part in (self.students, self.teachers) if part is not None]

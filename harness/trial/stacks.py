@@ -1,4 +1,4 @@
-"""Which cells and stages of a study may train in one stack (``distill.stacked``), and training them there."""
+"""Which trials and stages of a study may train in one stack (``distill.stacked``), and training them there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.trial.stages import Context, Stages
 def group_of(spec: TrialSpec, stage: str | None) -> str | None:
     """A digest of what students of one stack have in common; None where no student is trained.
 
-    ``stage`` is "stage1", or None for a cell; other stages train none, nor does a cell that is over after stage 1.
+    ``stage`` is "stage1", or None for a trial; other stages train none, nor does a trial that is over after stage 1.
     Students with losses that stacks do not know (``Distillation.terms``), or a stage 1 of their own, train alone.
     """
     student = spec.student

@@ -46,7 +46,7 @@ def template(cells: int, is_folded: bool = True) -> Path:
     store = Store(f"sqlite:///{folder / 'store.db'}", folder / "artifacts")
     study = store.open(run, "python -m harness.study ablation --preset quick", {"training facts": 3})
     study.attach(QUERIES.assign(subject_degree=1, answer_degree=2))
-    for spec in run.cells[:cells]:
+    for spec in run.specs[:cells]:
         about = {"label": spec.arm, "preset": "quick", "started": "2026-01-01T00:00:00+00:00"}
         study.finish(study.begin(spec, about), result())
     if is_folded:

@@ -25,21 +25,21 @@ def test_every_shipped_study_file_is_valid(name: str) -> None:
     assert {"quick", "default", "full"} <= set(design.presets)
     for preset in design.presets:
         for backbone in BACKBONES:
-            assert cells.plan(design, dataset="d", data_digest="d", backbones=[backbone], preset=preset).cells
+            assert cells.plan(design, dataset="d", data_digest="d", backbones=[backbone], preset=preset).specs
 
 
 def test_cells_of_the_ablation() -> None:
     run = plan(preset="default", backbones=list(BACKBONES))
-    assert len(run.cells) == len(BACKBONES) * (5 * 3 + 2)
-    assert len({spec.key() for spec in run.cells}) == len(run.cells)
-    assert {spec.seed for spec in run.cells if spec.arm == "teacher"} == {0}
+    assert len(run.specs) == len(BACKBONES) * (5 * 3 + 2)
+    assert len({spec.key() for spec in run.specs}) == len(run.specs)
+    assert {spec.seed for spec in run.specs if spec.arm == "teacher"} == {0}
 
 
 def test_more_seeds_arms_or_backbones_extend_a_study() -> None:
     base = plan()
     wider = plan(seeds=3, backbones=list(BACKBONES))
     assert wider.study_name == base.study_name
-    assert {s.key() for s in base.cells} < {s.key() for s in wider.cells}
+    assert {s.key() for s in base.specs} < {s.key() for s in wider.specs}
     assert plan(arms=["L1", "L1+L2"]).study_name == base.study_name
 
 
@@ -52,14 +52,14 @@ def test_what_changes_numbers_starts_another_study(change: dict[str, object]) ->
 
 def test_changes_win_over_the_preset() -> None:
     run = plan(changes=parse_changes(["teacher.dim=50", "alpha=0.7", "finetune=none"]))
-    (whole,), (usual,) = ([c for c in each.cells if c.arm == "L1+L2+L3" and c.seed == 0] for each in (run, plan()))
+    (whole,), (usual,) = ([c for c in each.specs if c.arm == "L1+L2+L3" and c.seed == 0] for each in (run, plan()))
     assert (whole.teacher.dim, whole.loss.alpha, whole.llm.finetune) == (50, 0.7, "none")
     assert whole.teacher.epochs == usual.teacher.epochs
 
 
 def test_a_change_leaves_cells_alone_in_which_it_does_not_act() -> None:
     changed = plan(changes=parse_changes(["alpha=0.7"]))
-    same = {cell.arm for cell, other in zip(changed.cells, plan().cells, strict=True) if cell.key() == other.key()}
+    same = {cell.arm for cell, other in zip(changed.specs, plan().specs, strict=True) if cell.key() == other.key()}
     assert same == {"none", "L1", "L1+L3", "teacher", "llm-teacher"}
 
 
@@ -162,7 +162,7 @@ def varied(tmp_path: Path, content: str = VARIED, **changes: object) -> Run:
 
 def test_a_grid_crosses_arms_with_the_factors_that_act_in_them(tmp_path: Path) -> None:
     run = varied(tmp_path)
-    by_label = {run.labels[spec.key()]: spec for spec in run.cells}
+    by_label = {run.labels[spec.key()]: spec for spec in run.specs}
     assert list(by_label) == [
         *("none · dim=5", "none · dim=25", "L1 · dim=5", "L1 · dim=25"),
         *(f"L1+L2 · alpha={a}, dim={d}" for a in (0.1, 1.0) for d in (5, 25)),
@@ -184,7 +184,7 @@ def test_a_preset_may_have_a_part_of_a_study(tmp_path: Path) -> None:
     part = VARIED.replace("seeds: 1}", "seeds: 1, arms: [L1, loose], grid: {loss.alpha: [1.0], student.dim: [5]}}")
     run = varied(tmp_path, part)
     # under the names that the same cells have in the whole study
-    assert [run.labels[spec.key()] for spec in run.cells] == ["L1 · dim=5", "loose · alpha=1.0, dim=5"]
+    assert [run.labels[spec.key()] for spec in run.specs] == ["L1 · dim=5", "loose · alpha=1.0, dim=5"]
     assert run.labels.items() < varied(tmp_path).labels.items()
 
 

@@ -31,7 +31,7 @@ def test_changes_win_over_tuned_settings() -> None:
         preset="default",
         changes=parse_changes(["student.regularization=0.5"]),
     )
-    students = [spec for spec in run.cells if "teacher" not in spec.arm]
+    students = [spec for spec in run.specs if "teacher" not in spec.arm]
     assert {spec.student.regularization for spec in students} == {0.5}
 
 
@@ -42,4 +42,4 @@ def test_one_backbone_and_all_backbones_are_one_study(dataset: str) -> None:
     one = cells.plan(design, backbones=["ttranse"], **options)
     both = cells.plan(design, backbones=sorted(BACKBONES), **options)
     assert one.study_name == both.study_name
-    assert {s.key() for s in one.cells} < {s.key() for s in both.cells}
+    assert {s.key() for s in one.specs} < {s.key() for s in both.specs}

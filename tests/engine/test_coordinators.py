@@ -212,7 +212,7 @@ def test_cells_of_other_studies_are_taken_by_one_coordinator_after_the_other(url
     here = {"machine": "m", "device": "cpu", "number_format": "bfloat16"}
     with closing(Store(url, tmp_path / "artifacts")) as store:
         ablation = store.open(runs["ablation"], "command", {})
-        for spec in runs["ablation"].cells:
+        for spec in runs["ablation"].specs:
             about = {"label": spec.arm, "environment": here}
             ablation.finish(ablation.begin(spec, about), result())
         one, other = (store.open(runs["baselines"], "command", {}) for _ in range(2))
@@ -234,15 +234,15 @@ def test_a_result_is_dropped_if_another_coordinator_took_the_cell(
     run = cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
     with closing(Store(url, tmp_path / "artifacts")) as store:
         one, other = (store.open(run, "command", {}) for _ in range(2))
-        lost = one.begin(run.cells[0], {})
+        lost = one.begin(run.specs[0], {})
         cut(engine)
         deadline = time.monotonic() + 20
-        while not other.claims.take(run.cells[0].key()):
+        while not other.claims.take(run.specs[0].key()):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert not one.finish(lost, result())
         assert not list(store.artifacts.glob("*"))
-        assert other.finish(other.begin(run.cells[0], {}), result())
+        assert other.finish(other.begin(run.specs[0], {}), result())
         assert [trial.state.name for trial in one.study.trials] == ["FAIL", "COMPLETE"]
 
 
@@ -277,7 +277,7 @@ def test_a_report_waits_for_a_server_that_is_started_again(url: str, postgresql:
     run = cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
     with closing(Store(url, tmp_path)) as store:
         study = store.open(run, "command", {})
-        study.finish(study.begin(run.cells[0], {}), result())
+        study.finish(study.begin(run.specs[0], {}), result())
     postgresql.stop()
     again = Thread(target=lambda: (time.sleep(2), postgresql.start()))
     try:

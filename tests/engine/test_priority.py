@@ -166,7 +166,7 @@ def ablation(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> li
         preset="default",
         changes={"llm": {"model": str(tiny_encoder)}},
     )
-    return execute.tasks(run.cells, execute.plans(run.cells, "d", "cpu"), Cache(tmp_path_factory.mktemp("cache")))
+    return execute.tasks(run.specs, execute.plans(run.specs, "d", "cpu"), Cache(tmp_path_factory.mktemp("cache")))
 
 
 def measured(each: Task) -> float:

@@ -58,11 +58,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Callab
 
 
 def planned(run: Run) -> Plans:
-    return plans(run.cells, graph_of(run.dataset, None).digest, "cpu")
+    return plans(run.specs, graph_of(run.dataset, None).digest, "cpu")
 
 
 def asked(run: Run, context: Context, complete: set[str] | None = None) -> list[Measurement]:
-    done = {spec.key() for spec in run.cells} if complete is None else complete
+    done = {spec.key() for spec in run.specs} if complete is None else complete
     return wanted(run, planned(run), run.design.measured(run.preset), done, context)
 
 
@@ -90,7 +90,7 @@ def test_each_stage_is_measured_once(runs: Callable[..., Run], context: Context)
     }
     assert {each.arguments[0].seed for each in stages} == {0}
     semantic = next(each for each in stages if each.arguments[1] == "semantic")
-    labels = {run.labels[cell].split(" ")[0] for cell in semantic.cells}
+    labels = {run.labels[cell].split(" ")[0] for cell in semantic.trials}
     assert labels == {"L1+L2+L3", "llm-teacher"}
 
 
@@ -107,7 +107,7 @@ def test_students_of_the_usual_batch_size_stand_for_all(runs: Callable[..., Run]
 
 def test_only_what_complete_cells_allow(runs: Callable[..., Run], context: Context) -> None:
     run = runs()
-    plain = {spec.key() for spec in run.cells if spec.arm == "none"}
+    plain = {spec.key() for spec in run.specs if spec.arm == "none"}
     found = asked(run, context, plain)
     assert {each.kind for each in found} == {"stage", "inference"}
     assert {each.arguments[1] for each in found if each.kind == "stage"} == {"stage1", "student"}
@@ -116,8 +116,8 @@ def test_only_what_complete_cells_allow(runs: Callable[..., Run], context: Conte
 
 def test_the_lowest_seed_that_is_complete_is_measured(runs: Callable[..., Run], context: Context) -> None:
     run = runs(seeds=2)
-    lost = {spec.key() for spec in run.cells if spec.arm == "none" and spec.seed == 0}
-    found = asked(run, context, {spec.key() for spec in run.cells} - lost)
+    lost = {spec.key() for spec in run.specs if spec.arm == "none" and spec.seed == 0}
+    found = asked(run, context, {spec.key() for spec in run.specs} - lost)
     (specs,) = (each.arguments[0] for each in found if each.kind == "inference")
     assert [(spec.arm, spec.seed) for spec in specs] == [
         ("none", 1),
@@ -145,7 +145,7 @@ def test_what_failed_is_tried_again_and_the_rest_is_not(
     graph, console = graph_of(run.dataset, None), Console(quiet=True)
     with store.only_writer():
         study = store.open(run, "", {})
-        for spec in run.cells[:1]:
+        for spec in run.specs[:1]:
             study.finish(study.begin(spec, {}), run_trial(spec, context), list(graph.relations.names))
 
     def go() -> dict[str, dict[str, Any]]:
@@ -160,7 +160,7 @@ def test_what_failed_is_tried_again_and_the_rest_is_not(
     assert "out of memory" in lost["traceback"]
     (good,) = (record for name, record in first.items() if name.startswith("student:"))
     assert good["rows"] == [{"stage": "student", "seconds": 1.0}]
-    assert good["cells"] == [run.cells[0].key()]
+    assert good["cells"] == [run.specs[0].key()]
     assert good["machine"]
 
     calls.clear()

@@ -56,7 +56,7 @@ def read(folder: Path, encoder: Path, **more: Any) -> Design:
 
 def drawn(run: Run, seed: int, lost: float = 0.0) -> dict[str, float]:
     random = np.random.default_rng(seed)
-    return {spec.key(): float(random.uniform(0.2, 0.3)) for spec in run.cells if random.random() >= lost}
+    return {spec.key(): float(random.uniform(0.2, 0.3)) for spec in run.specs if random.random() >= lost}
 
 
 def reported(run: Run, values: dict[str, float]) -> pd.DataFrame:
@@ -73,7 +73,7 @@ def reported(run: Run, values: dict[str, float]) -> pd.DataFrame:
             "alpha": np.nan if spec.arm == "L1" else spec.loss.alpha,
             "beta": np.nan if spec.arm == "L1" else spec.loss.beta,
         }
-        for k, spec in enumerate(run.cells)
+        for k, spec in enumerate(run.specs)
     ]
     return cells_of(pd.DataFrame(rows)).points()
 
@@ -88,7 +88,7 @@ def test_winners_are_those_of_the_report(
     values = drawn(run, seed, lost)
     wanted: set[str] = set()
     confirming = Confirming(run, values, wanted)
-    for spec in run.cells:
+    for spec in run.specs:
         if spec.key() not in values:
             assert confirming.more(1) == []  # before it is known how this one ends
             confirming.tell(spec.key(), None)
@@ -123,7 +123,7 @@ def test_a_factor_that_acts_in_l1_has_a_base_a_level(dataset: Path, tmp_path: Pa
     run = plan(read(tmp_path, tiny_encoder, grid=grid, confirm=1), dataset, seeds=1)
     values = {
         spec.key(): 0.2 + 0.01 * (spec.loss.temperature == 7.0) + 0.02 * (spec.arm != "L1" and spec.loss.alpha == 1.0)
-        for spec in run.cells
+        for spec in run.specs
     }
     specs = Confirming(run, values, set()).more(9)
     found = {(spec.arm, spec.loss.temperature) for spec in specs}
@@ -160,10 +160,10 @@ def test_from_a_grid_to_its_confirmed_winners(
     tally = carry_out(run, tmp_path)
     trials, curves, load_ranks = load(run, tmp_path)
     complete = trials[trials["state"] == "complete"]
-    assert set(complete["cell"]) == tally.cells
+    assert set(complete["cell"]) == tally.keys
     assert complete["cell"].is_unique
     fresh, points = complete[are_confirmation_runs(complete)], complete[~are_confirmation_runs(complete)]
-    assert len(points) == len(run.cells)
+    assert len(points) == len(run.specs)
     assert len(fresh) == 1 + tally.added
     assert set(fresh["role"]) == {"confirm"}
     assert points.get("role") is None or points["role"].isna().all()
@@ -172,14 +172,14 @@ def test_from_a_grid_to_its_confirmed_winners(
     assert sorted(fresh.loc[fresh["losses"] == "L1", "seed"]) == [FRESH, FRESH + 1]
     # a cell with a fresh seed is a trial like all others
     row = fresh.iloc[0]
-    spec = next(s for s in run.cells if run.labels[s.key()] == row["arm"].removesuffix(FRESH_SEEDS))
+    spec = next(s for s in run.specs if run.labels[s.key()] == row["arm"].removesuffix(FRESH_SEEDS))
     alone = run_trial(spec.model_copy(update={"seed": int(row["seed"])}), Context(tmp_path / "cache"))
     assert row["test_mrr"] == alone.metrics["test_mrr"]
 
     # as at the end of a study: a table, and the report
     monkeypatch.setattr(report, "as_layout", lambda design: LAYOUT)
     console = Console(file=io.StringIO(), width=100)
-    names = (run.design, trials, curves, load_ranks, tmp_path / "whole", run.study_name, tally.cells, console)
+    names = (run.design, trials, curves, load_ranks, tmp_path / "whole", run.study_name, tally.keys, console)
     assert report.report_of_cells(*names).is_file()
     assert console.file.getvalue().count("fresh seeds") == len(set(fresh["arm"]))
     meta = trials.attrs["meta"][run.study_name]
@@ -190,4 +190,4 @@ def test_from_a_grid_to_its_confirmed_winners(
     assert winners["seeds_test"].eq(2).all()
 
     again = carry_out(run, tmp_path)
-    assert (again.added, again.failed, again.cells) == (0, 0, tally.cells)
+    assert (again.added, again.failed, again.keys) == (0, 0, tally.keys)

@@ -66,7 +66,7 @@ def plan(design: Design, dataset: Path, **options: Any) -> Run:
 
 def carry_out(run: Run, folder: Path) -> Tally:
     graph = graph_of(run.dataset, None)
-    plans = execute.plans(run.cells, graph.digest, "cpu")
+    plans = execute.plans(run.specs, graph.digest, "cpu")
     store, context = Store(f"sqlite:///{folder}/harness.db"), Context(folder / "cache")
     return execute.execute(run, plans, graph, store, context, 1, "command", Console(quiet=True))
 
@@ -81,8 +81,8 @@ def load(run: Run, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, Any]:
 def test_cells_beside_a_search(dataset: Path, tmp_path: Path, tiny_encoder: Path) -> None:
     design = read(tmp_path, tiny_encoder)
     run = plan(design, dataset)
-    assert [spec.seed for spec in run.cells] == [0, 1, FRESH, FRESH + 1]
-    assert run.unscored == {spec.key() for spec in run.cells if spec.seed < FRESH}
+    assert [spec.seed for spec in run.specs] == [0, 1, FRESH, FRESH + 1]
+    assert run.unscored == {spec.key() for spec in run.specs if spec.seed < FRESH}
     cell = run.configure("ttranse", {"loss.alpha": 0.5, "loss.temperature": 2, "student.stage1_epochs": 0}, 3)
     assert (cell.arm, cell.seed, cell.loss.alpha, cell.loss.temperature) == ("L1+L2", 3, 0.5, 2.0)
     assert cell.student.dim == 8
@@ -134,9 +134,9 @@ def test_from_a_study_file_to_a_report(dataset: Path, tmp_path: Path, tiny_encod
     run = plan(read(tmp_path, tiny_encoder), dataset)
     tally = carry_out(run, tmp_path)
     # L1 with two seeds and two fresh ones, three configurations with two, the best of them with two fresh ones
-    assert (tally.added, tally.failed, len(tally.cells)) == (12, 0, 12)
+    assert (tally.added, tally.failed, len(tally.keys)) == (12, 0, 12)
     trials, curves, load_ranks = load(run, tmp_path)
-    assert set(trials["cell"]) == tally.cells
+    assert set(trials["cell"]) == tally.keys
     inside = trials["role"].isin(["search", "beside"])
     assert inside.sum() == 8
     assert trials[inside]["test_mrr"].isna().all()
@@ -156,7 +156,7 @@ def test_from_a_study_file_to_a_report(dataset: Path, tmp_path: Path, tiny_encod
     assert pdf.read_bytes().startswith(b"%PDF-")
 
     again = carry_out(run, tmp_path)
-    assert (again.added, again.failed, again.cells) == (0, 0, tally.cells)
+    assert (again.added, again.failed, again.keys) == (0, 0, tally.keys)
 
 
 def test_a_search_that_is_cut_off_goes_on(
@@ -179,7 +179,7 @@ def test_a_search_that_is_cut_off_goes_on(
     trials = load(run, tmp_path)[0]
     complete = trials[trials["state"] == "complete"]
     assert complete["cell"].is_unique
-    assert set(complete["cell"]) == tally.cells
+    assert set(complete["cell"]) == tally.keys
 
     # the same as a search that was not cut off
     (tmp_path / "whole").mkdir()

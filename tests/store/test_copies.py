@@ -35,9 +35,9 @@ def filled(own: Store, run: Run, cells: slice) -> StudyStore:
     study = own.open(run, "command", {"training facts": 3})
     study.attach(QUERIES)
     study.describe(run)
-    for spec in run.cells[cells]:
+    for spec in run.specs[cells]:
         study.finish(study.begin(spec, {"label": spec.arm}), result())
-    study.fail(study.begin(run.cells[-1], {}), "the loss became nan")
+    study.fail(study.begin(run.specs[-1], {}), "the loss became nan")
     return study
 
 
@@ -75,12 +75,12 @@ def test_a_second_copy_adds_what_is_new(run: Run, tmp_path: Path) -> None:
     assert [(one.added, one.there) for one in copy(source, target)] == [(2, 2)]
     assert [(one.added, one.there) for one in copy(source, target)] == [(0, 4)]
     # and the copy goes on by itself: it is the same study
-    assert target.open(run, "command", {}).complete() == {spec.key() for spec in run.cells[:4]}
+    assert target.open(run, "command", {}).complete() == {spec.key() for spec in run.specs[:4]}
 
 
 def test_trials_are_copied_with_what_they_share(run: Run, tmp_path: Path) -> None:
     source, target = store(tmp_path / "from"), store(tmp_path / "to")
-    for own, device, specs in ((target, "cpu", run.cells[:1]), (source, "cuda", run.cells[1:3])):
+    for own, device, specs in ((target, "cpu", run.specs[:1]), (source, "cuda", run.specs[1:3])):
         study = own.open(run, "command", {"training facts": 3})
         study.attach(QUERIES)
         for spec in specs:
@@ -88,7 +88,7 @@ def test_trials_are_copied_with_what_they_share(run: Run, tmp_path: Path) -> Non
             study.finish(study.begin(spec, about), result())
     list(copy(source, target))
     trials = read(target)[0].set_index("cell")
-    assert trials.loc[[spec.key() for spec in run.cells[:3]], "device"].tolist() == ["cpu", "cuda", "cuda"]
+    assert trials.loc[[spec.key() for spec in run.specs[:3]], "device"].tolist() == ["cpu", "cuda", "cuda"]
     there = optuna.load_study(study_name=run.study_name, storage=target.storage)
     for schema, age in ((SCHEMA + 1, "a newer"), (SCHEMA - 1, "an older")):
         there.set_user_attr("schema", schema)

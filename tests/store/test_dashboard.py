@@ -73,7 +73,7 @@ def ranges(study: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_grid_has_what_it_varies_on_its_axes(store: Store, ask: Ask) -> None:
     study = opened(store, "grid")
-    for number, spec in enumerate(study.run.cells):
+    for number, spec in enumerate(study.run.specs):
         study.finish(study.begin(spec, {"label": study.run.labels[spec.key()]}), result(float(number)))
     study.fold()
     page = shown(ask)[study.study.study_name]
@@ -89,12 +89,12 @@ def test_a_grid_has_what_it_varies_on_its_axes(store: Store, ask: Ask) -> None:
     number = next(s["study_id"] for s in json.loads(ask("/api/studies"))["study_summaries"])
     for name, artifact in artifacts.items():
         frame = pd.read_parquet(io.BytesIO(ask(f"/artifacts/{number}/{artifact}")))
-        assert len(frame) == {RANKS: 4 * len(study.run.cells), CURVES: len(study.run.cells), QUERIES: 4}[name]
+        assert len(frame) == {RANKS: 4 * len(study.run.specs), CURVES: len(study.run.specs), QUERIES: 4}[name]
 
 
 def test_the_best_trial_is_a_student(store: Store, ask: Ask) -> None:
     study = opened(store, "ablation")
-    for spec in study.run.cells:
+    for spec in study.run.specs:
         study.finish(study.begin(spec, {}), result(0.0 if spec.arm == "teacher" else 1.0))
     pages = shown(ask)
     students, teachers = (pages[f"{study.study.study_name}{suffix}"] for suffix in ("", "-teachers"))

@@ -35,36 +35,36 @@ def url(tmp_path: Path) -> str:
 def test_what_trials_have_in_common_is_told_once(url: str, run: Run) -> None:
     study = opened(url, run)
     about = {"environment": {"torch": "2.13.0", "device": "cpu"}, "preset": "quick", "data_digest": "d"}
-    for spec in run.cells[:3]:
+    for spec in run.specs[:3]:
         study.finish(study.begin(spec, about), result())
     again = opened(url, run)  # by another machine
     about["environment"] = {"torch": "2.13.0", "device": "cuda"}
-    again.finish(again.begin(run.cells[3], about), result())
+    again.finish(again.begin(run.specs[3], about), result())
     told = [trial.user_attrs for trial in again.study.trials]
     assert {each["common"] for each in told} == {name.removeprefix("common:") for name in again.records}
     assert len(again.records) == 1
     assert all("preset" not in each and "data_digest" not in each for each in told)
-    first, other = (spec.model_dump(mode="json") for spec in run.cells[:2])
+    first, other = (spec.model_dump(mode="json") for spec in run.specs[:2])
     assert "spec" not in told[0]
     assert told[1]["spec"].keys() == {name for name in first if first[name] != other[name]} != first.keys()
     assert [each.get("environment") for each in told] == [None, None, None, {"device": "cuda"}]
     trials, _, _ = frames.load(url, "ablation", "lahman")
-    assert [TrialSpec.model_validate_json(spec) for spec in trials["spec"]] == list(run.cells[:4])
+    assert [TrialSpec.model_validate_json(spec) for spec in trials["spec"]] == list(run.specs[:4])
     assert trials["device"].tolist() == ["cpu"] * 3 + ["cuda"]
     assert trials["data_digest"].tolist() == ["d"] * 4
-    arms = [spec.arm for spec in run.cells[:4]]
+    arms = [spec.arm for spec in run.specs[:4]]
     assert again.done() == [unpacked(each, again.records) | {"arm": arm} for each, arm in zip(told, arms, strict=True)]
 
 
 def test_data_that_a_worker_read_otherwise_are_told(url: str, run: Run) -> None:
     study = opened(url, run)
-    study.finish(study.begin(run.cells[0], {"data_digest": "d"}), replace(result(), data_digest="other"))
+    study.finish(study.begin(run.specs[0], {"data_digest": "d"}), replace(result(), data_digest="other"))
     assert frames.load(url, "ablation", "lahman")[0]["data_digest"].tolist() == ["other"]
 
 
 def test_coordinators_that_begin_at_once_share_each_their_own(url: str, run: Run) -> None:
     one, other = opened(url, run), opened(url, run)  # neither knows the record of the other
-    for study, spec, device in ((one, run.cells[0], "cpu"), (other, run.cells[1], "cuda"), (one, run.cells[2], "cpu")):
+    for study, spec, device in ((one, run.specs[0], "cpu"), (other, run.specs[1], "cuda"), (one, run.specs[2], "cpu")):
         study.finish(study.begin(spec, {"environment": {"device": device}}), result())
     assert frames.load(url, "ablation", "lahman")[0]["device"].tolist() == ["cpu", "cuda", "cpu"]
 
@@ -73,16 +73,16 @@ def test_a_record_that_is_added_while_a_report_reads_is_found(
     url: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = opened(url, run)
-    study.finish(study.begin(run.cells[0], {}), result())
+    study.finish(study.begin(run.specs[0], {}), result())
     every = optuna.Study.get_trials
 
     def meanwhile(self: optuna.Study, *arguments: object, **options: object) -> list[optuna.trial.FrozenTrial]:
         monkeypatch.undo()
         again = opened(url, run)
-        again.finish(again.begin(run.cells[1], {"environment": {"torch": "2.13.0"}}), result())
+        again.finish(again.begin(run.specs[1], {"environment": {"torch": "2.13.0"}}), result())
         other = opened(url, run)
         other.records.clear()  # as if nobody had told it yet
-        other.finish(other.begin(run.cells[2], {"environment": {"torch": "2.13.0"}}), result())
+        other.finish(other.begin(run.specs[2], {"environment": {"torch": "2.13.0"}}), result())
         return every(self, *arguments, **options)
 
     monkeypatch.setattr(optuna.Study, "get_trials", meanwhile)

@@ -42,10 +42,10 @@ def finished(store: Store, run: Run, about: Mapping[str, Any] = MappingProxyType
     """A study with every cell complete but the last."""
     study = store.open(run, "python -m harness.study ablation", COUNTS)
     study.attach(QUERIES)
-    for k, spec in enumerate(run.cells[:-1]):
+    for k, spec in enumerate(run.specs[:-1]):
         told = {"label": run.labels[spec.key()], "preset": "quick", **about}
         study.finish(study.begin(spec, told), result(k))
-    study.fail(study.begin(run.cells[-1], {"label": "x"}), "for a reason")
+    study.fail(study.begin(run.specs[-1], {"label": "x"}), "for a reason")
     return study
 
 
@@ -54,7 +54,7 @@ def test_equal_cells_of_another_study_are_taken_with_their_files(store: Store) -
     finished(store, ablation)
     study = store.open(baselines, "python -m harness.study baselines", COUNTS)
     study.attach(QUERIES)
-    shared = {spec.key() for spec in ablation.cells[:-1]} & set(baselines.labels)
+    shared = {spec.key() for spec in ablation.specs[:-1]} & set(baselines.labels)
     assert adopt(study, baselines.labels, NEW, HERE) == len(shared) == 4
     assert study.complete() == shared
     assert adopt(study, baselines.labels, NEW, HERE) == 0

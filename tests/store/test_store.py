@@ -80,7 +80,7 @@ def opened(url: str, run: Run) -> StudyStore:
 
 
 def test_how_a_cell_ended_since_the_study_was_opened(url: str, run: Run) -> None:
-    study, spec, other = opened(url, run), *run.cells[:2]
+    study, spec, other = opened(url, run), *run.specs[:2]
     assert study.ended(spec.key()) is None
     running = study.begin(spec, {})
     study.fail(study.begin(other, {}), "for a reason")
@@ -100,7 +100,7 @@ def test_how_a_cell_ended_since_the_study_was_opened(url: str, run: Run) -> None
 
 def test_finished_cell_comes_back_as_frames(url: str, run: Run) -> None:
     study = opened(url, run)
-    spec = run.cells[2]
+    spec = run.specs[2]
     trial = study.begin(spec, {**provenance(), "preset": "quick", "threads": 1})
     study.finish(trial, result())
     assert study.complete() == {spec.key()}
@@ -125,7 +125,7 @@ def test_each_design_keeps_its_own_command(url: str, run: Run) -> None:
     with Store(url).only_writer():
         for each, command in ((run, "first"), (other, "second")):
             study = Store(url).open(each, command, COUNTS)
-            study.finish(study.begin(each.cells[0], {}), result())
+            study.finish(study.begin(each.specs[0], {}), result())
     trials, _, _ = frames.load(url, "ablation", "lahman")
     assert {name: about["command"] for name, about in trials.attrs["meta"].items()} == {
         run.study_name: "first",
@@ -144,7 +144,7 @@ def test_a_study_without_any_finished_trial_is_a_users_error(url: str, run: Run)
 
 def test_value_of_a_trial_is_its_validation_mrr_and_factors_are_parameters(url: str, run: Run) -> None:
     study = opened(url, run)
-    study.finish(study.begin(run.cells[4], {}), result())
+    study.finish(study.begin(run.specs[4], {}), result())
     trial = optuna.load_study(study_name=run.study_name, storage=url).trials[0]
     assert trial.value == pytest.approx(result().metrics["valid_mrr"])
     assert trial.params["arm"] == "L1+L2+L3"
@@ -156,19 +156,19 @@ def test_value_of_a_trial_is_its_validation_mrr_and_factors_are_parameters(url: 
 
 def test_the_best_trial_is_a_student(url: str, run: Run) -> None:
     study = opened(url, run)
-    teacher = next(spec for spec in run.cells if spec.arm == "teacher")
-    for spec, mrr in ((run.cells[0], 0.3), (teacher, 0.9), (run.cells[1], 0.4)):
+    teacher = next(spec for spec in run.specs if spec.arm == "teacher")
+    for spec, mrr in ((run.specs[0], 0.3), (teacher, 0.9), (run.specs[1], 0.4)):
         found = result()
         found.metrics["valid_mrr"] = mrr
         study.finish(study.begin(spec, {}), found)
     best = optuna.load_study(study_name=run.study_name, storage=url).best_trial
-    assert (best.value, best.params["arm"]) == (0.4, run.cells[1].arm)
+    assert (best.value, best.params["arm"]) == (0.4, run.specs[1].arm)
 
 
 def test_teachers_are_in_a_study_of_their_own(url: str, run: Run) -> None:
     study = opened(url, run)
-    teacher = next(spec for spec in run.cells if spec.arm == "teacher")
-    for spec in (run.cells[0], teacher):
+    teacher = next(spec for spec in run.specs if spec.arm == "teacher")
+    for spec in (run.specs[0], teacher):
         study.finish(study.begin(spec, {}), result())
     (trial,) = optuna.load_study(study_name=f"{run.study_name}-teachers", storage=url).trials
     assert trial.params == {"arm": "teacher", "backbone": "ttranse"}
@@ -177,19 +177,19 @@ def test_teachers_are_in_a_study_of_their_own(url: str, run: Run) -> None:
     assert trials["trial"].is_unique
     assert trials["study_name"].unique().tolist() == curves["study_name"].unique().tolist() == [run.study_name]
     assert len(load_ranks(1)) == 4
-    assert study.complete() == {run.cells[0].key(), teacher.key()}
+    assert study.complete() == {run.specs[0].key(), teacher.key()}
 
 
 def test_weights_that_do_not_act_are_no_columns(url: str, run: Run) -> None:
     study = opened(url, run)
-    for spec in run.cells:
+    for spec in run.specs:
         study.finish(study.begin(spec, {}), result())
     trials = frames.load(url, "ablation", "lahman")[0].set_index("arm")
     acting = {str(arm): set(row.dropna().index) for arm, row in trials.iterrows()}
     assert acting["none"].isdisjoint({"alpha", "beta", "delta", "temperature", "hard_weight"})
     assert acting["L1+L2"] - acting["L1"] == {"alpha", "delta"}
     assert acting["L1+L3"] - acting["L1"] == {"beta"}
-    assert trials.loc["teacher", "dim"] == run.cells[-2].teacher.dim
+    assert trials.loc["teacher", "dim"] == run.specs[-2].teacher.dim
 
 
 def test_factors_of_a_grid_are_parameters_with_their_ranges() -> None:
@@ -197,7 +197,7 @@ def test_factors_of_a_grid_are_parameters_with_their_ranges() -> None:
     run = designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
     levels = run.design.presets["quick"].grid or design.grid
     varied = {name for name in levels if len(levels[name]) > 1}
-    full, base = (next(spec for spec in run.cells if spec.arm == arm) for arm in ("L1+L2+L3", "L1"))
+    full, base = (next(spec for spec in run.specs if spec.arm == arm) for arm in ("L1+L2+L3", "L1"))
     factors, distributions = parameters(run, full)
     assert factors.keys() - {"arm", "backbone", "seed"} == varied
     for name in varied:
@@ -223,7 +223,7 @@ def test_a_note_says_what_a_study_asks_and_what_its_trials_are_called(name: str)
 
 def test_failed_cell_keeps_its_reason_and_is_wanted_again(url: str, run: Run) -> None:
     study = opened(url, run)
-    study.fail(study.begin(run.cells[0], {}), "the loss became nan in epoch 2", "Traceback ...")
+    study.fail(study.begin(run.specs[0], {}), "the loss became nan in epoch 2", "Traceback ...")
     assert study.complete() == set()
     trials, _, _ = frames.load(url, "ablation", "lahman")
     assert trials.iloc[0][["state", "reason"]].tolist() == ["failed", "the loss became nan in epoch 2"]
@@ -231,15 +231,15 @@ def test_failed_cell_keeps_its_reason_and_is_wanted_again(url: str, run: Run) ->
 
 def test_what_a_dead_coordinator_left_is_closed(url: str, run: Run) -> None:
     study = opened(url, run)
-    teacher = next(spec for spec in run.cells if spec.arm == "teacher")
-    for spec in (run.cells[0], teacher):
+    teacher = next(spec for spec in run.specs if spec.arm == "teacher")
+    for spec in (run.specs[0], teacher):
         study.begin(spec, {})  # running for ever
     again = opened(url, run)
     assert [trial.state.name for trial in again.trials()] == ["FAIL", "FAIL"]
-    trial = again.begin(run.cells[1], {})
-    assert trial.user_attrs["cell"] == run.cells[1].key()
+    trial = again.begin(run.specs[1], {})
+    assert trial.user_attrs["cell"] == run.specs[1].key()
     again.finish(trial, result())
-    assert again.complete() == {run.cells[1].key()}
+    assert again.complete() == {run.specs[1].key()}
 
 
 def files(study: StudyStore) -> set[Path]:
@@ -249,10 +249,10 @@ def files(study: StudyStore) -> set[Path]:
 def test_files_of_a_trial_that_was_cut_off_are_removed(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a coordinator leaves that is killed when the file is there and the database has not got the result."""
     study = opened(url, run)
-    study.finish(study.begin(run.cells[0], {}), result())
+    study.finish(study.begin(run.specs[0], {}), result())
     study.fold()
     kept = files(study)
-    cut_off = study.begin(run.cells[1], {})
+    cut_off = study.begin(run.specs[1], {})
     (study.store.artifacts / "of another store").touch()
 
     def killed(*_: object) -> None:
@@ -271,13 +271,13 @@ def test_files_of_a_trial_that_was_cut_off_are_removed(url: str, run: Run, monke
 def test_a_copy_of_a_store_does_not_remove_files_of_the_original(url: str, run: Run, tmp_path: Path) -> None:
     """Copied beside it while a trial ran: to the copy, that one was cut off. What both have, both read."""
     study = opened(url, run)
-    study.finish(study.begin(run.cells[1], {}), result())
-    trial = study.begin(run.cells[0], {})
+    study.finish(study.begin(run.specs[1], {}), result())
+    trial = study.begin(run.specs[0], {})
     shutil.copyfile(tmp_path / "runs" / "harness.db", tmp_path / "runs" / "copy.db")
     study.finish(trial, result(1.0))
     copy = opened(url.replace("harness.db", "copy.db"), run)
     assert [trial.state.name for trial in copy.study.trials] == ["COMPLETE", "FAIL"]
-    copy.finish(copy.begin(run.cells[0], {}), result(2.0))
+    copy.finish(copy.begin(run.specs[0], {}), result(2.0))
     for each in (copy, study):
         each.fold()
     for each, shift in ((study, 1.0), (copy, 2.0)):
@@ -300,7 +300,7 @@ def test_queries_are_stored_once(url: str, run: Run) -> None:
 def test_a_result_that_another_coordinator_took_is_dropped(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """It neither counts nor is told; the cell waits for what comes of it there."""
     store, said = Store(url), list[str]()
-    first = next(spec for spec in run.cells if spec.arm == "none")
+    first = next(spec for spec in run.specs if spec.arm == "none")
 
     def lost(tasks: list[Task], _: object, listener: Listener, __: int) -> None:
         task = next(task for task in tasks if task.id == first.key())
@@ -313,7 +313,7 @@ def test_a_result_that_another_coordinator_took_is_dropped(url: str, run: Run, m
 
     monkeypatch.setattr(execute.pool, "run", lost)
     graph = load("lahman")
-    plans = execute.plans(run.cells, graph.digest, "cpu")
+    plans = execute.plans(run.specs, graph.digest, "cpu")
     context = Context(Path("cache"))
     tally = execute.execute(run, plans, graph, store, context, 1, "command", Console(quiet=True))
     assert said == ["elsewhere", "here"]
@@ -384,7 +384,7 @@ def test_a_store_of_another_version_is_refused(url: str, run: Run, schema: int, 
 
 def test_lost_artifacts_are_named(url: str, run: Run) -> None:
     study = opened(url, run)
-    study.finish(study.begin(run.cells[0], {}), result())
+    study.finish(study.begin(run.specs[0], {}), result())
     study.fold()
     (study.store.artifacts / study_file(run.study_name, RANKS)).unlink()
     trials, _, load_ranks = frames.load(url, "ablation", "lahman")
@@ -413,7 +413,7 @@ def test_full_disk_ends_with_one_line(url: str, run: Run, monkeypatch: pytest.Mo
         raise optuna.exceptions.StorageInternalError("x") from OSError("database or disk is full")
 
     monkeypatch.setattr(execute.pool, "run", full)
-    plans = execute.plans(run.cells, graph.digest, "cpu")
+    plans = execute.plans(run.specs, graph.digest, "cpu")
     with pytest.raises(UserError, match=r"cannot be written .*disk is full"):
         execute.execute(run, plans, graph, store, Context(Path("cache")), 1, "command", Console(quiet=True))
 
@@ -430,7 +430,7 @@ def test_cell_whose_worker_died_stays_one_trial(url: str, run: Run, monkeypatch:
         listener.finished(task, Outcome(failure="its worker was killed twice (out of memory?)"))
 
     monkeypatch.setattr(execute.pool, "run", twice)
-    plans = execute.plans(run.cells, graph.digest, "cpu")
+    plans = execute.plans(run.specs, graph.digest, "cpu")
     context = Context(Path("cache"))
     tally = execute.execute(run, plans, graph, Store(url), context, 1, "command", Console(quiet=True))
     assert (tally.failed, len(seen)) == (1, 1)

@@ -98,11 +98,11 @@ def test_transactions_of_a_cell_on_postgresql(postgresql: Server, run: Run, tmp_
     try:
         test_transactions_of_a_cell(store, run)
         again = opened(store, run)
-        again.begin(run.cells[0], ABOUT)
+        again.begin(run.specs[0], ABOUT)
         other = opened(store, run)
         assert [trial.state.name for trial in other.study.trials][-1] == "RUNNING"  # somebody works on it
         again.claims.close()  # as if that coordinator had died
-        assert opened(store, run).complete() == {run.cells[k].key() for k in (3, 4)}
+        assert opened(store, run).complete() == {run.specs[k].key() for k in (3, 4)}
         assert [trial.state.name for trial in again.study.trials] == ["COMPLETE", "COMPLETE", "FAIL", "FAIL"]
     finally:
         store.close()
@@ -111,17 +111,17 @@ def test_transactions_of_a_cell_on_postgresql(postgresql: Server, run: Run, tmp_
 def test_transactions_of_a_cell(store: Store, run: Run) -> None:
     study = opened(store, run)
     with commits(store) as before:
-        naively(study, run.cells[4], real_result())
+        naively(study, run.specs[4], real_result())
     assert len(before) > 60  # the counter sees what Optuna commits
     with commits(store) as begun:
-        trial = study.begin(run.cells[3], ABOUT)
+        trial = study.begin(run.specs[3], ABOUT)
     with commits(store) as finished:
         study.finish(trial, real_result())
     assert begun
     assert finished
     assert len(begun) + len(finished) <= 6
     with commits(store) as failed:
-        study.fail(study.begin(run.cells[2], ABOUT), "the loss became nan", "Traceback ...")
+        study.fail(study.begin(run.specs[2], ABOUT), "the loss became nan", "Traceback ...")
     assert 2 <= len(failed) <= 6
     # and all of it was written
     old, new, lost = store.storage.get_all_trials(store.storage.get_study_id_from_name(run.study_name))
@@ -141,12 +141,12 @@ def test_resuming_costs_few_transactions(store: Store, run: Run) -> None:
 
 def test_running_cell_is_seen_by_others_with_its_factors(store: Store, run: Run) -> None:
     study = opened(store, run)
-    study.begin(run.cells[4], ABOUT)
+    study.begin(run.specs[4], ABOUT)
     (seen,) = optuna.load_study(study_name=run.study_name, storage=store.url).trials
     assert seen.state.name == "RUNNING"
     assert seen.datetime_start is not None
     assert seen.params == {"arm": "L1+L2+L3", "backbone": "ttranse", "seed": 0}
-    assert seen.user_attrs["cell"] == run.cells[4].key()
+    assert seen.user_attrs["cell"] == run.specs[4].key()
     assert seen.user_attrs["started"] == ABOUT["started"]
 
 
@@ -163,7 +163,7 @@ def test_killed_anywhere_a_store_resumes(store: Store, run: Run, tmp_path: Path)
             shutil.copytree(store.file.parent, snapshots[digest])
 
     study = opened(store, run)
-    spec = run.cells[1]
+    spec = run.specs[1]
     engine = store.storage.engine
     for name in ("begin", "commit"):
         event.listen(engine, name, snapshot)
@@ -194,7 +194,7 @@ def test_killed_anywhere_a_store_resumes(store: Store, run: Run, tmp_path: Path)
 
 def test_failure_in_the_middle_leaves_the_cell_running(store: Store, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     study = opened(store, run)
-    trial = study.begin(run.cells[0], ABOUT)
+    trial = study.begin(run.specs[0], ABOUT)
 
     def tell(*_: object) -> None:
         raise RuntimeError("halfway")
@@ -225,7 +225,7 @@ def test_a_result_is_stored_whole_at_the_second_attempt(
 
     monkeypatch.setattr(study.study, "tell", lost)
     study.patience = 10
-    trial = study.begin(run.cells[0], ABOUT)
+    trial = study.begin(run.specs[0], ABOUT)
     assert study.finish(trial, real_result())
     (stored,) = optuna.load_study(study_name=run.study_name, storage=store.url).trials
     assert stored.state.name == "COMPLETE"
@@ -248,7 +248,7 @@ def test_a_record_is_stored_at_the_second_attempt(store: Store, run: Run, monkey
 
     monkeypatch.setattr(store.storage, "create_new_trial", lost)
     study.patience = 10
-    study.begin(run.cells[0], ABOUT)
+    study.begin(run.specs[0], ABOUT)
     assert len(attempts) == 2
     (again,) = opened(store, run).study.trials
     assert unpacked(again.user_attrs, study.study.user_attrs)["preset"] == "quick"
@@ -257,7 +257,7 @@ def test_a_record_is_stored_at_the_second_attempt(store: Store, run: Run, monkey
 def test_full_disk_is_a_storage_error(store: Store, run: Run) -> None:
     """A transaction that cannot be written fails as a single write of Optuna's does."""
     study = opened(store, run)
-    trial = study.begin(run.cells[0], ABOUT)
+    trial = study.begin(run.specs[0], ABOUT)
     with store.storage.engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
 
@@ -275,5 +275,5 @@ def test_full_disk_is_a_storage_error(store: Store, run: Run) -> None:
 
 def test_a_factor_beyond_what_is_usual_is_stored(store: Store, run: Run) -> None:
     study = opened(store, run)
-    spec = run.cells[0].model_copy(update={"seed": 2_000_000})
+    spec = run.specs[0].model_copy(update={"seed": 2_000_000})
     assert study.begin(spec, ABOUT).params["seed"] == 2_000_000

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from harness.trial.spec import LossSpec, TrialSpec, option_names, option_of
-from harness.vocabulary import ARMS
+from tests.golden.cases import ARMS
 
 
 def test_round_trip_keeps_the_key() -> None:
