@@ -81,7 +81,7 @@ def as_layout(design: Design) -> Layout:
     """
     if design.report not in KINDS:
         known = nearest(design.report, KINDS)
-        raise UserError(f"study {design.name!r}: report: unknown kind {design.report!r}: {known}")
+        raise UserError(f"report: unknown kind {design.report!r}: {known}")
     return Layout(
         name=design.name,
         title=design.title,

@@ -12,7 +12,7 @@ import pandas as pd
 
 from harness.errors import UserError
 from harness.reporting.data.results import CONFIRMATION, with_role
-from harness.vocabulary import BACKBONES, REFERENCES, SYMBOLS, ordered
+from harness.vocabulary import BACKBONES, REFERENCES, SYMBOLS, ordered, symbol_of
 
 BASE = "L1"
 
@@ -27,7 +27,7 @@ class Factor:
     @property
     def symbol(self) -> str:
         """What it is called in formulas and figures."""
-        return SYMBOLS[self.key]
+        return symbol_of(self.key)
 
 
 def has_several(values: pd.Series[Any]) -> bool:
@@ -117,8 +117,8 @@ def failed_confirmation_runs(trials: pd.DataFrame) -> pd.DataFrame:
 def cells_of(trials: pd.DataFrame) -> Cells:
     """The points among the trials of one design (`harness.reporting.data.frames.validate_trials`).
 
-    The points are the trials of the arm with most labels; factors are the columns of `SYMBOLS` with several values
-    among them.
+    The points are the trials of the arm with most labels; factors are the settings, as columns of
+    numbers, with several values among them.
 
     Raises:
         UserError: nothing is varied, or two points have one label.
@@ -130,7 +130,7 @@ def cells_of(trials: pd.DataFrame) -> Cells:
     # of two arms with as many points the one with more losses
     losses = max(counts.index, key=lambda name: (counts[name], name.count("+")))
     varied_trials = students[students["losses"] == losses]
-    varied = [key for key in SYMBOLS if key in varied_trials and has_several(varied_trials[key])]
+    varied = [key for key in _settings_in(varied_trials) if has_several(varied_trials[key])]
     if not varied:
         raise UserError("trials: no factor has two levels; a report of sensitivity needs a study with a grid or search")
     if varied_trials.groupby("arm")[varied].nunique().gt(1).to_numpy().any():
@@ -144,12 +144,18 @@ def cells_of(trials: pd.DataFrame) -> Cells:
     return Cells(losses, factors, _with_base(frame, students[students["losses"] == BASE], losses))
 
 
+def _settings_in(trials: pd.DataFrame) -> list[str]:
+    """The columns that are settings: those with a symbol, then others of numbers by their dotted names."""
+    dotted = [name for name in trials if "." in str(name) and pd.api.types.is_numeric_dtype(trials[name])]
+    return [*(key for key in SYMBOLS if key in trials), *sorted(map(str, dotted))]
+
+
 def _with_base(frame: pd.DataFrame, base: pd.DataFrame, losses: str) -> pd.DataFrame:
     """The points with the validation MRR of L1 beside each."""
     done = base[base["state"] == "complete"]
     if losses == BASE or done.empty:
         return frame.assign(base=np.nan, base_arm=None)
-    acting = [key for key in SYMBOLS if key in frame and has_several(base[key])]
+    acting = [key for key in _settings_in(frame) if key in base and has_several(base[key])]
     keys = ["backbone", "seed", *acting]
     bases = done[[*keys, "valid_mrr", "arm"]].rename(columns={"valid_mrr": "base", "arm": "base_arm"})
     bases[acting] = bases[acting].astype(float)
