@@ -70,7 +70,12 @@ def layout_of(study: str | Path) -> Layout:
     Raises:
         UserError: there is no such study, its file cannot be read, or it asks for an unknown kind of report.
     """
-    return as_layout(files.parsed(files.path_of(str(study))))
+    path = files.path_of(str(study))
+    design = files.parsed(path)
+    try:
+        return as_layout(design)
+    except UserError as error:
+        raise UserError(f"study file {path}: {error}") from None
 
 
 def as_layout(design: Design) -> Layout:
