@@ -65,14 +65,14 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
         if tally.failed == len(tally.keys):
             raise UserError(f"all {tally.failed} trials failed, the first with: {tally.reason}")
         if design.measured(options.preset):
-            with store.told():
+            with store.errors_for_users():
                 measure(planned, stages, graph, store, context, command, console)
     except KeyboardInterrupt:
         console.print("interrupted; what is complete is kept, and the same command goes on from there")
         raise
 
     results = frames.load(
-        options.storage, design.name, options.dataset, options.artifacts, planned.study_name, store.patience
+        options.storage, design.name, options.dataset, options.artifacts, planned.study_name, store.retry_timeout
     )
     return report_of_cells(design, *results, folder, planned.study_name, tally.keys, console)
 

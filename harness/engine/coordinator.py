@@ -120,16 +120,16 @@ class _Coordinator:
 
     def claim(self, task: Task) -> Claim:
         """Whether a task may start, where several coordinators work on one study."""
-        if not self.study.claims.shared or task.stage is not None or task.id in self.trials:
+        if not self.study.leases.shared or task.stage is not None or task.id in self.trials:
             return "mine"
         if time.monotonic() - self.refused.get(task.id, -ASKED) < ASKED:
             return "later"
-        if not self.study.claims.take(task.id):
+        if not self.study.leases.take(task.id):
             self.refused[task.id] = time.monotonic()
             return "later"
         if (other := self.study.ended(task.id)) is None:
             return "mine"
-        self.study.claims.free(task.id)
+        self.study.leases.free(task.id)
         self.tally.before += other.value is not None
         self._tell(task, other.value)
         self.progress.finish(task, "by another coordinator", other.value is None)
@@ -178,7 +178,7 @@ class _Coordinator:
 
     def interrupted(self) -> None:
         for trial in self.trials.values():
-            self.study.fail(trial, INTERRUPTED, patience=0)
+            self.study.fail(trial, INTERRUPTED, retry_timeout=0)
 
 
 def _note(outcome: Outcome) -> str:
@@ -215,7 +215,7 @@ def execute(
         UserError: the store or the cache cannot be written, another coordinator writes to the store, or a worker met
             a user's error.
     """
-    with store.told(), store.only_writer(), scratch(TEMPORARY) as folder:
+    with store.errors_for_users(), store.only_writer(), scratch(TEMPORARY) as folder:
         study = store.open(run, command, counts(graph))
         study.attach(queries.of_test(graph))
         names = {spec.key(): run.labels[spec.key()] for spec in run.specs if spec.key() not in run.unscored}
@@ -235,7 +235,7 @@ def execute(
         tally = Tally(before=len(run.specs) - len(wanted), keys={spec.key() for spec in run.specs})
         cache = Cache(context.cache_dir)
         todo = tasks(wanted, plans, cache, run.unscored)
-        if run.search is not None and not study.claims.take("search"):
+        if run.search is not None and not study.leases.take("search"):
             raise UserError(
                 f"storage {safe(store.url)}: another coordinator is at this search; wait for it, or start other studies"
             )
@@ -276,7 +276,7 @@ def execute(
                 coordinator.interrupted()
             raise
         finally:
-            study.claims.close()
+            study.leases.close()
         return tally
 
 

@@ -104,13 +104,13 @@ class Searcher:
 
     def steps(self, room: int) -> list[Step]:
         """Up to ``room`` trainings that can start now: open configurations first, then new ones."""
-        found: list[Step] = []
+        steps: list[Step] = []
         for one in self.configurations.values():
-            if len(found) < room and one.state == "open" and one.busy is None:
-                found.append(self._start(one))
-        while len(found) < room and len(self.configurations) < self.search.configurations():
-            found.append(self._start(self._ask()))
-        return found
+            if len(steps) < room and one.state == "open" and one.busy is None:
+                steps.append(self._start(one))
+        while len(steps) < room and len(self.configurations) < self.search.configurations():
+            steps.append(self._start(self._ask()))
+        return steps
 
     def _start(self, one: Configuration) -> Step:
         one.busy = next(seed for seed in range(self.seeds) if seed not in one.values)
@@ -165,11 +165,11 @@ class Searcher:
     def winners(self) -> list[Configuration]:
         """The best complete configurations by mean validation MRR, best first, no two of them equal."""
         done = [one for one in self.configurations.values() if one.state == "complete"]
-        found: list[Configuration] = []
+        winners: list[Configuration] = []
         for one in sorted(done, key=lambda one: (-one.mean, one.number)):
-            if len(found) < self.search.confirm and all(one.point != other.point for other in found):
-                found.append(one)
-        return found
+            if len(winners) < self.search.confirm and all(one.point != other.point for other in winners):
+                winners.append(one)
+        return winners
 
 
 @contextmanager

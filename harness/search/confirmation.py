@@ -70,7 +70,7 @@ class Confirming:
     def _fresh(self) -> Iterator[TrialSpec]:
         for backbone, winners in self._winners().items():
             cells = {label: self.points[backbone][label][0] for label in winners}
-            bases = {self.run.labels[spec.key()]: spec for each in cells.values() if (spec := self._base(each))}
+            bases = {self.run.labels[base.key()]: base for spec in cells.values() if (base := self._base(spec))}
             for label, spec in (cells | bases).items():
                 for seed in range(FRESH, FRESH + self.run.seeds):
                     fresh = spec.model_copy(update={"seed": seed})
@@ -87,14 +87,14 @@ class Confirming:
 
     def _winners(self) -> dict[str, list[str]]:
         """The labels of the points that are trained anew, by backbone."""
-        found = {}
+        chosen = {}
         for backbone, points in self.points.items():
             means = {label: mean for label, cells in points.items() if (mean := self._mean(cells)) is not None}
-            found[backbone] = sorted(means, key=lambda label: -means[label])[: self.run.design.confirm]
+            chosen[backbone] = sorted(means, key=lambda label: -means[label])[: self.run.design.confirm]
         if (default := self._default()) is not None:
-            for backbone, winners in found.items():
+            for backbone, winners in chosen.items():
                 winners += [default] if default not in winners and default in self.points[backbone] else []
-        return found
+        return chosen
 
     def _default(self) -> str | None:
         """The point that the report recommends."""
@@ -109,13 +109,13 @@ class Confirming:
 
     def _gain(self, cells: Sequence[TrialSpec]) -> float:
         """Mean difference to L1 over the seeds that it has, NaN without any."""
-        found = [
+        gains = [
             value - other
             for spec in cells
             if (value := self.values.get(spec.key())) is not None
             if (base := self._base(spec)) is not None and (other := self.values.get(base.key())) is not None
         ]
-        return fmean(found) if found else math.nan
+        return fmean(gains) if gains else math.nan
 
     def _mean(self, cells: Sequence[TrialSpec]) -> float | None:
         """Mean validation MRR over the seeds, None if one is missing."""

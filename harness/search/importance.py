@@ -45,7 +45,7 @@ def importances(
         bootstrap), ``seed_sd`` (standard deviation over the repeats; 0 for PED-ANOVA, which draws nothing). NaN where
         all values are equal; no rows with fewer than four configurations.
     """
-    points, told = factors.reset_index(drop=True), np.array(values.tolist(), dtype=np.float64)
+    points, target = factors.reset_index(drop=True), np.array(values.tolist(), dtype=np.float64)
     if len(points) < 4:
         return pd.DataFrame(columns=COLUMNS)
     rows = []
@@ -55,21 +55,23 @@ def importances(
     random = np.random.default_rng(0)
     drawn = [random.integers(0, len(points), len(points)) for _ in range(resamples)]
     for method in ("PED-ANOVA", "fANOVA"):
-        found = {
-            "whole": [(everything, seed) for seed in range(repeats if method == "fANOVA" else 1)],
+        samples = {
+            "complete": [(everything, seed) for seed in range(repeats if method == "fANOVA" else 1)],
             "resampled": [(index, repeats + seed) for seed, index in enumerate(drawn)],
         }
         shares = {
             kind: np.array(
-                [_shares(method, scaled, told, distributions, index, seed, quantile) for index, seed in each]
+                [_shares(method, scaled, target, distributions, index, seed, quantile) for index, seed in some]
             )
-            for kind, each in found.items()
+            for kind, some in samples.items()
         }
         for k, name in enumerate(points.columns):
-            whole, resampled = shares["whole"][:, k], shares["resampled"][:, k]
+            complete, resampled = shares["complete"][:, k], shares["resampled"][:, k]
             known = resampled[np.isfinite(resampled)]
             low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
-            rows.append((method, name, float(whole.mean()), float(low), float(high), float(whole.std()), len(whole)))
+            rows.append(
+                (method, name, float(complete.mean()), float(low), float(high), float(complete.std()), len(complete))
+            )
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -116,9 +118,9 @@ def _shares(
         with warnings.catch_warnings():
             # of samples in which the best and all are the same: the shares are equal then
             warnings.filterwarnings("ignore", message="Target and region quantiles")
-            found = get_param_importances(study, evaluator=evaluator)
+            shares = get_param_importances(study, evaluator=evaluator)
     except RuntimeError:  # a forest of stumps: equal values but for rounding
         return [float("nan")] * points.shape[1]
     finally:
         optuna.logging.set_verbosity(verbosity)
-    return [float(found[str(name)]) for name in points.columns]
+    return [float(shares[str(name)]) for name in points.columns]

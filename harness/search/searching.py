@@ -41,8 +41,8 @@ class Searching:
     @property
     def most(self) -> int:
         """How many cells there are at most."""
-        each = self.search.configurations() + self.search.confirm
-        return each * self.run.seeds * len(self.run.backbones)
+        a_backbone = self.search.configurations() + self.search.confirm
+        return a_backbone * self.run.seeds * len(self.run.backbones)
 
     def _known(self) -> dict[str, dict[int, Configuration]]:
         """The configurations of earlier runs, by backbone and number."""

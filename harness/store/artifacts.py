@@ -44,7 +44,7 @@ _CURVE = b"curve"
 def key_of(trial: Trial | FrozenTrial) -> str:
     """The name of a trial among those of all stores: its cell, and when it began."""
     assert trial.datetime_start is not None
-    return digest(trial.user_attrs["cell"], trial.datetime_start.isoformat())
+    return digest(trial.user_attrs.get("cell"), trial.datetime_start.isoformat())
 
 
 def study_file(study: str, file: str) -> str:
@@ -73,7 +73,7 @@ class Artifacts:
         if result.ranks:
             doubled = 2 * result.ranks["rank"][np.argsort(result.ranks["query"], kind="stable")]
             ranks = doubled.astype(np.int32)
-            assert np.array_equal(ranks, doubled), "ranks are whole or half"
+            assert np.array_equal(ranks, doubled), "a rank is an integer or a half"
         with self._replacing(self.folder / f"{key}-{self._writer}") as file:
             table = pa.table({"doubled_rank": ranks}).replace_schema_metadata(
                 {_CURVE: json.dumps(result.curve, default=_plain)}
@@ -205,8 +205,8 @@ class Evidence:
         if folded := set(keys) - frames.keys():
             if not self._curves.exists():
                 raise UserError(f"learning curves {self._curves}: cannot be read (no such file); restore it")
-            found = _read_curves(self._curves)
-            frames[""] = found[found["trial"].isin(folded)]
+            every = _read_curves(self._curves)
+            frames[""] = every[every["trial"].isin(folded)]
             if lost := folded - set(frames[""]["trial"]):
                 raise UserError(f"learning curves {self._curves}: lack those of {len(lost)} trials; restore it")
         return pd.concat(frames.values(), ignore_index=True) if frames else pd.DataFrame()
@@ -219,11 +219,11 @@ def _plain(value: Any) -> Any:
 
 def _loose(folder: Path) -> dict[str, list[Path]]:
     """The files of single trials, by the trial."""
-    found: dict[str, list[Path]] = {}
+    paths: dict[str, list[Path]] = {}
     for path in folder.iterdir() if folder.is_dir() else ():
         if match := _TRIAL_FILE.fullmatch(path.name):
-            found.setdefault(match[1], []).append(path)
-    return found
+            paths.setdefault(match[1], []).append(path)
+    return paths
 
 
 def _read_trial(path: Path) -> tuple[Doubled, pd.DataFrame]:

@@ -17,7 +17,7 @@ from harness.design.cells import Run
 from harness.design.schema import Point
 from harness.store import optuna_private
 from harness.store.factors import of_configuration
-from harness.store.patience import patiently
+from harness.store.retries import retried
 
 if TYPE_CHECKING:
     from harness.store.store import Store
@@ -82,7 +82,7 @@ class Configurations:
                     self.study.tell(trial, mean, state=wanted)
                 return optuna_private.refreshed(self.store.storage, trial)
 
-        self.trials[backbone, number] = patiently(update, self.store.patience)
+        self.trials[backbone, number] = retried(update, self.store.retry_timeout)
 
 
 def key_of_configuration(trial: FrozenTrial) -> tuple[str, int]:

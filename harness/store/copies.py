@@ -72,8 +72,8 @@ def _copy(name: str, source: Store, target: Store) -> Copied:
     records: dict[str, Any] = {}
     copies = []
     for part, trial in new:
-        own, record = renewed(trial.user_attrs, attributes, common(attributes) | common(before) | records)
-        copies.append((part, copy_of(trial, own)))
+        packed, record = renewed(trial.user_attrs, attributes, common(attributes) | common(before) | records)
+        copies.append((part, copy_of(trial, packed)))
         records |= record
     wanted = records if before else attributes | records  # also if an earlier copy got no further
     with target.transaction():

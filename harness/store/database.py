@@ -66,7 +66,7 @@ def safe(text: str) -> str:
 def reason_of(error: BaseException, url: str) -> str:
     """What an error says, short, on one line, and without the passwords of ``url``."""
     text = safe(str(error))
-    for secret in (*(found[2] for found in _PASSWORD.finditer(url)), *(found[2] for found in _OPTION.finditer(url))):
+    for secret in [match[2] for pattern in (_PASSWORD, _OPTION) for match in pattern.finditer(url)]:
         for form in sorted({secret, unquote(secret)} - {""}, key=len, reverse=True):
             text = text.replace(form, "***")
     return " ".join(text.split())[:160]

@@ -24,23 +24,20 @@ def parameters(run: Run, spec: TrialSpec, point: Point | None = None) -> Paramet
         spec: the trial.
         point: of a trial of a search, the searched factors.
     """
-    unseeded = spec.model_copy(update={"seed": 0}).key()  # of a trial with a fresh seed
-    known = run.factors.get(spec.key()) or run.factors.get(unseeded) or {"arm": spec.arm}
-    backbone = (spec.backbone, _distribution(run.space.get("backbone"), spec.backbone))
+    seedless = spec.model_copy(update={"seed": 0}).key()  # of a trial with a fresh seed
+    known = run.factors.get(spec.key()) or run.factors.get(seedless) or {"arm": spec.arm}
+    values = {"arm": known["arm"], "backbone": spec.backbone}
+    space = run.space
     if spec.arm in REFERENCES:
-        factors = {"arm": (known["arm"], _distribution(run.space.get("reference"), known["arm"])), "backbone": backbone}
+        space = space | {"arm": space.get("reference", ())}
     else:
+        values |= {name: level for name, level in known.items() if name in space} | (point or {})
+    distributions = {name: _distribution(space.get(name), value) for name, value in values.items()}
+    if spec.arm not in REFERENCES:  # which is trained once
         first = FRESH if spec.seed >= FRESH else 0
-        seeds = IntDistribution(first, max(first + run.seeds - 1, spec.seed))
-        levels = {
-            name: (level, _distribution(run.space[name], level))
-            for name, level in known.items()
-            if name != "arm" and name in run.space
-        }
-        arm = known["arm"], _distribution(run.space.get("arm"), known["arm"])
-        factors = {"arm": arm, "backbone": backbone, "seed": (spec.seed, seeds), **levels}
-    factors |= {name: (value, _distribution(run.space.get(name), value)) for name, value in (point or {}).items()}
-    return {k: v for k, (v, _) in factors.items()}, {k: d for k, (_, d) in factors.items()}
+        values["seed"] = spec.seed
+        distributions["seed"] = IntDistribution(first, max(first + run.seeds - 1, spec.seed))
+    return values, distributions
 
 
 def of_configuration(run: Run, backbone: str, point: Point) -> Parameters:
@@ -64,13 +61,13 @@ def columns(spec: Mapping[str, Any]) -> dict[str, Any]:
     arm, loss, student = spec["arm"], spec["loss"], spec["student"]
     parts = parts_of(arm)
     dims = {"teacher": spec["teacher"]["dim"], "llm-teacher": spec["semantic"]["dim"]}
-    found = {name: spec[name] for name in ("arm", "backbone", "seed")} | {"dim": dims.get(arm, student["dim"])}
+    row = {name: spec[name] for name in ("arm", "backbone", "seed")} | {"dim": dims.get(arm, student["dim"])}
     if parts:
-        found |= {"stage1_epochs": student["stage1_epochs"], "hard_weight": loss["hard_weight"]}
+        row |= {"stage1_epochs": student["stage1_epochs"], "hard_weight": loss["hard_weight"]}
     if "L1" in parts:
-        found |= {"temperature": loss["temperature"]}
+        row |= {"temperature": loss["temperature"]}
     if "L2" in parts:
-        found |= {"alpha": loss["alpha"]} | ({"delta": loss["delta"]} if loss["alignment"] == "huber" else {})
+        row |= {"alpha": loss["alpha"]} | ({"delta": loss["delta"]} if loss["alignment"] == "huber" else {})
     if "L3" in parts:
-        found |= {"beta": loss["beta"]}
-    return found
+        row |= {"beta": loss["beta"]}
+    return row

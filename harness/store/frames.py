@@ -17,8 +17,8 @@ from harness.errors import UserError
 from harness.store.artifacts import Evidence, key_of, path_of, read_table
 from harness.store.database import safe
 from harness.store.factors import columns
-from harness.store.patience import patiently
 from harness.store.records import spec_of, unpacked
+from harness.store.retries import retried
 from harness.store.store import Store, reading
 from harness.store.study import measured, parts_of
 
@@ -31,7 +31,7 @@ def load(
     dataset: str,
     artifacts: Path | None = None,
     design: str | None = None,
-    patience: float = 0.0,
+    retry_timeout: float = 0.0,
 ) -> tuple[pd.DataFrame, pd.DataFrame, Callable[[Hashable], pd.DataFrame]]:
     """All trials of a study on a data set.
 
@@ -41,7 +41,7 @@ def load(
         dataset: the data set's name.
         artifacts: folder of the artifacts, if it is not where the store keeps it.
         design: name of the one Optuna study that is wanted; None: all designs of the study.
-        patience: seconds for which the database may be gone.
+        retry_timeout: seconds for which the database may be gone.
 
     Returns:
         trials: one row a trial: factors, metrics, state, seconds and provenance; ``arm`` is what its study calls it,
@@ -60,7 +60,7 @@ def load(
             return _load(store, study, dataset, design)
 
     with reading(storage):
-        return patiently(read, patience)
+        return retried(read, retry_timeout)
 
 
 def _load(

@@ -37,19 +37,19 @@ def attributes_of(cells: Iterable[TrialSpec]) -> dict[str, Any]:
     return {key: value for key, value in ((METHODS, methods), (LABELS, labels)) if value}
 
 
-def refuse_other_code(studies: Iterable[Mapping[str, Any]], own: Mapping[str, Any], store: str) -> None:
+def refuse_other_code(studies: Iterable[Mapping[str, Any]], methods: Mapping[str, Any], store: str) -> None:
     """Refuse methods whose code changed under one version: results of both would go by one name.
 
     Args:
         studies: attributes of all studies of the store.
-        own: those of the study to come, as `attributes_of` gives them.
+        methods: attributes of the study to come, as `attributes_of` gives them.
         store: its URL, without a password.
 
     Raises:
         UserError: the store has results of a method of this name and version from other code.
     """
     for attributes in studies:
-        for name, (version, digest) in own.get(METHODS, {}).items():
+        for name, (version, digest) in methods.get(METHODS, {}).items():
             known = attributes.get(METHODS, {}).get(name)
             if known is not None and known[0] == version and known[1] != digest:
                 raise UserError(

@@ -1,8 +1,8 @@
 """Attributes of a trial that nobody sorts or plots by, packed: a row of the store holds many of them.
 
-A trial has some sixty attributes, each of them a row and an entry of an index. Most of them tell of the environment, of
-metrics that are looked at in reports alone, or of what stages cost. What trials of a study have in common, which is
-nearly all of their settings and of their environment, the study tells once, and a trial the rest.
+A trial has some sixty attributes, each of them a row and an entry of an index. Most of them describe the environment,
+metrics that are looked at in reports alone, or what stages cost. What trials of a study have in common, which is nearly
+all of their settings and of their environment, the study has once, and a trial what differs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.trial.cache import digest
 ENVIRONMENT, METRICS, COSTS = "environment", "metrics", "costs"
 #: the settings of a trial: an object in the store, and its JSON for readers
 SPEC = "spec"
-#: the names of what they hold, in parts: each part but the last is a key of its own, so that none is told twice
+#: the names of what they hold, in parts: each part but the last is a key of its own, so that none is repeated
 _HOLDERS = {
     METRICS: re.compile(r"(valid|test)_(tail|head)_(\w+)|(valid)_(\w+)"),
     COSTS: re.compile(r"(seconds|built_seconds|peak_mib)_(.+)"),
@@ -30,20 +30,20 @@ COMMON, _SHARED = "common", (SPEC, ENVIRONMENT, "data_digest", "preset", "protoc
 
 def packed(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The same with what is alike in one attribute, such as ``test_tail_mrr`` in ``metrics``."""
-    found: dict[str, Any] = {}
+    holders: dict[str, Any] = {}
     for name, value in attributes.items():
-        place, key = found, name
+        place, key = holders, name
         for holder, names in _HOLDERS.items():
             if parts := names.fullmatch(name):
-                *above, key = (part for part in parts.groups() if part is not None)
-                for each in (holder, *above):
-                    place = place.setdefault(each, {})
+                *above, key = (group for group in parts.groups() if group is not None)
+                for part in (holder, *above):
+                    place = place.setdefault(part, {})
         place[key] = value
-    return found
+    return holders
 
 
 def shared(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The attributes of a trial without what a record of its study tells, and that record, by its name.
+    """The attributes of a trial without what a record of its study has, and that record, by its name.
 
     The record is the first of ``records`` whose keys this trial has, at all depths, and otherwise a new one, of all
     that this trial could share. Its name is a digest of what it holds: two coordinators may add records at once.
@@ -52,14 +52,14 @@ def shared(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> tuple[d
         attributes: of JSON values.
         records: attributes of the study.
     """
-    own = {name: value for name, value in attributes.items() if name in _SHARED}
-    if not own:
+    sharable = {name: value for name, value in attributes.items() if name in _SHARED}
+    if not sharable:
         return dict(attributes), {}
-    known = ((name, record) for name, record in common(records).items() if _tells(record, own))
-    name, record = next(known, (f"{COMMON}:{digest(own)}", own))
-    rest = {key: value for key, value in attributes.items() if key not in record}
-    told = {key: attributes[key] for key in record}
-    return {**rest, COMMON: name.removeprefix(f"{COMMON}:"), **_difference(told, record)}, {name: record}
+    known = ((name, record) for name, record in common(records).items() if _covers(record, sharable))
+    name, record = next(known, (f"{COMMON}:{digest(sharable)}", sharable))
+    other = {key: value for key, value in attributes.items() if key not in record}
+    differing = _difference({key: attributes[key] for key in record}, record)
+    return {**other, COMMON: name.removeprefix(f"{COMMON}:"), **differing}, {name: record}
 
 
 def common(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,12 +78,12 @@ def unpacked(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> dict[
         UserError: the study has not the record that the trial names.
         TypeError: it is not of the harness.
     """
-    found: dict[str, Any] = {}
-    for name, value in _whole(attributes, records).items():
-        found |= _flat(value) if name in (ENVIRONMENT, *_HOLDERS) else {name: value}
-    if isinstance(found.get(SPEC), dict):
-        found[SPEC] = json.dumps(found[SPEC])
-    return found
+    flat: dict[str, Any] = {}
+    for name, value in _complete(attributes, records).items():
+        flat |= _flat(value) if name in (ENVIRONMENT, *_HOLDERS) else {name: value}
+    if isinstance(flat.get(SPEC), dict):
+        flat[SPEC] = json.dumps(flat[SPEC])
+    return flat
 
 
 def renewed(
@@ -96,7 +96,7 @@ def renewed(
         there: attributes of its study.
         here: attributes of the other study.
     """
-    return shared(_whole(attributes, there), here)
+    return shared(_complete(attributes, there), here)
 
 
 def spec_of(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,61 +109,60 @@ def spec_of(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> dict[s
     Raises:
         UserError, TypeError: as `unpacked`.
     """
-    spec = _whole(attributes, records).get(SPEC)
+    spec = _complete(attributes, records).get(SPEC)
     if not isinstance(spec, dict):
         raise TypeError("a trial without settings")
     return spec
 
 
-def _whole(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes of a trial with what its study tells."""
-    own = {name: value for name, value in attributes.items() if name != COMMON}
+def _complete(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of a trial with what its study has."""
+    kept = {name: value for name, value in attributes.items() if name != COMMON}
     if COMMON not in attributes:
-        return own
+        return kept
     record = records.get(f"{COMMON}:{attributes[COMMON]}")
     if not isinstance(record, dict):
         raise UserError(
-            f"a trial shares settings that its study does not tell ({COMMON}:{attributes[COMMON]}); restore the store "
+            f"a trial shares settings that its study does not have ({COMMON}:{attributes[COMMON]}); restore the store "
             "from a back-up"
         )
-    return _completed(own, record)
+    return _completed(kept, record)
 
 
-def _tells(record: Any, attributes: Mapping[str, Any]) -> bool:
+def _covers(record: Any, attributes: Mapping[str, Any]) -> bool:
     """Whether attributes follow from a record and what differs."""
     return isinstance(record, dict) and all(
-        name in attributes and _alike(attributes[name], each) for name, each in record.items()
+        name in attributes and _alike(attributes[name], common_value) for name, common_value in record.items()
     )
 
 
 def _alike(value: Any, other: Any) -> bool:
     """Whether two values have the same keys, at all depths: only then the difference tells all."""
     if isinstance(value, dict) and isinstance(other, dict):
-        return value.keys() == other.keys() and all(_alike(each, other[key]) for key, each in value.items())
+        return value.keys() == other.keys() and all(_alike(inner, other[key]) for key, inner in value.items())
     return not isinstance(value, dict) and not isinstance(other, dict)
 
 
 def _difference(value: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     """What of ``value`` is not as in ``base``, which is alike; compared as JSON, where 1, 1.0 and true differ."""
     return {
-        key: _difference(each, base[key]) if isinstance(each, dict) else each
-        for key, each in value.items()
-        if json.dumps(each) != json.dumps(base[key])
+        key: _difference(inner, base[key]) if isinstance(inner, dict) else inner
+        for key, inner in value.items()
+        if json.dumps(inner) != json.dumps(base[key])
     }
 
 
 def _completed(value: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     """What ``value`` was before `_difference`, in the order of ``base``."""
-    both = {key for key, each in value.items() if isinstance(each, dict) and isinstance(base.get(key), dict)}
-    return {**base, **{key: _completed(each, base[key]) if key in both else each for key, each in value.items()}}
+    both = {key for key, inner in value.items() if isinstance(inner, dict) and isinstance(base.get(key), dict)}
+    return {**base, **{key: _completed(inner, base[key]) if key in both else inner for key, inner in value.items()}}
 
 
 def _flat(held: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(held, Mapping):
         raise TypeError("what holds others by name is no object")
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in held.items():
-        found |= (
-            {f"{name}_{key}": each for key, each in _flat(value).items()} if isinstance(value, dict) else {name: value}
-        )
-    return found
+        inner = {f"{name}_{key}": part for key, part in _flat(value).items()} if isinstance(value, dict) else None
+        flat |= {name: value} if inner is None else inner
+    return flat

@@ -23,7 +23,7 @@ OF_ITS_STUDY = ("role", "configuration")
 WAITED = 0.1
 
 
-def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object], here: Mapping[str, object]) -> int:
+def adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, object], here: Mapping[str, object]) -> int:
     """Copy complete trials of other studies into ``study``; return how many.
 
     Trials are the same if their cells are, their studies have the same data and engine, and they ran on a machine that
@@ -34,18 +34,18 @@ def adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object
     Args:
         study: where they go; cells that it has already stay as they are.
         labels: what it calls each of the cells that it wants, by key.
-        own: attributes that a copy has of its new study.
+        new: attributes that a copy has of its new study.
         here: the environment of the study's other trials (`harness.trial.provenance.environment`).
     """
-    while not study.claims.take("adopt"):
+    while not study.leases.take("adopt"):
         time.sleep(WAITED)
     try:
-        return _adopt(study, labels, own, here)
+        return _adopt(study, labels, new, here)
     finally:
-        study.claims.free("adopt")
+        study.leases.free("adopt")
 
 
-def _adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, object], here: Mapping[str, object]) -> int:
+def _adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, object], here: Mapping[str, object]) -> int:
     wanted, store = set(labels) - study.complete(), study.store
     same = {name: study.study.user_attrs[name] for name in ("dataset", "engine", "data_digest")}
     copies: dict[str, tuple[TrialSpec, FrozenTrial]] = {}
@@ -64,7 +64,7 @@ def _adopt(study: StudyStore, labels: Mapping[str, str], own: Mapping[str, objec
                 continue
             if _computes_alike(unpacked(trial.user_attrs, shared), here):
                 source = trial.user_attrs.get("copied_from", f"{part}, trial {trial.number}")
-                about = {**own, "label": labels[cell], "copied_from": source}
+                about = {**new, "label": labels[cell], "copied_from": source}
                 kept = {key: value for key, value in trial.user_attrs.items() if key not in OF_ITS_STUDY}
                 attributes, record = renewed(kept | about, shared, study.records | records)
                 spec = TrialSpec.model_validate(spec_of(trial.user_attrs, shared))
@@ -106,19 +106,19 @@ def refuse_mixing(
     Raises:
         UserError: a complete trial of these arms has another format.
     """
-    own = here["number_format"]
-    told = {each["number_format"] for each in done if each["arm"] in arms and "number_format" in each}
-    if others := sorted(told - {own}):
+    chosen = here["number_format"]
+    formats = {trial["number_format"] for trial in done if trial["arm"] in arms and "number_format" in trial}
+    if others := sorted(formats - {chosen}):
         raise UserError(
-            f"study {study}: its trials read the language model in {others[0]}, this machine would in {own}, and "
-            f"numbers would not compare; go on where it began, or start another study: --set llm.dtype={own}"
+            f"study {study}: its trials read the language model in {others[0]}, this machine would in {chosen}, and "
+            f"numbers would not compare; go on where it began, or start another study: --set llm.dtype={chosen}"
         )
 
 
 def other_processors(done: Iterable[Mapping[str, Any]], here: Mapping[str, object]) -> list[str]:
     """The processors, other than that of ``here``, on which complete trials of a study ran."""
-    told = {_processor(each) for each in done if "machine" in each}
-    return sorted(told - {_processor(here)})
+    processors = {_processor(trial) for trial in done if "machine" in trial}
+    return sorted(processors - {_processor(here)})
 
 
 def _processor(environment: Mapping[str, object]) -> str:

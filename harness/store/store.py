@@ -19,9 +19,9 @@ from harness.design.cells import Run
 from harness.errors import UserError
 from harness.store import outside
 from harness.store.database import reason_of, refuse_foreign, safe, sqlite_file
-from harness.store.locks import Claims
+from harness.store.leases import Leases
 from harness.store.optuna_private import FrozenStudy
-from harness.store.patience import patience_with, patiently
+from harness.store.retries import retried, retry_timeout_of
 from harness.store.study import StudyStore
 
 #: version of what a store holds and how; stores of others are refused
@@ -48,23 +48,23 @@ class Store:
             raise UserError(f"storage {safe(url)}: there is no such file; run a study first or name another --storage")
         beside = self.file.parent if self.file is not None else Path("runs")
         self.artifacts = artifacts or beside / "artifacts"
-        self._claims: list[Claims] = []
+        self._leases: list[Leases] = []
         try:
             if self.file is not None:
                 refuse_foreign(self.file, url, create)
                 self.file.parent.mkdir(parents=True, exist_ok=True)
             engine = {"connect_args": {"timeout": 60}} if self.file is not None else {"pool_pre_ping": True}
             self.storage = optuna.storages.RDBStorage(url, engine_kwargs=engine)
-            self.patience = patience_with(self.storage.engine)
+            self.retry_timeout = retry_timeout_of(self.storage.engine)
         except (OSError, SQLAlchemyError, sqlite3.Error, ImportError, RuntimeError, ValueError) as error:
             raise UserError(
                 f"storage {safe(url)}: cannot be opened ({reason_of(error, url)}); such as: sqlite:///runs/harness.db"
             ) from error
 
     def close(self) -> None:
-        """Give all claims and connections to the database back."""
-        for claims in self._claims:
-            claims.close()
+        """Give all leases and connections to the database back."""
+        for leases in self._leases:
+            leases.close()
         self.storage.engine.dispose()
 
     @contextmanager
@@ -93,8 +93,8 @@ class Store:
             lock.release()
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """Tell the user, in one line, that the storage cannot be written or does not answer any more.
+    def errors_for_users(self) -> Iterator[None]:
+        """Say in one line that the storage cannot be written or does not answer any more.
 
         Raises:
             UserError: in the place of a ``StorageInternalError``.
@@ -186,9 +186,9 @@ class Store:
                     if known.get(key) != value:
                         study.set_user_attr(key, value)
 
-        patiently(describe, patience_with(self.storage.engine))  # another coordinator may write the same at this moment
+        retried(describe, self.retry_timeout)  # another coordinator may write the same at this moment
         opened = StudyStore(run, study, self)
-        self._claims.append(opened.claims)
+        self._leases.append(opened.leases)
         opened.close_stale()
         opened.fold()
         return opened

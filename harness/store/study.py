@@ -25,10 +25,10 @@ from harness.store import artifacts, optuna_private
 from harness.store.configurations import Configurations
 from harness.store.database import safe
 from harness.store.factors import parameters
-from harness.store.locks import claims_of, ended
+from harness.store.leases import ended, leases_of
 from harness.store.notes import note_of
-from harness.store.patience import patiently
 from harness.store.records import SPEC, common, packed, shared, spec_of, unpacked
+from harness.store.retries import retried
 from harness.trial.cache import digest
 from harness.trial.run import TrialResult
 from harness.trial.spec import TrialSpec
@@ -64,8 +64,8 @@ class StudyStore:
     def __init__(self, run: Run, study: Study, store: Store) -> None:
         self.run, self.study, self.store = run, study, store
         self.artifacts = artifacts.Artifacts(store.artifacts, safe(store.url))
-        self.claims = claims_of(store.storage.engine, study.study_name)
-        self.patience = store.patience
+        self.leases = leases_of(store.storage.engine, study.study_name)
+        self.retry_timeout = store.retry_timeout
         #: what trials have in common
         self.records = common(study.user_attrs)
         self.students = study if run.search is None else self._beside(SEEDS)
@@ -74,8 +74,8 @@ class StudyStore:
         self.teachers = self._beside(TEACHERS) if has_teachers else None
         self.parts = [part for part in (self.students, self.teachers) if part is not None]
         self.configurations = None if run.search is None else Configurations(run, study, store)
-        #: trials with lower numbers in the database were there when the study was opened
-        self.first = 1 + max(map(optuna_private.trial_id, self.trials()), default=-1)
+        #: trials that were over when the study was opened
+        self.before = {optuna_private.trial_id(trial) for trial in self.trials() if trial.state.is_finished()}
 
     def _beside(self, suffix: str) -> Study:
         """A study that belongs to this one."""
@@ -85,8 +85,9 @@ class StudyStore:
         )
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """The trials of students and teachers in these states; without any, all."""
-        return [trial for part in self.parts for trial in part.get_trials(deepcopy=False, states=states or None)]
+        """The trials of students and teachers in these states; without any, all. Other programs' do not count."""
+        trials = (trial for part in self.parts for trial in part.get_trials(deepcopy=False, states=states or None))
+        return [trial for trial in trials if "cell" in trial.user_attrs]
 
     def close_stale(self) -> None:
         """Mark as failed what no coordinator works on any more."""
@@ -94,8 +95,8 @@ class StudyStore:
             for part in self.parts:
                 for trial in part.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                     cell = str(trial.user_attrs.get("cell"))
-                    if self.claims.take(cell):
-                        self.claims.free(cell)
+                    if self.leases.take(cell):
+                        self.leases.free(cell)
                         handle = optuna_private.handle(part, trial)
                         self._fail(handle, f"{INTERRUPTED}: its coordinator ended before it")
 
@@ -107,14 +108,14 @@ class StudyStore:
         Raises:
             UserError: files cannot be read or written; nothing is lost then.
         """
-        if not self.artifacts.has_loose() or not self.claims.take("fold"):
+        if not self.artifacts.has_loose() or not self.leases.take("fold"):
             return
         try:
             keys = [artifacts.key_of(trial) for trial in self.trials(TrialState.COMPLETE)]
             self.artifacts.fold(self.study.study_name, keys)
             self.name_artifacts()
         finally:
-            self.claims.free("fold")
+            self.leases.free("fold")
 
     def name_artifacts(self) -> None:
         """Have optuna-dashboard list the files of the study."""
@@ -166,8 +167,8 @@ class StudyStore:
     def ended(self, cell: str) -> FrozenTrial | None:
         """How a cell ended since the study was opened: its complete trial, else one that failed and was not cut off."""
         storage, names = self.store.storage, [part.study_name for part in self.parts]
-        numbers = patiently(lambda: ended(storage.engine, names, cell, self.first), self.patience)
-        trials = [storage.get_trial(number) for number in numbers]
+        numbers = retried(lambda: ended(storage.engine, names, cell), self.retry_timeout)
+        trials = [storage.get_trial(number) for number in numbers if number not in self.before]
         over = [trial for trial in trials if not str(trial.user_attrs.get("reason", "")).startswith(INTERRUPTED)]
         return min(over, key=lambda trial: trial.state == TrialState.FAIL, default=None)
 
@@ -200,14 +201,14 @@ class StudyStore:
             state=TrialState.RUNNING, params=factors, distributions=distributions, user_attrs=attributes
         )
         part = self.part_of(spec)
-        self.claims.take(spec.key())
+        self.leases.take(spec.key())
 
         def create() -> Trial:
             with self.store.transaction():
                 self.share(record)
                 return optuna_private.create(self.store.storage, part, running)
 
-        trial = patiently(create, self.patience)
+        trial = retried(create, self.retry_timeout)
         self.records |= record
         return trial
 
@@ -228,7 +229,7 @@ class StudyStore:
     def finish(self, trial: Trial, result: TrialResult) -> bool:
         """Store a result: its file first, then all attributes and that it is complete, at once.
 
-        A cell that another coordinator has claimed since, while the database was gone, is left to it: the result is
+        A cell that another coordinator has leased since, while the database was gone, is left to it: the result is
         dropped, and False is returned.
         """
         times = {
@@ -248,7 +249,7 @@ class StudyStore:
         if unpacked(begun, self.records).get("data_digest") != result.data_digest:
             attributes["data_digest"] = result.data_digest
         cell = str(begun["cell"])
-        if not self.claims.keep(cell):
+        if not self.leases.keep(cell):
             self.fail(trial, f"{INTERRUPTED}: the database was gone, and another coordinator took the cell")
             return False
         key = artifacts.key_of(trial)
@@ -264,22 +265,22 @@ class StudyStore:
                 trial.study.tell(trial, result.metrics["valid_mrr"])
             return True
 
-        is_complete = patiently(complete, self.patience)
+        is_complete = retried(complete, self.retry_timeout)
         if not is_complete:  # another coordinator has closed it
             self.artifacts.drop(key)
-        self.claims.free(cell)
+        self.leases.free(cell)
         return is_complete
 
-    def fail(self, trial: Trial, reason: str, details: str = "", patience: float | None = None) -> None:
-        """Mark a trial as failed, with the reason; ``patience``: seconds to wait for a database that is gone."""
+    def fail(self, trial: Trial, reason: str, details: str = "", retry_timeout: float | None = None) -> None:
+        """Mark a trial as failed, with the reason; ``retry_timeout``: seconds to wait for a database that is gone."""
 
         def failed() -> None:
             if not self._state(trial).is_finished():
                 with self.store.transaction():
                     self._fail(trial, reason, details)
 
-        patiently(failed, self.patience if patience is None else patience)
-        self.claims.free(str(trial.user_attrs.get("cell")))
+        retried(failed, self.retry_timeout if retry_timeout is None else retry_timeout)
+        self.leases.free(str(trial.user_attrs.get("cell")))
 
     def _state(self, trial: Trial) -> TrialState:
         return optuna_private.refreshed(self.store.storage, trial).state

@@ -34,7 +34,9 @@ def check_arm(text: str) -> str:
     for part in parts:
         if part not in LOSSES:
             known = [*LOSSES, UNDISTILLED, *REFERENCES] if len(parts) == 1 else LOSSES
-            raise UserError(f"arm {text!r}: there is no loss {part!r}: {nearest(part, known)}")
+            raise UserError(
+                f"arm {text!r}: there is no loss {part!r}: {nearest(part, known)}; a plugin's needs --plugin"
+            )
         if parts.count(part) > 1:
             raise UserError(f"arm {text!r}: has {part} twice")
         if clash := [other for other in LOSSES[part].excludes if other in parts]:

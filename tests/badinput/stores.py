@@ -202,13 +202,13 @@ BROKEN = {
     "a metric that ranks do not have": (store(trial_attribute("test_mrr", "0.9")), r"its ranks give"),
     "a record that is missing": (
         store("DELETE FROM study_user_attributes WHERE key LIKE 'common:%'"),
-        r"its study does not tell \(common:.*restore the store",
+        r"its study does not have \(common:.*restore the store",
     ),
     "a number for a record": (
         store("UPDATE study_user_attributes SET value_json = '5' WHERE key LIKE 'common:%'"),
-        r"its study does not tell \(common:.*restore the store",
+        r"its study does not have \(common:.*restore the store",
     ),
-    "a list for the name of a record": (store(trial_attribute("common", "[1]")), r"its study does not tell \(common:"),
+    "a list for the name of a record": (store(trial_attribute("common", "[1]")), r"its study does not have \(common:"),
     "a number for the environment": (
         store(
             "INSERT INTO trial_user_attributes (trial_id, key, value_json) "

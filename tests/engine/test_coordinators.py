@@ -27,12 +27,12 @@ from harness.design import files as designs
 from harness.design.cells import Run
 from harness.errors import UserError
 from harness.store import frames
-from harness.store.locks import Claims, DatabaseClaims, claims_of
-from harness.store.patience import patience_with, patiently
+from harness.store.leases import DatabaseLeases, Leases, leases_of
+from harness.store.retries import retried, retry_timeout_of
 from harness.store.reuse import adopt
 from harness.store.store import Store
 from tests.postgresql import Server
-from tests.store.test_store import result
+from tests.store.test_store import QUERIES, result
 from tests.test_study import Place
 
 #: none, L1, L1+L2, L1+L3, L1+L2+L3, teacher and llm-teacher
@@ -143,7 +143,7 @@ def test_coordinators_may_begin_a_study_at_the_same_moment(url: str) -> None:
         store.close()
 
 
-# ---- claims ---------------------------------------------------------------------------------------------------------
+# ---- leases ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -154,12 +154,12 @@ def engine(url: str) -> Iterator[sqlalchemy.Engine]:
 
 
 @pytest.fixture
-def claims(engine: sqlalchemy.Engine) -> Iterator[Callable[[str], DatabaseClaims]]:
-    """Makes the claims of a coordinator on a study."""
-    made: list[DatabaseClaims] = []
+def leases(engine: sqlalchemy.Engine) -> Iterator[Callable[[str], DatabaseLeases]]:
+    """Makes the leases of a coordinator on a study."""
+    made: list[DatabaseLeases] = []
 
-    def make(study: str) -> DatabaseClaims:
-        made.append(DatabaseClaims(engine, study))
+    def make(study: str) -> DatabaseLeases:
+        made.append(DatabaseLeases(engine, study))
         return made[-1]
 
     yield make
@@ -174,8 +174,8 @@ def cut(engine: sqlalchemy.Engine) -> None:
         connection.execute(sqlalchemy.text(f"{others} AND datname = current_database()"))
 
 
-def test_a_cell_is_claimed_once(claims: Callable[[str], DatabaseClaims]) -> None:
-    one, other, third = (claims(study) for study in ("a", "a", "b"))
+def test_a_cell_is_leased_once(leases: Callable[[str], DatabaseLeases]) -> None:
+    one, other, third = (leases(study) for study in ("a", "a", "b"))
     assert one.take("cell")
     assert one.take("cell")
     assert not other.take("cell")
@@ -188,10 +188,10 @@ def test_a_cell_is_claimed_once(claims: Callable[[str], DatabaseClaims]) -> None
     assert one.take("cell 2")
 
 
-def test_claims_outlive_their_connection_unless_another_takes_them(
-    claims: Callable[[str], DatabaseClaims], engine: sqlalchemy.Engine
+def test_leases_outlive_their_connection_unless_another_takes_them(
+    leases: Callable[[str], DatabaseLeases], engine: sqlalchemy.Engine
 ) -> None:
-    one, other = claims("a"), claims("a")
+    one, other = leases("a"), leases("a")
     assert one.take("kept")
     assert one.take("lost")
     cut(engine)
@@ -217,7 +217,7 @@ def test_cells_of_other_studies_are_taken_by_one_coordinator_after_the_other(url
             ablation.finish(ablation.begin(spec, about), result())
         one, other = (store.open(runs["baselines"], "command", {}) for _ in range(2))
         labels = runs["baselines"].labels
-        assert one.claims.take("adopt")  # it is at it
+        assert one.leases.take("adopt")  # it is at it
         with ThreadPoolExecutor(1) as pool:
             waits = pool.submit(adopt, other, labels, {}, here)
             time.sleep(1)
@@ -225,6 +225,36 @@ def test_cells_of_other_studies_are_taken_by_one_coordinator_after_the_other(url
             taken = adopt(one, labels, {}, here)
             assert waits.result(timeout=20) == 0
         assert taken == len(one.complete()) == len(one.trials()) > 0
+
+
+def test_coordinators_fold_files_at_the_same_moment(url: str, tmp_path: Path) -> None:
+    """As two machines do that end together: nothing is lost, and what one leaves the next start takes."""
+    design = designs.load("ablation")
+    run = cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    stores = [Store(url, tmp_path / "artifacts") for _ in range(2)]
+    studies = [store.open(run, "command", {}) for store in stores]
+    studies[0].attach(QUERIES)
+    together = threading.Barrier(2)
+
+    def work(number: int) -> None:
+        for k, spec in enumerate(run.specs[number::2]):
+            studies[number].finish(studies[number].begin(spec, {}), result(float(number + 2 * k)))
+            together.wait(60)
+            studies[number].fold()
+
+    short = len(run.specs) // 2 * 2
+    run = replace(run, specs=run.specs[:short])
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(work, range(2)))
+    stores[0].open(run, "command", {})
+    assert not studies[0].artifacts.has_loose()
+    trials, curves, load_ranks = frames.load(url, "ablation", "lahman", tmp_path / "artifacts")
+    order = [spec.key() for spec in run.specs]
+    for label, trial in trials.iterrows():
+        assert load_ranks(label)["rank"].iloc[0] == 1.0 + order.index(trial["cell"])
+    assert len(trials) == len(curves) == short
+    for store in stores:
+        store.close()
 
 
 def test_a_result_is_dropped_if_another_coordinator_took_the_cell(
@@ -237,7 +267,7 @@ def test_a_result_is_dropped_if_another_coordinator_took_the_cell(
         lost = one.begin(run.specs[0], {})
         cut(engine)
         deadline = time.monotonic() + 20
-        while not other.claims.take(run.specs[0].key()):
+        while not other.leases.take(run.specs[0].key()):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert not one.finish(lost, result())
@@ -247,13 +277,13 @@ def test_a_result_is_dropped_if_another_coordinator_took_the_cell(
 
 
 def test_other_databases_have_one_coordinator(tmp_path: Path) -> None:
-    claims = claims_of(sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'store.db'}"), "a")
-    assert type(claims) is Claims
-    assert claims.take("cell")
-    assert claims.keep("cell")
+    leases = leases_of(sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'store.db'}"), "a")
+    assert type(leases) is Leases
+    assert leases.take("cell")
+    assert leases.keep("cell")
 
 
-# ---- patience -------------------------------------------------------------------------------------------------------
+# ---- timeout -------------------------------------------------------------------------------------------------------
 
 
 def gone(kind: type[Exception]) -> OperationalError:
@@ -269,7 +299,7 @@ def test_a_server_that_is_gone_for_a_moment_is_asked_again() -> None:
             raise errors.pop()
         return "answer"
 
-    assert patiently(call, 5) == "answer"
+    assert retried(call, 5) == "answer"
 
 
 def test_a_report_waits_for_a_server_that_is_started_again(url: str, postgresql: Server, tmp_path: Path) -> None:
@@ -285,12 +315,12 @@ def test_a_report_waits_for_a_server_that_is_started_again(url: str, postgresql:
             frames.load(url, "ablation", "lahman", tmp_path)
     finally:
         again.start()
-    assert len(frames.load(url, "ablation", "lahman", tmp_path, patience=30)[0]) == 1
+    assert len(frames.load(url, "ablation", "lahman", tmp_path, retry_timeout=30)[0]) == 1
     again.join()
 
 
-@pytest.mark.parametrize("patience", [0.0, 1.0])
-def test_patience_ends(patience: float) -> None:
+@pytest.mark.parametrize("timeout", [0.0, 1.0])
+def test_retries_end(timeout: float) -> None:
     calls: list[float] = []
 
     def call() -> None:
@@ -298,8 +328,8 @@ def test_patience_ends(patience: float) -> None:
         raise gone(ConnectionError)
 
     with pytest.raises(StorageInternalError, match="does not answer"):
-        patiently(call, patience)
-    assert (len(calls) == 1) == (patience == 0)
+        retried(call, timeout)
+    assert (len(calls) == 1) == (timeout == 0)
 
 
 def test_other_errors_are_told_at_once() -> None:
@@ -307,9 +337,9 @@ def test_other_errors_are_told_at_once() -> None:
         raise StorageInternalError("no such column") from ValueError("column")
 
     with pytest.raises(StorageInternalError, match="no such column"):
-        patiently(call, 60)
+        retried(call, 60)
 
 
 def test_a_file_that_is_locked_or_full_stays_so(tmp_path: Path, engine: sqlalchemy.Engine) -> None:
-    assert patience_with(sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'store.db'}")) == 0
-    assert patience_with(engine) > 0
+    assert retry_timeout_of(sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'store.db'}")) == 0
+    assert retry_timeout_of(engine) > 0

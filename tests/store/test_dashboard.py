@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 from optuna.artifacts import FileSystemArtifactStore
 
+from harness.design import cells
 from harness.design import files as designs
 from harness.store.artifacts import CURVES, QUERIES, RANKS
 from harness.store.configurations import NUMBER
@@ -39,7 +41,9 @@ def ask(store: Store) -> Ask:
         environment: dict[str, Any] = {"PATH_INFO": path.partition("?")[0], "QUERY_STRING": path.partition("?")[2]}
         setup_testing_defaults(environment)
         status = list[str]()
-        body = b"".join(application(environment, lambda line, *_: status.append(line)))
+        answer = application(environment, lambda line, *_: status.append(line))
+        with closing(answer) if hasattr(answer, "close") else nullcontext():
+            body = b"".join(answer)
         assert status[0].startswith("200"), (path, status)
         return body
 
@@ -53,7 +57,7 @@ def shown(ask: Ask) -> dict[str, dict[str, Any]]:
 
 
 def opened(store: Store, name: str) -> StudyStore:
-    run = designs.plan(
+    run = cells.plan(
         designs.load(name), dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick", seeds=2
     )
     study = store.open(run, "command", COUNTS)

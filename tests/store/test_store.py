@@ -23,7 +23,7 @@ from harness.store import frames
 from harness.store.artifacts import CURVES, RANKS, study_file
 from harness.store.database import safe, sqlite_file
 from harness.store.factors import parameters
-from harness.store.locks import Claims
+from harness.store.leases import Leases
 from harness.store.notes import note_of
 from harness.store.optuna_private import system_attributes
 from harness.store.store import SCHEMA, Store
@@ -96,6 +96,15 @@ def test_how_a_cell_ended_since_the_study_was_opened(url: str, run: Run) -> None
     assert found is not None
     assert (found.number, found.value) == (complete.number, result().metrics["valid_mrr"])
     assert opened(url, run).ended(spec.key()) is None  # of a coordinator that came later it is no news
+
+
+def test_a_cell_that_another_coordinator_had_begun_before_this_one_came_is_seen_to_end(url: str, run: Run) -> None:
+    first, spec = opened(url, run), run.specs[0]
+    trial = first.begin(spec, {})
+    late = StudyStore(run, first.study, first.store)
+    assert late.ended(spec.key()) is None
+    first.finish(trial, result())
+    assert getattr(late.ended(spec.key()), "number", None) == trial.number
 
 
 def test_finished_cell_comes_back_as_frames(url: str, run: Run) -> None:
@@ -194,7 +203,7 @@ def test_weights_that_do_not_act_are_no_columns(url: str, run: Run) -> None:
 
 def test_factors_of_a_grid_are_parameters_with_their_ranges() -> None:
     design = designs.load("grid")
-    run = designs.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
+    run = cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
     levels = run.design.presets["quick"].grid or design.grid
     varied = {name for name in levels if len(levels[name]) > 1}
     full, base = (next(spec for spec in run.specs if spec.arm == arm) for arm in ("L1+L2+L3", "L1"))
@@ -240,6 +249,17 @@ def test_what_a_dead_coordinator_left_is_closed(url: str, run: Run) -> None:
     assert trial.user_attrs["cell"] == run.specs[1].key()
     again.finish(trial, result())
     assert again.complete() == {run.specs[1].key()}
+
+
+def test_a_trial_of_another_program_is_closed_and_left_out(url: str, run: Run) -> None:
+    study = opened(url, run)
+    study.study.ask()
+    study.study.tell(study.study.ask(), 0.5)
+    study.finish(study.begin(run.specs[0], {}), result())
+    again = opened(url, run)
+    assert [trial.state.name for trial in again.study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert again.complete() == {run.specs[0].key()}
+    assert frames.load(url, "ablation", "lahman")[0]["cell"].tolist() == [run.specs[0].key()]
 
 
 def files(study: StudyStore) -> set[Path]:
@@ -305,7 +325,7 @@ def test_a_result_that_another_coordinator_took_is_dropped(url: str, run: Run, m
     def lost(tasks: list[Task], _: object, listener: Listener, __: int) -> None:
         task = next(task for task in tasks if task.id == first.key())
         listener.started(task)
-        monkeypatch.setattr(Claims, "keep", lambda *_: False)
+        monkeypatch.setattr(Leases, "keep", lambda *_: False)
         said.append(listener.finished(task, Outcome(result=result())))
         monkeypatch.undo()
         listener.started(task)

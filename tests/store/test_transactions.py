@@ -101,7 +101,7 @@ def test_transactions_of_a_cell_on_postgresql(postgresql: Server, run: Run, tmp_
         again.begin(run.specs[0], ABOUT)
         other = opened(store, run)
         assert [trial.state.name for trial in other.study.trials][-1] == "RUNNING"  # somebody works on it
-        again.claims.close()  # as if that coordinator had died
+        again.leases.close()  # as if that coordinator had died
         assert opened(store, run).complete() == {run.specs[k].key() for k in (3, 4)}
         assert [trial.state.name for trial in again.study.trials] == ["COMPLETE", "COMPLETE", "FAIL", "FAIL"]
     finally:
@@ -224,7 +224,7 @@ def test_a_result_is_stored_whole_at_the_second_attempt(
         tell(*arguments, **options)
 
     monkeypatch.setattr(study.study, "tell", lost)
-    study.patience = 10
+    study.retry_timeout = 10
     trial = study.begin(run.specs[0], ABOUT)
     assert study.finish(trial, real_result())
     (stored,) = optuna.load_study(study_name=run.study_name, storage=store.url).trials
@@ -247,7 +247,7 @@ def test_a_record_is_stored_at_the_second_attempt(store: Store, run: Run, monkey
         return create(*arguments)
 
     monkeypatch.setattr(store.storage, "create_new_trial", lost)
-    study.patience = 10
+    study.retry_timeout = 10
     study.begin(run.specs[0], ABOUT)
     assert len(attempts) == 2
     (again,) = opened(store, run).study.trials

@@ -189,15 +189,15 @@ def fact_measures(ranks: pd.DataFrame, trial: pd.Series[Any]) -> tuple[NDArray[n
     """
     checked = validate(RANKS, ranks).sort_values("query")
     facts = len(checked) // 2
-    whole = len(checked) > 0 and np.array_equal(checked["query"], np.arange(2 * facts))
-    if not whole or not np.array_equal(checked["direction"], np.repeat(["tail", "head"], facts)):
+    is_whole = len(checked) > 0 and np.array_equal(checked["query"], np.arange(2 * facts))
+    if not is_whole or not np.array_equal(checked["direction"], np.repeat(["tail", "head"], facts)):
         raise UserError(f"ranks: {_cell(trial)} does not hold one tail and one head query of every test fact")
     rank = checked["rank"].to_numpy(dtype=np.float64)
     values = np.stack([1 / rank, rank, rank <= 1, rank <= 3, rank <= 10], axis=1)
     for measure, mean in zip(METRICS, values.mean(axis=0), strict=True):
-        told = float(trial[f"test_{measure.key}"])
-        if abs(mean - told) > TOLERANCE * max(abs(told), 1e-3):
-            raise UserError(f"ranks: {_cell(trial)} has {measure.label} {told:.6g}, its ranks give {mean:.6g}")
+        metric = float(trial[f"test_{measure.key}"])
+        if abs(mean - metric) > TOLERANCE * max(abs(metric), 1e-3):
+            raise UserError(f"ranks: {_cell(trial)} has {measure.label} {metric:.6g}, its ranks give {mean:.6g}")
     relations = checked["relation"].to_numpy(dtype=str)[:facts]
     return relations, values.reshape(2, facts, len(METRICS))
 

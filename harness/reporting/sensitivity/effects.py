@@ -80,7 +80,7 @@ def matched(cells: Cells, backbone: str, factor: Factor) -> pd.DataFrame:
     In a grid without gaps these are all. With gaps, means of other sets would mix up the factors. A level without any
     complete point is left out of account.
     """
-    complete = cells.whole()
+    complete = cells.complete()
     rows = complete[complete["backbone"] == backbone]
     others = [name for name in cells.names if name != factor.key]
     group = rows[others].apply(tuple, axis=1) if others else pd.Series([()] * len(rows), index=rows.index)
@@ -179,7 +179,7 @@ def variance(cells: Cells) -> pd.DataFrame:
     """
     rows = []
     for backbone in cells.backbones:
-        complete = cells.whole()
+        complete = cells.complete()
         trials = complete[complete["backbone"] == backbone]
         seeds = trials["seed"].nunique()
         if cells.missing(backbone) or len(trials) != seeds * trials["arm"].nunique():

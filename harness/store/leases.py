@@ -1,7 +1,7 @@
 """Which coordinator works on a cell, when several work on one study: a lock in the database for each cell.
 
 PostgreSQL's advisory locks belong to a connection. So those of a coordinator that dies are free again at once, and
-nothing has to be cleaned up. A coordinator whose connection broke claims anew what it had; what another one has taken
+nothing has to be cleaned up. A coordinator whose connection broke leases again what it had; what another one has taken
 meanwhile is lost to it.
 """
 
@@ -16,29 +16,28 @@ from functools import partial
 from sqlalchemy import Connection, Engine, bindparam, text
 from sqlalchemy.exc import DBAPIError
 
-from harness.store.patience import PATIENCE, patiently
+from harness.store.retries import RETRY_TIMEOUT, retried
 
 TAKE = "SELECT pg_try_advisory_lock(:key)"
 ENDED = """
 SELECT trials.trial_id FROM trials JOIN studies USING (study_id) JOIN trial_user_attributes USING (trial_id)
-WHERE study_name IN :studies AND trials.trial_id >= :first AND state IN ('COMPLETE', 'FAIL') AND key = 'cell'
-AND value_json = :cell
+WHERE study_name IN :studies AND state IN ('COMPLETE', 'FAIL') AND key = 'cell' AND value_json = :cell
 ORDER BY trials.trial_id
 """
 
 
-class Claims:
+class Leases:
     """Those of the only coordinator that a store admits: it has what it asks for."""
 
     #: whether there may be other coordinators
     shared = False
 
     def take(self, cell: str) -> bool:
-        """Claim a cell; False if another coordinator has it."""
+        """Lease a cell; False if another coordinator has it."""
         return True
 
     def keep(self, cell: str) -> bool:
-        """Whether a cell that was claimed still is."""
+        """Whether a cell that was leased still is."""
         return True
 
     def free(self, cell: str) -> None:
@@ -48,8 +47,8 @@ class Claims:
         """Give all back."""
 
 
-class DatabaseClaims(Claims):
-    """Claims on the cells of one study in a PostgreSQL database.
+class DatabaseLeases(Leases):
+    """Leases of the cells of one study in a PostgreSQL database.
 
     Raises:
         optuna.exceptions.StorageInternalError: in any method, if the database does not answer for long.
@@ -88,14 +87,14 @@ class DatabaseClaims(Claims):
             self.connection = None
 
     def _ask(self, question: str, cell: str = "") -> bool:
-        return patiently(partial(self._try, question, cell), PATIENCE)
+        return retried(partial(self._try, question, cell), RETRY_TIMEOUT)
 
     def _try(self, question: str, cell: str) -> bool:
         try:
             if self.connection is None:
                 # each question is a transaction of its own; locks last as long as the connection
                 self.connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-                self.held = {each for each in self.held if self._call(TAKE, each)}
+                self.held = {held for held in self.held if self._call(TAKE, held)}
             return self._call(question, cell)
         except DBAPIError:
             if self.connection is not None:
@@ -111,17 +110,17 @@ class DatabaseClaims(Claims):
         return bool(self.connection.execute(text(question), given).scalar())
 
 
-def claims_of(engine: Engine, study: str) -> Claims:
-    """Claims on the cells of a study; other databases than PostgreSQL admit one coordinator only."""
-    return DatabaseClaims(engine, study) if engine.dialect.name == "postgresql" else Claims()
+def leases_of(engine: Engine, study: str) -> Leases:
+    """Leases of the cells of a study; other databases than PostgreSQL admit one coordinator only."""
+    return DatabaseLeases(engine, study) if engine.dialect.name == "postgresql" else Leases()
 
 
-def ended(engine: Engine, studies: Collection[str], cell: str, first: int) -> list[int]:
-    """The numbers in the database of the trials of a cell that are over, from ``first`` on.
+def ended(engine: Engine, studies: Collection[str], cell: str) -> list[int]:
+    """The numbers in the database of the trials of a cell that are over.
 
     Optuna would read all trials that run, with all that they have, whenever it is asked.
     """
     with engine.connect() as connection:
         question = text(ENDED).bindparams(bindparam("studies", expanding=True))
-        values = {"studies": list(studies), "cell": json.dumps(cell), "first": first}
+        values = {"studies": list(studies), "cell": json.dumps(cell)}
         return list(connection.execute(question, values).scalars())

@@ -15,24 +15,24 @@ from harness.errors import UserError
 T = TypeVar("T")
 
 #: seconds that a server may be gone
-PATIENCE = 60.0
+RETRY_TIMEOUT = 60.0
 #: what a server that is gone looks like; the last one is Optuna's second try in a transaction that ended with the first
 GONE = (OperationalError, InterfaceError, InvalidRequestError)
 
 
-def patience_with(engine: Engine) -> float:
+def retry_timeout_of(engine: Engine) -> float:
     """For how many seconds a database may be gone: a file that is locked or full stays so, and gets none."""
-    return 0.0 if engine.dialect.name == "sqlite" else PATIENCE
+    return 0.0 if engine.dialect.name == "sqlite" else RETRY_TIMEOUT
 
 
-def patiently(call: Callable[[], T], patience: float) -> T:
+def retried(call: Callable[[], T], retry_timeout: float) -> T:
     """What ``call`` returns; it is called again while the server is gone, so it must be one transaction, or only read.
 
     Raises:
-        StorageInternalError: the server is gone for more than ``patience`` seconds, or says no.
+        StorageInternalError: the server is gone for more than ``retry_timeout`` seconds, or says no.
         UserError: as ``call`` does, of a storage that cannot be opened for so long.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + retry_timeout
     while True:
         try:
             return call()
