@@ -250,7 +250,7 @@ def test_diverging_arm_fails_alone(tmp_path: Path, tiny_encoder: Path) -> None:
         (["ablation", "--backbone", "transe"], "did you mean 'ttranse'"),
         (["ablation", "--teacher-backbone", "ta-distmul"], "did you mean 'ta-distmult'"),
         (["ablation", "--preset", "quik"], "did you mean 'quick'"),
-        (["ablation", "--arms", "L1,L1+L5"], "no arm 'L1+L5'"),
+        (["ablation", "--arms", "L1,L1+L5"], "there is no loss 'L5'"),
         (["run", "ablation"], "takes a study file as my.yaml"),
         (["run", "mine.yaml"], "study file mine.yaml: cannot be read"),
         (["ablation", "--set", "alfa=1"], "did you mean 'loss.alpha'"),

@@ -146,7 +146,7 @@ def test_what_failed_is_tried_again_and_the_rest_is_not(
     with store.only_writer():
         study = store.open(run, "", {})
         for spec in run.specs[:1]:
-            study.finish(study.begin(spec, {}), run_trial(spec, context), list(graph.relations.names))
+            study.finish(study.begin(spec, {}), run_trial(spec, context))
 
     def go() -> dict[str, dict[str, Any]]:
         measure(run, planned(run), graph, store, context, "", console)

@@ -13,11 +13,13 @@ from rich.console import Console
 
 from harness.design import files as designs
 from harness.design.cells import Run
+from harness.design.space import space_of
 from harness.engine import coordinator as execute
 from harness.engine.coordinator import Tally
 from harness.engine.scheduler import stacks
 from harness.engine.task import STACK_FAILED, Outcome, Progress, Task, work
 from harness.errors import UserError
+from harness.models import BACKBONES
 from harness.store import frames
 from harness.store.store import Store
 from harness.trial.cache import Cache
@@ -49,7 +51,8 @@ def carry_out(cells: Sequence[TrialSpec], context: Context, folder: Path) -> tup
     """The tally of a run of these cells on one worker, and what the store holds then."""
     dataset, url = cells[0].dataset, f"sqlite:///{folder}/harness.db"
     graph, design = graph_of(dataset, None), designs.load("ablation")
-    run = Run(design, "quick", dataset, tuple(cells), {cell.key(): cell.arm for cell in cells}, "toy")
+    space = space_of((*design.conditions, *ARMS), (), BACKBONES, {}, None)
+    run = Run(design, "quick", dataset, tuple(cells), {cell.key(): cell.arm for cell in cells}, "toy", space=space)
     plans = execute.plans(cells, graph.digest, "cpu")
     told = io.StringIO()
     tally = execute.execute(run, plans, graph, Store(url), context, 1, "command", Console(file=told))
