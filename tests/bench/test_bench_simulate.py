@@ -17,7 +17,7 @@ from harness.errors import UserError
 from harness.reporting.data.frames import fact_measures
 from harness.store import frames
 from harness.trial.spec import TrialSpec
-from tests.bench.test_bench import assert_positive, figures
+from tests.bench.samples import assert_positive, figures
 from tests.toy import write_dataset
 
 #: cells of a seed of study grid, and of the smaller one that stands for it

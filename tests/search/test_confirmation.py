@@ -28,7 +28,7 @@ from harness.trial.run import run_trial
 from harness.trial.stages import Context
 from harness.vocabulary import FRESH_SEEDS
 from tests.reporting.grid import LAYOUT
-from tests.search.test_searching import carry_out, load, plan
+from tests.search.samples import carry_out, load, plan
 from tests.toy import small
 
 ALPHA, BETA = (0.1, 1.0, 10.0), (0.1, 1.0)
