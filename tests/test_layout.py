@@ -29,7 +29,7 @@ def test_rooms_and_files_stay_small(folder: Path) -> None:
     files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
     assert len(files) <= (16 if folder.name == "harness" else 13), [path.name for path in files]
     for path in files:
-        assert len(path.read_text("utf-8").splitlines()) <= 430, path
+        assert len(path.read_text("utf-8").splitlines()) <= 440, path
 
 
 @pytest.mark.parametrize(

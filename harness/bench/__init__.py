@@ -3,7 +3,7 @@
 A new one is a module with an ``@app.command()``, which importing it registers, and its name in the lines below.
 """
 
-from harness.bench import estimator, llm, rank, scale, simulate, stack, step, student, teacher, train
+from harness.bench.commands import estimator, llm, rank, scale, simulate, stack, step, student, teacher, train
 from harness.bench.common import app
 
 __all__ = ["app", "estimator", "llm", "rank", "scale", "simulate", "stack", "step", "student", "teacher", "train"]

@@ -29,10 +29,10 @@ def parameters(run: Run, spec: TrialSpec, point: Point | None = None) -> Paramet
     values = {"arm": known["arm"], "backbone": spec.backbone}
     space = run.space
     if spec.arm in REFERENCES:
-        space = space | {"arm": space.get("reference", ())}
+        space = space | {"arm": space["reference"]}
     else:
         values |= {name: level for name, level in known.items() if name in space} | (point or {})
-    distributions = {name: _distribution(space.get(name), value) for name, value in values.items()}
+    distributions = {name: _distribution(space[name]) for name in values}
     if spec.arm not in REFERENCES:  # which is trained once
         first = FRESH if spec.seed >= FRESH else 0
         values["seed"] = spec.seed
@@ -43,13 +43,11 @@ def parameters(run: Run, spec: TrialSpec, point: Point | None = None) -> Paramet
 def of_configuration(run: Run, backbone: str, point: Point) -> Parameters:
     """The same of a configuration of a search, which all seeds have in common."""
     factors = {"backbone": backbone, **point}
-    return factors, {name: _distribution(run.space.get(name), value) for name, value in factors.items()}
+    return factors, {name: _distribution(run.space[name]) for name in factors}
 
 
-def _distribution(space: tuple[Any, ...] | Range | None, value: Any) -> BaseDistribution:
-    if isinstance(space, Range):
-        return space.distribution()
-    return CategoricalDistribution(space or (value,))
+def _distribution(values: tuple[Any, ...] | Range) -> BaseDistribution:
+    return values.distribution() if isinstance(values, Range) else CategoricalDistribution(values)
 
 
 def columns(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,9 @@ import torch
 from typer.testing import CliRunner
 
 from harness import console as cli
-from harness.bench import app, scale, sizes, train
-from harness.bench.step import ways
+from harness.bench import app, sizes
+from harness.bench.commands import scale, train
+from harness.bench.commands.step import ways
 from harness.data import TemporalGraph, load
 from harness.distill.passes import sampled, softmax
 from harness.models import BACKBONES, candidates

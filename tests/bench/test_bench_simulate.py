@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harness.bench import app, simulate, sleepers
+from harness.bench import app, sleepers
+from harness.bench.commands import simulate
 from harness.data import load
 from harness.engine.task import Task
 from harness.errors import UserError

@@ -167,9 +167,9 @@ def _run(place: Place, missing: int, fresh: bool) -> dict[str, Any]:
 
 
 def _trials(store: Store, run: Run) -> Sequence[Any]:
-    import optuna
+    from harness.store.study import parts_of
 
-    return optuna.load_study(study_name=run.study_name, storage=store.storage).get_trials(deepcopy=False)
+    return [trial for part in parts_of(store.storage, run.study_name) for trial in part.get_trials(deepcopy=False)]
 
 
 def _sizes(place: Place, trials: int) -> dict[str, float]:
