@@ -77,7 +77,7 @@ def _adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, objec
             study.share(records)
             for spec, copy in copies.values():
                 study.part_of(spec).add_trial(copy)
-            study.name_artifacts()
+        study.name_artifacts()
         study.records |= records
     return len(copies)
 

@@ -134,12 +134,15 @@ class StudyStore:
             return
         from optuna_dashboard import save_note
 
-        with self.store.transaction(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            for part in {part.study_name: part for part in (self.study, *self.parts)}.values():
-                part.set_metric_names(["validation MRR"])
-            save_note(self.study, note)
-            self.study.set_user_attr("note", digest(note))
+        def save() -> None:
+            with self.store.transaction(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                for part in {part.study_name: part for part in (self.study, *self.parts)}.values():
+                    part.set_metric_names(["validation MRR"])
+                save_note(self.study, note)
+                self.study.set_user_attr("note", digest(note))
+
+        retried(save, self.retry_timeout)
 
     def attach(self, queries: pd.DataFrame) -> None:
         """Store what reports may split test queries by (`harness.store.queries`), once a study."""
@@ -148,9 +151,13 @@ class StudyStore:
         content = sha256(queries.to_csv(index=False).encode()).hexdigest()
         name = str(uuid.uuid5(uuid.NAMESPACE_URL, content))  # studies with equal content share the file
         self.artifacts.keep_queries(name, queries)
-        with self.store.transaction():
-            optuna_private.name_artifact(self.store.storage, self.study, name, artifacts.QUERIES)
-            self.study.set_user_attr("queries", name)
+
+        def attach() -> None:
+            with self.store.transaction():
+                optuna_private.name_artifact(self.store.storage, self.study, name, artifacts.QUERIES)
+                self.study.set_user_attr("queries", name)
+
+        retried(attach, self.retry_timeout)  # another coordinator may write the same at this moment
 
     def done(self) -> list[dict[str, Any]]:
         """The attributes of the complete trials, and their arms."""
