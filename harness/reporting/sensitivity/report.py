@@ -88,9 +88,9 @@ def loaded(frames: Frames) -> tuple[Results, Results | None]:
 def measure(
     results: Results, curves: pd.DataFrame, importance: Importance | None, again: Results | None = None
 ) -> Numbers:
-    """All numbers of the report; of ``again``, points trained anew, test results alone.
+    """All numbers of the report; of ``again``, confirmation runs, test results alone.
 
-    The recommended default is tested with fresh seeds if it was trained anew on every backbone, else with its own.
+    The recommended default is tested with fresh seeds if it has confirmation runs on every backbone, else with its own.
 
     Raises:
         UserError: nothing is varied, or no point is complete.
@@ -223,7 +223,7 @@ def _facts(results: Results, numbers: Numbers, meta: Meta, name: str) -> list[li
         "Points": f"{cells.frame['arm'].nunique()} of {arm_name(cells.losses)}, {seeds} seed{'s' * (seeds > 1)} each",
         "Varied": varied,
         "Beside them": ", ".join(map(arm_name, others)),
-        "Trained anew": _anew(results, numbers),
+        "Confirmation runs": _anew(results, numbers),
     }
     pairs: list[list[str]] = []
     for label, value in facts(results, meta.data, name):

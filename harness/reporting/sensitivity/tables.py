@@ -152,7 +152,7 @@ def region_table(region: pd.DataFrame, names: Sequence[str], situation: str = "b
 
 
 def chosen_table(chosen: pd.DataFrame, tested: pd.DataFrame, names: Sequence[str], *, fresh: bool = False) -> Table:
-    """The best points of a backbone by validation MRR, and what test says of them, or of them trained anew."""
+    """The best points of a backbone by validation MRR, and what test says of them, or their confirmation runs do."""
     by_arm = {row["arm"]: row for row in records(tested[tested["measure"] == "mrr"])}
     rows = []
     for point in records(chosen):
@@ -171,9 +171,7 @@ def chosen_table(chosen: pd.DataFrame, tested: pd.DataFrame, names: Sequence[str
     over = "seeds and facts" if any(line["seeds"] > 1 for line in by_arm.values()) else "facts of this one seed"
     note = "Validation chose; test was looked at afterwards. "
     if fresh:
-        note = (
-            "Chosen by validation on the grid; test is of students trained anew, with seeds that took no part in that. "
-        )
+        note = "Chosen by validation on the grid; test is of confirmation runs, with seeds that took no part in that. "
     note += f"On test paired differences to L1 of the same {'fresh ' * fresh}seeds, with 95 % bootstrap intervals over "
     note += f"{over}; Holm's correction over the points of the table."
     caption = "Confirmed winners" if fresh else "The best points by validation MRR"
@@ -198,7 +196,7 @@ def default_table(tested: pd.DataFrame, fresh: int = 0) -> Table:
             changes.append(_change(line, "difference", 1 if measure.key == "mr" else 4, strong=decided))
         rows += [Row(tuple(values), rule=bool(rows)), Row(tuple(changes))]
     note = "Bold: decided by the paired test on this one point, chosen without test facts, and by its 95 % interval."
-    note += f" Trained anew with {fresh} seed{'s' * (fresh > 1)} that took no part in choosing it." if fresh else ""
+    note += f" Confirmation runs: {fresh} seed{'s' * (fresh > 1)} that took no part in choosing it." if fresh else ""
     return Table("The recommended default on test", ("", *(m.label for m in METRICS)), "lrrrrr", tuple(rows), note)
 
 

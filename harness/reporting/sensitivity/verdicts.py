@@ -84,7 +84,7 @@ def judge_settings(
     reasons.append(f"{len(robust)} of {len(region)} points are robust")
     default = point_name(records(region.head(1))[0], names)
     differences = [f"{number(row['difference'], 4, signed=True)} on {_name(row)} ({row['verdict']})" for row in mrr]
-    how = ", trained anew with fresh seeds," if fresh else ""
+    how = ", in confirmation runs," if fresh else ""
     reasons.append(f"on test the default ({default}){how} differs from L1 by {joined(differences)}")
     verdict = "undecided"
     if none_matters or robust.empty or "worse" in verdicts:
