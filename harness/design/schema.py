@@ -99,8 +99,8 @@ class Search(Frozen):
     One configuration is trained with every seed; its value is the mean validation MRR. ``tpe`` chooses configurations
     by what earlier ones yielded and gives up those that Wilcoxon's test finds worse than the best over the seeds so
     far. ``qmc`` takes the designed sample that Sobol indices are estimated from, ``trials`` · (factors + 2)
-    configurations. Test facts are not scored; the best ``confirm`` configurations get confirmation runs, with seeds that
-    the search has not used, and these are scored once.
+    configurations. Test facts are not scored; the best ``confirm`` configurations get confirmation runs, with seeds
+    that the search has not used, and these are scored once.
     """
 
     arm: str
