@@ -24,7 +24,7 @@ from harness.reporting.kinds import KINDS, ReportKind, kind_of, load_shipped
 from harness.reporting.output.tables import terminal_table
 from harness.reporting.output.typst import write
 from harness.reporting.overview import StudyEvidence, claims_report
-from harness.reporting.sensitivity.points import are_fresh, whole_and_fresh
+from harness.reporting.sensitivity.points import are_confirmation_runs, complete_confirmation_runs
 from harness.vocabulary import declare
 
 load_shipped()
@@ -70,7 +70,12 @@ def layout_of(study: str | Path) -> Layout:
     Raises:
         UserError: there is no such study, its file cannot be read, or it asks for an unknown kind of report.
     """
-    return as_layout(files.parsed(files.path_of(str(study))))
+    path = files.path_of(str(study))
+    design = files.parsed(path)
+    try:
+        return as_layout(design)
+    except UserError as error:
+        raise UserError(f"study file {path}: {error}") from None
 
 
 def as_layout(design: Design) -> Layout:
@@ -81,7 +86,7 @@ def as_layout(design: Design) -> Layout:
     """
     if design.report not in KINDS:
         known = nearest(design.report, KINDS)
-        raise UserError(f"study {design.name!r}: report: unknown kind {design.report!r}: {known}")
+        raise UserError(f"report: unknown kind {design.report!r}: {known}")
     return Layout(
         name=design.name,
         title=design.title,
@@ -293,7 +298,9 @@ def report_of_cells(
     console.print()
     tested = trials[~with_role(trials, *INSIDE)]  # what a search only validated has no test results
     # confirmation runs apart: they have other seeds
-    parts = [tested] if is_search(trials) else [tested[~are_fresh(tested)], whole_and_fresh(tested)]
+    parts = (
+        [tested] if is_search(trials) else [tested[~are_confirmation_runs(tested)], complete_confirmation_runs(tested)]
+    )
     for part in parts:
         if len(part):
             console.print(terminal_table(part, frames.layout))

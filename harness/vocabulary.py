@@ -122,6 +122,11 @@ SYMBOLS = {
 }
 
 
+def symbol_of(setting: str) -> str:
+    """What a setting is called in formulas and figures: its symbol, or the last part of its dotted name."""
+    return SYMBOLS.get(setting, setting.rpartition(".")[2])
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric of ranks: its column is ``test_<key>``; ``decimals`` are those of its mean."""

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pandas as pd
@@ -19,64 +18,9 @@ from pypdf import PdfReader
 from harness import study
 from harness.design.cells import Run
 from harness.errors import UserError
-from harness.store import frames
 from harness.trial.keys import Plan
 from harness.trial.spec import TrialSpec
-from tests.toy import write_dataset
-
-SETTINGS = {
-    "student.dim": 8,
-    "student.epochs": 2,
-    "stage1_epochs": 1,
-    "teacher.dim": 16,
-    "teacher.epochs": 1,
-    "semantic.epochs": 1,
-    "semantic.dim": 8,
-    "components": 8,
-    "targets": 16,
-    "time.size": 40,
-    "finetune": "none",
-}
-
-
-class Place:
-    """A working directory with a small data set, and the command line in it."""
-
-    def __init__(self, folder: Path, encoder: Path, **settings: object) -> None:
-        self.folder = folder
-        self.url = "sqlite:///runs/harness.db"
-        self.environment: dict[str, str] = {}
-        write_dataset(folder / "toy")
-        self.options = ["--dataset", "./toy", "--jobs", "2"]
-        for key, value in {**SETTINGS, "llm.model": str(encoder), **settings}.items():
-            self.options += ["--set", f"{key}={value}"]
-
-    def start(self, *arguments: str, module: str = "harness.study", **how: Any) -> subprocess.Popen[str]:
-        root = str(Path(__file__).parent.parent)
-        environment = {**os.environ, "PYTHONPATH": root, "COLUMNS": "100", "OMP_NUM_THREADS": "1", **self.environment}
-        return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            cwd=self.folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            **how,
-        )
-
-    def __call__(self, *arguments: str, module: str = "harness.study") -> subprocess.CompletedProcess[str]:
-        process = self.start(*arguments, module=module)
-        out, err = process.communicate(timeout=240)
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
-
-    def trials(self) -> pd.DataFrame:
-        here = Path.cwd()
-        os.chdir(self.folder)
-        try:
-            return frames.load(self.url, "ablation", "./toy")[0]
-        finally:
-            os.chdir(here)
+from tests.place import Place, numbers
 
 
 @pytest.fixture
@@ -111,11 +55,6 @@ def here(
     tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Here:
     return Here(tmp_path, tiny_encoder, monkeypatch, capsys)
-
-
-def numbers(trials: pd.DataFrame) -> pd.DataFrame:
-    done = trials[trials["state"] == "complete"].sort_values(["backbone", "arm", "seed"])
-    return done[["backbone", "arm", "seed", "valid_mrr", "test_mrr", "test_mr"]].reset_index(drop=True)
 
 
 def test_from_facts_to_pdf_then_resumed_and_extended(place: Place) -> None:
@@ -250,7 +189,7 @@ def test_diverging_arm_fails_alone(tmp_path: Path, tiny_encoder: Path) -> None:
         (["ablation", "--backbone", "transe"], "did you mean 'ttranse'"),
         (["ablation", "--teacher-backbone", "ta-distmul"], "did you mean 'ta-distmult'"),
         (["ablation", "--preset", "quik"], "did you mean 'quick'"),
-        (["ablation", "--arms", "L1,L1+L5"], "no arm 'L1+L5'"),
+        (["ablation", "--arms", "L1,L1+L5"], "there is no loss 'L5'"),
         (["run", "ablation"], "takes a study file as my.yaml"),
         (["run", "mine.yaml"], "study file mine.yaml: cannot be read"),
         (["ablation", "--set", "alfa=1"], "did you mean 'loss.alpha'"),

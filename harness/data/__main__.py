@@ -18,7 +18,7 @@ from harness.data.dates import show
 from harness.data.registry import SOURCES, download_folder, find
 
 app = typer.Typer(
-    help="Look at data sets. What the words mean is told in docs/data.md.",
+    help="Look at data sets. docs/data.md explains the words.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -24,15 +24,16 @@ from harness.vocabulary import REFERENCES
 
 @dataclass(frozen=True)
 class Run:
-    """A design with its open choices made: the cells that are wanted, and the Optuna study that holds them.
+    """A design with its open choices made: the trials that are wanted, and the Optuna study that holds them.
 
-    ``study_name`` carries a digest of all that the cells have in common, the engine's code and the data included. So
-    more seeds, arms, levels or backbones extend a study, and anything that changes a number starts another.
-    ``labels`` has the name of a cell in reports, by its key: an arm or a variant, and the levels of the factors that
+    ``study_name`` carries a digest of all that the trials have in common, the versions of what computes and the data
+    included. So more seeds, levels, backbones, or arms of the file extend a study, and anything that changes a number
+    starts another; so do arms that the file does not have, since Optuna fixes what there is to choose from.
+    ``labels`` has the name of a trial in reports, by its key: an arm or a variant, and the levels of the factors that
     act in it, as in ``L1 · dim=5``; ``factors`` has the same as values: ``arm`` (the arm or variant), and the levels by
     the names of their settings. ``space`` has what the trials of the study vary, see `harness.design.space.space_of`.
 
-    With a ``search`` the cells are those that it is set beside: with its own seeds (0 to ``seeds`` - 1), ``unscored``,
+    With a ``search`` the trials are those that it is set beside: with its own seeds (0 to ``seeds`` - 1), ``unscored``,
     which leave test facts alone, and with as many fresh ones (from ``FRESH`` on) that confirm what it finds.
     """
 
@@ -53,7 +54,7 @@ class Run:
     space: Space = field(default_factory=dict)
 
     def configure(self, backbone: str, point: Point, seed: int) -> TrialSpec:
-        """The cell of a configuration of the search."""
+        """The trial of a configuration of the search."""
         assert self.search is not None
         preset = self.design.presets[self.preset]
         changes = merge(self.changes, nested(dict(point)))
@@ -84,7 +85,7 @@ def search_of(design: Design, preset: Preset) -> Search | None:
 def settle(
     design: Design, preset: Preset, changes: Settings | None = None, *, dataset: str = "", backbone: str = ""
 ) -> TrialSpec:
-    """The trial spec that all cells of a backbone share.
+    """The spec that all trials of a backbone share.
 
     Defaults, then what is tuned for data set and backbone, then the settings of the study and of the preset, then the
     ``changes``.
@@ -121,7 +122,7 @@ def plan(
     arms: Sequence[str] = (),
     changes: Settings | None = None,
 ) -> Run:
-    """Spell out the cells of a design.
+    """Spell out the trials of a design.
 
     Args:
         design: the study.
@@ -140,6 +141,7 @@ def plan(
     chosen = design.preset(preset)
     more = _more_arms(design, arms)
     names = design.conditions | more
+    # in an order that is the same in every process: it is part of the study's name
     references = tuple(dict.fromkeys([*design.references, *(name for name in more if name in REFERENCES)]))
     wanted = {check_arm(arm) if arm not in names else arm for arm in arms} or {*(chosen.arms or names)}
     search, n_seeds = search_of(design, chosen), seeds or chosen.seeds
@@ -150,7 +152,7 @@ def plan(
         for name in sorted(BACKBONES)
         if BACKBONES.origin(name) is None or name in backbones
     }
-    cells: dict[str, TrialSpec] = {}
+    specs: dict[str, TrialSpec] = {}
     labels: dict[str, str] = {}
     factors: dict[str, dict[str, Any]] = {}
     unscored: set[str] = set()
@@ -169,7 +171,7 @@ def plan(
                     spec = settled.model_copy(update={**axes, "seed": seed}).acting()
                     if is_reference and not arms and not spec.has_reference:
                         continue  # a teacher from outside has no model to rank facts with
-                    cells.setdefault(spec.key(), spec)
+                    specs.setdefault(spec.key(), spec)
                     labels.setdefault(spec.key(), label)
                     factors.setdefault(spec.key(), {"arm": name, **point})
                     if search is not None and not is_reference and seed < FRESH:
@@ -177,7 +179,7 @@ def plan(
     shared = {name: spec.model_dump(exclude=set(AXES)) for name, spec in common.items()}
     engine = engine_version()
     # what comes from plugins, of this run's methods alone: others that are loaded change nothing
-    outside = sorted({item for spec in cells.values() for item in spec.outside.items()})
+    outside = sorted({item for spec in specs.values() for item in spec.outside.items()})
     space = space_of(names, references, common, chosen.grid or design.grid, search)
     identity = digest(shared, data_digest, engine, fixed_of(space), *([outside] if outside else []))
     name = f"{design.name}-{Path(dataset).name}-{preset}-{identity[:8]}"
@@ -185,7 +187,7 @@ def plan(
         design,
         preset,
         dataset,
-        tuple(cells.values()),
+        tuple(specs.values()),
         labels,
         name,
         data_digest,
@@ -234,9 +236,9 @@ def _refuse_factors(design: Design, changes: Settings) -> None:
 def _conditions(
     design: Design, preset: Preset, name: str, condition: Variant, *, is_reference: bool
 ) -> Iterator[tuple[str, Settings, dict[str, Any]]]:
-    """The cells of an arm or variant that differ in more than backbone and seed: label, settings and levels of each.
+    """The trials of an arm or variant that differ in more than backbone and seed: label, settings and levels of each.
 
-    Points of the grid that only differ in factors that do not act in the arm are one cell.
+    Points of the grid that only differ in factors that do not act in the arm are one trial.
     """
     if is_reference or not design.grid:
         yield name, condition.settings, {}

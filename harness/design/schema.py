@@ -99,8 +99,8 @@ class Search(Frozen):
     One configuration is trained with every seed; its value is the mean validation MRR. ``tpe`` chooses configurations
     by what earlier ones yielded and gives up those that Wilcoxon's test finds worse than the best over the seeds so
     far. ``qmc`` takes the designed sample that Sobol indices are estimated from, ``trials`` · (factors + 2)
-    configurations. Test facts are not scored; the best ``confirm`` configurations are trained anew, with seeds that the
-    search has not seen, and these are scored once.
+    configurations. Test facts are not scored; the best ``confirm`` configurations get confirmation runs, with seeds
+    that the search has not used, and these are scored once.
     """
 
     arm: str
@@ -108,7 +108,9 @@ class Search(Frozen):
     sampler: Literal["tpe", "qmc"] = "tpe"
     trials: int = Field(ge=1, le=100_000, description="tpe: configurations; qmc: base points, best a power of two")
     prune: float = Field(default=0.2, ge=0, lt=1, description="p value below which tpe gives up a configuration")
-    confirm: int = Field(default=3, ge=0, le=100, description="configurations that are trained anew and scored on test")
+    confirm: int = Field(
+        default=3, ge=0, le=100, description="configurations that get confirmation runs, scored on test"
+    )
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """The factors for Optuna."""

@@ -1,4 +1,4 @@
-"""The best points of a grid, trained anew: with seeds that took no part in choosing them, their luck does not stay."""
+"""Confirmation runs of the best points of a grid: with seeds that took no part in choosing them, luck does not stay."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Confirming:
         return base if spec.arm != BASE and base.key() in self.run.labels else None
 
     def _winners(self) -> dict[str, list[str]]:
-        """The labels of the points that are trained anew, by backbone."""
+        """The labels of the points that get confirmation runs, by backbone."""
         chosen = {}
         for backbone, points in self.points.items():
             means = {label: mean for label, cells in points.items() if (mean := self._mean(cells)) is not None}

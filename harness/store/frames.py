@@ -162,8 +162,10 @@ def _pairs(studies: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 def _row(trial: FrozenTrial, records: Mapping[str, Any]) -> dict[str, Any]:
     """The row of a trial: factors, attributes, state, the arm's name, and the losses that it stands for."""
-    factors = {name.split(".")[-1]: value for name, value in trial.params.items()}
-    row = factors | columns(spec_of(trial.user_attrs, records)) | unpacked(trial.user_attrs, records)
+    settings = columns(spec_of(trial.user_attrs, records))
+    # what has no column of its own keeps its dotted name
+    factors = {name: value for name, value in trial.params.items() if name.rpartition(".")[2] not in settings}
+    row = factors | settings | unpacked(trial.user_attrs, records)
     return row | {"state": _STATES[trial.state], "losses": row["arm"], "arm": row.get("label", row["arm"])}
 
 

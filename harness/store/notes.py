@@ -21,7 +21,7 @@ the best ones with fresh seeds. Trials of role `beside` are what the search is c
 """
 
 _CONFIRMING = """
-Trials of role `confirm` are the best points, and L1, trained anew with seeds that took no part in choosing them.
+Trials of role `confirm` are confirmation runs of the best points, and of L1: their seeds took no part in choosing.
 """
 
 

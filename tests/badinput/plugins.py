@@ -15,6 +15,23 @@ losses = Registry("loss")
 losses.add("DKD", 1)
 losses.add("DKD", 2)
 """
+LOSS = """\
+from harness.distill.losses import MethodOptions, loss, option
+
+class Own(MethodOptions):
+    weight: float = option(1.0, "weight", ge=0)
+
+@loss("Own", label="own", version=1, options=Own, needs=("teacher",))
+def own(step, options):
+    return options.weight * step.query.sum()
+"""
+BACKBONE = """\
+from harness.models import Backbone, backbone
+
+@backbone("own", label="own", version=1)
+class Own(Backbone):
+    kernel = "dot"
+"""
 #: the plugin's text, and what is said
 PLUGINS: dict[str, tuple[str | bytes, str]] = {
     "no Python": ("def x(:\n", r"plugin mine\.py: fails when it is loaded, line 1 \(SyntaxError: "),
@@ -33,6 +50,19 @@ PLUGINS: dict[str, tuple[str | bytes, str]] = {
     "control characters": ("raise ValueError('\\x1b[2J')\n", r"plugin mine\.py: fails when it is loaded, line 1"),
     "endless recursion": ("def f(): f()\nf()\n", r"plugin mine\.py: fails when it is loaded, line 1 \(RecursionError"),
     "a name twice": (TWICE, r"plugin mine\.py: loss 'DKD': is registered already by plugin mine\.py; choose another"),
+    "an option with a bad default": (
+        LOSS.replace("option(1.0", "option(-1.0"),
+        r"plugin mine\.py: loss 'Own': the default of option 'weight' is not valid: Input should be greater",
+    ),
+    "an option without a default": (
+        LOSS.replace('float = option(1.0, "weight", ge=0)', "float"),
+        r"plugin mine\.py: loss 'Own': option 'weight' has no default",
+    ),
+    "a name that arms have already": (LOSS.replace('"Own"', '"none"'), r"loss 'none': this name has a meaning in arms"),
+    "a name that the package has": (LOSS.replace('"Own"', '"L2"'), r"loss 'L2': is registered already by the package"),
+    "a version below 1": (LOSS.replace("version=1", "version=0"), r"loss 'Own': version must be 1 or more, not 0"),
+    "a colour that is none": (LOSS.replace("version=1", 'version=1, colour="red"'), r"'red' is no colour"),
+    "a backbone without recipes": (BACKBONE, r"backbone 'own': class Own does not set time_input"),
     "a name with blanks": (TWICE.replace('"DKD", 1', '"D K D", 1'), r"loss 'D K D': a name has up to 40 letters"),
 }
 #: paths of plugins, and what is said
@@ -81,6 +111,10 @@ def cases() -> Iterator[Case]:
     yield Case(
         "two of one name", both, r"plugin other/mine\.py: another plugin is called 'mine', mine\.py; rename", two
     )
+
+    unmet = plugin(LOSS.replace('needs=("teacher",)', 'needs=("oracle",)'))
+    asked = (*run, "--plugin", "mine.py", "--arms", "L1+Own")
+    yield Case("what no teacher yields", asked, r"arm 'L1\+Own': Own needs 'oracle', which no teacher yields", unmet)
 
     start = ("study", "run", "mine.yaml", "--dataset", "./set")
     yield Case("no study file", start, r"study file mine\.yaml: cannot be read \(.*No such file", folder())

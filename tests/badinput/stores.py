@@ -38,7 +38,7 @@ def template(cells: int, is_folded: bool = True) -> Path:
     from harness.design import files as designs
     from harness.design.cells import plan
     from harness.store.store import Store
-    from tests.store.test_store import QUERIES, result
+    from tests.store.samples import QUERIES, result
 
     folder = Path(tempfile.mkdtemp(prefix="harness-store-"))
     design = designs.load("ablation")

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,35 +15,19 @@ import torch
 from typer.testing import CliRunner
 
 from harness import console as cli
-from harness.bench import app, scale, sizes, train
-from harness.bench.step import ways
+from harness.bench import app, sizes
+from harness.bench.commands import scale, train
+from harness.bench.commands.step import ways
 from harness.data import TemporalGraph, load
 from harness.distill.passes import sampled, softmax
 from harness.models import BACKBONES, candidates
+from tests.bench.samples import assert_positive, figures
 from tests.toy import write_dataset
 
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("bench") / "toy")
-
-
-def figures(tmp_path: Path, *arguments: str) -> dict[str, Any]:
-    """What a command wrote as JSON."""
-    file = tmp_path / "figures.json"
-    done = CliRunner().invoke(app, [*arguments, "--json", str(file)], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    found: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    assert found["command"] == arguments[0]
-    assert found["threads"] == 1
-    assert found["provenance"]["torch"] == torch.__version__
-    return found
-
-
-def assert_positive(row: dict[str, Any], *keys: str) -> None:
-    for key in keys:
-        assert math.isfinite(row[key]), key
-        assert row[key] > 0, key
 
 
 def test_step(tmp_path: Path, toy: Path) -> None:

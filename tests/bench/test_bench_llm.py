@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from harness import console as cli
 from harness.bench import app
-from harness.bench.llm import peaks
+from harness.bench.commands.llm import peaks
 from harness.trial.spec import TrialSpec
 from tests.teachers.conftest import LAYERS, write_causal
 from tests.toy import write_dataset

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harness.bench import app, simulate, sleepers
+from harness.bench import app, sleepers
+from harness.bench.commands import simulate
 from harness.data import load
 from harness.engine.task import Task
 from harness.errors import UserError
 from harness.reporting.data.frames import fact_measures
 from harness.store import frames
 from harness.trial.spec import TrialSpec
-from tests.bench.test_bench import assert_positive, figures
+from tests.bench.samples import assert_positive, figures
 from tests.toy import write_dataset
 
 #: cells of a seed of study grid, and of the smaller one that stands for it

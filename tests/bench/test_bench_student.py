@@ -263,8 +263,8 @@ def test_without_full_the_exact_way_is_extrapolated(
 @pytest.mark.parametrize(
     ("option", "value", "line"),
     [
-        ("--arm", "L1,L2", "error: unknown arm 'L2': did you mean"),
-        ("--arm", "teacher", "error: unknown arm 'teacher': "),
+        ("--arm", "L1,L9", "error: arm 'L9': there is no loss 'L9': "),
+        ("--arm", "teacher", "error: arm 'teacher': is no student"),
         ("--backbone", "ttrans", "error: unknown backbone 'ttrans': did you mean 'ttranse'?"),
         ("--set", "teacher.dims=3", "error: --set 'teacher.dims=3': unknown key, did you mean 'teacher.dim'?"),
     ],

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,7 +103,7 @@ def test_unknown_names_come_with_the_nearest_one() -> None:
         designs.load("ablatoin")
     with pytest.raises(UserError, match="did you mean 'default'"):
         plan(preset="defautl")
-    with pytest.raises(UserError, match=r"did you mean 'L1\+L3'"):
+    with pytest.raises(UserError, match=r"arm 'L1\+L4': there is no loss 'L4': did you mean 'L3'"):
         plan(arms=["L1+L4"])
 
 
@@ -174,10 +177,31 @@ def test_a_grid_crosses_arms_with_the_factors_that_act_in_them(tmp_path: Path) -
 
 
 def test_more_variants_and_levels_reuse_all_cells(tmp_path: Path) -> None:
-    wider = VARIED.replace("[0.1, 1.0]", "[0.1, 1.0, 3.0]").replace("grid:", "  tight: {arm: L1+L2}\ngrid:")
+    wider = VARIED.replace("[0.1, 1.0]", "[0.1, 1.0, 3.0]")
     base, more = varied(tmp_path), varied(tmp_path, wider)
     assert more.study_name == base.study_name
     assert base.labels.items() < more.labels.items()
+    # with more arms to choose from it is another study of Optuna's, which takes the trials of this one
+    other = varied(tmp_path, wider.replace("grid:", "  tight: {arm: L1+L2}\ngrid:"))
+    assert other.study_name != base.study_name
+    assert base.labels.items() < other.labels.items()
+
+
+def test_the_name_of_a_study_is_the_same_in_every_process() -> None:
+    code = (
+        "from harness.design import cells, files\n"
+        "design = files.load('ablation')\n"
+        "arms = ('none', 'L1+RKD-A', 'teacher', 'llm-teacher')\n"
+        "for some in ((), arms):\n"
+        "    run = cells.plan(design, dataset='d', data_digest='d', backbones=['ttranse'], preset='quick', arms=some)\n"
+        "    print(run.study_name)\n"
+    )
+    names = set()
+    for seed in ("0", "1", "2"):  # of the order of sets
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        names.add(done.stdout)
+    assert len(names) == 1
 
 
 def test_a_preset_may_have_a_part_of_a_study(tmp_path: Path) -> None:

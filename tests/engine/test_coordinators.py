@@ -31,9 +31,9 @@ from harness.store.leases import DatabaseLeases, Leases, leases_of
 from harness.store.retries import retried, retry_timeout_of
 from harness.store.reuse import adopt
 from harness.store.store import Store
+from tests.place import Place
 from tests.postgresql import Server
-from tests.store.test_store import QUERIES, result
-from tests.test_study import Place
+from tests.store.samples import QUERIES, result
 
 #: none, L1, L1+L2, L1+L3, L1+L2+L3, teacher and llm-teacher
 CELLS = 7

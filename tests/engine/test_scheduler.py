@@ -3,51 +3,24 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from harness.engine import coordinator as execute
 from harness.engine import scheduler as pool
 from harness.engine.local_workers import LocalWorkers, executor
 from harness.engine.scheduler import Claim, Listener, Settled, run
 from harness.engine.task import Outcome, Task
 from harness.errors import UserError
-from harness.trial.cache import Cache
-from harness.trial.inputs import graph_of
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context
-
-
-@dataclass
-class Record:
-    started: list[str] = field(default_factory=list)
-    finished: dict[str, Outcome] = field(default_factory=dict)
-
-    def listener(self) -> Listener:
-        def finish(task: Task, outcome: Outcome) -> Settled:
-            assert task.id not in self.finished
-            self.finished[task.id] = outcome
-            return "here"
-
-        return Listener(lambda task: self.started.append(task.stage or task.spec.arm), finish, lambda _: None)
-
-
-def change(spec: TrialSpec, **values: object) -> TrialSpec:
-    return TrialSpec.model_validate({**spec.model_dump(), **values})
-
-
-def tasks_of(spec: TrialSpec, context: Context, *arms: str) -> list[Task]:
-    digest = graph_of(spec.dataset, None).digest
-    cells = [change(spec, arm=arm) for arm in arms]
-    return execute.tasks(cells, execute.plans(cells, digest, "cpu"), Cache(context.cache_dir))
+from tests.engine.samples import Record, _Deadly, change, tasks_of
 
 
 def test_shared_stages_once_and_before_the_cells(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
@@ -197,15 +170,6 @@ def test_a_task_that_another_coordinator_took_waits_for_it(
     assert not claims
     assert len(ended) == (2 if later == "mine" else 1)
     assert all(outcome.result is not None for outcome in ended)
-
-
-class _Deadly(TrialSpec):
-    """Kills the worker that reads its data set's name, as the system does when memory runs out."""
-
-    def __getattribute__(self, name: str) -> object:
-        if name == "dataset" and os.environ.get("COORDINATOR") != str(os.getpid()):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().__getattribute__(name)
 
 
 def test_task_that_kills_its_worker_fails_alone(

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.test_study import Place, numbers
+from tests.place import Place, numbers
 
 pytest.importorskip("dask_jobqueue")
 

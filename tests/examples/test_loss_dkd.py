@@ -6,8 +6,11 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+import optuna
+import pandas as pd
 import pytest
 import torch
+from optuna.distributions import IntDistribution
 
 from harness.distill.losses import LOSSES
 from harness.distill.passes.sampled import Candidates
@@ -102,6 +105,39 @@ def test_from_the_command_line_to_the_report(desk: Desk) -> None:
     # the report can be made again by whoever does not have the plugin, with its label
     again = desk.run("ablation", "--dataset", "./toy", module="harness.report").stdout.splitlines()[-1]
     assert (desk.folder / again).is_file()
+
+
+GRID = """
+name: weights
+title: The weight of DKD's non-target part
+about: A grid over an option of a plugin.
+arms: [L1, DKD]
+grid: {loss.DKD.others: [1, 8]}
+report: sensitivity
+backbone: ttranse
+settings:
+  time: {size: 40}
+  student: {dim: 8, epochs: 2, stage1_epochs: 1}
+  teacher: {dim: 16, epochs: 1}
+  loss: {targets: 16}
+presets:
+  default: {about: one seed, seeds: 1}
+"""
+
+
+def test_a_study_of_ones_own_varies_its_options(desk: Desk) -> None:
+    (desk.folder / "weights.yaml").write_text(GRID, encoding="utf-8")
+    done = desk.run("run", "weights.yaml", "--dataset", "./toy", "--jobs", "2", "--plugin", str(FILE))
+    assert (desk.folder / done.stdout.splitlines()[-1]).is_file()
+    study, *_ = optuna.get_all_study_summaries(desk.url)
+    trials = optuna.load_study(study_name=study.study_name, storage=desk.url).trials
+    levels = {trial.params.get("loss.DKD.others") for trial in trials}
+    assert levels == {None, 1, 8}
+    (ranges,) = {trial.distributions.get("loss.DKD.others") for trial in trials} - {None}
+    assert ranges == IntDistribution(1, 8)
+    again = desk.run("run", "weights", "--dataset", "./toy", module="harness.report").stdout.splitlines()[-1]
+    effects = pd.read_csv((desk.folder / again).parent / "weights_ranges.csv")
+    assert set(effects["factor"]) == {"loss.DKD.others"}
 
 
 def test_edited_code_under_one_version_is_refused(desk: Desk) -> None:

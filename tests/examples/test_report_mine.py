@@ -112,7 +112,9 @@ class Pages:
 
 
 def test_without_the_plugin_the_kind_is_unknown(file: Path) -> None:
-    with pytest.raises(UserError, match=r"study 'mine': report: unknown kind 'mine': .*one of: capacity, comparison"):
+    with pytest.raises(
+        UserError, match=r"study file .*mine.yaml: report: unknown kind 'mine': .*one of: capacity, comparison"
+    ):
         report.layout_of(file)
 
 

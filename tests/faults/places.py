@@ -23,7 +23,7 @@ from harness.store.optuna_private import ARTIFACT
 from harness.store.records import unpacked
 from harness.store.store import Store
 from harness.store.study import parts_of
-from tests.test_study import Place
+from tests.place import Place
 
 #: through all stages; the language model is fine-tuned with LoRA
 SETTINGS = {"finetune": "lora", "token_budget": 2000}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.store.store import Store
-from tests.engine.test_dask_workers import cluster
+from tests.engine.dask_cluster import cluster
 from tests.faults.places import Study, check, end, until
 from tests.postgresql import Server
 

@@ -20,7 +20,7 @@ from harness.errors import UserError
 from harness.reporting.data.layout import Meta
 from harness.reporting.data.results import Frames
 from harness.reporting.kinds import kind_of
-from harness.reporting.sensitivity.points import are_fresh, cells_of
+from harness.reporting.sensitivity.points import are_confirmation_runs, cells_of
 from harness.search.confirmation import Confirming
 from harness.selection import rank_settings
 from harness.store.study import StudyStore
@@ -28,7 +28,7 @@ from harness.trial.run import run_trial
 from harness.trial.stages import Context
 from harness.vocabulary import FRESH_SEEDS
 from tests.reporting.grid import LAYOUT
-from tests.search.test_searching import carry_out, load, plan
+from tests.search.samples import carry_out, load, plan
 from tests.toy import small
 
 ALPHA, BETA = (0.1, 1.0, 10.0), (0.1, 1.0)
@@ -162,7 +162,7 @@ def test_from_a_grid_to_its_confirmed_winners(
     complete = trials[trials["state"] == "complete"]
     assert set(complete["cell"]) == tally.keys
     assert complete["cell"].is_unique
-    fresh, points = complete[are_fresh(complete)], complete[~are_fresh(complete)]
+    fresh, points = complete[are_confirmation_runs(complete)], complete[~are_confirmation_runs(complete)]
     assert len(points) == len(run.specs)
     assert len(fresh) == 1 + tally.added
     assert set(fresh["role"]) == {"confirm"}

@@ -11,26 +11,19 @@ import optuna
 import pandas as pd
 import pytest
 import yaml
-from rich.console import Console
 
-from harness.design import cells
 from harness.design import files as designs
-from harness.design.cells import Run
 from harness.design.schema import FRESH, Design
-from harness.engine import coordinator as execute
-from harness.engine.coordinator import Tally
 from harness.errors import UserError
 from harness.reporting.data.layout import Meta
 from harness.reporting.data.results import Frames
 from harness.reporting.kinds import kind_of
-from harness.store import frames
-from harness.store.store import Store
 from harness.store.study import StudyStore
-from harness.trial.inputs import graph_of
 from harness.trial.run import run_trial
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context
 from tests.reporting.searches import LAYOUT
+from tests.search.samples import carry_out, load, plan
 from tests.toy import small
 
 FACTORS = {
@@ -56,23 +49,6 @@ def read(folder: Path, encoder: Path, **search: Any) -> Design:
     path = folder / "mine.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return designs.read(path)
-
-
-def plan(design: Design, dataset: Path, **options: Any) -> Run:
-    digest = graph_of(str(dataset), None).digest
-    wanted = {"dataset": str(dataset), "data_digest": digest, "backbones": ["ttranse"], "preset": "quick"} | options
-    return cells.plan(design, **wanted)
-
-
-def carry_out(run: Run, folder: Path) -> Tally:
-    graph = graph_of(run.dataset, None)
-    plans = execute.plans(run.specs, graph.digest, "cpu")
-    store, context = Store(f"sqlite:///{folder}/harness.db"), Context(folder / "cache")
-    return execute.execute(run, plans, graph, store, context, 1, "command", Console(quiet=True))
-
-
-def load(run: Run, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, Any]:
-    return frames.load(f"sqlite:///{folder}/harness.db", "mine", run.dataset)
 
 
 # ---- study files ----------------------------------------------------------------------------------------------------

@@ -20,16 +20,7 @@ from hypothesis import strategies as st
 from harness.errors import UserError
 from harness.store import rank_file
 from harness.store.artifacts import CURVES, RANKS, Artifacts, Evidence, study_file
-from harness.trial.run import TrialResult
-from tests.store.test_store import result
-
-KEYS = [f"{number:024x}" for number in range(8)]
-
-
-def numbered(number: int) -> TrialResult:
-    """A result that can be told from others."""
-    curve = [{"stage": 1, "epoch": epoch, "updates": epoch, "valid_mrr": number / 10} for epoch in (1, 2)]
-    return replace(result(float(number)), curve=curve)
+from tests.store.samples import KEYS, numbered
 
 
 def check(folder: Path, numbers: list[int]) -> None:
@@ -160,7 +151,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from harness.store.artifacts import Artifacts
-from tests.store.test_artifacts import KEYS, numbered
+from tests.store.samples import KEYS, numbered
 files = Artifacts(Path(sys.argv[1]), "store")
 for number in range(int(sys.argv[2]), 8):
     files.keep(KEYS[number], numbered(number))

@@ -18,7 +18,7 @@ from harness.store.optuna_private import system_attributes
 from harness.store.store import SCHEMA, Store
 from harness.store.study import StudyStore
 from tests.postgresql import Server
-from tests.store.test_store import QUERIES, result
+from tests.store.samples import QUERIES, result
 
 
 @pytest.fixture

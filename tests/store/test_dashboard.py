@@ -20,8 +20,8 @@ from harness.store.artifacts import CURVES, QUERIES, RANKS
 from harness.store.configurations import NUMBER
 from harness.store.store import Store
 from harness.store.study import StudyStore
-from tests.store.test_store import COUNTS, result
-from tests.store.test_store import QUERIES as FOUR_QUERIES
+from tests.store.samples import COUNTS, result
+from tests.store.samples import QUERIES as FOUR_QUERIES
 
 Ask = Callable[[str], bytes]
 

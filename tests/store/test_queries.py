@@ -5,7 +5,7 @@ from pathlib import Path
 from harness.store import frames, queries
 from harness.store.store import Store
 from harness.trial.inputs import graph_of
-from tests.store.test_reuse import finished, planned
+from tests.store.samples import finished, planned
 
 
 def test_degrees_and_labels_are_those_of_the_graph() -> None:

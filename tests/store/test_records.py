@@ -18,7 +18,7 @@ from harness.design.cells import Run
 from harness.store import frames
 from harness.store.records import COMMON, ENVIRONMENT, packed, shared, unpacked
 from harness.trial.spec import TrialSpec
-from tests.store.test_store import opened, result
+from tests.store.samples import opened, result
 
 
 @pytest.fixture

@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from harness.design import cells
-from harness.design import files as designs
-from harness.design.cells import Run
 from harness.errors import UserError
 from harness.store import frames
 from harness.store.records import ENVIRONMENT
 from harness.store.reuse import adopt, other_processors, refuse_mixing
 from harness.store.store import Store
-from harness.store.study import StudyStore
-from tests.store.test_store import COUNTS, QUERIES, result
+from tests.store.samples import COUNTS, HERE, QUERIES, finished, planned
 
 NEW = {"preset": "quick"}
-HERE: dict[str, Any] = {"machine": "m", "device": "cpu", "number_format": "bfloat16"}
-
-
-def planned(study: str, engine: str = "e", data_digest: str = "d") -> Run:
-    run = cells.plan(
-        designs.load(study), dataset="lahman", data_digest=data_digest, backbones=["ttranse"], preset="quick"
-    )
-    return replace(run, engine=engine)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(f"sqlite:///{tmp_path}/runs/harness.db")
-
-
-def finished(store: Store, run: Run, about: Mapping[str, Any] = MappingProxyType({ENVIRONMENT: HERE})) -> StudyStore:
-    """A study with every cell complete but the last."""
-    study = store.open(run, "python -m harness.study ablation", COUNTS)
-    study.attach(QUERIES)
-    for k, spec in enumerate(run.specs[:-1]):
-        told = {"label": run.labels[spec.key()], "preset": "quick", **about}
-        study.finish(study.begin(spec, told), result(k))
-    study.fail(study.begin(run.specs[-1], {"label": "x"}), "for a reason")
-    return study
 
 
 def test_equal_cells_of_another_study_are_taken_with_their_files(store: Store) -> None:

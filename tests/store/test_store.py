@@ -4,7 +4,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import optuna
 import pandas as pd
 import pytest
@@ -29,10 +28,8 @@ from harness.store.optuna_private import system_attributes
 from harness.store.store import SCHEMA, Store
 from harness.store.study import StudyStore
 from harness.trial.provenance import provenance
-from harness.trial.run import TrialResult
 from harness.trial.stages import Context
-
-COUNTS = {"training facts": 10, "test facts": 2}
+from tests.store.samples import COUNTS, opened, result
 
 
 @pytest.fixture
@@ -44,39 +41,6 @@ def run() -> Run:
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/runs/harness.db"
-
-
-def result(shift: float = 0.0) -> TrialResult:
-    rank = np.array([1.0, 4.0, 2.5, 10.0]) + shift
-    metrics = {"mrr": (1 / rank).mean(), "mr": rank.mean(), **{f"hits{k}": (rank <= k).mean() for k in (1, 3, 10)}}
-    return TrialResult(
-        data_digest="d",
-        metrics={f"{split}_{name}": float(value) for split in ("valid", "test") for name, value in metrics.items()},
-        ranks={
-            "query": np.arange(4),
-            "direction": np.array([0, 0, 1, 1], np.int8),
-            "relation": np.array([0, 1, 0, 1], np.int32),
-            "rank": rank,
-        },
-        curve=[{"stage": 1, "epoch": 1, "updates": 5, "loss": 2.0, "valid_mrr": 0.3}],
-        seconds={"stage1": 1.5},
-        peak_mib={"stage1": 300.0},
-        built_seconds={"stage1": 1.4},
-        updates=5,
-        best_epoch=1,
-    )
-
-
-#: what the four test queries of `result` ask
-QUERIES = pd.DataFrame(
-    {"query": np.arange(4), "direction": ["tail", "tail", "head", "head"], "relation": ["plays for", "manages"] * 2}
-)
-
-
-def opened(url: str, run: Run) -> StudyStore:
-    study = Store(url).open(run, "python -m harness.study ablation", COUNTS)
-    study.attach(QUERIES)
-    return study
 
 
 def test_how_a_cell_ended_since_the_study_was_opened(url: str, run: Run) -> None:

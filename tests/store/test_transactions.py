@@ -30,7 +30,7 @@ from harness.trial.provenance import provenance
 from harness.trial.run import TrialResult
 from harness.trial.spec import TrialSpec
 from tests.postgresql import Server
-from tests.store.test_store import COUNTS, QUERIES, result
+from tests.store.samples import COUNTS, QUERIES, result
 
 ABOUT = {**provenance(), "preset": "quick", "threads": 1, "protocol": "time-aware", "started": "2026-01-01T00:00:00"}
 

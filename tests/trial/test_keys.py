@@ -10,8 +10,8 @@ import torch
 from harness.errors import UserError
 from harness.models import BACKBONES
 from harness.trial import keys as module
-from harness.trial import stage as stage_module
 from harness.trial.keys import Plan, engine_version
+from harness.trial.shared import stage as stage_module
 from harness.trial.shared.language import weights_version
 from harness.trial.shared.stage import STAGES
 from harness.trial.spec import TrialSpec

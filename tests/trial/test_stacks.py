@@ -51,8 +51,8 @@ def carry_out(cells: Sequence[TrialSpec], context: Context, folder: Path) -> tup
     """The tally of a run of these cells on one worker, and what the store holds then."""
     dataset, url = cells[0].dataset, f"sqlite:///{folder}/harness.db"
     graph, design = graph_of(dataset, None), designs.load("ablation")
-    labels, space = {cell.key(): cell.arm for cell in cells}, space_of(ARMS, (), BACKBONES, {}, None)
-    run = Run(design, "quick", dataset, tuple(cells), labels, "toy", space=space)
+    space = space_of((*design.conditions, *ARMS), (), BACKBONES, {}, None)
+    run = Run(design, "quick", dataset, tuple(cells), {cell.key(): cell.arm for cell in cells}, "toy", space=space)
     plans = execute.plans(cells, graph.digest, "cpu")
     told = io.StringIO()
     tally = execute.execute(run, plans, graph, Store(url), context, 1, "command", Console(file=told))

@@ -129,11 +129,11 @@ def threshold_in_words(numbers: Numbers) -> str | None:
     ends = low if low == high else f"{low} to {high}"
     over = f"{row['seeds']} seeds" if row["seeds"] > 1 else "the facts of one seed"
     shares = [
-        f"in {percent(row[key], signed=False)} {name}"
-        for key, name in (("always", "everywhere"), ("never", f"not even at {row['largest']}"))
+        f"in {percent(row[key], signed=False)} of resamples it is {sign}"
+        for key, sign in (("always", "positive at every size"), ("never", f"not positive even at {row['largest']}"))
         if row[key] > 0
     ]
-    resamples = f" Of the resamples, it is positive {joined(shares)}." if shares else ""
+    resamples = f" {'; '.join(shares).capitalize()}." if shares else ""
     return f"{gain} {words} (95{NBSP}% interval of the threshold: {ends}; over {over}).{resamples}"
 
 

@@ -38,24 +38,19 @@ def _finding(row: pd.Series[Any], several_seeds: bool) -> Finding:
     what = f"{arm} {chr(0x2212)} {base}" if row["base"] else arm
     numbers = f"{what}: {number(row['difference'], 4, signed=True)} {ends}, p {p_value(row['p_holm'])}"
     if not row["base"]:
-        words = {"better": "So it is.", "worse": "The contrary is the case."}.get(
-            row["verdict"], "This is not decided."
-        )
+        words = {"better": "Confirmed.", "worse": "The opposite holds."}.get(row["verdict"], "Undecided.")
     elif row["verdict"] == "undecided":
-        words = f"No difference in MRR is shown; one between {percent(row['relative_low'])} and "
-        words += f"{percent(row['relative_high'])} of the MRR of {base} remains possible."
+        words = f"Not significant; compatible with {percent(row['relative_low'])} to {percent(row['relative_high'])} "
+        words += f"of the MRR of {base}."
         if row["p_holm"] < ALPHA:
-            words += (
-                " The test alone, which speaks of these trained students, would decide; the interval, which covers "
-            )
-            words += "new seeds, does not."
+            words += " Significant for these students, but not once seeds may vary."
     else:
         up = row["difference"] > 0
         agree = row["seeds_up"] if up else row["seeds"] - row["seeds_up"]
         words = f"{arm} {'raises' if up else 'lowers'} MRR by {percent(abs(row['relative']), signed=False)} of that of "
         words += f"{base} ({agree} of {row['seeds']} seeds)."
     if row["seeds"] == 1 and several_seeds:
-        words += " One common seed: this speaks of these two trained students only."
+        words += " One common seed: this is about these two students only."
     return Finding(numbers, words, row["verdict"])
 
 

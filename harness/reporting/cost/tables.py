@@ -225,7 +225,7 @@ def energy_sentence(memory: pd.DataFrame, arm: str, reason: str) -> str:
     if rows.empty:
         return ""
     if reason:
-        return f"Energy: not told, since {reason}. An estimate from an assumed power would only be the times again."
+        return f"Energy: not measured ({reason})."
     known = rows.dropna(subset=["energy_wh"]).set_index("stage")["energy_wh"]
     readings = [f"{stage_name(stage)} {number(float(known[stage]), 2)}" for stage in ordered(known.index, STAGES)]
     return f"Energy that codecarbon read, Wh ({arm_name(arm)}): {', '.join(readings)}."

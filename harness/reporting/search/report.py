@@ -71,7 +71,7 @@ def _importances(trace: Trace, importance: Importance | None) -> pd.DataFrame:
 
 
 def _chosen(trace: Trace, results: Results) -> pd.DataFrame:
-    """The configurations that were trained anew, best by validation first, with L1 beside."""
+    """The configurations with confirmation runs, best by validation first, with L1 beside."""
     done = results.trials[(results.trials["role"] == "confirm") & (results.trials["state"] == "complete")]
     again = done[["backbone", "arm", "configuration"]].drop_duplicates().rename(columns={"configuration": "number"})
     again["number"] = again["number"].astype(int)

@@ -124,7 +124,9 @@ def confirmed_table(chosen: pd.DataFrame, confirmed: pd.DataFrame, trace: Trace,
             Cell(line["verdict"], strong=decided),
         )
         rows.append(Row(cells))
-    note = "The best configurations by the search's validation MRR, trained anew with seeds that it had not seen, and "
-    note += "scored on test once. Paired differences to L1 of the same fresh seeds; Holm's correction over the rows."
+    note = (
+        "The best configurations by the search's validation MRR, in confirmation runs with seeds that the search has "
+    )
+    note += "not used, and scored on test once. Paired differences to L1 of the same fresh seeds; Holm's correction over the rows."
     header = ("configuration", "validation", "test MRR", "minus L1", "p (Holm)", "")
     return Table("Confirmed winners", header, "lrrrrl", tuple(rows), note)

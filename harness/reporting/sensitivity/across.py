@@ -15,7 +15,7 @@ from harness.reporting.data.results import Frames, Results
 from harness.reporting.data.text import number
 from harness.reporting.output.typst import Document
 from harness.reporting.sensitivity import figures, tables
-from harness.reporting.sensitivity.points import are_fresh, cells_of
+from harness.reporting.sensitivity.points import are_confirmation_runs, cells_of
 from harness.reporting.sensitivity.selection import on_test
 from harness.selection import TOLERANCE, rank_settings
 from harness.vocabulary import arm_name, backbone_name, dataset_name
@@ -40,7 +40,9 @@ def across_content(grids: Sequence[Frames]) -> Document | None:
         return None
     layout = grids[0].layout
     results = {
-        str(grid.trials["dataset"].iloc[0]): Results.load(grid.trials[~are_fresh(grid.trials)], grid.load_ranks, layout)
+        str(grid.trials["dataset"].iloc[0]): Results.load(
+            grid.trials[~are_confirmation_runs(grid.trials)], grid.load_ranks, layout
+        )
         for grid in grids
     }
     cells = {dataset: cells_of(of_dataset.trials) for dataset, of_dataset in results.items()}

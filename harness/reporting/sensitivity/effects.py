@@ -7,6 +7,7 @@ set against how much it changes from one of them to the next.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -80,7 +81,7 @@ def matched(cells: Cells, backbone: str, factor: Factor) -> pd.DataFrame:
     In a grid without gaps these are all. With gaps, means of other sets would mix up the factors. A level without any
     complete point is left out of account.
     """
-    complete = cells.whole()
+    complete = cells.complete()
     rows = complete[complete["backbone"] == backbone]
     others = [name for name in cells.names if name != factor.key]
     group = rows[others].apply(tuple, axis=1) if others else pd.Series([()] * len(rows), index=rows.index)
@@ -179,7 +180,7 @@ def variance(cells: Cells) -> pd.DataFrame:
     """
     rows = []
     for backbone in cells.backbones:
-        complete = cells.whole()
+        complete = cells.complete()
         trials = complete[complete["backbone"] == backbone]
         seeds = trials["seed"].nunique()
         if cells.missing(backbone) or len(trials) != seeds * trials["arm"].nunique():
@@ -187,26 +188,30 @@ def variance(cells: Cells) -> pd.DataFrame:
         highest = min(3, len(cells.factors) if seeds > 1 else len(cells.factors) - 1)
         if highest < 1:
             continue
+        # a formula is evaluated: names from a store must not get into it
+        aliases = {name: f"factor{k}" for k, name in enumerate(cells.names)}
         data = (
             trials[cells.names]
             .astype(str)
+            .rename(columns=aliases)
             .assign(mrr=trials["mrr"] - trials["mrr"].mean(), seed=trials["seed"].astype(str))
         )
         terms = ["C(seed)"] if seeds > 1 else []
         for order in range(1, highest + 1):
-            terms += [":".join(f"C({name})" for name in names) for names in combinations(cells.names, order)]
+            terms += [":".join(f"C({name})" for name in names) for names in combinations(aliases.values(), order)]
         table = anova_lm(ols(f"mrr ~ {' + '.join(terms)}", data).fit(), typ=1)
-        rows += _sources(backbone, table)
+        rows += _sources(backbone, table, {alias: name for name, alias in aliases.items()})
     return pd.DataFrame(rows, columns=VARIANCE_COLUMNS)
 
 
-def _sources(backbone: str, table: pd.DataFrame) -> list[dict[str, object]]:
+def _sources(backbone: str, table: pd.DataFrame, names: Mapping[str, str]) -> list[dict[str, object]]:
     total = float(table["sum_sq"].drop("C(seed)", errors="ignore").sum())
     residual, df = (float(table["sum_sq"]["Residual"]), float(table["df"]["Residual"]))
     error = residual / df if df > 0 else float("nan")
     rows: list[dict[str, object]] = []
     for name, row in table.iterrows():
-        source = str(name).replace("C(", "").replace(")", "").replace("Residual", "rest")
+        parts = str(name).replace("C(", "").replace(")", "").replace("Residual", "rest").split(":")
+        source = ":".join(names.get(part, part) for part in parts)
         is_rest, is_seed = source == "rest", source == "seed"
         omega = (row["sum_sq"] - row["df"] * error) / (total + error) if total > 0 else 0.0
         rows.append(

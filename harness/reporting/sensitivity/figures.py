@@ -27,10 +27,10 @@ from harness.vocabulary import (
     LIGHT,
     ORANGE,
     SKY,
-    SYMBOLS,
     VERMILION,
     backbone_name,
     level_name,
+    symbol_of,
 )
 
 #: colours and markers of backbones in one figure
@@ -46,7 +46,7 @@ UNIT = 1000
 def source_name(source: str) -> str:
     """A part of the variance as people write it: "α × δ"."""
     plain = {"seed": "seed", "rest": "rest"}
-    return plain.get(source) or " × ".join(SYMBOLS[name] for name in source.split(":"))
+    return plain.get(source) or " × ".join(symbol_of(name) for name in source.split(":"))
 
 
 def _panels(count: int, most: int = 3) -> tuple[int, int]:
@@ -185,7 +185,7 @@ def _importances(axes: Axes, shown: pd.DataFrame, factors: list[str]) -> None:
         places = [shift - i for i in range(len(factors))]
         axes.hlines(places, rows["low"], rows["high"], color=color, linewidth=1.1)
         axes.plot(rows["importance"], places, marker, color=color, markersize=4.5, label=method)
-    axes.set_yticks([-i for i in range(len(factors))], [SYMBOLS[name] for name in factors])
+    axes.set_yticks([-i for i in range(len(factors))], [symbol_of(name) for name in factors])
     axes.set_ylim(0.5 - len(factors), 0.5)
     axes.set_xlim(-0.03, 1.03)
     axes.set_xlabel("importance (sums to 1), with 95 % bootstrap interval", fontsize=8)

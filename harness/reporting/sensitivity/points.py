@@ -12,7 +12,7 @@ import pandas as pd
 
 from harness.errors import UserError
 from harness.reporting.data.results import CONFIRMATION, with_role
-from harness.vocabulary import BACKBONES, REFERENCES, SYMBOLS, ordered
+from harness.vocabulary import BACKBONES, REFERENCES, SYMBOLS, ordered, symbol_of
 
 BASE = "L1"
 
@@ -27,7 +27,7 @@ class Factor:
     @property
     def symbol(self) -> str:
         """What it is called in formulas and figures."""
-        return SYMBOLS[self.key]
+        return symbol_of(self.key)
 
 
 def has_several(values: pd.Series[Any]) -> bool:
@@ -51,7 +51,7 @@ class Cells:
     @property
     def backbones(self) -> list[str]:
         """The backbones with complete points, in order."""
-        return ordered(self.whole()["backbone"], BACKBONES)
+        return ordered(self.complete()["backbone"], BACKBONES)
 
     @property
     def names(self) -> list[str]:
@@ -68,7 +68,7 @@ class Cells:
         Columns: backbone, arm, the factors, mrr, base, difference (to L1), base_arm, seeds.
         """
         keys = ["backbone", "arm", *self.names]
-        trials = self.whole().assign(difference=lambda f: f["mrr"] - f["base"])
+        trials = self.complete().assign(difference=lambda f: f["mrr"] - f["base"])
         grouped = trials.groupby(keys, sort=False)
         means = grouped[["mrr", "base", "difference"]].mean()  # NaN where a seed of L1 failed are left out
         means["base_arm"] = grouped["base_arm"].first()
@@ -77,7 +77,7 @@ class Cells:
         order = means.reset_index().assign(_place=lambda f: f["backbone"].map(place))
         return order.sort_values(["_place", *self.names], ignore_index=True).drop(columns="_place")
 
-    def whole(self) -> pd.DataFrame:
+    def complete(self) -> pd.DataFrame:
         """The trials of the points that are complete with every seed that was tried: what seeds are missing would
         otherwise show as an effect of a factor."""
         done = self.frame["mrr"].notna().groupby([self.frame["backbone"], self.frame["arm"]]).transform("all")
@@ -85,29 +85,29 @@ class Cells:
 
     def missing(self, backbone: str) -> int:
         """How many combinations of levels have no complete point with a backbone."""
-        complete = self.whole()
+        complete = self.complete()
         combinations = complete[complete["backbone"] == backbone][self.names].drop_duplicates()
         return int(np.prod([len(factor.levels) for factor in self.factors])) - len(combinations)
 
 
-def are_fresh(trials: pd.DataFrame) -> pd.Series[bool]:
+def are_confirmation_runs(trials: pd.DataFrame) -> pd.Series[bool]:
     """Which trials of a grid are confirmation runs: its winners, and L1, with seeds that took no part in choosing."""
     return with_role(trials, CONFIRMATION)
 
 
-def whole_and_fresh(trials: pd.DataFrame) -> pd.DataFrame:
-    """Those of them that are complete with every fresh seed that their backbone has.
+def complete_confirmation_runs(trials: pd.DataFrame) -> pd.DataFrame:
+    """Confirmation runs of the points that are complete with every seed that their backbone confirms with.
 
-    A point that was among the winners of fewer seeds, and one that is being trained anew, do not count.
+    A point that was among the winners of fewer seeds, and one whose runs have not all ended, do not count.
     """
-    done = trials[are_fresh(trials) & (trials["state"] == "complete")]
+    done = trials[are_confirmation_runs(trials) & (trials["state"] == "complete")]
     wanted = done.groupby("backbone")["seed"].transform("nunique")
     return done[done.groupby(["backbone", "arm"])["seed"].transform("nunique") == wanted]
 
 
-def lost_and_fresh(trials: pd.DataFrame) -> pd.DataFrame:
-    """Those of them that were trained anew without a result, and not again with one."""
-    fresh = trials[are_fresh(trials)]
+def failed_confirmation_runs(trials: pd.DataFrame) -> pd.DataFrame:
+    """Confirmation runs without a result, which were not tried again with one."""
+    fresh = trials[are_confirmation_runs(trials)]
     keys = ["backbone", "arm", "seed"]
     done = fresh[fresh["state"] == "complete"].set_index(keys).index
     lost = fresh[fresh["state"] != "complete"].drop_duplicates(keys, keep="last")
@@ -117,8 +117,8 @@ def lost_and_fresh(trials: pd.DataFrame) -> pd.DataFrame:
 def cells_of(trials: pd.DataFrame) -> Cells:
     """The points among the trials of one design (`harness.reporting.data.frames.validate_trials`).
 
-    The points are the trials of the arm with most labels; factors are the columns of `SYMBOLS` with several values
-    among them.
+    The points are the trials of the arm with most labels; factors are the settings, as columns of
+    numbers, with several values among them.
 
     Raises:
         UserError: nothing is varied, or two points have one label.
@@ -130,7 +130,7 @@ def cells_of(trials: pd.DataFrame) -> Cells:
     # of two arms with as many points the one with more losses
     losses = max(counts.index, key=lambda name: (counts[name], name.count("+")))
     varied_trials = students[students["losses"] == losses]
-    varied = [key for key in SYMBOLS if key in varied_trials and has_several(varied_trials[key])]
+    varied = [key for key in _settings_in(varied_trials) if has_several(varied_trials[key])]
     if not varied:
         raise UserError("trials: no factor has two levels; a report of sensitivity needs a study with a grid or search")
     if varied_trials.groupby("arm")[varied].nunique().gt(1).to_numpy().any():
@@ -144,12 +144,18 @@ def cells_of(trials: pd.DataFrame) -> Cells:
     return Cells(losses, factors, _with_base(frame, students[students["losses"] == BASE], losses))
 
 
+def _settings_in(trials: pd.DataFrame) -> list[str]:
+    """The columns that are settings: those with a symbol, then others of numbers by their dotted names."""
+    dotted = [name for name in trials if "." in str(name) and pd.api.types.is_numeric_dtype(trials[name])]
+    return [*(key for key in SYMBOLS if key in trials), *sorted(map(str, dotted))]
+
+
 def _with_base(frame: pd.DataFrame, base: pd.DataFrame, losses: str) -> pd.DataFrame:
     """The points with the validation MRR of L1 beside each."""
     done = base[base["state"] == "complete"]
     if losses == BASE or done.empty:
         return frame.assign(base=np.nan, base_arm=None)
-    acting = [key for key in SYMBOLS if key in frame and has_several(base[key])]
+    acting = [key for key in _settings_in(frame) if key in base and has_several(base[key])]
     keys = ["backbone", "seed", *acting]
     bases = done[[*keys, "valid_mrr", "arm"]].rename(columns={"valid_mrr": "base", "arm": "base_arm"})
     bases[acting] = bases[acting].astype(float)

@@ -24,11 +24,11 @@ from harness.reporting.sensitivity import effects, failures, figures, tables
 from harness.reporting.sensitivity.across import across_content
 from harness.reporting.sensitivity.points import (
     Cells,
-    are_fresh,
+    are_confirmation_runs,
     cells_of,
+    complete_confirmation_runs,
+    failed_confirmation_runs,
     has_several,
-    lost_and_fresh,
-    whole_and_fresh,
 )
 from harness.reporting.sensitivity.selection import best_points, confirmed_points, on_test
 from harness.reporting.sensitivity.verdicts import judge_settings, readings
@@ -79,8 +79,8 @@ def loaded(frames: Frames) -> tuple[Results, Results | None]:
     Raises:
         UserError: the frames do not pass their checks.
     """
-    confirmed = whole_and_fresh(frames.trials)
-    results = Results.load(frames.trials[~are_fresh(frames.trials)], frames.load_ranks, frames.layout)
+    confirmed = complete_confirmation_runs(frames.trials)
+    results = Results.load(frames.trials[~are_confirmation_runs(frames.trials)], frames.load_ranks, frames.layout)
     again = Results.load(confirmed, frames.load_ranks, frames.layout) if len(confirmed) else None
     return results, again
 
@@ -88,9 +88,9 @@ def loaded(frames: Frames) -> tuple[Results, Results | None]:
 def measure(
     results: Results, curves: pd.DataFrame, importance: Importance | None, again: Results | None = None
 ) -> Numbers:
-    """All numbers of the report; of ``again``, points trained anew, test results alone.
+    """All numbers of the report; of ``again``, confirmation runs, test results alone.
 
-    The recommended default is tested with fresh seeds if it was trained anew on every backbone, else with its own.
+    The recommended default is tested with fresh seeds if it has confirmation runs on every backbone, else with its own.
 
     Raises:
         UserError: nothing is varied, or no point is complete.
@@ -223,7 +223,7 @@ def _facts(results: Results, numbers: Numbers, meta: Meta, name: str) -> list[li
         "Points": f"{cells.frame['arm'].nunique()} of {arm_name(cells.losses)}, {seeds} seed{'s' * (seeds > 1)} each",
         "Varied": varied,
         "Beside them": ", ".join(map(arm_name, others)),
-        "Trained anew": _anew(results, numbers),
+        "Confirmation runs": _anew(results, numbers),
     }
     pairs: list[list[str]] = []
     for label, value in facts(results, meta.data, name):
@@ -362,6 +362,6 @@ def content(frames: Frames) -> Document:
         tables=displayed,
         content=lambda folder: (
             _content(results, numbers, displayed, draw(numbers, folder), frames.meta)
-            | {"failed": failed(pd.concat([results.trials, lost_and_fresh(frames.trials)]))}
+            | {"failed": failed(pd.concat([results.trials, failed_confirmation_runs(frames.trials)]))}
         ),
     )

@@ -34,7 +34,7 @@ def best_points(cells: Cells, most: int = BEST) -> pd.DataFrame:
 
 
 def confirmed_points(cells: Cells, again: Results) -> pd.DataFrame:
-    """The points that were trained anew, under the labels that they have there, best by validation first.
+    """The points with confirmation runs, under the labels that they have there, best by validation first.
 
     Args:
         cells: the points of the grid.

@@ -15,14 +15,14 @@ from harness.reporting.output.tables import Cell, Row, Table
 from harness.reporting.sensitivity.failures import NAMES, SIGNATURES
 from harness.reporting.sensitivity.figures import UNIT, source_name
 from harness.reporting.sensitivity.points import Cells
-from harness.vocabulary import BACKBONES, METRICS, SYMBOLS, backbone_name, level_name, ordered
+from harness.vocabulary import BACKBONES, METRICS, backbone_name, level_name, ordered, symbol_of
 
 MOST_POINTS = 10
 
 
 def point_name(row: dict[str, Any], names: Sequence[str]) -> str:
     """A point by its levels: "α = 0.1, β = 0.01"."""
-    return ", ".join(f"{SYMBOLS[name]} = {level_name(row[name])}" for name in names)
+    return ", ".join(f"{symbol_of(name)} = {level_name(row[name])}" for name in names)
 
 
 def levels_table(levels: pd.DataFrame, backbone: str) -> Table:
@@ -32,7 +32,7 @@ def levels_table(levels: pd.DataFrame, backbone: str) -> Table:
     for line in lines:
         factor = str(line["factor"])
         cells = (
-            Cell(f"{SYMBOLS[factor]} = {level_name(line['level'])}"),
+            Cell(f"{symbol_of(factor)} = {level_name(line['level'])}"),
             Cell(number(line["mean"], 4), interval(line["low"], line["high"], 4)),
             _change(line, "difference"),
             Cell(str(line["points"])),
@@ -61,7 +61,7 @@ def ranges_table(ranges: pd.DataFrame, backbone: str) -> Table:
     for line in lines:
         word = "decided" if line["decided"] else "undecided"
         cells = (
-            Cell(SYMBOLS[line["factor"]]),
+            Cell(symbol_of(line["factor"])),
             Cell(level_name(line["best"])),
             Cell(level_name(line["worst"])),
             Cell(number(line["range"], 4), interval(line["low"], line["high"], 4), line["decided"]),
@@ -83,7 +83,7 @@ def pairs_table(pairs: pd.DataFrame, backbone: str) -> Table:
     rows: list[Row] = []
     last = ""
     for line in lines:
-        pair = f"{SYMBOLS[line['first']]}, {SYMBOLS[line['second']]}"
+        pair = f"{symbol_of(line['first'])}, {symbol_of(line['second'])}"
         thousandths = number(line["difference"] * UNIT, 1, signed=True)
         levels = Cell(level_name(line["first_level"])), Cell(level_name(line["second_level"]))
         cells = (Cell(pair), *levels, Cell(number(line["mrr"], 4)), Cell(thousandths), Cell(str(line["points"])))
@@ -99,7 +99,7 @@ def importance_table(importances: pd.DataFrame, backbone: str) -> Table:
     cells = {(row["factor"], row["method"]): row for row in records(of_backbone)}
     rows = []
     for factor in dict.fromkeys(of_backbone["factor"]):
-        shown = [Cell(SYMBOLS[factor])]
+        shown = [Cell(symbol_of(factor))]
         for method in METHODS:
             line = cells[factor, method]
             shown.append(Cell(number(line["importance"], 2), interval(line["low"], line["high"], 2)))
@@ -152,7 +152,7 @@ def region_table(region: pd.DataFrame, names: Sequence[str], situation: str = "b
 
 
 def chosen_table(chosen: pd.DataFrame, tested: pd.DataFrame, names: Sequence[str], *, fresh: bool = False) -> Table:
-    """The best points of a backbone by validation MRR, and what test says of them, or of them trained anew."""
+    """The best points of a backbone by validation MRR, and what test says of them, or their confirmation runs do."""
     by_arm = {row["arm"]: row for row in records(tested[tested["measure"] == "mrr"])}
     rows = []
     for point in records(chosen):
@@ -171,9 +171,7 @@ def chosen_table(chosen: pd.DataFrame, tested: pd.DataFrame, names: Sequence[str
     over = "seeds and facts" if any(line["seeds"] > 1 for line in by_arm.values()) else "facts of this one seed"
     note = "Validation chose; test was looked at afterwards. "
     if fresh:
-        note = (
-            "Chosen by validation on the grid; test is of students trained anew, with seeds that took no part in that. "
-        )
+        note = "Chosen by validation on the grid; test is of confirmation runs, with seeds that took no part in that. "
     note += f"On test paired differences to L1 of the same {'fresh ' * fresh}seeds, with 95 % bootstrap intervals over "
     note += f"{over}; Holm's correction over the points of the table."
     caption = "Confirmed winners" if fresh else "The best points by validation MRR"
@@ -198,7 +196,7 @@ def default_table(tested: pd.DataFrame, fresh: int = 0) -> Table:
             changes.append(_change(line, "difference", 1 if measure.key == "mr" else 4, strong=decided))
         rows += [Row(tuple(values), rule=bool(rows)), Row(tuple(changes))]
     note = "Bold: decided by the paired test on this one point, chosen without test facts, and by its 95 % interval."
-    note += f" Trained anew with {fresh} seed{'s' * (fresh > 1)} that took no part in choosing it." if fresh else ""
+    note += f" Confirmation runs: {fresh} seed{'s' * (fresh > 1)} that took no part in choosing it." if fresh else ""
     return Table("The recommended default on test", ("", *(m.label for m in METRICS)), "lrrrrr", tuple(rows), note)
 
 
@@ -210,7 +208,7 @@ def signatures_table(counts: pd.DataFrame, cells: Cells, backbone: str) -> Table
     rows: list[Row] = []
     last = ""
     for factor, level in groups:
-        name = f"{SYMBOLS[factor]} = {level_name(level)}" if factor else "all points"
+        name = f"{symbol_of(factor)} = {level_name(level)}" if factor else "all points"
         shown = [by_key[factor, level_name(level), sign] for sign in SIGNATURES]
         texts = [Cell(f"{r['found']} of {r['assessed']}" if r["assessed"] else "–") for r in shown]
         rows.append(Row((Cell(name), *texts), rule=factor != last))

@@ -14,7 +14,7 @@ from harness.reporting.data.text import interval, number, p_value, percent
 from harness.reporting.sensitivity.figures import source_name
 from harness.reporting.sensitivity.tables import point_name
 from harness.selection import TOLERANCE
-from harness.vocabulary import SYMBOLS, backbone_name, joined, level_name
+from harness.vocabulary import backbone_name, joined, level_name, symbol_of
 
 #: Smaller shares of the variance are left to the table.
 NOTABLE = 0.05
@@ -26,7 +26,7 @@ def readings(ranges: pd.DataFrame, levels: pd.DataFrame, variance: pd.DataFrame,
     findings = []
     of_backbone = ranges[ranges["backbone"] == backbone].sort_values("range", ascending=False, kind="stable")
     for row in records(of_backbone):
-        symbol, best, worst = SYMBOLS[row["factor"]], row["best"], row["worst"]
+        symbol, best, worst = symbol_of(row["factor"]), row["best"], row["worst"]
         numbers = f"{symbol}: range of validation MRR {number(row['range'], 4)} "
         numbers += f"{interval(row['low'], row['high'], 4)}, p {p_value(row['p_holm'])}"
         at = [number(means[backbone, row["factor"], level], 4) for level in (best, worst)]
@@ -84,7 +84,7 @@ def judge_settings(
     reasons.append(f"{len(robust)} of {len(region)} points are robust")
     default = point_name(records(region.head(1))[0], names)
     differences = [f"{number(row['difference'], 4, signed=True)} on {_name(row)} ({row['verdict']})" for row in mrr]
-    how = ", trained anew with fresh seeds," if fresh else ""
+    how = ", in confirmation runs," if fresh else ""
     reasons.append(f"on test the default ({default}){how} differs from L1 by {joined(differences)}")
     verdict = "undecided"
     if none_matters or robust.empty or "worse" in verdicts:
@@ -112,12 +112,12 @@ def _effects(ranges: pd.DataFrame) -> str:
         top = records(ranges.loc[[ranges["range"].idxmax()]])[0]
         ends = interval(top["low"], top["high"], 4)
         return (
-            f"no main effect is decided, the largest is {number(top['range'], 4)} {ends} of {SYMBOLS[top['factor']]} "
+            f"no main effect is decided, the largest is {number(top['range'], 4)} {ends} of {symbol_of(top['factor'])} "
             f"on {_name(top)}"
         )
     parts = []
     for backbone in dict.fromkeys(decided["backbone"]):
         rows = records(decided[decided["backbone"] == backbone].sort_values("range", ascending=False))
-        names = [f"{SYMBOLS[row['factor']]} (range {number(row['range'], 4)})" for row in rows]
+        names = [f"{symbol_of(row['factor'])} (range {number(row['range'], 4)})" for row in rows]
         parts.append(f"{joined(names)} on {_name(rows[0])}")
     return f"main effects decided: {'; '.join(parts)}"

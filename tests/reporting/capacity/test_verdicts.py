@@ -165,12 +165,12 @@ def threshold_row(estimate: float, low: float, high: float, **others: Any) -> Nu
         (
             threshold_row(0, 0, 25, always=0.61, seeds=1),
             "is positive at all dimensions looked at, 5 to 200 (95 % interval of the threshold: below 5 to 25; over "
-            "the facts of one seed). Of the resamples, it is positive in 61.0 % everywhere.",
+            "the facts of one seed). In 61.0 % of resamples it is positive at every size.",
         ),
         (
             threshold_row(math.inf, math.inf, math.inf, never=1.0),
             "is not positive at 200 dimensions, so there is no threshold up to there (95 % interval of the threshold: "
-            "none up to 200; over 3 seeds). Of the resamples, it is positive in 100.0 % not even at 200.",
+            "none up to 200; over 3 seeds). In 100.0 % of resamples it is not positive even at 200.",
         ),
     ],
 )

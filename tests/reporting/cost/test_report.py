@@ -213,7 +213,7 @@ def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
     text = text_of(pdf)
     for said in ("Teachers in the loop", "extrapolated", "int8", "language model", "export of something", "killed"):
         assert said in text
-    assert "Energy: not told, since nobody reads it." in text
+    assert "Energy: not measured (nobody reads it)." in text
     assert "each with batches of 256, 512, 1,024; seeds 0–1" in text
     table = pd.read_csv(tmp_path / "cost_training.csv")
     assert len(table) == 2 * (9 + 2)

@@ -63,8 +63,8 @@ def test_a_default_that_was_trained_anew_is_tested_so() -> None:
     found = measured(with_it)
     assert found.fresh_default == 3
     assert set(found.default_on_test["arm"]) == {default + FRESH_SEEDS}
-    assert "with fresh seeds" in judged(results(study), found)[0]["lines"][0]["reason"]
-    assert "with fresh seeds" not in judged(results(study), measured(study))[0]["lines"][0]["reason"]
+    assert "in confirmation runs" in judged(results(study), found)[0]["lines"][0]["reason"]
+    assert "in confirmation runs" not in judged(results(study), measured(study))[0]["lines"][0]["reason"]
 
 
 def test_what_is_not_whole_yet_is_no_winner_and_stops_no_report(tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""The layout of code and tests: rooms that stay small, tests that mirror them, one adapter for each private name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+#: folders of tests that are about no single room of the package
+ACROSS = {"badinput", "examples", "faults", "golden", "evaluate"}
+FOLDERS = sorted({path.parent for path in (ROOT / "harness").rglob("*.py")})
+
+
+def test_tests_mirror_the_package() -> None:
+    rooms = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and any(path.glob("**/*.py"))}
+    assert rooms - ACROSS <= {path.name for path in (ROOT / "harness").iterdir() if path.is_dir()}
+
+
+def test_tests_import_no_helpers_from_tests() -> None:
+    for path in (ROOT / "tests").rglob("*.py"):
+        assert not re.search(r"^ *(?:from|import) tests\.(?:\w+\.)*test_", path.read_text("utf-8"), re.M), path
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=[str(folder.relative_to(ROOT)) for folder in FOLDERS])
+def test_rooms_and_files_stay_small(folder: Path) -> None:
+    """About a dozen files a folder and 400 lines a file; the top of the package has the command lines besides."""
+    files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert len(files) <= (16 if folder.name == "harness" else 13), [path.name for path in files]
+    for path in files:
+        assert len(path.read_text("utf-8").splitlines()) <= 440, path
+
+
+@pytest.mark.parametrize(
+    ("names", "adapter"),
+    [
+        (r"\b_(?:storage|study_id|trial_id)\b", "store/optuna_private.py"),
+        (r"\b_(?:work_ids|MAX_MEMORY_LEAK_SIZE)\b", "engine/loky.py"),
+    ],
+)
+def test_private_names_of_libraries_stand_in_one_place(names: str, adapter: str) -> None:
+    places = [path for path in (ROOT / "harness").rglob("*.py") if re.search(names, path.read_text("utf-8"))]
+    assert [str(path.relative_to(ROOT / "harness")) for path in places] in ([adapter], [])
