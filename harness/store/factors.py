@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 
 from harness.design.cells import Run
 from harness.design.schema import FRESH, Point, Range
+from harness.distill.losses import LOSSES
 from harness.trial.arms import parts_of
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import REFERENCES
@@ -61,7 +62,9 @@ def columns(spec: Mapping[str, Any]) -> dict[str, Any]:
     dims = {"teacher": spec["teacher"]["dim"], "llm-teacher": spec["semantic"]["dim"]}
     row = {name: spec[name] for name in ("arm", "backbone", "seed")} | {"dim": dims.get(arm, student["dim"])}
     if parts:
-        row |= {"stage1_epochs": student["stage1_epochs"], "hard_weight": loss["hard_weight"]}
+        # there is one stage only where all losses act from the first epoch on; of a plugin's that is unknown here
+        is_joint = parts != ("L1",) and all(part in LOSSES and LOSSES[part].acts == "from the start" for part in parts)
+        row |= {"stage1_epochs": 0 if is_joint else student["stage1_epochs"], "hard_weight": loss["hard_weight"]}
     if "L1" in parts:
         row |= {"temperature": loss["temperature"]}
     if "L2" in parts:

@@ -296,14 +296,14 @@ def cases() -> Iterator[Case]:
         yield Case(name, REPORT, says, build)
     for name in ("no study", "no trials"):
         for command in REPORTS:
-            says = r"(has no (study|grid)|no finished trial).*; run: python -m harness\.study"
+            says = r"(has no (study|grid)|no finished trial).*; run.*: python -m harness\.study"
             argv = ("report", command, "--storage", URL)
             yield Case(f"{name}, {command}", argv, says, BROKEN[name][0], slow=name != "no study")
     for command in REPORTS:
         says = r"there is no such file; run a study first"
         yield Case(f"no store, {command}", ("report", command, "--storage", URL), says)
         other = ("report", command, "--storage", URL, "--dataset", "icews14")
-        says = r"has no (study|grid).*; run: python -m harness\.study"
+        says = r"has no (study|grid).*; run.*: python -m harness\.study"
         yield Case(f"another data set alone, {command}", other, says, store(), slow=command in ("llm", "grid", "cost"))
     for command in ("grid", "capacity", "cost", "llm"):
         says = rf"has no study '{command}' on 'lahman'; it holds: ablation on lahman; run: python -m harness\.study"

@@ -70,7 +70,7 @@ def ranges(study: dict[str, Any]) -> dict[str, Any]:
     found = {}
     for each in study["union_search_space"]:
         about = each["distribution"]
-        choices = [choice["value"] for choice in about["choices"]] if "choices" in about else None
+        choices = sorted(choice["value"] for choice in about["choices"]) if "choices" in about else None
         found[each["name"]] = choices or (about["low"], about["high"])
     return found
 
