@@ -102,7 +102,7 @@ OPTIONS = {
     ("--arms", ","): r"no arm ''",
     ("--arms", "L1,L9"): r"no arm 'L9'",
     ("--arms", "[/]"): r"no arm '\[/\]'",
-    ("--arms", "=1+1"): r"no arm '=1\+1'",
+    ("--arms", "=1+1"): r"arm '=1\+1': there is no loss '=1'",
     ("--arms", "none," * 5000): r"no arm ''",
     ("--cluster", "nonsense"): r"cluster nonsense",
     ("--frobnicate",): r"--frobnicate",

@@ -127,6 +127,8 @@ def confirmed_table(chosen: pd.DataFrame, confirmed: pd.DataFrame, trace: Trace,
     note = (
         "The best configurations by the search's validation MRR, in confirmation runs with seeds that the search has "
     )
-    note += "not used, and scored on test once. Paired differences to L1 of the same fresh seeds; Holm's correction over the rows."
+    note += (
+        "not used, scored on test once. Paired differences to L1 of the same seeds; Holm's correction over the rows."
+    )
     header = ("configuration", "validation", "test MRR", "minus L1", "p (Holm)", "")
     return Table("Confirmed winners", header, "lrrrrl", tuple(rows), note)
