@@ -98,7 +98,7 @@ def copy(
     What the other store has already stays as it is, so the command may be given again.
     """
     from harness.store.copies import copy as copied
-    from harness.store.database import safe
+    from harness.store.database.urls import safe
     from harness.store.store import Store
 
     console, count = cli.console(), 0
@@ -153,7 +153,7 @@ def run_study(study: str, options: Options, command: str) -> Path:
 
 def _started(options: Options, study: str) -> None:
     """Run a study; the report's path is the last line, alone, for scripts to read."""
-    from harness.store.database import safe
+    from harness.store.database.urls import safe
 
     command = shlex.join(["python", "-m", "harness.study", *(safe(word) for word in sys.argv[1:])])
     print(run_study(study, options, command))

@@ -35,7 +35,7 @@ def test_rooms_and_files_stay_small(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "adapter"),
     [
-        (r"\b_(?:storage|study_id|trial_id)\b", "store/optuna_private.py"),
+        (r"\b_(?:storage|study_id|trial_id)\b", "store/database/optuna_private.py"),
         (r"\b_(?:work_ids|MAX_MEMORY_LEAK_SIZE)\b", "engine/loky.py"),
     ],
 )

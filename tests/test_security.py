@@ -16,7 +16,7 @@ import torch
 import harness
 from harness.data import load
 from harness.errors import UserError
-from harness.store.artifacts import CURVES, RANKS, Evidence, read_table, study_file
+from harness.store.files.artifacts import CURVES, RANKS, Evidence, read_table, study_file
 from harness.teachers.language_model import load as load_model
 from harness.trial.cache import Cache
 

@@ -30,8 +30,8 @@ from harness.errors import UserError
 from harness.scratch import scratch
 from harness.search.confirmation import Confirming
 from harness.search.searching import Searching
-from harness.store import queries
-from harness.store.database import safe
+from harness.store.database.urls import safe
+from harness.store.files import queries
 from harness.store.records import ENVIRONMENT
 from harness.store.reuse import adopt, other_processors, refuse_mixing
 from harness.store.store import TEMPORARY, Store

@@ -15,9 +15,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from harness.design.cells import Run
 from harness.design.schema import Point
-from harness.store import optuna_private
+from harness.store.database import optuna_private
+from harness.store.database.retries import retried
 from harness.store.factors import of_configuration
-from harness.store.retries import retried
 
 if TYPE_CHECKING:
     from harness.store.store import Store

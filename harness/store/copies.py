@@ -11,10 +11,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import UserError, nearest
-from harness.store import optuna_private
-from harness.store.artifacts import Artifacts, Evidence, copy_to, key_of, path_of
 from harness.store.configurations import NUMBER, key_of_configuration
-from harness.store.database import safe
+from harness.store.database import optuna_private
+from harness.store.database.urls import safe
+from harness.store.files.artifacts import Artifacts, Evidence, copy_to, key_of, path_of
 from harness.store.records import common, renewed
 from harness.store.reuse import complete_of, copy_of
 from harness.store.store import Store, reading

@@ -14,11 +14,11 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import UserError
-from harness.store.artifacts import Evidence, key_of, path_of, read_table
-from harness.store.database import safe
+from harness.store.database.retries import retried
+from harness.store.database.urls import safe
 from harness.store.factors import columns
+from harness.store.files.artifacts import Evidence, key_of, path_of, read_table
 from harness.store.records import spec_of, unpacked
-from harness.store.retries import retried
 from harness.store.store import Store, reading
 from harness.store.study import measured, parts_of
 
@@ -48,8 +48,8 @@ def load(
             ``losses`` what it is trained with; ``attrs["meta"]`` has the command, the size of the data and what was
             measured beside the trials by ``study_name``.
         curves: one row an epoch of a trial.
-        load_ranks: takes the index label of a row of ``trials``; returns query, rank, and what `harness.store.queries`
-            has of the query: direction, relation, and what reports split queries by.
+        load_ranks: takes the index label of a row of ``trials``; returns query, rank, and what
+            `harness.store.files.queries` has of the query: direction, relation, and what reports split queries by.
 
     Raises:
         UserError: the store cannot be opened or read, is of another version, or has no such study.

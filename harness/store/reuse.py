@@ -11,8 +11,8 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.errors import UserError
-from harness.store.artifacts import Evidence, key_of
 from harness.store.factors import Parameters, parameters
+from harness.store.files.artifacts import Evidence, key_of
 from harness.store.records import renewed, spec_of, unpacked
 from harness.store.study import StudyStore, parts_of
 from harness.trial.spec import TrialSpec

@@ -18,10 +18,10 @@ from harness.design import files
 from harness.design.cells import Run
 from harness.errors import UserError
 from harness.store import outside
-from harness.store.database import reason_of, refuse_foreign, safe, sqlite_file
-from harness.store.leases import Leases
-from harness.store.optuna_private import FrozenStudy
-from harness.store.retries import retried, retry_timeout_of
+from harness.store.database.leases import Leases
+from harness.store.database.optuna_private import FrozenStudy
+from harness.store.database.retries import retried, retry_timeout_of
+from harness.store.database.urls import reason_of, refuse_foreign, safe, sqlite_file
 from harness.store.study import StudyStore
 
 #: version of what a store holds and how; stores of others are refused

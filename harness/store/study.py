@@ -21,14 +21,15 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from harness.design.cells import Run
-from harness.store import artifacts, optuna_private
 from harness.store.configurations import Configurations
-from harness.store.database import safe
+from harness.store.database import optuna_private
+from harness.store.database.leases import ended, leases_of
+from harness.store.database.retries import retried
+from harness.store.database.urls import safe
 from harness.store.factors import parameters
-from harness.store.leases import ended, leases_of
+from harness.store.files import artifacts
 from harness.store.notes import note_of
 from harness.store.records import SPEC, common, packed, shared, spec_of, unpacked
-from harness.store.retries import retried
 from harness.trial.cache import digest
 from harness.trial.run import TrialResult
 from harness.trial.spec import TrialSpec
@@ -145,7 +146,7 @@ class StudyStore:
         retried(save, self.retry_timeout)
 
     def attach(self, queries: pd.DataFrame) -> None:
-        """Store what reports may split test queries by (`harness.store.queries`), once a study."""
+        """Store what reports may split test queries by (`harness.store.files.queries`), once a study."""
         if "queries" in self.study.user_attrs:
             return
         content = sha256(queries.to_csv(index=False).encode()).hexdigest()

@@ -21,7 +21,7 @@ from harness.design.files import read as read_design
 from harness.design.schema import Design
 from harness.design.settings import parse_changes
 from harness.errors import UserError
-from harness.store.database import reason_of, safe, sqlite_file
+from harness.store.database.urls import reason_of, safe, sqlite_file
 from harness.trial.spec import TrialSpec
 
 LINE = "a\tr\tb\t1990\t1995\n"

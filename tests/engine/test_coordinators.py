@@ -27,8 +27,8 @@ from harness.design import files as designs
 from harness.design.cells import Run
 from harness.errors import UserError
 from harness.store import frames
-from harness.store.leases import DatabaseLeases, Leases, leases_of
-from harness.store.retries import retried, retry_timeout_of
+from harness.store.database.leases import DatabaseLeases, Leases, leases_of
+from harness.store.database.retries import retried, retry_timeout_of
 from harness.store.reuse import adopt
 from harness.store.store import Store
 from tests.place import Place

@@ -17,9 +17,9 @@ import pandas as pd
 import psutil
 from optuna.trial import TrialState
 
-from harness.store import optuna_private
-from harness.store.artifacts import Evidence, key_of
-from harness.store.optuna_private import ARTIFACT
+from harness.store.database import optuna_private
+from harness.store.database.optuna_private import ARTIFACT
+from harness.store.files.artifacts import Evidence, key_of
 from harness.store.records import unpacked
 from harness.store.store import Store
 from harness.store.study import parts_of

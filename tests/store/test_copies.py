@@ -14,7 +14,7 @@ from harness.design.cells import Run
 from harness.errors import UserError
 from harness.store import frames
 from harness.store.copies import copy
-from harness.store.optuna_private import system_attributes
+from harness.store.database.optuna_private import system_attributes
 from harness.store.store import SCHEMA, Store
 from harness.store.study import StudyStore
 from tests.postgresql import Server

@@ -16,8 +16,8 @@ from optuna.artifacts import FileSystemArtifactStore
 
 from harness.design import cells
 from harness.design import files as designs
-from harness.store.artifacts import CURVES, QUERIES, RANKS
 from harness.store.configurations import NUMBER
+from harness.store.files.artifacts import CURVES, QUERIES, RANKS
 from harness.store.store import Store
 from harness.store.study import StudyStore
 from tests.store.samples import COUNTS, result

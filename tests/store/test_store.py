@@ -19,12 +19,12 @@ from harness.engine.scheduler import Listener
 from harness.engine.task import Outcome, Task
 from harness.errors import UserError
 from harness.store import frames
-from harness.store.artifacts import CURVES, RANKS, study_file
-from harness.store.database import safe, sqlite_file
+from harness.store.database.leases import Leases
+from harness.store.database.optuna_private import system_attributes
+from harness.store.database.urls import safe, sqlite_file
 from harness.store.factors import parameters
-from harness.store.leases import Leases
+from harness.store.files.artifacts import CURVES, RANKS, study_file
 from harness.store.notes import note_of
-from harness.store.optuna_private import system_attributes
 from harness.store.store import SCHEMA, Store
 from harness.store.study import StudyStore
 from harness.trial.provenance import provenance

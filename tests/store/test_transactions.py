@@ -21,8 +21,8 @@ from harness.design import cells
 from harness.design import files as designs
 from harness.design.cells import Run
 from harness.store import frames
-from harness.store.artifacts import Evidence, key_of
 from harness.store.factors import parameters
+from harness.store.files.artifacts import Evidence, key_of
 from harness.store.records import unpacked
 from harness.store.store import Store
 from harness.store.study import StudyStore

@@ -176,7 +176,7 @@ def _sizes(place: Place, trials: int) -> dict[str, float]:
     """KiB a trial of the database and of the artifacts."""
     import sqlalchemy
 
-    from harness.store.database import sqlite_file
+    from harness.store.database.urls import sqlite_file
 
     if (path := sqlite_file(place.url)) is not None:
         size = path.stat().st_size

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UserError
-from harness.store import rank_file
-from harness.store.artifacts import CURVES, RANKS, Artifacts, Evidence, study_file
+from harness.store.files import rank_file
+from harness.store.files.artifacts import CURVES, RANKS, Artifacts, Evidence, study_file
 from tests.store.samples import KEYS, numbered
 
 
@@ -150,7 +150,7 @@ def test_a_folder_that_cannot_be_written_is_a_line(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from harness.store.artifacts import Artifacts
+from harness.store.files.artifacts import Artifacts
 from tests.store.samples import KEYS, numbered
 files = Artifacts(Path(sys.argv[1]), "store")
 for number in range(int(sys.argv[2]), 8):

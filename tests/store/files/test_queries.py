@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.store import frames, queries
+from harness.store import frames
+from harness.store.files import queries
 from harness.store.store import Store
 from harness.trial.inputs import graph_of
 from tests.store.samples import finished, planned

@@ -11,15 +11,15 @@ from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState, create_trial
 
 import harness
-from harness.store import optuna_private
+from harness.store.database import optuna_private
 
-#: the version that `harness.store.optuna_private` was read against
+#: the version that `harness.store.database.optuna_private` was read against
 VERSION = "5.0.0"
 PRIVATE = ("._storage", "._study_id", "._trial_id", "optuna.study._", "set_trial_system_attr", "set_study_system_attr")
 
 
 def test_the_version_is_the_one_that_was_looked_at() -> None:
-    assert version("optuna") == VERSION, "read harness/store/optuna_private.py against the new version, then raise this"
+    assert version("optuna") == VERSION, "read the module against the new version, then raise this"
 
 
 def test_private_names_stand_in_one_module() -> None:

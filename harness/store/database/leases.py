@@ -16,7 +16,7 @@ from functools import partial
 from sqlalchemy import Connection, Engine, bindparam, text
 from sqlalchemy.exc import DBAPIError
 
-from harness.store.retries import RETRY_TIMEOUT, retried
+from harness.store.database.retries import RETRY_TIMEOUT, retried
 
 TAKE = "SELECT pg_try_advisory_lock(:key)"
 ENDED = """

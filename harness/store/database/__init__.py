@@ -1,0 +1,1 @@
+"""The database itself: URLs, retries, leases, and the private names of Optuna."""

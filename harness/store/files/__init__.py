@@ -1,0 +1,1 @@
+"""Files beside the database: ranks, learning curves, test queries."""
