@@ -1,4 +1,4 @@
-"""The layout of code and tests: rooms that stay small, tests that mirror them, one adapter for each private name."""
+"""The layout of code and tests: rooms that stay small, and tests that mirror them."""
 
 from __future__ import annotations
 
@@ -30,15 +30,3 @@ def test_rooms_and_files_stay_small(folder: Path) -> None:
     assert len(files) <= (16 if folder.name == "harness" else 13), [path.name for path in files]
     for path in files:
         assert len(path.read_text("utf-8").splitlines()) <= 440, path
-
-
-@pytest.mark.parametrize(
-    ("names", "adapter"),
-    [
-        (r"\b_(?:storage|study_id|trial_id)\b", "store/database/optuna_private.py"),
-        (r"\b_(?:work_ids|MAX_MEMORY_LEAK_SIZE)\b", "engine/loky.py"),
-    ],
-)
-def test_private_names_of_libraries_stand_in_one_place(names: str, adapter: str) -> None:
-    places = [path for path in (ROOT / "harness").rglob("*.py") if re.search(names, path.read_text("utf-8"))]
-    assert [str(path.relative_to(ROOT / "harness")) for path in places] in ([adapter], [])

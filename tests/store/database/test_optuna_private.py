@@ -29,7 +29,7 @@ def test_private_names_stand_in_one_module() -> None:
         for path in package.rglob("*.py")
         if any(name in path.read_text("utf-8") for name in PRIVATE)
     }
-    assert using == {"store/optuna_private.py"}
+    assert using == {"store/database/optuna_private.py"}
 
 
 def test_a_trial_is_created_continued_and_read(tmp_path: Path) -> None:
