@@ -21,6 +21,9 @@ SETTINGS = {
     "teacher.epochs": 1,
     "targets": 16,
     "time.size": 40,
+    # small enough for plain tensor operations: every worker would take seconds to compile the passes
+    "student.batch_size": 64,
+    "teacher.batch_size": 64,
 }
 
 
@@ -47,7 +50,7 @@ class Desk:
         """Run the ablation with small settings."""
         settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
         return self.run(
-            "ablation", "--dataset", dataset, "--preset", "quick", "--jobs", "2", *settings, *words, code=code
+            "ablation", "--dataset", dataset, "--preset", "quick", "--jobs", "1", *settings, *words, code=code
         )
 
 

@@ -15,8 +15,12 @@ import pytest
 import torch
 
 from harness.data import TemporalGraph, both_directions, load
+from harness.distill.targets import SoftTargets
+from harness.errors import UserError
 from harness.store import frames
 from harness.teachers.sources import TEACHERS, Asked, listed_targets
+from harness.trial.keys import refuse_impossible
+from harness.trial.spec import TrialSpec
 from tests.examples.conftest import EXAMPLES, Desk
 from tests.examples.plugin import loaded
 from tests.toy import write_dataset
@@ -53,14 +57,19 @@ def write(path: Path, content: Columns, digest: str) -> Path:
     return path
 
 
+def read(graph: TemporalGraph, path: Path, most: int = 10, temperature: float = 1.0) -> SoftTargets:
+    """The targets that the plugin makes of a file."""
+    asked = Asked(graph, both_directions(graph.train, len(graph.relations)), most)
+    with loaded(FILE):
+        teacher = TEACHERS["scores"]
+        return listed_targets(teacher, asked, teacher.options.model_validate({"file": str(path)}), temperature)
+
+
 def test_what_is_listed_is_the_models_distribution_at_any_temperature(tmp_path: Path) -> None:
     graph = load(str(write_dataset(tmp_path / "toy")))
     every = len(graph.entities)
     path = write(tmp_path / "scores.parquet", columns(graph, every), graph.digest)
-    asked = Asked(graph, both_directions(graph.train, len(graph.relations)), every)
-    with loaded(FILE):
-        teacher = TEACHERS["scores"]
-        soft = listed_targets(teacher, asked, teacher.options.model_validate({"file": str(path)}), 3.0)
+    soft = read(graph, path, every, 3.0)
     dense = (torch.from_numpy(pykeen_scores(graph)) / 3.0).log_softmax(1)
     torch.testing.assert_close(soft.log_p, dense.gather(1, soft.ids.long()), rtol=1e-3, atol=1e-4)
     assert soft.log_rest.exp().max() < 1e-3
@@ -71,10 +80,7 @@ def test_what_is_not_listed_is_taken_as_equally_likely(tmp_path: Path) -> None:
     n_queries, others = 2 * len(graph.train), len(graph.entities) - 1
     content = {"entities": [[0]] * n_queries, "log_probabilities": [[math.log(0.5)]] * n_queries}
     path = write(tmp_path / "scores.parquet", content, graph.digest)
-    asked = Asked(graph, both_directions(graph.train, len(graph.relations)), 5)
-    with loaded(FILE):
-        teacher = TEACHERS["scores"]
-        soft = listed_targets(teacher, asked, teacher.options.model_validate({"file": str(path)}), 2.0)
+    soft = read(graph, path, 5, 2.0)
     first, rest = math.sqrt(0.5), others * math.sqrt(0.5 / others)
     assert soft.log_p[0, 0].exp().item() == pytest.approx(first / (first + rest), rel=1e-5)
     assert soft.log_rest[0].exp().item() == pytest.approx(rest / (first + rest), rel=1e-5)
@@ -94,11 +100,17 @@ def test_from_pykeen_to_the_report(desk: Desk) -> None:
     content["log_probabilities"] = [row - 0.01 for row in content["log_probabilities"]]
     write(desk.folder / "scores.parquet", content, graph.digest)
     assert "complete already" not in desk.study(*asked, "--arms", "none,L1").stdout
-    assert (
-        "needs 'entities', which teacher 'scores' does not yield"
-        in desk.study(*asked, "--arms", "L1+FitNet", code=2).stderr
-    )
-    assert "has no model that could be scored" in desk.study(*asked, "--arms", "teacher", code=2).stderr
+
+
+def test_what_needs_its_model_is_refused() -> None:
+    spec = {"teacher": {"source": "scores"}}
+    with loaded(FILE):
+        with pytest.raises(UserError, match="needs 'entities', which teacher 'scores' does not yield"):
+            refuse_impossible(TrialSpec.model_validate({**spec, "arm": "L1+FitNet"}))
+        with pytest.raises(UserError, match="has no model that could be scored"):
+            refuse_impossible(TrialSpec.model_validate({**spec, "arm": "teacher"}))
+        with pytest.raises(UserError, match="unknown teacher 'score': did you mean 'scores'"):
+            refuse_impossible(TrialSpec.model_validate({"arm": "L1", "teacher": {"source": "score"}}))
 
 
 def _nan(content: Columns) -> Columns:
@@ -131,21 +143,24 @@ WRONG: dict[str, tuple[Callable[[Columns], Columns], str]] = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_file_that_is_wrong_is_one_line(desk: Desk, wrong: str) -> None:
-    graph = load(str(desk.folder / "toy"))
+def test_a_file_that_is_wrong_says_how(tmp_path: Path, wrong: str) -> None:
+    graph = load(str(write_dataset(tmp_path / "toy")))
     change, message = WRONG[wrong]
-    write(desk.folder / "scores.parquet", change(columns(graph)), graph.digest)
-    asked = ("--plugin", str(FILE), "--set", "teacher.source=scores", "--set", "teacher.scores.file=scores.parquet")
-    assert message in desk.study(*asked, "--arms", "L1", code=2).stderr
+    path = write(tmp_path / "scores.parquet", change(columns(graph)), graph.digest)
+    with pytest.raises(UserError, match=message):
+        read(graph, path)
 
 
-def test_a_file_of_other_data_or_none_at_all_is_one_line(desk: Desk) -> None:
-    graph = load(str(desk.folder / "toy"))
-    write(desk.folder / "scores.parquet", columns(graph), "0" * 64)
+def test_a_file_of_other_data_or_none_at_all_is_refused(tmp_path: Path) -> None:
+    graph = load(str(write_dataset(tmp_path / "toy")))
+    with pytest.raises(UserError, match="was made for data 000000000000"):
+        read(graph, write(tmp_path / "scores.parquet", columns(graph), "0" * 64))
+    pd.DataFrame({"a": [1]}).to_csv(tmp_path / "scores.csv")
+    with pytest.raises(UserError, match="is no Parquet file"):
+        read(graph, tmp_path / "scores.csv")
+
+
+def test_a_file_that_is_not_named_is_one_line(desk: Desk) -> None:
     asked = ("--plugin", str(FILE), "--set", "teacher.source=scores", "--arms", "L1")
-    refused = desk.study(*asked, "--set", "teacher.scores.file=scores.parquet", code=2)
-    assert "was made for data 000000000000" in refused.stderr
     assert "name it with --set teacher.scores.file=PATH" in desk.study(*asked, code=2).stderr
-    pd.DataFrame({"a": [1]}).to_csv(desk.folder / "scores.csv")
-    refused = desk.study(*asked, "--set", "teacher.scores.file=scores.csv", code=2)
-    assert "is no Parquet file" in refused.stderr
+    assert not (desk.folder / "runs").exists()
