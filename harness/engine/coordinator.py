@@ -32,6 +32,7 @@ from harness.search.confirmation import Confirming
 from harness.search.searching import Searching
 from harness.store.database.urls import safe
 from harness.store.files import queries
+from harness.store.opening import open_study
 from harness.store.records import ENVIRONMENT
 from harness.store.reuse import adopt, other_processors, refuse_mixing
 from harness.store.store import TEMPORARY, Store
@@ -216,7 +217,7 @@ def execute(
             a user's error.
     """
     with store.errors_for_users(), store.only_writer(), scratch(TEMPORARY) as folder:
-        study = store.open(run, command, counts(graph))
+        study = open_study(store, run, command, counts(graph))
         study.attach(queries.of_test(graph))
         names = {spec.key(): run.labels[spec.key()] for spec in run.specs if spec.key() not in run.unscored}
         here = environment(context)

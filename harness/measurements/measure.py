@@ -23,6 +23,7 @@ from harness.measurements.in_the_loop import loop
 from harness.measurements.inference import inference
 from harness.measurements.stages import stage
 from harness.measurements.timer import Rows
+from harness.store.opening import open_study
 from harness.store.store import Store
 from harness.trial.provenance import provenance
 from harness.trial.shared.stage import STAGES, Stage
@@ -167,7 +168,7 @@ def measure(
     if not kinds:
         return
     with store.only_writer():
-        study = store.open(run, command, counts(graph))
+        study = open_study(store, run, command, counts(graph))
         known = study.measured()
         todo = wanted(run, plans, kinds, study.complete(), context)
         lacking = [measurement for measurement in todo if not _is_known(measurement, known.get(measurement.name))]

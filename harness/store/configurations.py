@@ -8,7 +8,6 @@ study ``NAME-seeds``, from which a search that was killed is resumed and these t
 from __future__ import annotations
 
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
@@ -18,9 +17,7 @@ from harness.design.schema import Point
 from harness.store.database import optuna_private
 from harness.store.database.retries import retried
 from harness.store.factors import of_configuration
-
-if TYPE_CHECKING:
-    from harness.store.store import Store
+from harness.store.store import Store
 
 #: the attribute that has a configuration's number, by which it is known with its backbone
 NUMBER = "configuration"

@@ -14,15 +14,11 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from harness.design import files
-from harness.design.cells import Run
 from harness.errors import UserError
-from harness.store import outside
 from harness.store.database.leases import Leases
 from harness.store.database.optuna_private import FrozenStudy
-from harness.store.database.retries import retried, retry_timeout_of
+from harness.store.database.retries import retry_timeout_of
 from harness.store.database.urls import reason_of, refuse_foreign, safe, sqlite_file
-from harness.store.study import StudyStore
 
 #: version of what a store holds and how; stores of others are refused
 SCHEMA = 5
@@ -48,7 +44,7 @@ class Store:
             raise UserError(f"storage {safe(url)}: there is no such file; run a study first or name another --storage")
         beside = self.file.parent if self.file is not None else Path("runs")
         self.artifacts = artifacts or beside / "artifacts"
-        self._leases: list[Leases] = []
+        self.leases: list[Leases] = []
         try:
             if self.file is not None:
                 refuse_foreign(self.file, url, create)
@@ -63,7 +59,7 @@ class Store:
 
     def close(self) -> None:
         """Give all leases and connections to the database back."""
-        for leases in self._leases:
+        for leases in self.leases:
             leases.close()
         self.storage.engine.dispose()
 
@@ -145,53 +141,6 @@ class Store:
                     f"one has {SCHEMA}); use that version, or run the studies again with another --storage"
                 )
         return studies
-
-    def open(self, run: Run, command: str, counts: dict[str, int]) -> StudyStore:
-        """The study of a run, made if it is not there; trials that a dead coordinator left become failed.
-
-        Raises:
-            UserError: the store was written by another version, or has results of one of the run's methods from other
-                code of the same version.
-        """
-        studies = self.studies()
-        from_plugins = outside.attributes_of(run.specs)
-        if from_plugins:
-            outside.refuse_other_code([study.user_attrs for study in studies.values()], from_plugins, safe(self.url))
-        study = optuna.create_study(
-            study_name=run.study_name, storage=self.storage, direction="maximize", load_if_exists=True
-        )
-        design = run.design
-        attributes = {
-            "study": design.name,
-            "dataset": run.dataset,
-            "preset": run.preset,
-            "claims": list(design.claims),
-            "command": command,
-            "data": counts,
-            "schema": SCHEMA,
-            "engine": run.engine,
-            "data_digest": run.data_digest,
-            **from_plugins,
-        }
-        if design.name not in files.files():  # a user's own: reports are made again without the file
-            attributes["design"] = design.model_dump(mode="json", exclude_defaults=True)
-        if run.search is not None:
-            about = run.search.model_dump()
-            attributes["search"] = about | {"sample": run.search.sample() if run.search.sampler == "qmc" else None}
-
-        def describe() -> None:
-            known = study.user_attrs
-            with self.transaction():
-                for key, value in attributes.items():
-                    if known.get(key) != value:
-                        study.set_user_attr(key, value)
-
-        retried(describe, self.retry_timeout)  # another coordinator may write the same at this moment
-        opened = StudyStore(run, study, self)
-        self._leases.append(opened.leases)
-        opened.close_stale()
-        opened.fold()
-        return opened
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import uuid
 import warnings
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 import pandas as pd
@@ -30,13 +30,11 @@ from harness.store.factors import parameters
 from harness.store.files import artifacts
 from harness.store.notes import note_of
 from harness.store.records import SPEC, common, packed, shared, spec_of, unpacked
+from harness.store.store import Store
 from harness.trial.cache import digest
 from harness.trial.run import TrialResult
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import REFERENCES
-
-if TYPE_CHECKING:
-    from harness.store.store import Store
 
 #: how the names of the studies end that hold reference rows, and what a search has trained
 TEACHERS, SEEDS = "-teachers", "-seeds"

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from harness.store.opening import open_study
 from tests.badinput.place import Case, Place
 
 URL = "sqlite:///store/store.db"
@@ -44,7 +45,7 @@ def template(cells: int, is_folded: bool = True) -> Path:
     design = designs.load("ablation")
     run = plan(design, dataset="lahman", data_digest="0", backbones=["ttranse"], preset="quick")
     store = Store(f"sqlite:///{folder / 'store.db'}", folder / "artifacts")
-    study = store.open(run, "python -m harness.study ablation --preset quick", {"training facts": 3})
+    study = open_study(store, run, "python -m harness.study ablation --preset quick", {"training facts": 3})
     study.attach(QUERIES.assign(subject_degree=1, answer_degree=2))
     for spec in run.specs[:cells]:
         about = {"label": spec.arm, "preset": "quick", "started": "2026-01-01T00:00:00+00:00"}

@@ -29,6 +29,7 @@ from harness.errors import UserError
 from harness.store import frames
 from harness.store.database.leases import DatabaseLeases, Leases, leases_of
 from harness.store.database.retries import retried, retry_timeout_of
+from harness.store.opening import open_study
 from harness.store.reuse import adopt
 from harness.store.store import Store
 from tests.place import Place
@@ -131,7 +132,7 @@ def test_coordinators_may_begin_a_study_at_the_same_moment(url: str) -> None:
 
     def begin(store: Store, own: Run) -> dict[str, object]:
         together.wait(60)
-        return store.open(own, "command", {"test facts": 1}).study.user_attrs
+        return open_study(store, own, "command", {"test facts": 1}).study.user_attrs
 
     with ThreadPoolExecutor(len(stores)) as threads:
         for k in range(4):
@@ -211,11 +212,11 @@ def test_cells_of_other_studies_are_taken_by_one_coordinator_after_the_other(url
     }
     here = {"machine": "m", "device": "cpu", "number_format": "bfloat16"}
     with closing(Store(url, tmp_path / "artifacts")) as store:
-        ablation = store.open(runs["ablation"], "command", {})
+        ablation = open_study(store, runs["ablation"], "command", {})
         for spec in runs["ablation"].specs:
             about = {"label": spec.arm, "environment": here}
             ablation.finish(ablation.begin(spec, about), result())
-        one, other = (store.open(runs["baselines"], "command", {}) for _ in range(2))
+        one, other = (open_study(store, runs["baselines"], "command", {}) for _ in range(2))
         labels = runs["baselines"].labels
         assert one.leases.take("adopt")  # it is at it
         with ThreadPoolExecutor(1) as pool:
@@ -232,7 +233,7 @@ def test_coordinators_fold_files_at_the_same_moment(url: str, tmp_path: Path) ->
     design = designs.load("ablation")
     run = cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
     stores = [Store(url, tmp_path / "artifacts") for _ in range(2)]
-    studies = [store.open(run, "command", {}) for store in stores]
+    studies = [open_study(store, run, "command", {}) for store in stores]
     studies[0].attach(QUERIES)
     together = threading.Barrier(2)
 
@@ -246,7 +247,7 @@ def test_coordinators_fold_files_at_the_same_moment(url: str, tmp_path: Path) ->
     run = replace(run, specs=run.specs[:short])
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(work, range(2)))
-    stores[0].open(run, "command", {})
+    open_study(stores[0], run, "command", {})
     assert not studies[0].artifacts.has_loose()
     trials, curves, load_ranks = frames.load(url, "ablation", "lahman", tmp_path / "artifacts")
     order = [spec.key() for spec in run.specs]
@@ -263,7 +264,7 @@ def test_a_result_is_dropped_if_another_coordinator_took_the_cell(
     design = designs.load("ablation")
     run = cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
     with closing(Store(url, tmp_path / "artifacts")) as store:
-        one, other = (store.open(run, "command", {}) for _ in range(2))
+        one, other = (open_study(store, run, "command", {}) for _ in range(2))
         lost = one.begin(run.specs[0], {})
         cut(engine)
         deadline = time.monotonic() + 20
@@ -306,7 +307,7 @@ def test_a_report_waits_for_a_server_that_is_started_again(url: str, postgresql:
     design = designs.load("ablation")
     run = cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
     with closing(Store(url, tmp_path)) as store:
-        study = store.open(run, "command", {})
+        study = open_study(store, run, "command", {})
         study.finish(study.begin(run.specs[0], {}), result())
     postgresql.stop()
     again = Thread(target=lambda: (time.sleep(2), postgresql.start()))

@@ -21,6 +21,7 @@ from harness.engine.local_workers import in_a_fresh_process
 from harness.measurements import measure as module
 from harness.measurements.measure import Measurement, measure, wanted
 from harness.reporting.cost.numbers import SCHEMAS
+from harness.store.opening import open_study
 from harness.store.store import Store
 from harness.trial.inputs import graph_of
 from harness.trial.run import run_trial
@@ -144,7 +145,7 @@ def test_what_failed_is_tried_again_and_the_rest_is_not(
     store = Store(f"sqlite:///{tmp_path}/harness.db")
     graph, console = graph_of(run.dataset, None), Console(quiet=True)
     with store.only_writer():
-        study = store.open(run, "", {})
+        study = open_study(store, run, "", {})
         for spec in run.specs[:1]:
             study.finish(study.begin(spec, {}), run_trial(spec, context))
 

@@ -13,6 +13,7 @@ import pandas as pd
 from harness.design import cells
 from harness.design import files as designs
 from harness.design.cells import Run
+from harness.store.opening import open_study
 from harness.store.records import ENVIRONMENT
 from harness.store.store import Store
 from harness.store.study import StudyStore
@@ -50,7 +51,7 @@ QUERIES = pd.DataFrame(
 
 
 def opened(url: str, run: Run) -> StudyStore:
-    study = Store(url).open(run, "python -m harness.study ablation", COUNTS)
+    study = open_study(Store(url), run, "python -m harness.study ablation", COUNTS)
     study.attach(QUERIES)
     return study
 
@@ -64,7 +65,7 @@ def planned(study: str, engine: str = "e", data_digest: str = "d") -> Run:
 
 def finished(store: Store, run: Run, about: Mapping[str, Any] = MappingProxyType({ENVIRONMENT: HERE})) -> StudyStore:
     """A study with every cell complete but the last."""
-    study = store.open(run, "python -m harness.study ablation", COUNTS)
+    study = open_study(store, run, "python -m harness.study ablation", COUNTS)
     study.attach(QUERIES)
     for k, spec in enumerate(run.specs[:-1]):
         told = {"label": run.labels[spec.key()], "preset": "quick", **about}

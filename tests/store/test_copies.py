@@ -15,6 +15,7 @@ from harness.errors import UserError
 from harness.store import frames
 from harness.store.copies import copy
 from harness.store.database.optuna_private import system_attributes
+from harness.store.opening import open_study
 from harness.store.store import SCHEMA, Store
 from harness.store.study import StudyStore
 from tests.postgresql import Server
@@ -32,7 +33,7 @@ def store(folder: Path, url: str | None = None) -> Store:
 
 
 def filled(own: Store, run: Run, cells: slice) -> StudyStore:
-    study = own.open(run, "command", {"training facts": 3})
+    study = open_study(own, run, "command", {"training facts": 3})
     study.attach(QUERIES)
     study.describe(run)
     for spec in run.specs[cells]:
@@ -75,13 +76,13 @@ def test_a_second_copy_adds_what_is_new(run: Run, tmp_path: Path) -> None:
     assert [(one.added, one.there) for one in copy(source, target)] == [(2, 2)]
     assert [(one.added, one.there) for one in copy(source, target)] == [(0, 4)]
     # and the copy goes on by itself: it is the same study
-    assert target.open(run, "command", {}).complete() == {spec.key() for spec in run.specs[:4]}
+    assert open_study(target, run, "command", {}).complete() == {spec.key() for spec in run.specs[:4]}
 
 
 def test_trials_are_copied_with_what_they_share(run: Run, tmp_path: Path) -> None:
     source, target = store(tmp_path / "from"), store(tmp_path / "to")
     for own, device, specs in ((target, "cpu", run.specs[:1]), (source, "cuda", run.specs[1:3])):
-        study = own.open(run, "command", {"training facts": 3})
+        study = open_study(own, run, "command", {"training facts": 3})
         study.attach(QUERIES)
         for spec in specs:
             about = {"label": spec.arm, "environment": {"device": device, "torch": "2.13.0"}}

@@ -18,6 +18,7 @@ from harness.design import cells
 from harness.design import files as designs
 from harness.store.configurations import NUMBER
 from harness.store.files.artifacts import CURVES, QUERIES, RANKS
+from harness.store.opening import open_study
 from harness.store.store import Store
 from harness.store.study import StudyStore
 from tests.store.samples import COUNTS, result
@@ -60,7 +61,7 @@ def opened(store: Store, name: str) -> StudyStore:
     run = cells.plan(
         designs.load(name), dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick", seeds=2
     )
-    study = store.open(run, "command", COUNTS)
+    study = open_study(store, run, "command", COUNTS)
     study.attach(FOUR_QUERIES)
     return study
 

@@ -10,6 +10,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.store import frames
+from harness.store.opening import open_study
 from harness.store.records import ENVIRONMENT
 from harness.store.reuse import adopt, other_processors, refuse_mixing
 from harness.store.store import Store
@@ -26,7 +27,7 @@ def store(tmp_path: Path) -> Store:
 def test_equal_cells_of_another_study_are_taken_with_their_files(store: Store) -> None:
     ablation, baselines = planned("ablation"), planned("baselines")
     finished(store, ablation)
-    study = store.open(baselines, "python -m harness.study baselines", COUNTS)
+    study = open_study(store, baselines, "python -m harness.study baselines", COUNTS)
     study.attach(QUERIES)
     shared = {spec.key() for spec in ablation.specs[:-1]} & set(baselines.labels)
     assert adopt(study, baselines.labels, NEW, HERE) == len(shared) == 4
@@ -48,7 +49,7 @@ def test_a_copy_has_a_role_in_its_own_study_alone(store: Store) -> None:
     """L1 with a fresh seed confirms a grid, and is what a search is compared with."""
     finished(store, planned("ablation"), {ENVIRONMENT: HERE, "role": "confirm", "configuration": 3})
     run = planned("baselines")
-    assert adopt(store.open(run, "python -m harness.study baselines", COUNTS), run.labels, NEW, HERE) == 4
+    assert adopt(open_study(store, run, "python -m harness.study baselines", COUNTS), run.labels, NEW, HERE) == 4
     trials, _, _ = frames.load(store.url, "baselines", "lahman")
     assert {"role", "configuration"}.isdisjoint(trials.columns)
 
@@ -56,13 +57,13 @@ def test_a_copy_has_a_role_in_its_own_study_alone(store: Store) -> None:
 def test_a_copy_has_the_name_that_its_new_study_gives_it(store: Store) -> None:
     ablation, schedule = planned("ablation"), planned("schedule")
     finished(store, ablation)
-    study = store.open(schedule, "python -m harness.study schedule", COUNTS)
+    study = open_study(store, schedule, "python -m harness.study schedule", COUNTS)
     adopt(study, schedule.labels, NEW, HERE)
     trials, _, _ = frames.load(store.url, "schedule", "lahman")
     assert set(trials["arm"]) == {"L1", "switch after 1/2"}
     assert set(trials["losses"]) == {"L1", "L1+L2+L3"}
     # of a copy, the source is the original
-    again = store.open(planned("llm"), "python -m harness.study llm", COUNTS)
+    again = open_study(store, planned("llm"), "python -m harness.study llm", COUNTS)
     adopt(again, planned("llm").labels, NEW, HERE)
     copies, _, _ = frames.load(store.url, "llm", "lahman")
     assert copies["copied_from"].str.startswith(ablation.study_name).all()
@@ -72,7 +73,7 @@ def test_a_copy_has_the_name_that_its_new_study_gives_it(store: Store) -> None:
 def test_nothing_is_taken_from_another_engine_or_other_data(store: Store, change: dict[str, str]) -> None:
     finished(store, planned("ablation"))
     run = planned("baselines", **change)
-    study = store.open(run, "python -m harness.study baselines", COUNTS)
+    study = open_study(store, run, "python -m harness.study baselines", COUNTS)
     assert adopt(study, run.labels, NEW, HERE) == 0
     assert study.complete() == set()
 
@@ -89,7 +90,7 @@ def test_nothing_is_taken_from_another_engine_or_other_data(store: Store, change
 def test_nothing_is_taken_from_where_numbers_are_others(store: Store, there: dict[str, Any], taken: int) -> None:
     finished(store, planned("ablation"), there)
     run = planned("baselines")
-    assert adopt(store.open(run, "python -m harness.study baselines", COUNTS), run.labels, NEW, HERE) == taken
+    assert adopt(open_study(store, run, "python -m harness.study baselines", COUNTS), run.labels, NEW, HERE) == taken
 
 
 def test_other_processors_are_told(store: Store) -> None:

@@ -25,6 +25,7 @@ from harness.store.database.urls import safe, sqlite_file
 from harness.store.factors import parameters
 from harness.store.files.artifacts import CURVES, RANKS, study_file
 from harness.store.notes import note_of
+from harness.store.opening import open_study
 from harness.store.store import SCHEMA, Store
 from harness.store.study import StudyStore
 from harness.trial.provenance import provenance
@@ -97,7 +98,7 @@ def test_each_design_keeps_its_own_command(url: str, run: Run) -> None:
     other = replace(run, study_name=f"{run.study_name}-other")
     with Store(url).only_writer():
         for each, command in ((run, "first"), (other, "second")):
-            study = Store(url).open(each, command, COUNTS)
+            study = open_study(Store(url), each, command, COUNTS)
             study.finish(study.begin(each.specs[0], {}), result())
     trials, _, _ = frames.load(url, "ablation", "lahman")
     assert {name: about["command"] for name, about in trials.attrs["meta"].items()} == {
@@ -272,7 +273,7 @@ def test_a_copy_of_a_store_does_not_remove_files_of_the_original(url: str, run: 
 
 
 def test_queries_are_stored_once(url: str, run: Run) -> None:
-    study, other = (Store(url).open(each, "", COUNTS) for each in (run, replace(run, study_name="other")))
+    study, other = (open_study(Store(url), each, "", COUNTS) for each in (run, replace(run, study_name="other")))
     queries = pd.DataFrame({"query": [0, 1], "degree": [3, 4]})
     for each in (study, other, study):
         each.attach(queries)

@@ -23,6 +23,7 @@ from harness.design.cells import Run
 from harness.store import frames
 from harness.store.factors import parameters
 from harness.store.files.artifacts import Evidence, key_of
+from harness.store.opening import open_study
 from harness.store.records import unpacked
 from harness.store.store import Store
 from harness.store.study import StudyStore
@@ -47,7 +48,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def opened(store: Store, run: Run) -> StudyStore:
-    study = store.open(run, "python -m harness.study ablation", COUNTS)
+    study = open_study(store, run, "python -m harness.study ablation", COUNTS)
     study.attach(QUERIES)
     return study
 

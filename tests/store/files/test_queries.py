@@ -4,6 +4,7 @@ from pathlib import Path
 
 from harness.store import frames
 from harness.store.files import queries
+from harness.store.opening import open_study
 from harness.store.store import Store
 from harness.trial.inputs import graph_of
 from tests.store.samples import finished, planned
@@ -27,7 +28,7 @@ def test_degrees_and_labels_are_those_of_the_graph() -> None:
 def test_a_study_keeps_them_once_and_ranks_come_with_them(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/runs/harness.db")
     facts = queries.of_test(graph_of("lahman", None)).iloc[:4]
-    store.open(planned("ablation"), "command", {}).attach(facts)
+    open_study(store, planned("ablation"), "command", {}).attach(facts)
     study = finished(store, planned("ablation"))
     kept = study.study.user_attrs["queries"]
     study.attach(facts.assign(answer_degree=0))
