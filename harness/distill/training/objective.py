@@ -94,16 +94,16 @@ class Distillation(Weighted):
         if self.soft is not None:
             soft = self.soft
             z = candidate_scores(model, query, table, soft.ids[index])
-            log_p, log_rest, whole, t = soft.log_p[index], soft.log_rest[index], partition[:, 1], soft.temperature
+            log_p, log_rest, log_whole, t = soft.log_p[index], soft.log_rest[index], partition[:, 1], soft.temperature
             if lumped or soft.teacher is None:
-                kl = lumped_divergence(z, log_p, log_rest, whole, t)
+                kl = lumped_divergence(z, log_p, log_rest, log_whole, t)
             else:
                 counted = torch.ones(len(batch), len(table), dtype=torch.bool, device=table.device)
                 counted = counted.scatter(1, soft.ids[index].long(), False)
                 every = scores(query, table, model.kernel, model.scale())
                 y = soft.teacher.scores(index)
-                others = others_divergence(y, every, counted, y.new_zeros(1, 1), log_rest, whole, t)
-                kl = t**2 * (listed_divergence(z, log_p, whole, t) + others).mean()
+                others = others_divergence(y, every, counted, y.new_zeros(1, 1), log_rest, log_whole, t)
+                kl = t**2 * (listed_divergence(z, log_p, log_whole, t) + others).mean()
             terms["loss_l1"] = self.soft_weight * kl
         if self.aligned is not None:
             z = candidate_scores(model, query, table, self.aligned.ids[index])
