@@ -17,7 +17,7 @@ from harness.design.schema import FRESH, Design
 from harness.errors import UserError
 from harness.reporting.data.layout import Meta
 from harness.reporting.data.results import Frames
-from harness.reporting.kinds import kind_of
+from harness.reporting.kinds import kind_of, load_shipped
 from harness.store.study import StudyStore
 from harness.trial.run import run_trial
 from harness.trial.spec import TrialSpec
@@ -128,6 +128,7 @@ def test_from_a_study_file_to_a_report(dataset: Path, tmp_path: Path, tiny_encod
         load_ranks(search.index[0])
     meta = trials.attrs["meta"][run.study_name]
     frames = Frames(LAYOUT, trials, curves, load_ranks, Meta.model_validate(meta))
+    load_shipped()
     pdf = kind_of("sensitivity", trials).report(frames, tmp_path / "report")
     assert pdf.read_bytes().startswith(b"%PDF-")
 
