@@ -65,14 +65,14 @@ def _hints(options: type) -> dict[str, Any]:
     return get_type_hints(options, include_extras=True)
 
 
-def command(app: typer.Typer, name: str, options: type, help: str | None = None) -> Callable[[Call], Call]:  # noqa: A002
+def command(app: typer.Typer, name: str, options: type, about: str | None = None) -> Callable[[Call], Call]:
     """Register a command whose options are the fields of a dataclass.
 
     Args:
         app: gets the command.
         name: of the command.
         options: a dataclass, its fields annotated with ``typer.Option``.
-        help: what the command does; None: the docstring of what is decorated.
+        about: what the command does; None: the docstring of what is decorated.
 
     Returns:
         A decorator of a function that takes the filled dataclass, and further parameters without defaults by their
@@ -93,9 +93,10 @@ def command(app: typer.Typer, name: str, options: type, help: str | None = None)
             inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[key])
             for key, default in fields.items()
         ]
+        # functions have no such attribute until somebody sets it, which type checkers do not know
         filled.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         filled.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        filled.__doc__ = help or call.__doc__
+        filled.__doc__ = about or call.__doc__
         app.command(name)(filled)
         return call
 

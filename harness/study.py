@@ -178,7 +178,7 @@ def main() -> None:
             about = f"{study.title}.{claims}\n\n{study.about}"
         except UserError as error:  # the command itself will end with it
             about = str(error)
-        cli.command(app, name, Options, help=about)(partial(_started, study=name))
+        cli.command(app, name, Options, about)(partial(_started, study=name))
     cli.run(app)
 
 

@@ -62,7 +62,7 @@ def scores(asked: Asked, options: Scores) -> Listed:
     made_for = (table.schema.metadata or {}).get(b"data_digest", b"").decode()
     if made_for != asked.graph.digest:
         names = made_for[:12] or "(none)", asked.graph.digest[:12]
-        raise UserError(f"{where}: was made for data {names[0]}, and this is {names[1]}; make it anew")
+        raise UserError(f"{where}: was made for data {names[0]}, and this is {names[1]}; make it again")
     rows = len(table)
     sizes = {len(values.flatten()) // max(rows, 1) for values in columns}
     if len(sizes) != 1 or any(set(np.diff(values.offsets.to_numpy())) - sizes for values in columns):

@@ -35,6 +35,7 @@ def loader(events: Any) -> Any:
         events: class of what reads the document piece by piece.
     """
 
+    # a base class chosen at run time is what type checkers refuse
     class Loader(Composer, events, SafeConstructor, Resolver):  # type: ignore[misc]
         depth = 0
 
@@ -79,7 +80,8 @@ def loader(events: Any) -> Any:
     return Loader
 
 
-# libyaml reads all study files in a sixth of the time, which help texts wait for
+# libyaml reads all study files in a sixth of the time, which help texts wait for;
+# the type stubs of PyYAML lack `__with_libyaml__`
 _Loader = loader(yaml.cyaml.CParser if yaml.__with_libyaml__ else PythonEvents)  # type: ignore[attr-defined]
 
 

@@ -252,7 +252,7 @@ def _load(address: str, loaded: tuple[Plugin, ...]) -> None:
     try:
         plugins.load(loaded)
     except UserError as error:
-        raise UserError(f"worker {address}: {error}, or start the worker anew if it has run an older one") from None
+        raise UserError(f"worker {address}: {error}, or restart the worker if it has run an older one") from None
 
 
 def _agree(address: str, task: Task, context: Context, terms: Terms) -> None:

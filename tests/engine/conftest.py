@@ -1,1 +1,5 @@
-from tests.toy import context, dataset, spec  # noqa: F401  fixtures
+"""Fixtures that the tests of this folder share."""
+
+from tests.toy import context, dataset, spec
+
+__all__ = ["context", "dataset", "spec"]

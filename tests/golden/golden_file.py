@@ -51,6 +51,7 @@ def write(part: str, machine: str, numbers: dict[str, Numbers]) -> None:
             f"{part}: numbers moved, but no version did; raise that of the stage or engine that moved them"
         )
     known[part][machine] = numbers
+    # the one part of the file that has no kinds of machine
     known["versions"] = versions()  # type: ignore[assignment]
     FILE.write_text(json.dumps(known, indent=0, sort_keys=True) + "\n", encoding="utf-8")
 

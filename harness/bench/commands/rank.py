@@ -50,8 +50,8 @@ def rank(
     PyKEEN knows no time: both sides leave out all other known answers whatever their time (protocol "static"). It
     ranks twice: with its own TransE (for ttranse) or DistMult (for ta-distmult) of the same dimension, and with the
     scores of our model, where the ranks must be ours but for scores that rounding alone tells apart. It makes its
-    filter in each evaluation, which we do once for all epochs; a column gives ours with the filter made anew. Of three
-    batch sizes its fastest counts. Models are untrained: ranks cost the same.
+    filter in each evaluation, which we do once for all epochs; a column gives ours with the filter made each time.
+    Of three batch sizes its fastest counts. Models are untrained: ranks cost the same.
     """
     names = backbones(backbone, several=True)
     stages = open_stages(dataset, names[0], data_dir, threads)

@@ -150,7 +150,7 @@ class Artifacts:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.folder / ".lock")
             lock.acquire()
-        except (OSError, NotImplementedError) as error:
+        except (OSError, NotImplementedError) as error:  # the second: filelock 3, on file systems without locks
             raise UserError(f"artifacts {self.folder}: cannot be written ({error})") from None
         try:
             yield
