@@ -17,7 +17,12 @@ import pytest
 from harness.reporting.data.layout import Layout, Meta
 from harness.reporting.data.results import Frames as Given
 from harness.reporting.data.results import Importance
+from harness.reporting.kinds import load_shipped
 from harness.reporting.output import typst
+
+# a test may ask for any kind of report, also when it runs alone
+load_shipped()
+
 
 #: what the ablation compares
 LAYOUT = Layout(
