@@ -55,6 +55,8 @@ class Backbone(nn.Module):
 
     entity: nn.Embedding
     relation: nn.Embedding
+    #: what the entity table goes through before it is used: rounding, in the last epochs of a student of few bits
+    rounding: Callable[[Tensor], Tensor] | None = None
 
     def encode(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         """Query vectors [B, d] for int64 subject [B], relation [B] and time [B, L]."""
@@ -73,7 +75,7 @@ class Backbone(nn.Module):
 
     def entity_table(self) -> Tensor:
         """Vectors of all entities [E, d]."""
-        return self.entity.weight
+        return self.entity.weight if self.rounding is None else self.rounding(self.entity.weight)
 
     def relation_table(self) -> Tensor:
         """Vectors of all relations and their reciprocals [2R, d]."""

@@ -107,6 +107,13 @@ class Cache:
         except OSError as error:
             raise self._unwritable(error) from None
 
+    def keep_newest(self, stage: str, count: int) -> None:
+        """Remove all but the newest results of a stage."""
+        files = [(path.stat().st_mtime_ns, path) for path in (self.root / stage).glob("*.safetensors") if path.exists()]
+        for _, path in sorted(files, reverse=True)[count:]:
+            for suffix in (".safetensors", ".sha256", ".lock"):
+                path.with_suffix(suffix).unlink(missing_ok=True)
+
     def pack(self, stage: str, key: str) -> Packed | None:
         """The file of a stored result; None, with a warning, if it is damaged: whoever needs it builds it."""
         path = self.path(stage, key)

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from harness import evaluate
+from harness.distill.rounding import Bits, rounded_state
 from harness.distill.training.loop import DivergedError, Trained
 from harness.distill.training.stacks import Student
 from harness.evaluate import NotFiniteError
@@ -24,6 +26,8 @@ from harness.models import Backbone
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages, summary
 
+#: where the cache has the best states of students, and how many: the newest
+STUDENTS, KEPT = "student", 200
 #: the splits that a trial is scored on
 SCORED = ("valid", "test")
 
@@ -189,7 +193,7 @@ def _student(stages: Stages, clock: _Clock, stacked: Trained | None) -> tuple[Ba
     if stages.spec.shares_stage1:
         about, parts = _read_stage1(stages)
         if spec.stage1_epochs == spec.epochs:
-            model.load_state_dict(parts["best"])
+            _settle(stages, model, parts["best"])
             return model.eval(), about
         curve = about["curve"]
     if stacked is not None:
@@ -199,8 +203,23 @@ def _student(stages: Stages, clock: _Clock, stacked: Trained | None) -> tuple[Ba
     else:
         trained, early_curve = _trained(stages, clock)
         curve = curve + early_curve
-    model.load_state_dict(trained.best)
+    _settle(stages, model, trained.best)
     return model.eval(), {**summary(trained), "curve": curve + [{"stage": 2, **row} for row in trained.curve]}
+
+
+def _settle(stages: Stages, model: Backbone, best: dict[str, Tensor]) -> None:
+    """Give the model its best state as the student's bits leave it, and keep that state as trained for exports."""
+    stages.cache.get_or_build(STUDENTS, stages.student_key(), lambda: (best, {}))
+    stages.cache.keep_newest(STUDENTS, KEPT)
+    model.load_state_dict(rounded_tensors(best, stages.spec.student.bits))
+
+
+def rounded_tensors(state: dict[str, Tensor], bits: Bits) -> dict[str, Tensor]:
+    """The state of a student as it reads after it was stored with ``bits``."""
+    if bits == 32:
+        return state
+    rounded = rounded_state({name: tensor.cpu().numpy() for name, tensor in state.items()}, bits)
+    return {name: torch.from_numpy(table).to(state[name].device) for name, table in rounded.items()}
 
 
 def _read_stage1(stages: Stages) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:

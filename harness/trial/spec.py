@@ -25,6 +25,7 @@ from harness.distill.losses.l1 import L1Options, SoftOptions
 from harness.distill.losses.l2 import L2Options
 from harness.distill.losses.l3 import L3Options
 from harness.distill.losses.rkd import AngleOptions, DistanceOptions
+from harness.distill.rounding import Bits
 from harness.distill.training.sampler import Sampling
 from harness.frozen import Frozen
 from harness.models import BACKBONES
@@ -45,6 +46,9 @@ class WithMethods(Frozen):
     plain values, which a process can read that has not loaded the plugin yet.
     """
 
+    #: fields that came later: at their defaults they are left out of what is stored and hashed, so that results of
+    #: before keep their identity
+    later: ClassVar[frozenset[str]] = frozenset()
     #: whose methods
     registries: ClassVar[tuple[Registry[Any], ...]] = ()
     methods: dict[str, dict[str, Any]] = Field(default={}, description="options of methods by name", exclude=True)
@@ -83,7 +87,11 @@ class WithMethods(Frozen):
 
     @model_serializer(mode="wrap")
     def _flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {**handler(self), **self.methods}
+        content = handler(self)
+        for name in self.later:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                content.pop(name, None)
+        return {**content, **self.methods}
 
     def method(self, name: str) -> dict[str, Any]:
         """The options of a method, all of them."""
@@ -178,10 +186,21 @@ class StudentSpec(TrainingSpec):
     """
 
     epochs: int = Field(default=16, ge=1, description="epochs of both stages together")
+    later = frozenset({"bits", "rounded_epochs"})
     stage1_epochs: int = Field(default=8, ge=0, description="epochs of L1 alone before the other losses join")
     order: Literal["structure-first", "language-first"] = Field(
         default="structure-first", description="language-first: stage 1 has L2 and L3, and L1 joins in stage 2"
     )
+    bits: Bits = Field(default=32, description="of a number of the entity table as it is stored, scored and exported")
+    rounded_epochs: int = Field(
+        default=4, ge=0, description="last epochs that train through the rounding; with 3 bits or fewer"
+    )
+
+    @property
+    def rounded_from(self) -> int | None:
+        """The epoch from which on training goes through the rounding, counted from 0; None: it never does."""
+        few = self.bits == "ternary" or self.bits <= 3
+        return max(self.epochs - self.rounded_epochs, self.stage1_epochs) if few and self.rounded_epochs else None
 
     @model_validator(mode="after")
     def _stages_fit(self) -> Self:
@@ -327,6 +346,8 @@ class TrialSpec(Frozen):
         student = StudentSpec() if self.arm in REFERENCES else self.student.with_methods(self.backbone)
         if not self.is_reversed:
             student = student.model_copy(update={"order": "structure-first"})
+        if student.rounded_from is None:
+            student = student.model_copy(update={"rounded_epochs": StudentSpec.model_fields["rounded_epochs"].default})
         teacher = self.teacher if self.arm == "teacher" or needs & {"teacher", "entities"} else TeacherSpec()
         if teacher.source == "structural":
             teacher = teacher.with_methods(self.teacher_backbone)

@@ -20,7 +20,8 @@ def group_of(spec: TrialSpec, stage: str | None) -> str | None:
     """A digest of what students of one stack have in common; None where no student is trained.
 
     ``stage`` is "stage1", or None for a trial; other stages train none, nor does a trial that is over after stage 1.
-    Students with losses that stacks do not know (``Distillation.terms``), or a stage 1 of their own, train alone.
+    Students with losses that stacks do not know (``Distillation.terms``), a stage 1 of their own, or epochs that train
+    through rounding train alone.
     """
     student = spec.student
     if spec.arm in REFERENCES or stage not in (None, "stage1"):
@@ -28,7 +29,7 @@ def group_of(spec: TrialSpec, stage: str | None) -> str | None:
     if stage is None and (student.stage1_epochs == student.epochs or spec.is_joint or spec.stage1_of_its_own):
         return None
     knows_all = set(spec.parts) <= {"L1", "L2", "L3"} and ("L2" not in spec.parts or spec.loss.alignment == "huber")
-    if stage is None and not knows_all:
+    if stage is None and (not knows_all or student.rounded_from is not None):
         return None
     recipe = BACKBONES[spec.backbone].student_recipe
     penalty = recipe.regularization if student.regularization is None else student.regularization

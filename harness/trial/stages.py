@@ -21,10 +21,10 @@ from harness.distill.training.stacks import Student
 from harness.models import BACKBONES, Backbone, Recipe
 from harness.registry import Plugin
 from harness.teachers.semantic import SemanticScorer, control, whiten
-from harness.trial.cache import Cache, Entry
+from harness.trial.cache import Cache, Entry, digest
 from harness.trial.inputs import inputs
 from harness.trial.keys import Plan
-from harness.trial.shared.stage import STAGES
+from harness.trial.shared.stage import ENGINE, STAGES, backbone_version
 from harness.trial.spec import TeacherSpec, TrainingSpec, TrialSpec
 
 M = TypeVar("M", bound=nn.Module)
@@ -78,6 +78,12 @@ class Stages:
         entry = self.entries.get(name)
         meta = entry.meta if entry is not None else self.cache.meta(name, self.plan.keys[name])
         return float(meta.get("build_seconds", float("nan")))
+
+    def student_key(self) -> str:
+        """What identifies the state of the trained student."""
+        parts = [LOSSES[part].version for part in self.spec.parts]
+        code = [ENGINE, backbone_version(self.spec.backbone), parts, self.spec.outside]
+        return digest(self.spec.key(), self.graph.digest, self.context.device, list(self.plan.keys.values()), code)
 
     def report(self, stage: str) -> Report:
         """A function that reports the progress of a training."""
@@ -153,6 +159,10 @@ class Stages:
         model = self.new_model(self.spec.backbone, spec, self.spec.seed)
         span = {"first": first, "last": last}
         schedule = self.schedule(spec, model.student_recipe, self.spec.seed, listed="L1" in parts, **span)
+        if last == spec.epochs and spec.rounded_from is not None:  # only states that know the rounding compete
+            rounded_from = max(spec.rounded_from, first)
+            select_from = max(select_from, rounded_from)
+            schedule = replace(schedule, bits=spec.bits, rounded_from=rounded_from)
         return Student(model, self.distillation(model, parts), replace(schedule, select_from=select_from), resume)
 
     def train(self, student: Student, stage: str) -> Trained:

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from harness.distill.passes.sampled import threads_for_the_pass
+from harness.distill.rounding import Bits
 from harness.distill.seeds import derive_seed
 from harness.distill.training.objective import Objective
+from harness.distill.training.quantised import StraightThrough
 from harness.distill.training.sampler import Sampler, Sampling
 from harness.models.base import Backbone
 from harness.models.batch import QueryTensors
@@ -35,7 +37,8 @@ class Schedule:
     ``first_epoch`` and ``total_epochs`` place the stage in the whole run: the learning rate falls linearly from
     ``learning_rate`` to a tenth over ``total_epochs`` (None: until this stage ends), whatever stages the run has.
     ``patience`` None: no early end, so that compared arms get equal numbers of updates. Validations of epochs before
-    ``select_from`` do not compete for the best state.
+    ``select_from`` do not compete for the best state. From epoch ``rounded_from`` on (None: never) the entity table is
+    used as rounded to ``bits``.
     """
 
     epochs: int
@@ -49,10 +52,16 @@ class Schedule:
     validate_every: int = 1
     patience: int | None = None
     select_from: int = 0
+    bits: Bits = 32
+    rounded_from: int | None = None
 
     def fall(self, epochs: float) -> float:
         """What the learning rate is multiplied with after so many epochs of the whole run."""
         return 1 - 0.9 * (epochs / (self.total_epochs or self.first_epoch + self.epochs))
+
+    def rounds(self, epoch: int) -> bool:
+        """Whether the entity table is rounded in an epoch of the run, counted from 0."""
+        return self.rounded_from is not None and epoch >= self.rounded_from
 
     def validates(self, epoch: int) -> bool:
         """Whether a validation follows an epoch of the run, counted from 0."""
@@ -176,6 +185,8 @@ def train(
     reported, latest = started, None
     for epoch in range(schedule.first_epoch, schedule.first_epoch + schedule.epochs):
         sums: dict[str, Tensor] = {}
+        if schedule.rounds(epoch) and model.rounding is None:
+            model.rounding = StraightThrough.fitted(model.entity.weight, schedule.bits)
         candidates = sampler.epoch(model, data, epoch)
         with threads_for_the_pass(sampler.samples(model, epoch)):
             for step, index in enumerate(batches(len(data), schedule.batch_size, schedule.seed, epoch)):
@@ -193,6 +204,8 @@ def train(
                 if report is not None and time.perf_counter() - reported > 1:
                     reported = time.perf_counter()
                     report((epoch - schedule.first_epoch + (step + 1) / steps) / schedule.epochs, latest)
+        if schedule.rounds(epoch):  # validated as it would be stored
+            model.rounding = StraightThrough.fitted(model.entity.weight, schedule.bits)
         means = {name: float(value) / len(data) for name, value in sums.items()}
         row = result.close(epoch, means, steps, partial(validate, model) if schedule.validates(epoch) else None, model)
         if "valid_mrr" in row:
@@ -204,6 +217,7 @@ def train(
             report((epoch + 1 - schedule.first_epoch) / schedule.epochs, latest)
         if schedule.patience is not None and stale >= schedule.patience:
             break
+    model.rounding = None
     result.last, result.optimizer = snapshot(model), dump_optimizer(optimizer, n_parameters)
     return result
 

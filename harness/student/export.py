@@ -1,0 +1,175 @@
+"""From a trial to a student's file: from the kept state or one trained again, with calibrated probabilities."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+
+from harness import evaluate
+from harness.data import UNKNOWN
+from harness.data.graph import Facts
+from harness.distill.rounding import Bits
+from harness.errors import UserError
+from harness.evaluate import RankTask
+from harness.models import BACKBONES, Backbone
+from harness.models.base import scores
+from harness.stats import bootstrap_intervals
+from harness.student.fileformat import About, StudentFile, write
+from harness.trial.inputs import Inputs, inputs
+from harness.trial.provenance import environment
+from harness.trial.run import STUDENTS, rounded_tensors, run_trial
+from harness.trial.spec import TrialSpec
+from harness.trial.stages import Context, Stages
+
+#: validation queries that the temperature of probabilities is fitted on, at most
+CALIBRATION = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """A student's file as bytes, and the test ranks [2N] that it gives."""
+
+    content: bytes
+    about: About
+    ranks: NDArray[np.float64]
+
+
+def export(spec: TrialSpec, context: Context, *, facts: bool = True) -> Exported:
+    """Make the file of a trial's student.
+
+    Args:
+        spec: of the trial.
+        context: where data and cache are. The state comes from the cache if the trial kept it there; else it is
+            trained again.
+        facts: whether the file has the known facts, so that answers can be marked as known.
+
+    Raises:
+        UserError: the trial has no student.
+        TrialError: training it again fails.
+    """
+    spec = spec.acting()
+    if spec.arm in ("teacher", "llm-teacher"):
+        raise UserError(f"arm {spec.arm!r}: is a teacher; a student's file is made of an arm such as L1+L2+L3")
+    stages = Stages(spec, context)
+    if not stages.cache.has(STUDENTS, stages.student_key()):
+        run_trial(spec, context)
+    state = stages.cache.get_or_build(STUDENTS, stages.student_key(), _lost).tensors
+    return exported(spec, stages.inputs, state, environment(context), spec.student.bits, facts=facts)
+
+
+def _lost() -> Any:
+    raise UserError("the student's state left the cache while it was read; run the same command again")
+
+
+def exported(
+    spec: TrialSpec, data: Inputs, state: dict[str, Tensor], provenance: dict[str, Any], bits: Bits, *, facts: bool
+) -> Exported:
+    """The file of a student with this state, rounded to ``bits``."""
+    graph = data.graph
+    model = BACKBONES[spec.backbone](
+        len(graph.entities), len(graph.relations), data.n_times(BACKBONES[spec.backbone].time_input),
+        spec.student.dim, **spec.student.options(spec.backbone),
+    )  # fmt: skip
+    model.load_state_dict(rounded_tensors(state, bits))
+    model.eval()
+    ranks = evaluate.ranks(model, data.task("test", model.time_input).to("cpu"))
+    known = np.concatenate([graph.train.start, graph.train.end])
+    known = known[known != UNKNOWN]
+    metrics = evaluate.metrics(ranks)
+    about = About(
+        backbone=spec.backbone,
+        kernel=model.kernel,
+        time_input=model.time_input,
+        granularity=graph.granularity,
+        dim=spec.student.dim,
+        bits=bits,
+        tensors={},
+        first_time=int(known.min()) if len(known) else None,
+        last_time=int(known.max()) if len(known) else None,
+        temperature=calibrated(model, data.task("valid", model.time_input).to("cpu")),
+        dataset=graph.name,
+        data_digest=graph.digest,
+        spec=with_bits(spec, bits).model_dump(mode="json"),
+        metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
+        intervals=_intervals(ranks),
+        provenance=provenance,
+    )
+    everything = Facts(*(np.concatenate([s.columns[n] for s in graph.splits.values()]) for n in graph.train.columns))
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
+    content = write(about, arrays, data.timeline.last, graph.entities, graph.relations, everything if facts else None)
+    return Exported(content, about, ranks)
+
+
+def with_bits(spec: TrialSpec, bits: Bits) -> TrialSpec:
+    """The same trial with a student of so many bits."""
+    return spec.model_copy(update={"student": spec.student.model_copy(update={"bits": bits})})
+
+
+def _intervals(ranks: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
+    """Bootstrap intervals over test facts of the metrics that are means over queries."""
+    half = len(ranks) // 2
+    if half < 2:
+        return {}
+    of_queries = {"mrr": 1 / ranks, **{f"hits{k}": (ranks <= k).astype(float) for k in evaluate.HITS}}
+    of_facts = np.stack([values.reshape(2, half).mean(0) for values in of_queries.values()], axis=1)
+    intervals = bootstrap_intervals(of_facts[None])
+    return {name: (one.low, one.high) for name, one in zip(of_queries, intervals, strict=True)}
+
+
+@torch.no_grad()
+def calibrated(model: Backbone, task: RankTask) -> float:
+    """The temperature that makes softmax probabilities of scores fit best: it minimises the negative log-likelihood of
+    validation answers, each among the entities that are no other known answer (Guo et al., ICML 2017)."""
+    rows = torch.randperm(len(task.queries), generator=torch.Generator().manual_seed(0))[:CALIBRATION]
+    if len(rows) == 0:
+        return 1.0
+    batch = task.queries[rows]
+    position = torch.full((len(task.queries),), -1)
+    position[rows] = torch.arange(len(rows))
+    z = scores(
+        model.encode(batch.subject, batch.relation, batch.time), model.entity_table(), model.kernel, model.scale()
+    )
+    chosen = position[task.row] >= 0
+    z[position[task.row][chosen], task.entity[chosen]] = -torch.inf
+    gold = z.gather(1, batch.answer[:, None])[:, 0]
+
+    def loss(log_t: float) -> float:
+        t = math.exp(log_t)
+        return float(((z / t).logsumexp(1) - gold / t).double().mean())
+
+    return math.exp(float(minimize_scalar(loss, bounds=(-5.0, 5.0), method="bounded", options={"xatol": 1e-3}).x))
+
+
+def evaluated(content: StudentFile, data: Inputs) -> NDArray[np.float64]:
+    """Test ranks [2N] of a student's file under the protocol of ``data``, by the code that ranks trials.
+
+    Raises:
+        UserError: the file is of other data, or of a backbone that is not there.
+    """
+    about = content.about
+    if about.backbone not in BACKBONES:
+        raise UserError(f"backbone {about.backbone!r}: is not there; load its plugin with --plugin")
+    if about.data_digest != data.graph.digest:
+        raise UserError(
+            f"data {data.graph.name!r}: is not what the student was trained on "
+            f"({about.dataset!r}, digest {about.data_digest[:12]}); its ids would mean other entities"
+        )
+    spec = TrialSpec.model_validate(about.spec)
+    kind = BACKBONES[about.backbone]
+    sizes = len(content.entities), len(content.relations), data.n_times(kind.time_input)
+    model = kind(*sizes, about.dim, **spec.student.options(about.backbone))
+    model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in content.tensors.items()})
+    return evaluate.ranks(model, data.task("test", model.time_input).to("cpu"))
+
+
+def inputs_of(about: About, dataset: str, context: Context, protocol: str | None = None) -> Inputs:
+    """The data that a student's file is scored on, under the file's own protocol unless another is named."""
+    spec = TrialSpec.model_validate(about.spec)
+    return inputs(dataset, context.data_dir, spec.time, protocol or spec.protocol, "cpu")

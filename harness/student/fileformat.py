@@ -1,0 +1,222 @@
+"""The file of a student: one safetensors file with tables in few bits, names, time classes, known facts and provenance.
+
+Tensors: of each tensor NAME of the student's state ``NAME.values``, or ``NAME.codes`` and ``NAME.scale`` (see
+`harness.distill.rounding`); ``times`` int64, the last time of each class; ``entities`` and ``relations`` uint8, names
+and labels as UTF-8; ``facts`` uint8, what is known. The header's metadata is ``about``, a JSON object (`About`). Nothing
+in a file is ever executed, and every size is checked before it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from harness.data.graph import Facts, Granularity, Vocabulary
+from harness.distill.rounding import Bits, Floats, as_table, bits_of, decode, encode
+from harness.errors import UserError
+from harness.frozen import Frozen
+
+FORMAT = "tkg-student"
+#: goes up when older programs cannot read what newer ones write
+VERSION = 1
+#: columns of ``facts`` after head and relation, which are sorted
+_COLUMNS = ("head", "relation", "tail", "start", "end")
+
+
+class TensorAbout(Frozen):
+    """Shape and bits of a tensor of the state."""
+
+    shape: tuple[int, ...] = Field(max_length=4)
+    bits: Bits
+
+
+class About(Frozen):
+    """What a file states of its student."""
+
+    format: Literal["tkg-student"] = "tkg-student"
+    version: int = VERSION
+    backbone: str
+    kernel: Literal["dot", "l2", "l1"]
+    time_input: Literal["classes", "tokens"]
+    granularity: Granularity
+    dim: int = Field(ge=1, le=10_000)
+    bits: Bits
+    tensors: dict[str, TensorAbout]
+    n_facts: int = Field(ge=0, default=0)
+    first_time: int | None = Field(default=None, description="of the training facts")
+    last_time: int | None = None
+    temperature: float = Field(default=1.0, gt=0, description="of the scores, for probabilities; fitted on validation")
+    dataset: str = ""
+    data_digest: str = ""
+    spec: dict[str, Any] = Field(default={})
+    metrics: dict[str, float] = Field(default={}, description="on test facts")
+    intervals: dict[str, tuple[float, float]] = Field(default={}, description="95 %, bootstrap over test facts")
+    provenance: dict[str, Any] = Field(default={})
+
+
+@dataclass(frozen=True, eq=False)
+class StudentFile:
+    """The content of a file, with its tables as numbers again.
+
+    Args:
+        about: what the file states.
+        tensors: the state of the student by name, float32.
+        times: last time of each class int64 [K].
+        entities: names and labels.
+        relations: names and labels; the tables have 2R rows.
+        facts: what is known, in the order of head, relation, tail; empty where the file has none.
+        sizes: bytes of the file's parts.
+    """
+
+    about: About
+    tensors: dict[str, Floats]
+    times: NDArray[np.int64]
+    entities: Vocabulary
+    relations: Vocabulary
+    facts: Facts
+    sizes: Mapping[str, int]
+
+
+def write(
+    about: About,
+    state: Mapping[str, NDArray[Any]],
+    times: NDArray[np.int64],
+    entities: Vocabulary,
+    relations: Vocabulary,
+    facts: Facts | None,
+) -> bytes:
+    """The bytes of a student's file; ``state`` is stored with the bits that ``about`` names.
+
+    Raises:
+        ValueError: the state cannot be rounded.
+    """
+    arrays: dict[str, NDArray[Any]] = {"times": times.astype(np.int64)}
+    described: dict[str, TensorAbout] = {}
+    for name, tensor in state.items():
+        bits = bits_of(name, tensor.shape, about.bits)
+        described[name] = TensorAbout(shape=tensor.shape, bits=bits)
+        arrays |= {f"{name}.{part}": array for part, array in encode(as_table(tensor), bits).items()}
+    arrays |= {"entities": _named(entities), "relations": _named(relations)}
+    if facts is not None:
+        arrays["facts"] = _packed_facts(facts)
+    complete = about.model_copy(update={"tensors": described, "n_facts": 0 if facts is None else len(facts)})
+    return save(arrays, {"about": complete.model_dump_json()})
+
+
+def read(path: Path) -> StudentFile:
+    """Read and check a student's file.
+
+    Raises:
+        UserError: it is not there, cut, changed, of another kind or of a newer version, or its sizes do not fit.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = (file.metadata() or {}).get("about")
+            if header is None:
+                raise UserError(f"student {path}: is a safetensors file of something else; it has no 'about'")
+            about = _about(header, path)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+    except (OSError, SafetensorError) as error:
+        reason = "not there" if isinstance(error, FileNotFoundError) else "no student's file, or cut off"
+        raise UserError(f"student {path}: {reason}; make one with: python -m harness.student export") from None
+    try:
+        return _content(about, arrays)
+    except (KeyError, ValueError, IndexError, zlib.error) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"student {path}: is damaged ({reason}); export it again") from None
+
+
+def _about(header: str, path: Path) -> About:
+    try:
+        content = json.loads(header)
+        if content.get("format") != FORMAT:
+            raise UserError(f"student {path}: is a file of another format ({str(content.get('format'))[:40]!r})")
+        if not isinstance(content.get("version"), int) or content["version"] > VERSION:
+            raise UserError(f"student {path}: has version {content.get('version')}, newer than {VERSION}; update")
+        return About.model_validate(content)
+    except (ValidationError, ValueError, AttributeError, RecursionError):
+        raise UserError(f"student {path}: what it states of itself cannot be read; export it again") from None
+
+
+def _content(about: About, arrays: Mapping[str, NDArray[Any]]) -> StudentFile:
+    entities, relations = _names(arrays["entities"]), _names(arrays["relations"])
+    tensors, sizes = {}, {"entities": 0, "all else": arrays["times"].nbytes}
+    for name, tensor in about.tensors.items():
+        parts = {p: arrays[f"{name}.{p}"] for p in ("values", "codes", "scale") if f"{name}.{p}" in arrays}
+        size = int(np.prod(tensor.shape[1:])) if len(tensor.shape) > 1 else int(np.prod(tensor.shape))
+        table = decode(parts, tensor.bits, size)
+        if table.size != np.prod(tensor.shape, dtype=np.int64) or not np.isfinite(table).all():
+            raise ValueError(f"{name} does not have the shape {tensor.shape}, or numbers that are none")
+        tensors[name] = table.reshape(tensor.shape)
+        sizes["entities" if name == "entity.weight" else "all else"] += sum(a.nbytes for a in parts.values())
+    wanted = {"entity.weight": (len(entities), about.dim), "relation.weight": (2 * len(relations), about.dim)}
+    for name, shape in wanted.items():
+        if tensors[name].shape != shape:
+            raise ValueError(f"{name} has the shape {tensors[name].shape}, and there are names for {shape}")
+    times = arrays["times"]
+    if times.dtype != np.int64 or times.ndim != 1 or (np.diff(times) <= 0).any():
+        raise ValueError("time classes are not in order")
+    facts = _facts(arrays, about.n_facts, len(entities), len(relations))
+    sizes |= {"known facts": arrays["facts"].nbytes if "facts" in arrays else 0}
+    sizes |= {"names": arrays["entities"].nbytes + arrays["relations"].nbytes}
+    return StudentFile(about, tensors, times, entities, relations, facts, sizes)
+
+
+# ---- names ---------------------------------------------------------------------------------------------------------
+
+
+def _named(vocabulary: Vocabulary) -> NDArray[np.uint8]:
+    """A line a name: name, and after a tab its label if it has one; reading refuses tabs and line ends in both."""
+    lines = (name if label is None else f"{name}\t{label}" for name, label in zip(*_columns(vocabulary), strict=True))
+    return np.frombuffer("\n".join(lines).encode(), np.uint8)
+
+
+def _columns(vocabulary: Vocabulary) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
+    for text in (*vocabulary.names, *filter(None, vocabulary.labels)):
+        if "\t" in text or "\n" in text:
+            raise ValueError(f"name {text[:40]!r} has a tab or a line end")
+    return vocabulary.names, vocabulary.labels
+
+
+def _names(content: NDArray[Any]) -> Vocabulary:
+    lines = [line.split("\t") for line in content.astype(np.uint8).tobytes().decode("utf-8").split("\n")]
+    if any(len(line) > 2 for line in lines):
+        raise ValueError("a name has two labels")
+    return Vocabulary(tuple(line[0] for line in lines), tuple(line[1] if len(line) == 2 else None for line in lines))
+
+
+# ---- known facts ---------------------------------------------------------------------------------------------------
+
+
+def _packed_facts(facts: Facts) -> NDArray[np.uint8]:
+    """The five columns in the order of head, relation and tail, the heads as differences, compressed."""
+    order = np.lexsort([facts.tail, facts.relation, facts.head])
+    columns = {name: column[order] for name, column in facts.columns.items()}
+    columns["head"] = np.diff(columns["head"], prepend=0)
+    return np.frombuffer(zlib.compress(b"".join(columns[n].astype("<i8").tobytes() for n in _COLUMNS), 9), np.uint8)
+
+
+def _facts(arrays: Mapping[str, NDArray[Any]], n: int, n_entities: int, n_relations: int) -> Facts:
+    if "facts" not in arrays:
+        return Facts(*(np.zeros(0, np.int64) for _ in _COLUMNS))
+    size = 8 * n * len(_COLUMNS)
+    content = zlib.decompressobj().decompress(arrays["facts"].tobytes(), size + 1)  # no more, whatever it unpacks to
+    if len(content) != size:
+        raise ValueError(f"the known facts are not {n}")
+    columns = np.frombuffer(content, "<i8").reshape(len(_COLUMNS), n).astype(np.int64)
+    head, relation, tail, start, end = columns
+    facts = Facts(np.cumsum(head), relation, tail, start, end)
+    for ids, count in ((facts.head, n_entities), (facts.relation, n_relations), (facts.tail, n_entities)):
+        if n and not 0 <= int(ids.min()) <= int(ids.max()) < count:
+            raise ValueError("a known fact names what is not there")
+    return facts

@@ -1,0 +1,217 @@
+"""A distilled student as a thing of its own: load it, ask it, without PyTorch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data import dates
+from harness.data.graph import UNKNOWN, Vocabulary
+from harness.data.timeline import Timeline
+from harness.errors import UserError
+from harness.student.fileformat import StudentFile, read
+from harness.student.queries import FORMULAS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: a time as a user writes it: "1995", 1995, "2014-03-05", two of them for an interval, or None where it is not known
+Time = str | int | None | tuple[str | int, str | int]
+Known = Literal["mark", "leave out"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An entity as the answer to a question; ``known``: the student's known facts have it at that time."""
+
+    rank: int
+    entity: str
+    label: str | None
+    probability: float
+    score: float
+    known: bool
+
+
+class Names:
+    """Entities or relations by what people call them."""
+
+    def __init__(self, vocabulary: Vocabulary, kind: str) -> None:
+        self.vocabulary, self.kind = vocabulary, kind
+
+    def show(self, number: int) -> str:
+        """The label, else the name."""
+        return self.vocabulary.labels[number] or self.vocabulary.names[number]
+
+    @cached_property
+    def _by_text(self) -> dict[str, list[int]]:
+        numbers: dict[str, list[int]] = {}
+        for number, (name, label) in enumerate(zip(self.vocabulary.names, self.vocabulary.labels, strict=True)):
+            for text in {name, label} - {None}:
+                numbers.setdefault(str(text), []).append(number)
+        return numbers
+
+    @cached_property
+    def _by_lower_case(self) -> dict[str, list[int]]:
+        numbers: dict[str, list[int]] = {}
+        for text, owners in self._by_text.items():
+            numbers.setdefault(text.casefold(), []).extend(owners)
+        return numbers
+
+    def number(self, text: str) -> int:
+        """The id of a name or label; small and capital letters count only where both occur.
+
+        Raises:
+            UserError: it is unknown (with the nearest ones), or several have that label.
+        """
+        chosen = self._by_text.get(text) or self._by_lower_case.get(text.casefold().strip())
+        if not chosen:
+            near = difflib.get_close_matches(text.casefold(), self._by_lower_case, n=3, cutoff=0.6)
+            names = [self.show(self._by_lower_case[one][0]) for one in near]
+            hint = f"; did you mean {' or '.join(map(repr, names))}?" if names else ""
+            raise UserError(f"{self.kind} {text[:80]!r}: the student knows none of that name{hint}")
+        if len(set(chosen)) > 1:
+            names = [self.vocabulary.names[number] for number in chosen[:5]]
+            raise UserError(f"{self.kind} {text[:80]!r}: {len(chosen)} have this label; say which: {', '.join(names)}")
+        return chosen[0]
+
+
+class Student:
+    """A student that answers: which entity completes (subject, relation, ?, time)?
+
+    >>> Student.load("wiki.student").predict("Edmonton", "twinned with", at="1995", k=10)  # doctest: +SKIP
+    """
+
+    def __init__(self, content: StudentFile, where: str = "student") -> None:
+        about = self.about = content.about
+        if about.backbone not in FORMULAS:
+            raise UserError(
+                f"{where}: is of backbone {about.backbone!r}, for which there is no formula here; "
+                "load the plugin that brings it with --plugin"
+            )
+        self.content, self.where = content, where
+        self.entities, self.relations = Names(content.entities, "entity"), Names(content.relations, "relation")
+        self.timeline = Timeline(about.granularity, content.times)
+        self._table = content.tensors["entity.weight"]
+        self._scale = float(np.exp(content.tensors["log_scale"])) if "log_scale" in content.tensors else 1.0
+
+    @classmethod
+    def load(cls, path: str | Path) -> Student:
+        """Read a student's file.
+
+        Raises:
+            UserError: the file is not there, damaged, of something else or of a newer version.
+        """
+        return cls(read(Path(path)), f"student {path}")
+
+    def scores(
+        self, subject: NDArray[np.int64], relation: NDArray[np.int64], time: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Scores [B, E] of all entities for subjects [B], relations [B] (+ R for heads) and times [B, L] as the
+        backbone reads them (classes or tokens)."""
+        formula = FORMULAS[self.about.backbone]
+        query = formula(self.content.tensors, self._table[subject], relation, time)
+        kernel = self.about.kernel
+        if kernel == "dot":
+            return np.asarray(self._scale * (query @ self._table.T), np.float32)
+        if kernel == "l1":
+            return np.stack([-self._scale * np.abs(self._table - row).sum(1) for row in query]).astype(np.float32)
+        squared = np.square(self._table).sum(1) - 2 * query @ self._table.T + np.square(query).sum(1)[:, None]
+        return np.asarray(-self._scale * np.sqrt(np.maximum(squared, 1e-12)), np.float32)
+
+    def answers(
+        self, subject: str, relation: str, at: Time = None, *, k: int = 10, head: bool = False, known: Known = "mark"
+    ) -> list[Answer]:
+        """The best answers to (subject, relation, ?, at), or with ``head`` to (?, relation, subject, at).
+
+        Args:
+            subject: name or label of the entity that is given.
+            relation: name or label.
+            at: a year or a day as the data has them, a pair of them for an interval, None where it is not known.
+            k: how many.
+            head: ask for heads instead of tails.
+            known: ``mark`` answers that the student's facts have at that time, or ``leave out`` these; probabilities
+                are then those of the others alone.
+
+        Raises:
+            UserError: an unknown or ambiguous name, or a time that the student cannot know.
+        """
+        if k < 1:
+            raise UserError(f"k {k}: is how many answers are wanted, 1 or more")
+        s, r = self.entities.number(subject), self.relations.number(relation)
+        start, end = self.times(at)
+        asked = r + head * len(self.content.relations)
+        scores = self.scores(np.array([s]), np.array([asked]), self._time(start, end))[0].astype(np.float64)
+        is_known = np.zeros(len(scores), bool)
+        is_known[self._known(s, r, head, start, end)] = True
+        if known == "leave out":
+            scores[is_known] = -np.inf
+        z = scores / self.about.temperature
+        weights = np.exp(z - z.max())
+        probabilities = weights / weights.sum()
+        best = np.argsort(-scores, kind="stable")[: min(k, int(np.isfinite(scores).sum()))]
+        names, labels = self.content.entities.names, self.content.entities.labels
+        return [
+            Answer(rank, names[e], labels[e], float(probabilities[e]), float(scores[e]), bool(is_known[e]))
+            for rank, e in enumerate(best.tolist(), start=1)
+        ]
+
+    def predict(
+        self, subject: str, relation: str, at: Time = None, *, k: int = 10, head: bool = False, known: Known = "mark"
+    ) -> pd.DataFrame:
+        """`answers` as a data frame: rank, entity, label, probability, score, known."""
+        import pandas as pd  # here, since the command line asks without it
+
+        return pd.DataFrame([vars(one) for one in self.answers(subject, relation, at, k=k, head=head, known=known)])
+
+    def times(self, at: Time) -> tuple[int, int]:
+        """Start and end of a time as the student counts them; ``UNKNOWN`` where it is not known.
+
+        Raises:
+            UserError: it is no time, of another granularity, or outside of what the student was trained on.
+        """
+        if at is None:
+            return UNKNOWN, UNKNOWN
+        ends = at if isinstance(at, tuple) else (at, at)
+        start, end = (self._point(str(point).strip()) for point in ends)
+        if start > end:
+            raise UserError(f"time {at}: ends before it begins")
+        return start, end
+
+    def _point(self, text: str) -> int:
+        unit, example = ("year", "1995") if self.about.granularity == "year" else ("day", "2014-03-05")
+        try:
+            time = dates.parse(text, self.about.granularity)
+        except ValueError:
+            time = UNKNOWN
+        if time == UNKNOWN or (self.about.granularity == "year" and text.lstrip("-").count("-")):
+            raise UserError(f"time {text[:40]!r}: this student knows {unit}s; write one as {example}")
+        first, last = self.about.first_time, self.about.last_time
+        if first is not None and last is not None and not first <= time <= last:
+            span = " to ".join(dates.show(one, self.about.granularity) for one in (first, last))
+            raise UserError(f"time {text[:40]!r}: is outside of what the student was trained on, {span}")
+        return time
+
+    def _time(self, start: int, end: int) -> NDArray[np.int64]:
+        view = self.timeline.classes if self.about.time_input == "classes" else self.timeline.tokens
+        points = view(np.array([start, end]))
+        return points.reshape(1, -1)
+
+    def _known(self, subject: int, relation: int, head: bool, start: int, end: int) -> NDArray[np.int64]:
+        """Entities that complete the question by a known fact whose interval may overlap its own."""
+        facts = self.content.facts
+        given, answer = (facts.tail, facts.head) if head else (facts.head, facts.tail)
+        lo, hi = facts.valid_time()
+        overlaps = (start == UNKNOWN) | ((lo <= end) & (hi >= start))
+        return np.asarray(answer[(given == subject) & (facts.relation == relation) & overlaps])
+
+
+def table(answers: Sequence[Answer]) -> list[tuple[Any, ...]]:
+    """Rows for a terminal: rank, name, label, probability, and whether the answer is known."""
+    return [(a.rank, a.entity, a.label or "", f"{a.probability:.3f}", "known" if a.known else "") for a in answers]
