@@ -83,7 +83,7 @@ def _changes(options: Options) -> Settings:
 
 
 def _backbones(name: str | None, design: Design) -> list[str]:
-    backbones = sorted(BACKBONES, reverse=True) if name == "all" else [name or design.backbone]
+    backbones = [*design.backbones] if name == "all" else [name or design.backbone]
     if unknown := [backbone for backbone in backbones if backbone not in BACKBONES]:
         raise UserError(f"unknown backbone {unknown[0]!r}: {nearest(unknown[0], [*BACKBONES, 'all'])}")
     return backbones

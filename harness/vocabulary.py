@@ -77,8 +77,15 @@ for _name, _color in (
     ("RKD-A", "#999933"),
 ):
     declare("loss", _name, _name, _color)
-declare("backbone", "ttranse", "TTransE")
-declare("backbone", "ta-distmult", "TA-DistMult")
+for _name, _label in (
+    ("ttranse", "TTransE"),
+    ("ta-distmult", "TA-DistMult"),
+    ("tcomplex", "TComplEx"),
+    ("tntcomplex", "TNTComplEx"),
+    ("timeplex", "TIMEPLEX"),
+    ("rotate-translate", "rotation + translation"),
+):
+    declare("backbone", _name, _label)
 for _name, _label, _color in (
     ("data", "read data", LIGHT),
     ("teacher", "structural teacher", BLUE),

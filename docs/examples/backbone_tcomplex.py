@@ -20,7 +20,7 @@ def _times(a: Tensor, b: Tensor) -> Tensor:
     return torch.cat([a_re * b_re - a_im * b_im, a_re * b_im + a_im * b_re], 1)
 
 
-@backbone("tcomplex", label="TComplEx", version=1)
+@backbone("my-tcomplex", label="TComplEx", version=1)
 class TComplEx(Backbone):
     """TComplEx; an interval's τ is the mean of the vectors of its start and end class (our reading)."""
 
@@ -32,7 +32,7 @@ class TComplEx(Backbone):
     def __init__(self, n_entities: int, n_relations: int, n_times: int, dim: int) -> None:
         super().__init__()
         if dim % 2:
-            raise UserError(f"backbone tcomplex: dim={dim} is odd, and complex vectors have two reals a number")
+            raise UserError(f"backbone my-tcomplex: dim={dim} is odd, and complex vectors have two reals a number")
         self.entity = nn.Embedding(n_entities, dim)
         self.relation = nn.Embedding(2 * n_relations, dim)
         self.time = nn.Embedding(n_times, dim)

@@ -146,11 +146,10 @@ def plan(
     wanted = {check_arm(arm) if arm not in names else arm for arm in arms} or {*(chosen.arms or names)}
     search, n_seeds = search_of(design, chosen), seeds or chosen.seeds
     _refuse_factors(design, changes or {})
-    # of all backbones, asked for or not: adding one later must find the same study
+    # of all backbones of the study, asked for or not: adding one later must find the same study
     common = {
         name: settle(design, chosen, changes, dataset=dataset, backbone=name).model_copy(update={"dataset": dataset})
-        for name in sorted(BACKBONES)
-        if BACKBONES.origin(name) is None or name in backbones
+        for name in sorted({*design.backbones, *backbones})
     }
     specs: dict[str, TrialSpec] = {}
     labels: dict[str, str] = {}

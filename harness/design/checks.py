@@ -23,7 +23,7 @@ def check(design: Design) -> None:
     Raises:
         UserError: names the key, with the nearest name where one is unknown.
     """
-    if (wrong := design.backbone) not in BACKBONES:
+    if wrong := next((name for name in (design.backbone, *design.backbones) if name not in BACKBONES), None):
         raise UserError(f"unknown backbone {wrong!r}: {nearest(wrong, BACKBONES)}")
     _check_arms(design)
     for preset in design.presets.values():

@@ -161,7 +161,8 @@ class Design(Frozen):
     reports compare them with; ``contrasts`` are differences of differences (a - b) - (c - d) of arms
     a, b, c, d, by name. ``search`` (see `Search`) looks for settings of an arm, beside which the study's arms are
     trained with the same seeds. Presets have the settings of those of study ``like``, and on top their own: so both
-    studies share their teachers. ``measure`` names what is measured beside the trials.
+    studies share their teachers. ``measure`` names what is measured beside the trials. ``backbones`` are those that
+    ``--backbone all`` means, the paper's by default.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
@@ -179,6 +180,7 @@ class Design(Frozen):
     compare: dict[str, tuple[str, ...]] = Field(default={})
     contrasts: dict[Text, tuple[str, str, str, str]] = Field(default={})
     backbone: str
+    backbones: tuple[str, ...] = ("ttranse", "ta-distmult")
     like: str | None = None
     settings: Settings = Field(default={})
     presets: dict[PresetName, Preset] = Field(min_length=1)

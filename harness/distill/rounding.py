@@ -129,7 +129,7 @@ def _unpacked(codes: NDArray[np.uint8], bits: Bits, size: int) -> Floats:
         values = np.stack([codes & 15, codes >> 4], axis=2).reshape(len(codes), -1)[:, :size]
     else:
         planes = np.unpackbits(codes, axis=1, bitorder="little", count=size * int(bits))
-        powers = np.left_shift(1, np.arange(int(bits)), dtype=np.uint8)
+        powers = np.left_shift(np.uint8(1), np.arange(int(bits), dtype=np.uint8))
         values = (planes.reshape(len(codes), size, int(bits)) * powers).sum(2, dtype=np.uint8)
     return values.astype(np.float32) + np.float32(0.5 - 2 ** (int(bits) - 1))
 

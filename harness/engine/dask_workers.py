@@ -80,7 +80,7 @@ class ClusterWorkers:
             self.client.subscribe_topic(topic, self._listen)
             if context.plugins:
                 self._have_loaded(context.plugins, topic)
-            self.terms = Terms(engine_version(), data, number_format(), topic, self._probe())
+            self.terms = Terms(engine_version(complete=True), data, number_format(), topic, self._probe())
         except BaseException:
             self._open.close()
             raise
@@ -256,7 +256,7 @@ def _load(address: str, loaded: tuple[Plugin, ...]) -> None:
 
 
 def _agree(address: str, task: Task, context: Context, terms: Terms) -> None:
-    if engine_version() != terms.engine:
+    if engine_version(complete=True) != terms.engine:
         raise UserError(f"worker {address}: has another version of the harness than the coordinator; install the same")
     if terms.probe is not None and not terms.probe.exists():
         raise UserError(f"worker {address}: does not see the cache {context.cache_dir}, as the others do; share it")

@@ -6,15 +6,23 @@ from harness.models.base import BACKBONES, Backbone, Kernel, Recipe, backbone, s
 from harness.models.candidates import candidate_scores
 
 from harness.models.ttranse import TTransE  # isort: skip  first in tables
+from harness.models.rotate_translate import RotateTranslate
 from harness.models.ta_distmult import TADistMult
+from harness.models.tcomplex import TComplEx
+from harness.models.timeplex import Timeplex
+from harness.models.tntcomplex import TNTComplEx
 
 __all__ = [
     "BACKBONES",
     "Backbone",
     "Kernel",
     "Recipe",
+    "RotateTranslate",
     "TADistMult",
+    "TComplEx",
+    "TNTComplEx",
     "TTransE",
+    "Timeplex",
     "backbone",
     "candidate_scores",
     "scores",

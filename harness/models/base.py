@@ -67,7 +67,7 @@ class Backbone(nn.Module):
         return self.encode_vectors(subject, self.relation_table()[relation], time)
 
     def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
-        """Query vectors [B, d] for subject and relation given as *vectors* [B, d], and int64 time [B, L].
+        """Query vectors [B, d] for subject [B, d] and relation [B, k] given as *vectors*, and int64 time [B, L].
 
         Split from ``encode`` so that L3 can put language-model encodings in the place of both.
         """
@@ -78,7 +78,7 @@ class Backbone(nn.Module):
         return self.entity.weight if self.rounding is None else self.rounding(self.entity.weight)
 
     def relation_table(self) -> Tensor:
-        """Vectors of all relations and their reciprocals [2R, d]."""
+        """Vectors of all relations and their reciprocals [2R, k]; k is what ``encode_vectors`` wants, d or more."""
         return self.relation.weight
 
     def scale(self) -> Tensor:

@@ -2,7 +2,7 @@
 
 Tensors: of each tensor NAME of the student's state ``NAME.values``, or ``NAME.codes`` and ``NAME.scale`` (see
 `harness.distill.rounding`); ``times`` int64, the last time of each class; ``entities`` and ``relations`` uint8, names
-and labels as UTF-8; ``facts`` uint8, what is known. The header's metadata is ``about``, a JSON object (`About`). Nothing
+and labels as UTF-8; ``facts`` uint8, what is known. The header has ``about``, a JSON object (`About`). Nothing
 in a file is ever executed, and every size is checked before it is used.
 """
 
@@ -159,10 +159,11 @@ def _content(about: About, arrays: Mapping[str, NDArray[Any]]) -> StudentFile:
             raise ValueError(f"{name} does not have the shape {tensor.shape}, or numbers that are none")
         tensors[name] = table.reshape(tensor.shape)
         sizes["entities" if name == "entity.weight" else "all else"] += sum(a.nbytes for a in parts.values())
-    wanted = {"entity.weight": (len(entities), about.dim), "relation.weight": (2 * len(relations), about.dim)}
-    for name, shape in wanted.items():
-        if tensors[name].shape != shape:
-            raise ValueError(f"{name} has the shape {tensors[name].shape}, and there are names for {shape}")
+    for name, rows in (("entity.weight", len(entities)), ("relation.weight", 2 * len(relations))):
+        if tensors[name].ndim != 2 or len(tensors[name]) != rows:
+            raise ValueError(f"{name} has the shape {tensors[name].shape}, and there are names for {rows} rows")
+    if tensors["entity.weight"].shape[1] != about.dim:
+        raise ValueError(f"entities have {tensors['entity.weight'].shape[1]} numbers and not {about.dim}")
     times = arrays["times"]
     if times.dtype != np.int64 or times.ndim != 1 or (np.diff(times) <= 0).any():
         raise ValueError("time classes are not in order")

@@ -62,5 +62,46 @@ def ta_distmult(tensors: Tensors, subject: Floats, relation: NDArray[np.int64], 
     return product
 
 
+@formula("tcomplex")
+def tcomplex(tensors: Tensors, subject: Floats, relation: NDArray[np.int64], time: NDArray[np.int64]) -> Floats:
+    """h ∘ r ∘ τ over complex numbers."""
+    return _product(subject, _product(tensors["relation.weight"][relation], tensors["time.weight"][time].mean(1)))
+
+
+@formula("tntcomplex")
+def tntcomplex(tensors: Tensors, subject: Floats, relation: NDArray[np.int64], time: NDArray[np.int64]) -> Floats:
+    """h ∘ (r ∘ τ + r') over complex numbers."""
+    changing, lasting = np.split(tensors["relation.weight"][relation], 2, axis=-1)
+    return _product(subject, _product(changing, tensors["time.weight"][time].mean(1)) + lasting)
+
+
+@formula("timeplex")
+def timeplex(tensors: Tensors, subject: Floats, relation: NDArray[np.int64], time: NDArray[np.int64]) -> Floats:
+    """h ∘ (r + γ τ) + β τ ∘ r_ot over complex numbers."""
+    moment = tensors["time.weight"][time].mean(1)
+    of_both, of_object = np.split(tensors["relation.weight"][relation], 2, axis=-1)
+    object_time, subject_object_time = tensors["weights"]
+    of_subject = _product(subject, of_both + subject_object_time * moment)
+    return np.asarray(of_subject + object_time * _product(moment, of_object), np.float32)
+
+
+@formula("rotate-translate")
+def rotate_translate(tensors: Tensors, subject: Floats, relation: NDArray[np.int64], time: NDArray[np.int64]) -> Floats:
+    """Rot(r)·h + r + τ, and 0 in the coordinate of the bias."""
+    translation, angle = np.split(tensors["relation.weight"][relation], [subject.shape[1]], axis=1)
+    half = angle.shape[1]
+    x, y, cos, sin = subject[:, :half], subject[:, half : 2 * half], np.cos(angle), np.sin(angle)
+    turned = np.concatenate([cos * x - sin * y, sin * x + cos * y, subject[:, 2 * half :]], 1)
+    moved = turned + translation + tensors["time.weight"][time].mean(1)
+    moved[:, -1] = 0
+    return np.asarray(moved, np.float32)
+
+
+def _product(a: Floats, b: Floats) -> Floats:
+    """a ∘ b of complex numbers, real parts first."""
+    (a_re, a_im), (b_re, b_im) = np.split(a, 2, axis=-1), np.split(b, 2, axis=-1)
+    return np.concatenate([a_re * b_re - a_im * b_im, a_re * b_im + a_im * b_re], -1)
+
+
 def _sigmoid(x: Any) -> Any:
     return 0.5 * (1 + np.tanh(0.5 * x))

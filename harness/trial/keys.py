@@ -77,11 +77,19 @@ def refuse_impossible(spec: TrialSpec) -> None:
         raise UserError(f"loss.fusion: mixes in a model's scores, and teacher {source.name!r} has none; set fusion=0")
 
 
-def engine_version() -> str:
-    """The versions of all of the package that a trial's numbers can depend on, in one digest."""
+def engine_version(*, complete: bool = False) -> str:
+    """The versions of all of the package that a trial's numbers can depend on, in one digest.
+
+    A method that is new, and so of version 1, changes nothing; ``complete``: it does, since whoever has other methods
+    cannot do the same work.
+    """
     registries: tuple[Registry[Any], ...] = (STAGES, BACKBONES, LOSSES, TEACHERS)
     versions = [
-        {name: thing.version for name, thing in sorted(registry.items()) if registry.origin(name) is None}
+        {
+            name: thing.version
+            for name, thing in sorted(registry.items())
+            if registry.origin(name) is None and (complete or thing.version > 1)
+        }
         for registry in registries
     ]
     return digest(ENGINE, versions)

@@ -253,6 +253,7 @@ class _Given:
     def __init__(self, stages: Stages, model: Backbone, parts: Sequence[str]) -> None:
         self.stages, self.parts = stages, parts
         self.n_entities, self.dim = (int(size) for size in model.entity_table().shape)
+        self.relation_dim = int(model.relation_table().shape[1])
 
     def soft_targets(self) -> SoftTargets:
         self._declared("teacher")

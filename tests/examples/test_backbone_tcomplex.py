@@ -20,9 +20,9 @@ def test_it_is_the_formula_of_the_paper() -> None:
     """Eq. 3 in complex numbers."""
     torch.manual_seed(0)
     with loaded(FILE):
-        model = BACKBONES["tcomplex"](6, 2, 3, 8)
+        model = BACKBONES["my-tcomplex"](6, 2, 3, 8)
         with pytest.raises(UserError, match="dim=7 is odd"):
-            BACKBONES["tcomplex"](6, 2, 3, 7)
+            BACKBONES["my-tcomplex"](6, 2, 3, 7)
     subject, relation, time = torch.arange(4), torch.arange(4), torch.tensor([[0, 0], [1, 1], [2, 2], [0, 0]])
     query = model.encode(subject, relation, time)
     z = scores(query, model.entity_table(), model.kernel, model.scale())
@@ -39,11 +39,11 @@ def test_it_is_the_formula_of_the_paper() -> None:
 
 
 def test_from_the_command_line_to_the_report(desk: Desk) -> None:
-    asked = ("--plugin", str(FILE), "--backbone", "tcomplex", "--arms", "none,L1")
+    asked = ("--plugin", str(FILE), "--backbone", "my-tcomplex", "--arms", "none,L1")
     pdf = desk.study(*asked).stdout.splitlines()[-1]
     assert (desk.folder / pdf).is_file()
     trials, _, _ = frames.load(desk.url, "ablation", "./toy")
-    assert set(trials["backbone"]) == {"tcomplex"}
+    assert set(trials["backbone"]) == {"my-tcomplex"}
     assert len(trials) == 2
     assert "complete already" in desk.study(*asked).stdout
 

@@ -43,6 +43,10 @@ class Given(Protocol):
     def dim(self) -> int:
         """Dimension d of the student's entity vectors."""
 
+    @property
+    def relation_dim(self) -> int:
+        """Width k of its relation vectors."""
+
     def soft_targets(self) -> SoftTargets:
         """Need ``teacher``: the teacher's distribution over entities for each training query."""
 

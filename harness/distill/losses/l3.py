@@ -33,15 +33,15 @@ class SemanticAdapter(nn.Module):
     entities: Tensor
     relations: Tensor
 
-    def __init__(self, entities: Tensor, relations: Tensor, dim: int) -> None:
+    def __init__(self, entities: Tensor, relations: Tensor, dim: int, relation_dim: int | None = None) -> None:
         super().__init__()
         self.register_buffer("entities", entities - entities.mean(0), persistent=False)
         self.register_buffer("relations", relations - relations.mean(0), persistent=False)
         self.entity_map = nn.Linear(entities.shape[1], dim)
-        self.relation_map = nn.Linear(relations.shape[1], dim)
+        self.relation_map = nn.Linear(relations.shape[1], relation_dim or dim)
 
     def forward(self, subject: Tensor, relation: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors in the student's space, two of [B, d], for int64 subject and relation [B]."""
+        """Vectors in the student's spaces, [B, d] and [B, k], for int64 subject and relation [B]."""
         return self.entity_map(self.entities[subject]), self.relation_map(self.relations[relation])
 
 
@@ -54,7 +54,7 @@ def semantic_cross_entropy(step: Step, adapter: SemanticAdapter, share: float = 
 
 
 def _prepare(given: Given, options: L3Options) -> dict[str, Any]:
-    adapter = given.seeded("adapter", lambda: SemanticAdapter(*given.encodings(), given.dim))
+    adapter = given.seeded("adapter", lambda: SemanticAdapter(*given.encodings(), given.dim, given.relation_dim))
     return {"adapter": adapter, "beta": options.beta, "semantic_share": options.semantic_share}
 
 

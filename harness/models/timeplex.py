@@ -1,0 +1,69 @@
+"""TIMEPLEX, base model (Jain, Rathi, Mausam & Chakrabarti, "Temporal KB completion: new algorithms and evaluation
+protocols", EMNLP 2020).
+
+f(s, r, o, τ) = Re⟨s ∘ r, ō⟩ + α Re⟨s ∘ r_st, τ̄⟩ + β Re⟨o ∘ r_ot, τ̄⟩ + γ Re⟨s ∘ τ, ō⟩ over complex vectors (Eq. 4).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from harness.models.base import Backbone, Recipe, backbone
+from harness.models.complex_numbers import cubed, product, refuse_odd
+from harness.options import MethodOptions, option
+
+
+class TimeplexOptions(MethodOptions):
+    """Options of TIMEPLEX: weights of its products with time."""
+
+    object_time: float = option(5.0, "weight of object, relation and time", ge=0, le=100)
+    subject_object_time: float = option(5.0, "weight of subject, object and time", ge=0, le=100)
+
+
+@backbone("timeplex", version=1)
+class Timeplex(Backbone):
+    """TIMEPLEX without recurrence and gap features; a relation's row is (r, r_ot').
+
+    The product of subject and time is the same for all answers and left out. Our reading: Re⟨o ∘ r_ot, τ̄⟩ is written
+    as Re⟨τ ∘ r_ot', ō⟩, which has the same functions; an interval's τ is the mean of the vectors of its start and end
+    class; reciprocal relations ask for heads.
+    """
+
+    weights: Tensor
+    kernel = "dot"
+    time_input = "classes"
+    options = TimeplexOptions
+    student_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.2, regularization=0.01)
+    teacher_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.1, regularization=0.005)
+
+    def __init__(
+        self,
+        n_entities: int,
+        n_relations: int,
+        n_times: int,
+        dim: int,
+        object_time: float = 5.0,
+        subject_object_time: float = 5.0,
+    ) -> None:
+        super().__init__()
+        refuse_odd("timeplex", dim)
+        # in the state, so that whoever has the state needs no options
+        self.register_buffer("weights", torch.tensor([object_time, subject_object_time]))
+        self.entity = nn.Embedding(n_entities, dim)
+        self.relation = nn.Embedding(2 * n_relations, 2 * dim)
+        self.time = nn.Embedding(n_times, dim)
+        for table in (self.entity, self.relation, self.time):
+            nn.init.normal_(table.weight, std=0.05)
+
+    def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
+        of_both, of_object = relation.chunk(2, -1)
+        moment: Tensor = self.time(time).mean(1)
+        of_subject = product(subject, of_both + self.weights[1] * moment)
+        return of_subject + self.weights[0] * product(moment, of_object)
+
+    def penalty(self, query: Tensor, subject: Tensor, answer: Tensor) -> Tensor:
+        """N3 of subject, query and answer, batch mean, as for the other complex models."""
+        return (cubed(subject) + cubed(query) + cubed(answer)) / len(query)

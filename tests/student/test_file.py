@@ -1,0 +1,166 @@
+"""Files of students that are cut, changed, foreign, newer, or whose sizes do not fit: one line, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load, save
+
+from harness.data import load as load_graph
+from harness.errors import UserError
+from harness.student import Student
+from harness.student.export import Exported
+from harness.student.fileformat import VERSION, StudentFile, read
+
+Change = Callable[[dict[str, Any], dict[str, Any]], None]
+
+
+def parts_of(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arrays of a file and what it states of itself."""
+    content = path.read_bytes()
+    size = struct.unpack("<Q", content[:8])[0]
+    return dict(load(content)), json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["about"])
+
+
+def written(path: Path, arrays: dict[str, Any], about: object) -> Path:
+    path.write_bytes(save(arrays, {"about": about if isinstance(about, str) else json.dumps(about)}))
+    return path
+
+
+def test_what_was_written_is_read(file: Path) -> None:
+    content: StudentFile = read(file)
+    graph = load_graph(content.about.spec["dataset"])
+    for ours, theirs in ((content.entities, graph.entities), (content.relations, graph.relations)):
+        assert (ours.names, ours.labels) == (theirs.names, theirs.labels)
+    known = {tuple(row) for row in zip(*(c.tolist() for c in content.facts.columns.values()), strict=True)}
+    splits = [zip(*(c.tolist() for c in facts.columns.values()), strict=True) for facts in graph.splits.values()]
+    assert known == {row for rows in splits for row in rows}
+    header = file.stat().st_size - sum(content.sizes.values())
+    assert 0 < header < 20_000
+
+
+def _of_format(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    about["format"] = "something else"
+
+
+def _newer(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    about["version"] = VERSION + 1
+
+
+def _no_backbone(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    about["backbone"] = "os.system"
+
+
+def _fewer_names(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    arrays["entities"] = arrays["entities"][: arrays["entities"].tobytes().rindex(b"\n")]
+
+
+def _no_text(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    arrays["entities"] = np.full_like(arrays["entities"], 255)
+
+
+def _lacking(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    del arrays["relation.weight.values"]
+
+
+def _other_dim(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    about["dim"] += 1
+
+
+def _other_shape(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    about["tensors"]["entity.weight"]["shape"][0] += 1
+
+
+def _huge_shape(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    about["tensors"]["entity.weight"]["shape"] = [10**9, 10**9]
+
+
+def _other_bits(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    about["tensors"]["entity.weight"]["bits"] = 4
+
+
+def _not_finite(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    arrays["entity.weight.values"] = arrays["entity.weight.values"].copy()
+    arrays["entity.weight.values"][3, 2] = np.nan
+
+
+def _times_out_of_order(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    arrays["times"] = arrays["times"][::-1].copy()
+
+
+def _more_facts(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    about["n_facts"] += 1
+
+
+def _no_facts(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    arrays["facts"] = np.zeros(9, np.uint8)
+
+
+def _unknown_key(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    about["code"] = "print(1)"
+
+
+CHANGES: dict[str, tuple[Change, str]] = {
+    "format": (_of_format, "another format"),
+    "newer": (_newer, "newer than"),
+    "backbone": (_no_backbone, "no formula"),
+    "names": (_fewer_names, "damaged"),
+    "text": (_no_text, "damaged"),
+    "lacking": (_lacking, "damaged"),
+    "dim": (_other_dim, "damaged"),
+    "shape": (_other_shape, "damaged"),
+    "huge": (_huge_shape, "damaged"),
+    "bits": (_other_bits, "damaged"),
+    "nan": (_not_finite, "damaged"),
+    "times": (_times_out_of_order, "damaged"),
+    "more facts": (_more_facts, "damaged"),
+    "no facts": (_no_facts, "damaged"),
+    "key": (_unknown_key, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_file_is_refused(name: str, file: Path, tmp_path: Path) -> None:
+    change, reason = CHANGES[name]
+    arrays, about = parts_of(file)
+    change(arrays, about)
+    with pytest.raises(UserError, match=reason):
+        Student.load(written(tmp_path / "changed", arrays, about))
+
+
+def test_what_is_no_file_of_a_student_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not there"):
+        read(tmp_path / "nowhere")
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "text").write_text("a student", encoding="utf-8")
+    (tmp_path / "other").write_bytes(save({"x": np.zeros(3)}))
+    for name in ("empty", "text", "other"):
+        with pytest.raises(UserError, match=r"no student's file|something else"):
+            read(tmp_path / name)
+    for about in ("", "[]", "null", "{", '{"format": "tkg-student"}', "[" * 100_000):
+        with pytest.raises(UserError, match=r"cannot be read|newer|something else"):
+            read(written(tmp_path / "stated", {"x": np.zeros(3)}, about))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_cut_or_changed_byte_never_ends_in_a_traceback(
+    data: st.DataObject, exported: Exported, tmp_path: Path
+) -> None:
+    content = bytearray(exported.content)
+    if data.draw(st.booleans()):
+        content = content[: data.draw(st.integers(0, len(content) - 1))]
+    else:
+        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    (tmp_path / "changed").write_bytes(content)
+    with suppress(UserError):  # a changed number is another number; all else is refused
+        Student.load(tmp_path / "changed")
