@@ -86,6 +86,8 @@ for _name, _label in (
     ("rotate-translate", "rotation + translation"),
 ):
     declare("backbone", _name, _label)
+declare("teacher", "ensemble", "ensemble")
+declare("teacher", "distilled", "distilled teacher")
 for _name, _label, _color in (
     ("data", "read data", LIGHT),
     ("teacher", "structural teacher", BLUE),
@@ -187,6 +189,11 @@ def stage_name(stage: str) -> str:
 def backbone_name(backbone: str) -> str:
     """What a backbone is called; an undeclared one as it is."""
     return BACKBONES[backbone].label if backbone in BACKBONES else backbone
+
+
+def teacher_name(teacher: str) -> str:
+    """What a teacher is called; an undeclared one as it is."""
+    return TEACHERS[teacher].label if teacher in TEACHERS else teacher
 
 
 def dataset_name(dataset: str) -> str:

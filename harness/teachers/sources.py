@@ -1,8 +1,8 @@
 """Teachers by name: which there are, what each yields for students, and how one is read that was made elsewhere.
 
 ``structural`` (the student's backbone, or another, at 400 dimensions) and ``llm`` (a language model) are trained here,
-see `harness.trial.stages`. A plugin registers a function that lists, for each training query, the entities that its
-teacher finds likely::
+see `harness.trial.stages`; ``ensemble`` and ``distilled`` are made of trained models, a file each beside this one. A
+plugin registers a function that lists, for each training query, the entities that its teacher finds likely::
 
     @teacher("scores", options=ScoresOptions, version=1, content=...)
     def scores(asked: Asked, options: ScoresOptions) -> Listed: ...
@@ -10,7 +10,7 @@ teacher finds likely::
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ from torch import Tensor
 from harness.data import Queries, TemporalGraph
 from harness.distill.targets import SoftTargets
 from harness.errors import UserError
+from harness.evaluate import RankTask
+from harness.models import Backbone
 from harness.options import MethodOptions, check_defaults
 from harness.registry import Registry
 
@@ -53,7 +55,12 @@ class Listed:
 
 @dataclass(frozen=True)
 class Teacher:
-    """A registered teacher; the arguments of `teacher` say what its fields are."""
+    """A registered teacher; the arguments of `teacher` say what its first fields are.
+
+    A teacher that is made of trained models names, given a trial's spec and its options, the trials whose models they
+    are (``members``), and composes them, given the models, its options, and validation queries, or None where weights
+    are read afterwards.
+    """
 
     name: str
     yields: tuple[str, ...]
@@ -62,6 +69,13 @@ class Teacher:
     ask: Callable[[Asked, Any], Listed] | None = None
     content: Callable[[Any], str] = lambda _: ""
     flat: bool = False
+    members: Callable[[Any, Any], tuple[Any, ...]] | None = None
+    compose: Callable[[Sequence[Backbone], Any, RankTask | None], Backbone] | None = None
+
+    @property
+    def has_model(self) -> bool:
+        """Whether it is a model that can be scored, and whose vectors students may read."""
+        return "entities" in self.yields
 
 
 TEACHERS: Registry[Teacher] = Registry("teacher")

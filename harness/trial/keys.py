@@ -11,7 +11,7 @@ from harness.models import BACKBONES
 from harness.registry import Registry
 from harness.teachers.sources import TEACHERS
 from harness.trial.cache import digest
-from harness.trial.shared.stage import ENGINE, STAGES, Planned
+from harness.trial.shared.stage import ENGINE, STAGES, Planned, backbone_version
 from harness.trial.spec import TrialSpec
 
 
@@ -35,6 +35,12 @@ class Plan:
                 yield.
         """
         refuse_impossible(spec)
+
+        def other(trial: TrialSpec) -> list[object]:
+            parts = [LOSSES[part].version for part in trial.parts]
+            code = [ENGINE, backbone_version(trial.backbone), parts]
+            return [trial.key(), code, list(cls.of(trial, data_digest, device).keys.values())]
+
         wanted = {name: stage for name, stage in STAGES.items() if stage.wanted(spec)}
         needs = {name: tuple(need for need in stage.needs(spec) if need in wanted) for name, stage in wanted.items()}
         keys: dict[str, str] = {}
@@ -42,7 +48,7 @@ class Plan:
             name = next(name for name in lacking if keys.keys() >= set(needs[name]))
             stage, plugin = wanted[name], STAGES.origin(name)
             code = [stage.version, *([] if plugin is None else [plugin.digest])]
-            content = stage.content(spec, Planned(data_digest, device, dict(keys)))
+            content = stage.content(spec, Planned(data_digest, device, dict(keys), other))
             keys[name] = digest(name, code, [keys[need] for need in needs[name]], content)
         return cls(keys, needs)
 
@@ -61,7 +67,7 @@ def refuse_impossible(spec: TrialSpec) -> None:
     if "teacher" not in source.yields:
         chosen = [name for name, teacher in TEACHERS.items() if "teacher" in teacher.yields]
         raise UserError(f"teacher.source={source.name}: cannot stand in the structural teacher's place; {chosen} can")
-    if spec.arm == "teacher" and source.name != "structural":
+    if spec.arm == "teacher" and not source.has_model:
         raise UserError(f"arm 'teacher': teacher {source.name!r} has no model that could be scored; leave the arm out")
     trained_here = [
         name for name, teacher in TEACHERS.items() if name == source.name or "teacher" not in teacher.yields

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,29 @@ def run_trial(
             result.seconds.pop(name, None)
             result.peak_mib.pop(name, None)
     return result
+
+
+def scored_model(spec: TrialSpec, context: Context) -> Backbone:
+    """The trained model of a trial as it is scored: from the cache, or trained now.
+
+    Raises:
+        TrialError: its training fails.
+    """
+    stages = Stages(spec, context)
+    if spec.arm == "teacher":
+        return stages.teacher()
+    if spec.arm == "llm-teacher":
+        return stages.semantic()
+    if not stages.cache.has(STUDENTS, stages.student_key()):
+        run_trial(spec, context, splits=())
+    model = stages.new_scored()
+    state = stages.cache.get_or_build(STUDENTS, stages.student_key(), partial(_lost, spec)).tensors
+    model.load_state_dict(rounded_tensors(state, spec.student.bits))
+    return model.to(context.device).eval()
+
+
+def _lost(spec: TrialSpec) -> Any:
+    raise TrialError(f"the state of the student of arm {spec.arm} left the cache while it was read; run it again")
 
 
 def build_stage(name: str, spec: TrialSpec, context: Context, stacked: Trained | None = None) -> float:

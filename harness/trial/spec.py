@@ -34,7 +34,7 @@ from harness.options import MethodOptions
 from harness.registry import Plugin, Registry
 from harness.teachers.language_model import LanguageModelConfig
 from harness.teachers.sources import TEACHERS
-from harness.trial.arms import REFERENCES, Arm, needs_of, parts_of
+from harness.trial.arms import REFERENCES, Arm, check_arm, needs_of, parts_of
 
 Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval"]
 
@@ -278,6 +278,33 @@ class TrialSpec(Frozen):
         return self.teacher.backbone or self.backbone
 
     @property
+    def members(self) -> tuple[TrialSpec, ...]:
+        """The trials whose models the teacher is made of; empty where it is one of its own."""
+        source = TEACHERS.named(self.teacher.source)
+        if source.members is None:
+            return ()
+        specs = source.members(self, source.options.model_validate(self.teacher.method(source.name)))
+        for spec in specs:
+            check_arm(spec.arm)
+        return tuple(spec.acting() for spec in specs)
+
+    @property
+    def is_taught_by_llm(self) -> bool:
+        """Whether the language model is among what the teacher is made of."""
+        return any(one.arm == "llm-teacher" or "llm" in one.needs or one.is_taught_by_llm for one in self.members)
+
+    def _teacher_methods(self) -> set[str]:
+        """The methods whose options act in the teacher, and in what it is made of."""
+        return {self.teacher.source, *self.teacher_backbones}.union(*(one._teacher_methods() for one in self.members))
+
+    @property
+    def teacher_backbones(self) -> list[str]:
+        """The backbones of the teacher, or of those that it is made of."""
+        if not self.members:
+            return [self.teacher_backbone]
+        return sorted({name for member in self.members for name in (*member.teacher_backbones, member.backbone)})
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """The losses of the arm, see ``parts_of``."""
         return parts_of(self.arm)
@@ -285,7 +312,7 @@ class TrialSpec(Frozen):
     @property
     def has_reference(self) -> bool:
         """Whether the arm's model is there to be scored: that of a teacher from outside is not."""
-        return self.arm != "teacher" or self.teacher.source == "structural"
+        return self.arm != "teacher" or TEACHERS.named(self.teacher.source).has_model
 
     @property
     def needs(self) -> frozenset[str]:
@@ -349,12 +376,16 @@ class TrialSpec(Frozen):
         if student.rounded_from is None:
             student = student.model_copy(update={"rounded_epochs": StudentSpec.model_fields["rounded_epochs"].default})
         teacher = self.teacher if self.arm == "teacher" or needs & {"teacher", "entities"} else TeacherSpec()
-        if teacher.source == "structural":
+        source = TEACHERS.named(teacher.source)
+        if source.members is not None:
+            teacher = teacher.with_methods(*sorted(self._teacher_methods()))
+        elif source.has_model:
             teacher = teacher.with_methods(self.teacher_backbone)
         else:  # it is not trained here, and has no vectors
             teacher = TeacherSpec(source=teacher.source, methods={teacher.source: teacher.method(teacher.source)})
             settled = settled.model_copy(update={"others": "merged"}) if "teacher" in needs else settled
-        language = self.arm == "llm-teacher" or "llm" in needs
+        asked = self.arm == "teacher" or bool(needs & {"teacher", "entities"})
+        language = self.arm == "llm-teacher" or "llm" in needs or (asked and self.is_taught_by_llm)
         return self.model_copy(
             update={
                 "student": student,
@@ -371,12 +402,12 @@ class TrialSpec(Frozen):
         methods: list[tuple[Registry[Any], str]] = [(LOSSES, part) for part in self.parts]
         methods += [(BACKBONES, self.backbone)]
         taught = self.arm == "teacher" or bool(self.needs & {"teacher", "entities"})
-        if taught and self.teacher.source == "structural":
-            methods += [(BACKBONES, self.teacher_backbone)]
+        if taught and TEACHERS.named(self.teacher.source).has_model:
+            methods += [(BACKBONES, name) for name in self.teacher_backbones]
         origins: Iterator[tuple[str, Plugin | None]] = ((name, registry.origin(name)) for registry, name in methods)
         digests = {name: plugin.digest for name, plugin in origins if plugin is not None}
-        if taught and self.teacher.source != "structural":
-            source = TEACHERS.named(self.teacher.source)
+        source = TEACHERS.named(self.teacher.source)
+        if taught and not source.has_model:
             plugin, options = TEACHERS.origin(source.name), self.teacher.method(source.name)
             content = source.content(source.options.model_validate(options))
             digests[source.name] = f"{'' if plugin is None else plugin.digest}-{content[:16]}"

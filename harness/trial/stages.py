@@ -20,6 +20,7 @@ from harness.distill.training.objective import Distillation
 from harness.distill.training.stacks import Student
 from harness.models import BACKBONES, Backbone, Recipe
 from harness.registry import Plugin
+from harness.teachers import TEACHERS
 from harness.teachers.semantic import SemanticScorer, control, whiten
 from harness.trial.cache import Cache, Entry, digest
 from harness.trial.inputs import inputs
@@ -189,14 +190,26 @@ class Stages:
     # ---- teachers --------------------------------------------------------------------------------------------------
 
     def new_teacher(self) -> Backbone:
-        """The structural teacher before training."""
-        return self.new_model(self.spec.teacher_backbone, self.spec.teacher, self.spec.teacher.seed)
+        """The structural teacher before training, or what stands in its place without its weights."""
+        source = TEACHERS[self.spec.teacher.source]
+        if source.compose is None:
+            return self.new_model(self.spec.teacher_backbone, self.spec.teacher, self.spec.teacher.seed)
+        options = source.options.model_validate(self.spec.teacher.method(source.name))
+        return source.compose([Stages(one, self.context).new_scored() for one in self.spec.members], options, None)
+
+    def new_scored(self) -> Backbone:
+        """The model that the trial's arm is scored with, before training."""
+        if self.spec.arm == "teacher":
+            return self.new_teacher()
+        if self.spec.arm == "llm-teacher":
+            return self.new_semantic()
+        return self.new_model(self.spec.backbone, self.spec.student, self.spec.seed)
 
     def teacher(self) -> Backbone:
         """The trained structural teacher."""
         model = self.new_teacher()
         model.load_state_dict(self.entry("teacher").tensors)
-        return model.eval()
+        return model.to(self.context.device).eval()
 
     def adapter(self) -> dict[str, Tensor] | None:
         """The language model's LoRA weights; None if it is not fine-tuned."""

@@ -23,11 +23,13 @@ ENGINE = 1
 
 @dataclass(frozen=True)
 class Planned:
-    """What the key of a stage may depend on, besides its trial: the data's digest, the device, and the keys so far."""
+    """What the key of a stage may depend on, besides its trial: the data's digest, the device, the keys so far, and
+    what identifies another trial, whose model the stage is made of."""
 
     data_digest: str
     device: str
     keys: dict[str, str]
+    trial: Callable[[TrialSpec], list[object]]
 
     def training(self, spec: TrialSpec) -> list[object]:
         """What decides how a model is trained and validated, whichever it is."""

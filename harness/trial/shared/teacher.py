@@ -6,39 +6,58 @@ from typing import Any
 
 from harness import vocabulary
 from harness.data import both_directions
-from harness.distill.training.loop import train
+from harness.distill.training.loop import snapshot, train
 from harness.distill.training.objective import Distillation
 from harness.teachers import targets
 from harness.teachers.sources import TEACHERS, Asked, listed_targets
 from harness.trial.cache import Built
+from harness.trial.run import scored_model
 from harness.trial.shared.stage import Planned, Stage, backbone_version, register
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Stages, summary
 
 
-def _is_trained(spec: TrialSpec) -> bool:
-    return spec.teacher.source == "structural"
+def _has_model(spec: TrialSpec) -> bool:
+    return TEACHERS[spec.teacher.source].has_model
 
 
 def _whose(spec: TrialSpec) -> str:
-    return vocabulary.backbone_name(spec.teacher_backbone)
+    source = spec.teacher.source
+    if source == "structural":
+        return vocabulary.backbone_name(spec.teacher_backbone)
+    return vocabulary.teacher_name(source)
 
 
 # ---- the model -----------------------------------------------------------------------------------------------------
 
 
 def _has_teacher(spec: TrialSpec) -> bool:
-    return _is_trained(spec) and (spec.arm == "teacher" or bool(spec.needs & {"teacher", "entities"}))
+    return _has_model(spec) and (spec.arm == "teacher" or bool(spec.needs & {"teacher", "entities"}))
 
 
 def _teacher_content(spec: TrialSpec, planned: Planned) -> list[Any]:
+    source = TEACHERS[spec.teacher.source]
+    if source.compose is not None:
+        members = [planned.trial(member) for member in spec.members]
+        options = source.options.model_validate(spec.teacher.method(source.name)).model_dump()
+        return [planned.training(spec), source.name, source.version, options, members]
     settings = spec.teacher.model_copy(update={"backbone": spec.teacher_backbone})
     return [planned.training(spec), settings.key(), backbone_version(spec.teacher_backbone)]
 
 
 def _teacher(stages: Stages) -> Built:
-    """The structural teacher, trained with early stopping; its best state by validation MRR."""
-    spec, model = stages.spec.teacher, stages.new_teacher()
+    """The structural teacher, trained with early stopping: its best state by validation MRR.
+
+    One that is made of trained models is composed of these.
+    """
+    spec, source = stages.spec.teacher, TEACHERS[stages.spec.teacher.source]
+    if source.compose is not None:
+        models = [scored_model(member, stages.context) for member in stages.spec.members]
+        options = source.options.model_validate(spec.method(source.name))
+        composed = source.compose(models, options, stages.inputs.task("valid", models[0].time_input)).eval()
+        mrr = stages.inputs.validator(composed.time_input)(composed)
+        return snapshot(composed), {"best_mrr": mrr, "best_epoch": 0, "updates": 0, "curve": []}
+    model = stages.new_teacher()
     recipe = model.teacher_recipe
     penalty = recipe.regularization if spec.regularization is None else spec.regularization
     trained = train(
@@ -67,7 +86,7 @@ register(
 
 def _targets_content(spec: TrialSpec, planned: Planned) -> list[Any]:
     stored = [spec.loss.temperature, spec.loss.targets]
-    if _is_trained(spec):
+    if _has_model(spec):
         return stored
     teacher = TEACHERS[spec.teacher.source]
     plugin = TEACHERS.origin(teacher.name)
@@ -79,7 +98,7 @@ def _targets_content(spec: TrialSpec, planned: Planned) -> list[Any]:
 def _targets(stages: Stages) -> Built:
     """The teacher's distribution over entities for each training query, at the spec's temperature."""
     spec, loss = stages.spec, stages.spec.loss
-    if _is_trained(spec):
+    if _has_model(spec):
         teacher = stages.teacher()
         data, done = stages.inputs.training(teacher.time_input), stages.fraction("targets")
         soft = targets.soft_targets(teacher, data, loss.temperature, loss.targets, done)
@@ -95,7 +114,7 @@ register(
     Stage(
         "targets",
         wanted=lambda spec: "teacher" in spec.needs,
-        needs=lambda spec: ("teacher",) if _is_trained(spec) else (),
+        needs=lambda spec: ("teacher",) if _has_model(spec) else (),
         content=_targets_content,
         build=_targets,
         whose=_whose,
@@ -116,7 +135,7 @@ def _vectors(stages: Stages) -> Built:
 register(
     Stage(
         "teacher-vectors",
-        wanted=lambda spec: _is_trained(spec) and "teacher" in spec.needs and spec.loss.others == "estimated",
+        wanted=lambda spec: _has_model(spec) and "teacher" in spec.needs and spec.loss.others == "estimated",
         needs=lambda _: ("teacher",),
         content=lambda _, __: [],
         build=_vectors,

@@ -1,0 +1,55 @@
+"""A distilled student as the teacher of the next one: born-again networks (Furlanello et al., ICML 2018), and their
+chain from large to small (IterDE, Liu et al., ISWC 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from harness.errors import UserError
+from harness.evaluate import RankTask
+from harness.models import Backbone
+from harness.options import MethodOptions, option
+from harness.teachers.sources import Teacher, register
+
+
+class DistilledOptions(MethodOptions):
+    """Options of a chain of distilled teachers."""
+
+    arm: str = option("L1", "losses that teachers are distilled with; none: undistilled, as a control")
+    dims: str = option("200", "dimension of each teacher of the chain, the first first, with commas between")
+    epochs: int = option(16, "epochs of each of them", ge=1, le=10_000)
+    of: Literal["structural", "ensemble"] = option("structural", "the teacher of the first of them")
+
+    @property
+    def chain(self) -> list[int]:
+        """The dimensions.
+
+        Raises:
+            UserError: one is no dimension.
+        """
+        parts = [part.strip() for part in self.dims.split(",")]
+        if not all(part.isdigit() and 0 < int(part) <= 10_000 for part in parts):
+            raise UserError(f"teacher.distilled.dims={self.dims!r}: write dimensions such as 400,200")
+        return [int(part) for part in parts]
+
+
+def _members(spec: Any, options: DistilledOptions) -> tuple[Any, ...]:
+    """The trial whose student is the teacher."""
+    *before, dim = options.chain
+    methods = {**spec.teacher.methods}
+    if before:
+        methods["distilled"] = {**options.model_dump(), "dims": ",".join(map(str, before))}
+    source = "distilled" if before else options.of
+    teacher = spec.teacher.model_copy(update={"source": source, "methods": methods})
+    # its own settings, not those of the student that it teaches
+    student = type(spec.student)(dim=dim, epochs=options.epochs, stage1_epochs=options.epochs // 2)
+    axes = {"arm": options.arm, "backbone": spec.teacher_backbone, "seed": spec.teacher.seed}
+    return (spec.model_copy(update={**axes, "teacher": teacher, "student": student, "loss": type(spec.loss)()}),)
+
+
+def _compose(models: Sequence[Backbone], options: DistilledOptions, validation: RankTask | None) -> Backbone:
+    return models[0]
+
+
+register(Teacher("distilled", ("teacher", "entities"), DistilledOptions, members=_members, compose=_compose))

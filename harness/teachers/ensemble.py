@@ -1,0 +1,146 @@
+"""A teacher made of several: the weighted sum of their scores, which is the weighted mean of their log-probabilities.
+
+log softmax(Σ w_k z_k) and Σ w_k log softmax(z_k) differ, query by query, by a number that all entities share: so the
+mean of per-query log-softmax, as MulDE (Wang et al., WWW 2021) and others combine teachers, is a model whose vectors
+are those of its members, side by side. That asks for members that score by products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor, nn
+
+from harness.errors import UserError, nearest
+from harness.evaluate import RankTask
+from harness.models import BACKBONES, Backbone
+from harness.models.base import scores
+from harness.options import MethodOptions, option
+from harness.teachers.sources import Teacher, register
+
+#: validation queries that weights are fitted on, at most
+FITTED_ON = 2048
+
+
+class EnsembleOptions(MethodOptions):
+    """Options of the ensemble."""
+
+    members: str = option("tntcomplex,ta-distmult,llm", "backbones, and llm, with commas between")
+    weights: Literal["fitted", "equal"] = option("fitted", "fitted on validation answers, or equal")
+
+    @property
+    def names(self) -> list[str]:
+        """The members.
+
+        Raises:
+            UserError: one is unknown or there twice, or there are none.
+        """
+        names = [name.strip() for name in self.members.split(",") if name.strip()]
+        for name in names:
+            if name != "llm" and name not in BACKBONES:
+                raise UserError(f"teacher.ensemble.members: unknown {name!r}: {nearest(name, [*BACKBONES, 'llm'])}")
+        if len(set(names)) < len(names) or not names:
+            raise UserError(f"teacher.ensemble.members={self.members!r}: name one or more members, each once")
+        return names
+
+
+class Ensemble(Backbone):
+    """Members side by side: query and entity vectors [*, Σ d_k] whose product is Σ w_k z_k.
+
+    Raises:
+        UserError: a member does not score by products, or reads time in another way than the others.
+    """
+
+    kernel = "dot"
+
+    def __init__(self, members: Sequence[Backbone]) -> None:
+        super().__init__()
+        for member in members:
+            if member.kernel != "dot":
+                raise UserError(
+                    f"teacher.ensemble.members: {type(member).__name__} scores by distances, and members of an "
+                    "ensemble score by products; leave it out"
+                )
+        if len({member.time_input for member in members}) > 1:
+            raise UserError("teacher.ensemble.members: some read time as classes and some as tokens; leave some out")
+        self.time_input = members[0].time_input  # type: ignore[misc]  # one class, whatever its members read
+        self.members = nn.ModuleList(members)
+        self.register_buffer("weights", torch.ones(len(members)))
+
+    weights: Tensor
+
+    def entity_table(self) -> Tensor:
+        return torch.cat([member.entity_table() for member in self._members()], 1)
+
+    def encode(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
+        parts = [
+            weight * member.scale() * member.encode(subject, relation, time)
+            for weight, member in zip(self.weights, self._members(), strict=True)
+        ]
+        return torch.cat(parts, 1)
+
+    def scale(self) -> Tensor:
+        return torch.ones((), device=self.weights.device)
+
+    def _members(self) -> list[Backbone]:
+        return [member for member in self.members if isinstance(member, Backbone)]
+
+
+@torch.no_grad()
+def fit_weights(model: Ensemble, task: RankTask) -> None:
+    """Give an ensemble the weights that make validation answers likeliest, each among the entities that are no other
+    known answer: they minimise the mean of -log softmax(Σ w_k z_k)."""
+    device = task.row.device
+    rows = torch.randperm(len(task.queries), generator=torch.Generator().manual_seed(0))[:FITTED_ON].sort().values
+    if not len(rows):
+        return
+    batch = task.queries[rows.to(device)]
+    position = torch.full((len(task.queries),), -1, device=device)
+    position[rows.to(device)] = torch.arange(len(rows), device=device)
+    at = position[task.row]
+    stacked = []
+    for member in model._members():
+        query = member.encode(batch.subject, batch.relation, batch.time)
+        z = scores(query, member.entity_table(), member.kernel, member.scale())
+        z = z - z.mean(1, keepdim=True)
+        z[at[at >= 0], task.entity[at >= 0]] = -1e4  # not -inf, which a weight of 0 would make no number
+        stacked.append(z)
+    every = torch.stack(stacked)  # [K, B, E]
+    gold = every.gather(2, batch.answer[None, :, None].expand(len(every), -1, 1))[..., 0]
+
+    def loss(weights: Any) -> tuple[float, Any]:
+        w = torch.tensor(weights, dtype=every.dtype, device=device)
+        z = torch.einsum("k,kbe->be", w, every)
+        # the slope of a log-partition is the mean score under the model
+        expected = torch.einsum("be,kbe->k", z.softmax(1), every) / len(rows)
+        slope = expected - gold.mean(1)
+        return float((z.logsumexp(1) - w @ gold).double().mean()), slope.double().cpu().numpy()
+
+    # convex in w, so there is one best
+    start, bounds = np.full(len(every), 1 / len(every)), [(0.0, None)] * len(every)
+    best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    model.weights.copy_(torch.tensor(best.x))
+
+
+def _members(spec: Any, options: EnsembleOptions) -> tuple[Any, ...]:
+    """The trials whose models are the members: structural teachers with the settings of ``teacher``, and the LLM."""
+    specs = []
+    for name in options.names:
+        teacher = spec.teacher.model_copy(update={"source": "structural", "backbone": None})
+        axes = {"arm": "llm-teacher"} if name == "llm" else {"arm": "teacher", "backbone": name, "teacher": teacher}
+        specs.append(spec.model_copy(update=axes))
+    return tuple(specs)
+
+
+def _compose(models: Sequence[Backbone], options: EnsembleOptions, validation: RankTask | None) -> Backbone:
+    model = Ensemble(models)
+    if validation is not None and options.weights == "fitted":
+        fit_weights(model, validation)
+    return model
+
+
+register(Teacher("ensemble", ("teacher", "entities"), EnsembleOptions, members=_members, compose=_compose))

@@ -1,0 +1,146 @@
+"""Teachers that are made of trained models: an ensemble, and a chain of distilled students."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.errors import UserError
+from harness.evaluate import ranks
+from harness.models import BACKBONES, scores
+from harness.teachers.ensemble import Ensemble, fit_weights
+from harness.trial.run import run_trial, scored_model
+from harness.trial.spec import TrialSpec
+from harness.trial.stages import Context, Stages
+from tests.toy import context, dataset, spec
+
+__all__ = ["context", "dataset", "spec"]
+
+
+def taught_by(spec: TrialSpec, source: str, arm: str = "L1", **options: object) -> TrialSpec:
+    teacher = {**spec.teacher.model_dump(), "source": source, **({source: options} if options else {})}
+    return TrialSpec.model_validate({**spec.model_dump(), "arm": arm, "teacher": teacher}).acting()
+
+
+def models() -> list[Any]:
+    made = []
+    for seed, name in enumerate(("ta-distmult", "tcomplex", "tntcomplex")):
+        torch.manual_seed(seed)
+        model = BACKBONES[name](40, 4, 6, 8).double()
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.8)
+        made.append(model.eval())
+    return made
+
+
+def test_scores_are_the_mean_of_the_members_log_probabilities() -> None:
+    """But for a number that all entities of a query share, and that no softmax sees."""
+    members = models()
+    ensemble = Ensemble(members).double()
+    ensemble.weights.copy_(torch.tensor([0.5, 0.2, 0.3]))
+    generator = torch.Generator().manual_seed(5)
+    asked = [torch.randint(top, (9,), generator=generator) for top in (40, 8)]
+    asked.append(torch.randint(6, (9, 2), generator=generator))
+    with torch.no_grad():
+        ours = scores(ensemble.encode(*asked), ensemble.entity_table(), "dot", ensemble.scale()).log_softmax(1)
+        mean = torch.zeros_like(ours)
+        for weight, member in zip((0.5, 0.2, 0.3), members, strict=True):
+            z = scores(member.encode(*asked), member.entity_table(), "dot", member.scale())
+            mean += weight * z.log_softmax(1)
+    torch.testing.assert_close(ours, mean.log_softmax(1))
+
+
+def test_fitted_weights_beat_a_grid_of_others(spec: TrialSpec, context: Context) -> None:
+    members = [
+        scored_model(taught_by(spec, "structural", "teacher").model_copy(update={"backbone": name}).acting(), context)
+        for name in ("ta-distmult", "tcomplex")
+    ]
+    task = Stages(spec, context).inputs.task("valid", "classes")
+    ensemble = Ensemble(members)
+
+    def loss(weights: list[float]) -> float:
+        ensemble.weights.copy_(torch.tensor(weights))
+        queries = task.queries
+        z = scores(ensemble.encode(queries.subject, queries.relation, queries.time), ensemble.entity_table(), "dot",
+                   ensemble.scale())  # fmt: skip
+        z[task.row, task.entity] = -torch.inf
+        return float((z.logsumexp(1) - z.gather(1, queries.answer[:, None])[:, 0]).double().mean())
+
+    with torch.no_grad():
+        fit_weights(ensemble, task)
+        ours = loss(ensemble.weights.tolist())
+        grid = [loss([float(a), float(b)]) for a in np.geomspace(0.05, 8, 9) for b in np.geomspace(0.05, 8, 9)]
+    assert ours <= min(grid) + 2e-3
+
+
+def test_from_an_ensemble_to_a_student(spec: TrialSpec, context: Context) -> None:
+    """Its members are trained once, the student reads it, and it is scored as a reference row."""
+    student = taught_by(spec, "ensemble", members="tcomplex,ta-distmult,llm")
+    result = run_trial(student, context)
+    assert result.metrics["test_mrr"] > 0
+    assert {"teacher", "targets"} <= result.built_seconds.keys()
+    row = run_trial(taught_by(spec, "ensemble", "teacher", members="tcomplex,ta-distmult,llm"), context)
+    ensemble = scored_model(taught_by(spec, "ensemble", "teacher", members="tcomplex,ta-distmult,llm"), context)
+    assert isinstance(ensemble, Ensemble)
+    again = ranks(ensemble, Stages(student, context).inputs.task("test", "classes"))
+    assert np.array_equal(row.ranks["rank"], again)
+    assert len(list((context.cache_dir / "teacher").glob("*.safetensors"))) == 3  # two members, and the ensemble
+
+
+def test_a_chain_of_distilled_teachers(spec: TrialSpec, context: Context) -> None:
+    """Each is a student of the one before; a chain of one is the student of the structural teacher."""
+    one = taught_by(spec, "distilled", dims="12", epochs=2)
+    two = taught_by(spec, "distilled", dims="12,10", epochs=2)
+    (member,) = two.members
+    assert (member.arm, member.student.dim, member.teacher.source) == ("L1", 10, "distilled")
+    (first,) = member.members
+    assert (first.student.dim, first.teacher.source) == (12, "structural")
+    results = [run_trial(asked, context) for asked in (taught_by(spec, "structural"), one, two)]
+    assert len({result.metrics["test_mrr"] for result in results}) == 3
+    teacher = run_trial(taught_by(spec, "distilled", "teacher", dims="12", epochs=2), context)
+    (student,) = one.members
+    assert np.array_equal(teacher.ranks["rank"], run_trial(student, context).ranks["rank"])
+
+
+def test_what_makes_a_teacher_is_part_of_its_identity(spec: TrialSpec, context: Context) -> None:
+    asked = [
+        taught_by(spec, "ensemble", members="tcomplex,ta-distmult"),
+        taught_by(spec, "ensemble", members="tcomplex,llm"),
+        taught_by(spec, "distilled", dims="12"),
+        taught_by(spec, "distilled", dims="12,10"),
+        taught_by(spec, "distilled", dims="12", of="ensemble"),
+        taught_by(spec, "structural"),
+    ]
+    keys = [Stages(one, context).plan.keys["targets"] for one in asked]
+    assert len(set(keys)) == len(keys)
+    assert len({one.key() for one in asked}) == len(asked)
+    other_llm = {**spec.model_dump(), "semantic": {**spec.semantic.model_dump(), "seed": 5}}
+    settings = TrialSpec.model_validate(other_llm)
+    changed = [taught_by(settings, "ensemble", members=names) for names in ("tcomplex,ta-distmult", "tcomplex,llm")]
+    assert [one.key() in {two.key() for two in asked} for one in changed] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "reason"),
+    [
+        ("ensemble", {"members": "ttranse,ta-distmult"}, "scores by distances"),
+        ("ensemble", {"members": "tcomplexx"}, "did you mean 'tcomplex'"),
+        ("ensemble", {"members": "tcomplex,tcomplex"}, "each once"),
+        ("ensemble", {"members": " "}, "one or more"),
+        ("distilled", {"dims": "large"}, "write dimensions"),
+    ],
+)
+def test_what_cannot_be_a_teacher_is_one_line(
+    spec: TrialSpec, context: Context, source: str, options: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(UserError, match=reason):
+        run_trial(taught_by(spec, source, **options), context)
+
+
+def test_an_arm_that_is_none_teaches_nobody(spec: TrialSpec) -> None:
+    teacher = {**spec.teacher.model_dump(), "source": "distilled", "distilled": {"arm": "L7"}}
+    with pytest.raises(UserError, match="there is no loss 'L7'"):
+        TrialSpec.model_validate({**spec.model_dump(), "teacher": teacher}).acting()
