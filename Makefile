@@ -28,7 +28,7 @@ dev: $(BIN)/.ready-dev
 
 $(BIN)/.ready-dev: $(BIN)/.ready
 	$(PIP) 'pip>=25.1'
-	$(PIP) --constraint constraints.txt --group dev --editable '.[cluster,postgresql,export]'
+	$(PIP) --constraint constraints.txt --group dev --editable '.[cluster,postgresql,export,serve]'
 	@touch $@
 
 quickstart: setup  ## run the ablation on the embedded data set; the last line is the path of its PDF

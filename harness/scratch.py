@@ -1,4 +1,8 @@
-"""Temporary folders that are removed even if their process is killed: by the next one that makes such a folder."""
+"""Files and folders that no kill leaves half done.
+
+Files are written under another name and renamed. Temporary folders are removed even if their process is killed: by the
+next one that makes such a folder.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ import fcntl
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 
 @contextmanager
@@ -62,3 +67,24 @@ def _lock(handle: int) -> Literal["locked", "another's", "cannot"]:
     except OSError:
         return "cannot"
     return "locked"
+
+
+@contextmanager
+def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
+    """Write a file so that its name holds the old content or all of the new; ``sync``: also after a power cut."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes, *, sync: bool = True) -> None:
+    """Write a file so that its name holds the old content or all of the new; see ``replacing``."""
+    with replacing(path, sync=sync) as file:
+        file.write(content)

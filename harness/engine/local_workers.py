@@ -21,7 +21,7 @@ from harness.engine import loky
 from harness.engine.task import Outcome, Progress, Task, work
 from harness.errors import UserError
 from harness.registry import Plugin
-from harness.trial.cache import write_atomically
+from harness.scratch import write_atomically
 from harness.trial.stages import Context
 
 T = TypeVar("T")

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from harness import console as cli
 from harness.errors import UserError
+from harness.scratch import write_atomically
 from harness.student.fileformat import About, read
 from harness.student.student import Student, table
 
@@ -65,7 +66,6 @@ def export(
     plugins.load_asked_for(plugin or ())
     from harness.student.choosing import compared, stored, wanted
     from harness.student.export import export as exported
-    from harness.trial.cache import write_atomically
     from harness.trial.run import TrialError
 
     if study is None:
@@ -157,6 +157,60 @@ def evaluate(
     data = inputs_of(content.about, dataset or content.about.dataset, _context(data_dir, None), protocol)
     metrics = ranking.metrics(evaluated(content, data))
     cli.console().print(", ".join(f"{name} {value:.{1 if name == 'mr' else 4}f}" for name, value in metrics.items()))
+
+
+@app.command()
+def convert(
+    path: File,
+    output: Output,
+    bits: Annotated[str | None, typer.Option(help="Bits of a number of the entity table: 16 to 2, or ternary.")] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write an ONNX graph that scores all entities.")] = False,
+    dataset: Annotated[str | None, typer.Option(help="Score the new file on this data set.")] = None,
+    data_dir: DataDir = None,
+    plugin: Plugins = None,
+) -> None:
+    """Write a student with fewer bits, or as an ONNX graph.
+
+    Take fewer bits from a student of 32 bits. From 3 bits down, a student that was trained with --set student.bits=3 is
+    better than a converted one.
+    """
+    from harness import plugins
+
+    plugins.load_asked_for(plugin or ())
+    from harness.student.converting import converted, graph
+
+    if (bits is None) == (not onnx):
+        raise UserError("convert: say either --bits N or --onnx")
+    content = read(path)
+    if onnx:
+        graph(content, output)
+    else:
+        data = None if dataset is None else (dataset, _context(data_dir, None))
+        write_atomically(output, converted(content, str(bits), data))
+    cli.console().print(escape(f"{output}: {_size(output.stat().st_size)}"))
+
+
+@app.command()
+def serve(
+    path: File,
+    host: Annotated[str, typer.Option(help="Address to listen at; others than loopback are open to the network.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8090,
+    rate: Annotated[float, typer.Option(min=0.1, help="Requests a second that are answered; more get 429.")] = 100.0,
+    plugin: Plugins = None,
+) -> None:
+    """Answer over HTTP with JSON: /predict?subject=...&relation=...&at=..., /info, /health, /openapi.json."""
+    from harness import plugins
+
+    plugins.load_asked_for(plugin or ())
+    try:
+        from harness.student.serving import serve as answer
+    except ImportError as error:
+        raise UserError(f"serve: needs package {error.name}; install tkg-distill-harness[serve]") from None
+    student = Student.load(path)
+    cli.console().print(f"http://{host}:{port}/predict  (Ctrl-C ends it)")
+    answer(student, host, port, rate)
 
 
 def _context(data_dir: Path | None, cache_dir: Path | None) -> Context:

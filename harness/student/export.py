@@ -147,25 +147,35 @@ def calibrated(model: Backbone, task: RankTask) -> float:
     return math.exp(float(minimize_scalar(loss, bounds=(-5.0, 5.0), method="bounded", options={"xatol": 1e-3}).x))
 
 
+def model_of(content: StudentFile) -> Backbone:
+    """The student as a PyTorch module.
+
+    Raises:
+        UserError: its backbone is not there.
+    """
+    about = content.about
+    if about.backbone not in BACKBONES:
+        raise UserError(f"backbone {about.backbone!r}: is not there; load its plugin with --plugin")
+    spec, tensors = TrialSpec.model_validate(about.spec), content.tensors
+    n_times = len(content.times) + 1
+    sizes = len(content.entities), len(content.relations), n_times
+    model = BACKBONES[about.backbone](*sizes, about.dim, **spec.student.options(about.backbone))
+    model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
+    return model.eval()
+
+
 def evaluated(content: StudentFile, data: Inputs) -> NDArray[np.float64]:
     """Test ranks [2N] of a student's file under the protocol of ``data``, by the code that ranks trials.
 
     Raises:
         UserError: the file is of other data, or of a backbone that is not there.
     """
-    about = content.about
-    if about.backbone not in BACKBONES:
-        raise UserError(f"backbone {about.backbone!r}: is not there; load its plugin with --plugin")
+    about, model = content.about, model_of(content)
     if about.data_digest != data.graph.digest:
         raise UserError(
             f"data {data.graph.name!r}: is not what the student was trained on "
             f"({about.dataset!r}, digest {about.data_digest[:12]}); its ids would mean other entities"
         )
-    spec = TrialSpec.model_validate(about.spec)
-    kind = BACKBONES[about.backbone]
-    sizes = len(content.entities), len(content.relations), data.n_times(kind.time_input)
-    model = kind(*sizes, about.dim, **spec.student.options(about.backbone))
-    model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in content.tensors.items()})
     return evaluate.ranks(model, data.task("test", model.time_input).to("cpu"))
 
 

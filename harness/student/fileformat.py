@@ -9,6 +9,7 @@ in a file is ever executed, and every size is checked before it is used.
 from __future__ import annotations
 
 import json
+import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from harness.data.graph import Facts, Granularity, Vocabulary
 from harness.distill.rounding import Bits, Floats, as_table, bits_of, decode, encode
@@ -76,6 +77,7 @@ class StudentFile:
         relations: names and labels; the tables have 2R rows.
         facts: what is known, in the order of head, relation, tail; empty where the file has none.
         sizes: bytes of the file's parts.
+        raw: the file itself.
     """
 
     about: About
@@ -85,6 +87,7 @@ class StudentFile:
     relations: Vocabulary
     facts: Facts
     sizes: Mapping[str, int]
+    raw: bytes
 
 
 def write(
@@ -120,35 +123,48 @@ def read(path: Path) -> StudentFile:
         UserError: it is not there, cut, changed, of another kind or of a newer version, or its sizes do not fit.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
-            header = (file.metadata() or {}).get("about")
-            if header is None:
-                raise UserError(f"student {path}: is a safetensors file of something else; it has no 'about'")
-            about = _about(header, path)
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
-    except (OSError, SafetensorError) as error:
-        reason = "not there" if isinstance(error, FileNotFoundError) else "no student's file, or cut off"
-        raise UserError(f"student {path}: {reason}; make one with: python -m harness.student export") from None
+        content = path.read_bytes()
+    except OSError as error:
+        hint = "make one with: python -m harness.student export"
+        raise UserError(f"student {path}: cannot be read ({error.strerror}); {hint}") from None
+    return parsed(content, f"student {path}")
+
+
+def parsed(content: bytes, where: str = "student") -> StudentFile:
+    """The student in the bytes of a file.
+
+    Raises:
+        UserError: as `read`; ``where`` begins its text.
+    """
     try:
-        return _content(about, arrays)
+        arrays = load(content)  # which checks the header and that it covers the file
+        (size,) = struct.unpack("<Q", content[:8])
+        metadata = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+    except (SafetensorError, ValueError, TypeError, struct.error, RecursionError):
+        raise UserError(f"{where}: is no student's file, or cut off; export it again") from None
+    if "about" not in metadata:
+        raise UserError(f"{where}: is a safetensors file of something else; it has no 'about'")
+    about = _about(metadata["about"], where)
+    try:
+        return _content(about, arrays, content)
     except (KeyError, ValueError, IndexError, zlib.error) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"student {path}: is damaged ({reason}); export it again") from None
+        raise UserError(f"{where}: is damaged ({reason}); export it again") from None
 
 
-def _about(header: str, path: Path) -> About:
+def _about(header: str, where: str) -> About:
     try:
         content = json.loads(header)
         if content.get("format") != FORMAT:
-            raise UserError(f"student {path}: is a file of another format ({str(content.get('format'))[:40]!r})")
+            raise UserError(f"{where}: is a file of another format ({str(content.get('format'))[:40]!r})")
         if not isinstance(content.get("version"), int) or content["version"] > VERSION:
-            raise UserError(f"student {path}: has version {content.get('version')}, newer than {VERSION}; update")
+            raise UserError(f"{where}: has version {content.get('version')}, newer than {VERSION}; update")
         return About.model_validate(content)
     except (ValidationError, ValueError, AttributeError, RecursionError):
-        raise UserError(f"student {path}: what it states of itself cannot be read; export it again") from None
+        raise UserError(f"{where}: what it states of itself cannot be read; export it again") from None
 
 
-def _content(about: About, arrays: Mapping[str, NDArray[Any]]) -> StudentFile:
+def _content(about: About, arrays: Mapping[str, NDArray[Any]], raw: bytes) -> StudentFile:
     entities, relations = _names(arrays["entities"]), _names(arrays["relations"])
     tensors, sizes = {}, {"entities": 0, "all else": arrays["times"].nbytes}
     for name, tensor in about.tensors.items():
@@ -170,7 +186,7 @@ def _content(about: About, arrays: Mapping[str, NDArray[Any]]) -> StudentFile:
     facts = _facts(arrays, about.n_facts, len(entities), len(relations))
     sizes |= {"known facts": arrays["facts"].nbytes if "facts" in arrays else 0}
     sizes |= {"names": arrays["entities"].nbytes + arrays["relations"].nbytes}
-    return StudentFile(about, tensors, times, entities, relations, facts, sizes)
+    return StudentFile(about, tensors, times, entities, relations, facts, sizes, raw)
 
 
 # ---- names ---------------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from harness.data import dates
 from harness.data.graph import UNKNOWN, Vocabulary
 from harness.data.timeline import Timeline
 from harness.errors import UserError
-from harness.student.fileformat import StudentFile, read
+from harness.scratch import write_atomically
+from harness.student.fileformat import StudentFile, parsed, read
 from harness.student.queries import FORMULAS
 
 if TYPE_CHECKING:
@@ -109,6 +110,23 @@ class Student:
             UserError: the file is not there, damaged, of something else or of a newer version.
         """
         return cls(read(Path(path)), f"student {path}")
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Student:
+        """The student of a file's bytes.
+
+        Raises:
+            UserError: as `load`.
+        """
+        return cls(parsed(content))
+
+    def save(self, path: str | Path) -> None:
+        """Write the student's file; its name holds the old content or all of the new.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        write_atomically(Path(path), self.content.raw)
 
     def scores(
         self, subject: NDArray[np.int64], relation: NDArray[np.int64], time: NDArray[np.int64]
@@ -214,4 +232,8 @@ class Student:
 
 def table(answers: Sequence[Answer]) -> list[tuple[Any, ...]]:
     """Rows for a terminal: rank, name, label, probability, and whether the answer is known."""
-    return [(a.rank, a.entity, a.label or "", f"{a.probability:.3f}", "known" if a.known else "") for a in answers]
+    labels = ["" if a.label in (None, a.entity) else str(a.label) for a in answers]
+    return [
+        (a.rank, a.entity, label, f"{a.probability:.3f}", "known" if a.known else "")
+        for a, label in zip(answers, labels, strict=True)
+    ]

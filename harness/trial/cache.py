@@ -6,13 +6,11 @@ import hashlib
 import json
 import os
 import time
-import uuid
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import filelock
 from safetensors import SafetensorError, safe_open
@@ -20,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from harness.errors import UserError
+from harness.scratch import write_atomically
 
 Meta = dict[str, Any]
 Built = tuple[dict[str, Tensor], Meta]
@@ -197,27 +196,6 @@ def _clear(path: Path) -> None:
     """Remove what a process that was killed left of writing a result; whoever writes it now has its lock."""
     for left in path.parent.glob(f".{path.stem}.*.tmp"):
         left.unlink(missing_ok=True)
-
-
-@contextmanager
-def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
-    """Write a file so that its name holds the old content or all of the new; ``sync``: also after a power cut."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_atomically(path: Path, content: bytes, *, sync: bool = True) -> None:
-    """Write a file so that its name holds the old content or all of the new; see ``replacing``."""
-    with replacing(path, sync=sync) as file:
-        file.write(content)
 
 
 def default_root() -> Path:

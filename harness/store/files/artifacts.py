@@ -27,8 +27,9 @@ import pyarrow.parquet as pq
 from optuna.trial import FrozenTrial, Trial
 
 from harness.errors import UserError
+from harness.scratch import replacing
 from harness.store.files.rank_file import BYTES, Doubled, blocks, doubled_of, reading_file, trial_of, write_ranks
-from harness.trial.cache import digest, replacing
+from harness.trial.cache import digest
 from harness.trial.run import TrialResult
 
 #: the files of a study

@@ -1,0 +1,80 @@
+"""``distil(data, bytes_per_entity=100)``: from a folder of facts to a student, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.distill.rounding import BITS, Bits, row_bytes
+from harness.errors import UserError
+from harness.student.choosing import wanted
+from harness.student.export import export
+from harness.student.student import Student
+from harness.trial.cache import default_root
+from harness.trial.provenance import device_of
+from harness.trial.stages import Context
+
+#: bits of a number of the entity table: four lose next to nothing (study ``frontier``), and so buy the widest student
+BITS_BY_DEFAULT: Bits = 4
+BACKBONE = "ta-distmult"
+
+
+def distil(
+    data: str | Path,
+    *,
+    bytes_per_entity: int = 100,
+    bits: Bits = BITS_BY_DEFAULT,
+    backbone: str = BACKBONE,
+    arm: str = "L1",
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    output: str | Path | None = None,
+    data_dir: Path | None = None,
+    cache_dir: Path | None = None,
+    device: str = "auto",
+) -> Student:
+    """Distil a student from a graph.
+
+    Args:
+        data: name of a data set, or a folder with train, valid and test files.
+        bytes_per_entity: size of a row of the entity table, its scale included; decides the dimension.
+        bits: of a number of the entity table.
+        backbone: name of a backbone.
+        arm: losses of the distillation; ``L1`` has a structural teacher alone, ``L1+L2+L3`` a language model as well,
+            which reads the labels of entities and takes longer.
+        seed: of initial values and batches.
+        settings: others by their dotted names, as ``--set`` takes them: ``{"teacher.dim": 200}``.
+        output: file that gets the student; None: none is written.
+        data_dir: folder of named data sets.
+        cache_dir: folder of teachers and targets; None: ``HARNESS_CACHE``, else runs/cache.
+        device: cpu, cuda or auto.
+
+    Raises:
+        UserError: the data cannot be read, too few bytes, or a setting that is not there.
+        TrialError: training fails.
+    """
+    changes = [f"student.dim={dimension(bytes_per_entity, bits)}", f"student.bits={bits}"]
+    changes += [f"{key}={value}" for key, value in (settings or {}).items()]
+    spec = wanted(str(data), arm, backbone, seed, "default", changes)
+    context = Context((cache_dir or default_root()).resolve(), data_dir and data_dir.resolve(), device_of(device))
+    student = Student.from_bytes(export(spec, context).content)
+    if output is not None:
+        student.save(output)
+    return student
+
+
+def dimension(bytes_per_entity: int, bits: Bits) -> int:
+    """The largest dimension, an even one, whose row takes at most so many bytes.
+
+    Raises:
+        UserError: there is none, or ``bits`` is no number of bits that rows can have.
+    """
+    if bits not in BITS:
+        raise UserError(f"bits={bits!r}: choose one of {', '.join(map(str, BITS))}")
+    dim = 2
+    while row_bytes(dim + 2, bits) <= bytes_per_entity and dim < 10_000:
+        dim += 2
+    if row_bytes(dim, bits) > bytes_per_entity:
+        raise UserError(f"bytes_per_entity={bytes_per_entity}: a row of two numbers has {row_bytes(2, bits)} bytes")
+    return dim

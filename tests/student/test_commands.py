@@ -1,0 +1,271 @@
+"""``python -m harness.student`` as a user gives it, ``distil`` in Python, and HTTP."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import harness
+from harness.errors import UserError
+from harness.student import Student
+from harness.student.distilling import dimension
+from harness.student.export import model_of
+from harness.student.fileformat import read
+from tests.place import Place
+from tests.postgresql import free_port
+
+QUICK = {
+    "student.dim": 8,
+    "student.epochs": 2,
+    "student.stage1_epochs": 1,
+    "student.batch_size": 64,
+    "teacher.dim": 16,
+    "teacher.epochs": 1,
+    "teacher.batch_size": 64,
+    "loss.targets": 16,
+    "time.size": 40,
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path, tiny_encoder: Path) -> Place:
+    return Place(tmp_path, tiny_encoder)
+
+
+def export(place: Place, *more: str, code: int = 0) -> str:
+    settings = [word for key, value in QUICK.items() for word in ("--set", f"{key}={value}")]
+    words = ("export", "--dataset", "./toy", "--arm", "L1", "-o", "toy.student", *settings, *more)
+    done = place(*words, module="harness.student")
+    assert done.returncode == code, done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+def student(place: Place, *words: str, code: int = 0) -> str:
+    done = place(*words, module="harness.student")
+    assert done.returncode == code, done.stderr
+    if code:
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1
+    return done.stdout if code == 0 else done.stderr
+
+
+def test_from_facts_to_an_answer(place: Place) -> None:
+    """Export, look, score, ask, convert: one after the other, as in the README."""
+    assert "test MRR 0." in export(place, "--set", "student.bits=8")
+    metrics = read(place.folder / "toy.student").about.metrics
+    shown = student(place, "info", "toy.student")
+    assert f"{metrics['mrr']:.4f}" in shown
+    assert "8 bits" in shown
+    assert f"mrr {metrics['mrr']:.4f}" in student(place, "evaluate", "toy.student")
+    asked = student(place, "ask", "toy.student", "person 03", "rel 1", "--at", "1931", "-k", "3")
+    assert asked.count("person") == 3
+    assert "written" not in student(place, "convert", "toy.student", "--bits", "3", "-o", "small.student")
+    assert (place.folder / "small.student").stat().st_size < (place.folder / "toy.student").stat().st_size
+    assert "did you mean 'person 03'" in student(place, "ask", "toy.student", "persn 03", "rel 1", code=2)
+    assert "choose fewer" in student(place, "convert", "toy.student", "--bits", "16", "-o", "x", code=2)
+    assert "either --bits" in student(place, "convert", "toy.student", "-o", "x", code=2)
+    assert "unknown protocol" in student(place, "evaluate", "toy.student", "--protocol", "filtered", code=2)
+    assert not (place.folder / "x").exists()
+
+
+def test_a_trial_of_the_store(place: Place) -> None:
+    """The best one on validation, or one by its number; its ranks are compared with the store's."""
+    done = place("ablation", *place.options, "--arms", "none,L1", "--seeds", "1")
+    assert done.returncode == 0, done.stderr
+    words = ("export", "--study", "ablation", "--dataset", "./toy", "-o", "best.student")
+    assert "the ranks are those of the store" in student(place, *words)
+    assert "the ranks are those of the store" in student(place, *words, "--trial", "0")
+    assert "no complete student of number 99" in student(place, *words, "--trial", "99", code=2)
+    assert "has no study 'sweep'" in student(place, *words[:2], "sweep", *words[3:], code=2)
+    assert "leave out --study" in student(place, *words, "--set", "student.dim=9", code=2)
+
+
+def test_an_onnx_graph_scores_as_the_student(place: Place) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    export(place, "--backbone", "tntcomplex")
+    student(place, "convert", "toy.student", "--onnx", "-o", "toy.onnx")
+    session = onnxruntime.InferenceSession(place.folder / "toy.onnx", providers=["CPUExecutionProvider"])
+    loaded = Student.load(place.folder / "toy.student")
+    asked = np.array([3, 5, 3]), np.array([0, 1, 6]), np.array([[1, 2], [2, 2], [0, 0]])
+    names = [given.name for given in session.get_inputs()]
+    theirs = session.run(None, dict(zip(names, asked, strict=True)))[0]
+    assert theirs == pytest.approx(loaded.scores(*asked), rel=1e-4, abs=1e-4)
+
+
+def test_a_student_needs_no_torch_and_little_memory(place: Place) -> None:
+    """Import and first answer; see docs for the measurement on Wikidata12k."""
+    export(place)
+    code = (
+        "import re, sys; from harness.student import Student\n"
+        "print(len(Student.load('toy.student').answers('person 03', 'rel 1', at=1931, k=4)))\n"
+        "print(sorted({'torch', 'optuna', 'pandas', 'scipy'} & set(sys.modules)))\n"
+        "print(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1])"
+    )
+    root = str(Path(__file__).parent.parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=place.folder,
+        env={"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    n, modules, peak = done.stdout.splitlines()
+    assert (n, modules) == ("4", "[]")
+    assert int(peak) < 100 * 2**10
+
+
+def test_distil_in_python(place: Place, tmp_path: Path) -> None:
+    kept = place.folder / "kept.student"
+    answer = harness.distil(
+        place.folder / "toy", bytes_per_entity=10, settings={k: v for k, v in QUICK.items() if k != "student.dim"},
+        output=kept, cache_dir=tmp_path / "cache",
+    )  # fmt: skip
+    assert (answer.about.dim, answer.about.bits) == (16, 4)
+    assert answer.content.sizes["entities"] == 10 * len(answer.content.entities)
+    frame = answer.predict("person 03", "rel 1", at=("1930", "1934"), k=5)
+    assert list(frame.columns) == ["rank", "entity", "label", "probability", "score", "known"]
+    assert frame["score"].is_monotonic_decreasing
+    again = Student.load(kept).predict("person 03", "rel 1", at=("1930", "1934"), k=5)
+    assert again.equals(frame)
+
+
+@pytest.mark.parametrize(
+    ("size", "bits", "dim"), [(100, 4, 196), (100, 32, 24), (52, 2, 200), (42, "ternary", 200), (3, 4, 2)]
+)
+def test_the_dimension_that_bytes_buy(size: int, bits: Any, dim: int) -> None:
+    assert dimension(size, bits) == dim
+
+
+def test_bytes_and_bits_that_cannot_be() -> None:
+    with pytest.raises(UserError, match="a row of two numbers has 8 bytes"):
+        dimension(7, 32)
+    with pytest.raises(UserError, match="choose one of 32, 16"):
+        dimension(100, 5)  # type: ignore[arg-type]
+
+
+def test_answers_are_the_scores_in_order_and_probabilities_add_up(file: Path) -> None:
+    asked = Student.load(file)
+    every = asked.answers("person 03", "rel 1", "1931", k=1000)
+    assert len(every) == len(asked.content.entities)
+    assert sum(one.probability for one in every) == pytest.approx(1)
+    import torch  # the other way
+
+    model = model_of(asked.content)
+    time = torch.from_numpy(asked.timeline.classes(np.array([1931, 1931])))[None]
+    with torch.no_grad():
+        from harness.models import scores
+
+        query = model.encode(torch.tensor([3]), torch.tensor([1]), time)
+        z = scores(query, model.entity_table(), model.kernel, model.scale())[0]
+    names = asked.content.entities.names
+    assert {one.entity: one.score for one in every} == pytest.approx(
+        dict(zip(names, z.tolist(), strict=True)), rel=1e-4
+    )
+    p = (z / asked.about.temperature).double().softmax(0)
+    assert every[0].probability == pytest.approx(float(p.max()), rel=1e-3)
+
+
+def test_known_answers_are_marked_or_left_out(file: Path) -> None:
+    asked = Student.load(file)
+    facts = asked.content.facts
+    names, relations = asked.content.entities.names, asked.content.relations.names
+    for k in (0, 7, 30):
+        start, end = int(facts.start[k]), int(facts.end[k])
+        question = names[facts.head[k]], relations[facts.relation[k]], (str(start), str(end))
+        same = (facts.head == facts.head[k]) & (facts.relation == facts.relation[k])
+        known = {names[e] for e in facts.tail[same & (facts.start <= end) & (facts.end >= start)]}
+        every = asked.answers(*question, k=1000)
+        assert {one.entity for one in every if one.known} == known
+        left = asked.answers(*question, k=1000, known="leave out")
+        assert {one.entity for one in left} == {one.entity for one in every} - known
+        assert sum(one.probability for one in left) == pytest.approx(1)
+        back = asked.answers(names[facts.tail[k]], *question[1:], k=1000, head=True)
+        assert next(one for one in back if one.entity == question[0]).known
+
+
+@pytest.mark.parametrize(
+    ("at", "reason"),
+    [
+        ("1931-05-06", "knows years"),
+        ("soon", "knows years"),
+        ("", "knows years"),
+        ("####", "knows years"),
+        ("1066", "outside of what"),
+        (("1935", "1931"), "ends before it begins"),
+    ],
+)
+def test_times_that_the_student_cannot_know(file: Path, at: Any, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        Student.load(file).answers("person 03", "rel 1", at)
+
+
+# ---- HTTP ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(file: Path) -> Iterator[str]:
+    """The address of a server in a process of its own."""
+    pytest.importorskip("uvicorn")
+    port = free_port()
+    words = ["-m", "harness.student", "serve", str(file), "--port", str(port), "--rate", "20"]
+    root = str(Path(__file__).parent.parent.parent)
+    process = subprocess.Popen(
+        [sys.executable, *words], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    where = f"http://127.0.0.1:{port}"
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(f"{where}/health", timeout=1)
+            break
+        except OSError:
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            time.sleep(0.1)
+    yield where
+    process.terminate()
+    process.communicate(timeout=20)
+
+
+def get(where: str, path: str, **query: object) -> tuple[int, Any]:
+    try:
+        with urllib.request.urlopen(f"{where}{path}?{urllib.parse.urlencode(query)}", timeout=10) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        content = error.read()
+        return error.code, json.loads(content) if content.startswith(b"{") else content.decode()
+
+
+def test_a_server_answers_and_refuses(server: str, file: Path) -> None:
+    question = {"subject": "person 03", "relation": "rel 1", "at": "1931", "k": 3}
+    status, answers = get(server, "/predict", **question)
+    assert status == 200
+    ours = Student.load(file).answers("person 03", "rel 1", "1931", k=3)
+    assert [answer["entity"] for answer in answers] == [one.entity for one in ours]
+    assert get(server, "/info")[1]["entities"] == 40
+    status, page = get(server, "/openapi.json")
+    assert status == 200
+    assert "/predict" in page["paths"]
+    for change in ({"subject": "nobody at all"}, {"at": "1066"}, {"k": 0}, {"k": "x"}, {"subject": "x" * 500}):
+        status, reason = get(server, "/predict", **{**question, **change})
+        assert status == 422, change
+        assert "Traceback" not in json.dumps(reason)
+    assert get(server, "/predict", **{**question, "filler": "x" * 5000})[0] == 414
+    assert get(server, "/nothing")[0] == 404
+
+
+def test_too_many_requests_get_429(server: str) -> None:
+    answers = [get(server, "/info")[0] for _ in range(60)]
+    assert answers[:20] == [200] * 20
+    assert 429 in answers
+    assert get(server, "/health")[0] == 200
