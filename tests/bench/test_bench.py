@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from harness import console as cli
 from harness.bench import app, sizes
-from harness.bench.commands import scale, train
+from harness.bench.commands import estimator, scale, train
 from harness.bench.commands.step import ways
 from harness.data import TemporalGraph, load
 from harness.distill.passes import sampled, softmax
@@ -117,15 +117,6 @@ def test_without_pykeen_ours_alone(
         assert not any("pykeen" in key or "ratio" in key for key in row)
 
 
-def test_teacher(tmp_path: Path) -> None:
-    arguments = ("--dim", "40", "--steps", "1", "--queries", "64", "--rounds", "1")
-    rows = figures(tmp_path, "teacher", *arguments)["rows"]
-    assert [row["what"] for row in rows] == ["student", "teacher", "targets", "llm-targets"]
-    assert rows[0]["ratio"] == 1
-    for row in rows:
-        assert_positive(row, "dim", "queries_per_second", "epoch_seconds", "ratio")
-
-
 def test_scale(tmp_path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     axes = {"facts": (1 / 2, 1, 3), "entities": (1, 2), "dimension": (4, 8), "candidates": (2, 4)}
     monkeypatch.setattr(scale, "AXES", axes)
@@ -177,25 +168,28 @@ def named(graph: TemporalGraph) -> list[tuple[str, int, str, int]]:
     return [(names[h], int(r), names[t], int(start)) for h, r, t, start in zip(*columns, strict=True)]
 
 
-def test_estimator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_estimator(tmp_path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    for name, sizes_of in (("LISTED", (0, 4, 16)), ("SHARED", (8, 32)), ("KEPT", (4, 16))):  # of 40 entities
+        monkeypatch.setattr(estimator, name, sizes_of)
     settings = ("--set", "teacher.dim=8", "--set", "teacher.epochs=1", "--epochs", "1", "--draws", "8")
-    found = figures(tmp_path, "estimator", *settings)
-    for row in found["softmax"]:
+    figures_of = figures(tmp_path, "estimator", "--dataset", str(toy), *settings)
+    for row in figures_of["softmax"]:
         assert row["bias"] < 4 * row["bias_se"]  # low, if anything
         assert 0 < row["error_of_mean"] < row["error_of_one"]
-    best, worst = found["softmax"][-1], found["softmax"][0]
+    best, worst = figures_of["softmax"][-1], figures_of["softmax"][0]
     assert best["error_of_one"] < worst["error_of_one"]
-    estimated = [row for row in found["divergence"] if row["others"] == "estimated"]
+    estimated = [row for row in figures_of["divergence"] if row["others"] == "estimated"]
+    assert len(estimated) == 4
     assert all(abs(row["share"] - 1) < 0.5 and row["error_of_mean"] < row["error_of_one"] for row in estimated)
-    *short, whole = [row for row in found["divergence"] if row["others"] == "merged"]
-    assert whole["share"] == 1
-    assert whole["error_of_one"] == 0
+    *short, over_all = [row for row in figures_of["divergence"] if row["others"] == "merged"]
+    assert over_all["share"] == 1
+    assert over_all["error_of_one"] == 0
     assert all(a["value"] < b["value"] for a, b in pairwise(short))
     assert all(0 < row["share"] < 1 for row in short)
 
 
-@pytest.mark.parametrize("command", ["step", "stack", "rank", "train", "scale", "teacher", "estimator"])
+@pytest.mark.parametrize("command", ["step", "stack", "rank", "train", "scale", "estimator"])
 def test_mistakes_are_one_line(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

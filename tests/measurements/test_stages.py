@@ -13,7 +13,7 @@ import torch
 from harness import evaluate
 from harness.measurements import in_the_loop as loop_module
 from harness.measurements import inference as inference_module
-from harness.measurements.in_the_loop import in_the_loop, loop
+from harness.measurements.in_the_loop import InTheLoop, loop
 from harness.measurements.inference import inference, size
 from harness.measurements.stages import metered, stage, trained, unreadable, without
 from harness.models import BACKBONES
@@ -87,7 +87,7 @@ def test_the_loop_has_the_losses_of_the_fast_path(spec: TrialSpec, context: Cont
     model = stages.new_model("ttranse", spec.student, 0)
     index = torch.arange(5)
     batch = stages.inputs.training(model.time_input)[index]
-    exact = in_the_loop(stages, model, arm=arm)(model, batch, index)
+    exact = InTheLoop(stages, model, arm)(model, batch, index)
     fast = stages.distillation(model, stages.spec.parts)(model, batch, index, None)
     assert set(exact) == set(fast)
 

@@ -13,19 +13,34 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-import typer
+import sqlalchemy
+from optuna.artifacts import FileSystemArtifactStore
+from optuna_dashboard import wsgi
+from rich.console import Console
 
-from harness.bench.common import DataDir, Dataset, JsonFile, Row, app, open_stages, save, show
+from harness import report
+from harness.bench.common import Row, show
+from harness.bench.options import Simulate
+from harness.bench.sleepers import Results, Sleepers
+from harness.data import TemporalGraph
+from harness.design import cells, files
+from harness.design.cells import Run
+from harness.engine import coordinator
+from harness.engine.local_workers import in_a_fresh_process
 from harness.errors import UserError
+from harness.reporting.kinds import kind_of
+from harness.reporting.output.figures import figure
+from harness.store import frames
+from harness.store.database.urls import sqlite_file
+from harness.store.store import Store
+from harness.store.study import parts_of
+from harness.trial.inputs import graph_of
+from harness.trial.run import peak_memory
+from harness.trial.stages import Context
 from harness.vocabulary import BLACK, BLUE, GREEN, ORANGE, VERMILION
-
-if TYPE_CHECKING:
-    from harness.data import TemporalGraph
-    from harness.design.cells import Run
-    from harness.store.store import Store
 
 #: the study whose trials are simulated, with as many seeds as it takes
 STUDY = "grid"
@@ -36,46 +51,24 @@ class Place:
     """Where a simulated study is, and how large."""
 
     trials: int
-    jobs: int
-    seconds: float
-    dataset: str
-    data_dir: Path | None
+    options: Simulate
     url: str
-    artifacts: Path
     folder: Path
 
+    @property
+    def artifacts(self) -> Path:
+        return self.folder / "artifacts"
 
-@app.command()
-def simulate(
-    trials: Annotated[list[int] | None, typer.Option(min=2, help="How many; may be given again. [100, 1000]")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Simulated workers.")] = 64,
-    seconds: Annotated[float, typer.Option(min=0.0, help="Median of what a trial takes.")] = 0.05,
-    missing: Annotated[int, typer.Option(min=1, help="Trials that are missing when a study is resumed.")] = 100,
-    dataset: Dataset = "lahman",
-    data_dir: DataDir = None,
-    storage: Annotated[str | None, typer.Option(help="An empty store; default: a new SQLite file a size.")] = None,
-    picture: Annotated[Path | None, typer.Option("--figure", help="Draw the figures here: .pdf and .png.")] = None,
-    file: JsonFile = None,
-) -> None:
-    """How coordinator, store, report and dashboard grow with the number of trials.
 
-    Trials of study grid, with as many whole seeds as it takes, whose workers sleep (lognormal) and return made-up
-    metrics, a curve, and a rank for each test query of the data set. All else is real: the coordinator, its display,
-    the store with its artifacts, the report, optuna-dashboard. Each step runs in a process of its own, whose peak
-    memory is told; imports do not count, nor does reading the data. With so many workers it is the coordinator that
-    limits trials a second.
-    """
-    sizes = trials or [100, 1000]
-    if storage is not None and len(sizes) > 1:
+def run(options: Simulate) -> dict[str, Any]:
+    sizes = options.trials or [100, 1000]
+    if options.storage is not None and len(sizes) > 1:
         raise UserError("--storage: holds one simulated study; give --trials once")
-    stages = open_stages(dataset, "ttranse", data_dir, 1)
     rows = []
     for size in sizes:
-        with tempfile.TemporaryDirectory(prefix="harness-simulate-") as name:
-            folder = Path(name)
-            url = storage or f"sqlite:///{folder / 'harness.db'}"
-            place = Place(size, jobs, seconds, dataset, data_dir, url, folder / "artifacts", folder)
-            rows.append(_measured(place, min(missing, size // 2)))
+        with tempfile.TemporaryDirectory(prefix="harness-simulate-") as folder:
+            url = options.storage or f"sqlite:///{Path(folder) / 'harness.db'}"
+            rows.append(_measured(Place(size, options, url, Path(folder)), min(options.missing, size // 2)))
     columns = {
         "trials": "trials",
         "per_second": "trials/s",
@@ -95,16 +88,15 @@ def simulate(
         "dashboard_again_seconds": "its second",
         "dashboard_peak_mib": "its peak, MiB",
     }
-    show(f"simulated {STUDY} on {dataset}, {jobs} workers, {seconds} s a trial", columns, rows)
-    if picture is not None:
-        draw(rows, picture.with_suffix(""))
-    save(file, "simulate", stages, 1, jobs=jobs, seconds=seconds, study=STUDY, rows=rows)
+    title = f"simulated {STUDY} on {options.dataset}, {options.jobs} workers, {options.seconds} s a trial"
+    show(title, columns, rows)
+    if options.picture is not None:
+        draw(rows, options.picture.with_suffix(""))
+    return {"jobs": options.jobs, "seconds": options.seconds, "study": STUDY, "rows": rows}
 
 
 def _measured(place: Place, missing: int) -> dict[str, Any]:
     """The row of a size. The study is first run without some of its trials, then resumed twice."""
-    from harness.engine.local_workers import in_a_fresh_process
-
     first = in_a_fresh_process(_run, place, missing, True)
     some, none = (in_a_fresh_process(_run, place, 0, False) for _ in range(2))
     row = first | {"missing": missing}
@@ -115,13 +107,12 @@ def _measured(place: Place, missing: int) -> dict[str, Any]:
 
 def _planned(place: Place, missing: int) -> tuple[Run, TemporalGraph]:
     """The study without its last trials, in whole seeds."""
-    from harness.design import cells
-    from harness.design import files as design
-    from harness.trial.inputs import graph_of
-
     # without winners that are trained anew: all its trials are known from the start
-    graph, chosen = graph_of(place.dataset, place.data_dir), design.load(STUDY).model_copy(update={"confirm": 0})
-    options: dict[str, Any] = {"dataset": place.dataset, "data_digest": graph.digest, "backbones": ["ttranse"]}
+    graph, chosen = (
+        graph_of(place.options.dataset, place.options.data_dir),
+        files.load(STUDY).model_copy(update={"confirm": 0}),
+    )
+    options: dict[str, Any] = {"dataset": place.options.dataset, "data_digest": graph.digest, "backbones": ["ttranse"]}
     a_seed = len(cells.plan(chosen, **options, preset="default", seeds=1).specs)
     run = cells.plan(chosen, **options, preset="default", seeds=math.ceil(place.trials / a_seed))
     return replace(run, specs=run.specs[: len(run.specs) - missing]), graph
@@ -129,24 +120,16 @@ def _planned(place: Place, missing: int) -> tuple[Run, TemporalGraph]:
 
 def _run(place: Place, missing: int, fresh: bool) -> dict[str, Any]:
     """Bring the trials of the study into the store, but for the last ones; what that took."""
-    from rich.console import Console
-
-    from harness.bench.sleepers import Results, Sleepers
-    from harness.engine import coordinator as execute
-    from harness.store.store import Store
-    from harness.trial.run import peak_memory
-    from harness.trial.stages import Context
-
     results = Results(_planned(place, 0)[1])
-    workers = Sleepers(place.jobs, place.seconds, results)
+    workers = Sleepers(place.options.jobs, place.options.seconds, results)
     with closing(Store(place.url, place.artifacts)) as store, Path(os.devnull).open("w") as nowhere:
         if fresh and store.storage.get_all_studies():
             raise UserError("--storage: holds studies, with which simulated trials would mix; name an empty store")
         began, began_cpu = time.perf_counter(), time.thread_time()
         run, graph = _planned(place, missing)
-        plans = execute.plans(run.specs, graph.digest, "cpu")
+        plans = coordinator.plans(run.specs, graph.digest, "cpu")
         context = Context(place.folder / "cache")
-        tally = execute.execute(
+        tally = coordinator.execute(
             run, plans, graph, store, context, 1, "simulated", Console(file=nowhere), workers=workers
         )
         seconds, cpu, peak = time.perf_counter() - began, time.thread_time() - began_cpu, peak_memory()
@@ -167,17 +150,11 @@ def _run(place: Place, missing: int, fresh: bool) -> dict[str, Any]:
 
 
 def _trials(store: Store, run: Run) -> Sequence[Any]:
-    from harness.store.study import parts_of
-
     return [trial for part in parts_of(store.storage, run.study_name) for trial in part.get_trials(deepcopy=False)]
 
 
 def _sizes(place: Place, trials: int) -> dict[str, float]:
     """KiB a trial of the database and of the artifacts."""
-    import sqlalchemy
-
-    from harness.store.database.urls import sqlite_file
-
     if (path := sqlite_file(place.url)) is not None:
         size = path.stat().st_size
     else:
@@ -191,13 +168,8 @@ def _sizes(place: Place, trials: int) -> dict[str, float]:
 
 def _report(place: Place) -> dict[str, float]:
     """Seconds and peak memory of the study's report."""
-    from harness import report
-    from harness.reporting.kinds import kind_of
-    from harness.store import frames
-    from harness.trial.run import peak_memory
-
     began = time.perf_counter()
-    trials, curves, load_ranks = frames.load(place.url, STUDY, place.dataset, place.artifacts)
+    trials, curves, load_ranks = frames.load(place.url, STUDY, place.options.dataset, place.artifacts)
     read = time.perf_counter() - began
     result = report.frames_of(report.layout_of(STUDY), trials, curves, load_ranks)
     kind_of(result.layout.report, result.trials).report(result, place.folder / "report")
@@ -207,12 +179,6 @@ def _report(place: Place) -> dict[str, float]:
 
 def _dashboard(place: Place) -> dict[str, float]:
     """Seconds of optuna-dashboard to list studies, and to answer with all trials: first, and once it has them."""
-    from optuna.artifacts import FileSystemArtifactStore
-    from optuna_dashboard import wsgi
-
-    from harness.store.store import Store
-    from harness.trial.run import peak_memory
-
     with closing(Store(place.url, place.artifacts, create=False)) as store:
         application = wsgi(store.storage, artifact_store=FileSystemArtifactStore(place.artifacts))
         with make_server("127.0.0.1", 0, application, handler_class=_Silent) as server:
@@ -243,8 +209,6 @@ def _asked(port: int, path: str) -> tuple[dict[str, Any], float]:
 
 def draw(rows: Sequence[Row], path: Path) -> None:
     """What grows with the number of trials, as ``path`` with the suffixes .pdf and .png."""
-    from harness.reporting.output.figures import figure
-
     sizes = [row["trials"] for row in rows]
     panels = {
         "seconds": {
