@@ -54,14 +54,14 @@ def backbones(name: str) -> list[str]:
     return list(BACKBONES) if name == "all" else [name]
 
 
-def open_stages(options: Options, backbone: str, device: str = "cpu") -> Stages:
-    """The engine on a data set, with the default settings of a trial."""
-    return Stages(TrialSpec(dataset=options.dataset, backbone=backbone), context_of(options, device))
-
-
 def context_of(options: Options, device: str = "cpu") -> Context:
     """The cache and the data of trials."""
     return Context(default_root(), options.data_dir, device)
+
+
+def open_stages(options: Options, backbone: str, device: str = "cpu") -> Stages:
+    """The engine on a data set, with the default settings of a trial."""
+    return Stages(TrialSpec(dataset=options.dataset, backbone=backbone), context_of(options, device))
 
 
 def settled(dataset: str, backbone: str, arm: str, changes: Sequence[str]) -> TrialSpec:

@@ -63,10 +63,9 @@ class Timed(Options):
 class Estimator(Options):
     """What sampled candidates do to the cross-entropy, and short lists to the divergence of L1.
 
-    On one batch of training queries, with a student of a few epochs and the structural teacher (from the cache, or
-    built: minutes). Bias is the mean over draws minus the exact value; the error of the gradient is the distance to the
-    exact one, by the entities' vectors, as a share of its length: of single draws, and of the mean of all, which goes
-    to 0 with the number of draws unless there is a bias. The divergence is compared with that over all entities.
+    On one batch of training queries, with a student of a few epochs and the structural teacher (built if the cache
+    lacks it: minutes). Bias is the mean over draws minus the exact value; the error of the gradient by the entities'
+    vectors is its distance to the exact one as a share of that one's length, for single draws and for the mean of all.
     """
 
     backbone: OneBackbone = "ttranse"
@@ -79,16 +78,13 @@ class Estimator(Options):
 class Llm(Timed):
     """What encoding and fine-tuning the language model cost, and what batches, layers and number format change of it.
 
-    Encoding: batches of similar lengths, against batches in the data's order with as many tokens, padding included. Of
-    the batches of all texts some are measured, at equal distances.
+    Encoding: batches of similar lengths, against batches in the data's order with as many tokens, padding included.
 
     Fine-tuning: the frozen layers once and a step of the adapted ones over their output, as the stage does it; against
     a step that runs all layers, of which the same are adapted, and against one in which all are.
 
-    Number format of what is frozen: forward and backward pass of the adapted layers. A causal model's forward pass
-    includes the gradient of its output layer.
-
-    Memory: the peak of a separate process after each stage, with all data.
+    Number format of what is frozen: forward (a causal model's includes the gradient of its output layer) and backward
+    pass of the adapted layers. Memory: the peak of a separate process after each stage, with all data.
     """
 
     model: Annotated[str, Option(help="smollm2, minilm, a folder, a .gguf file or a hub id.")] = "smollm2"
@@ -104,10 +100,9 @@ class Rank(Timed):
     """Exact filtered ranking of test queries, beside PyKEEN's RankBasedEvaluator if PyKEEN is installed.
 
     PyKEEN knows no time: both sides leave out all other known answers whatever their time (protocol "static"). It
-    ranks twice: with its TransE (for ttranse) or DistMult (for ta-distmult) of the same dimension, and with the
-    scores of our model, where the ranks must be ours but for scores that rounding alone separates. It makes its
-    filter in each evaluation, which we do once for all epochs; a column gives ours with the filter made each time.
-    Of three batch sizes its fastest counts. Models are untrained: ranks cost the same.
+    ranks with its TransE (for ttranse) or DistMult (for ta-distmult) of the same dimension, and with the scores of our
+    model. It makes its filter in each evaluation, which we do once for all epochs; a column gives ours with the filter
+    made each time. Of three batch sizes its fastest counts. Models are untrained: ranks cost the same.
     """
 
     backbone: AnyBackbone = "all"
@@ -119,12 +114,11 @@ class Rank(Timed):
 class Scale(Timed):
     """What a student's training step and ranking a query cost, against facts, entities, dimension and candidates.
 
-    facts: the first facts of the training split, entities renumbered, and copies of all of it, each with entities of
-    its own. entities: the same facts with more entities that no fact names. candidates: stored ones a query, with the
-    loss L1; elsewhere there is no distillation, and a student lists what it finds hard itself. A step scores what is
-    listed and random entities, as trials do; beside it one that scores all entities, as in their first epoch. Sizes of
-    an axis are measured in turns. Memory is the peak of the process with a size alone. An exponent is the slope of log
-    cost against log size.
+    facts: the first ones of the training split, or copies of it about other entities. entities: more, which no fact
+    names. candidates: stored ones a query, with the loss L1; elsewhere there is no distillation, and a student lists
+    what it finds hard itself. A step scores listed and random entities, as trials do; beside it one that scores all, as
+    in their first epoch. Sizes of an axis are measured in turns; memory is the peak of the process with a size alone.
+    An exponent is the slope of log cost against log size.
     """
 
     backbone: OneBackbone = "ttranse"
@@ -137,10 +131,9 @@ class Simulate(Options):
     """How coordinator, store, report and dashboard grow with the number of trials.
 
     Trials of study grid, with as many complete seeds as it takes, whose workers sleep (lognormal) and return made-up
-    metrics, a curve, and a rank for each test query of the data set. All else is real: the coordinator, its display,
-    the store with its artifacts, the report, optuna-dashboard. Each step runs in a new process, whose peak memory is
-    shown; imports do not count, nor does reading the data. With so many workers it is the coordinator that limits
-    trials a second.
+    metrics, a curve, and a rank for each test query of the data set. All else is real: coordinator, display, store,
+    artifacts, report, optuna-dashboard. Each step runs in a new process, whose peak memory is shown; imports do not
+    count, nor does reading the data. With so many workers it is the coordinator that limits trials a second.
     """
 
     trials: Annotated[list[int] | None, Option(min=2, help="How many; may be given again. [100, 1000]")] = None
@@ -173,10 +166,10 @@ class Stack(Timed):
 class Step(Timed):
     """A student's training step on a CPU: tensor operations against compiled passes.
 
-    Scored are all entities, as in a student's first epoch, and those that the teacher lists and random ones, as in the
-    others. Targets and encodings are random; a step costs the same whatever they are, or less where the names of
-    popular entities come again and again. A turn makes some steps of one way, so that it finds its data in the
-    processor's cache, as in training. The parts of the compiled step are separate medians and need not add up.
+    Scored are all entities, as in a student's first epoch, or those that the teacher lists and random ones, as in the
+    others. Targets and encodings are random, which costs the same or more. A turn makes some steps of one way, so
+    that it finds its data in the processor's cache, as in training. The parts of the compiled step are separate medians
+    and need not add up.
     """
 
     backbone: OneBackbone = "ttranse"

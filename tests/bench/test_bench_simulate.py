@@ -51,7 +51,7 @@ def test_a_simulated_study_is_resumed_and_read_like_any_other(
     monkeypatch.setattr(simulate, "STUDY", "ablation")
     few = replace(place, trials=FEW)
     first, some, none = (simulate._run(few, missing, fresh) for missing, fresh in ((3, True), (0, False), (0, False)))
-    assert [each["trials"] for each in (first, some, none)] == [FEW - 3, FEW, FEW]
+    assert [summary["trials"] for summary in (first, some, none)] == [FEW - 3, FEW, FEW]
     assert first["cpu_ms"] > 0
     assert some["first_task"] < some["seconds"]
     assert none["per_second"] == 0
@@ -66,7 +66,18 @@ def test_a_simulated_study_is_resumed_and_read_like_any_other(
 
 @pytest.mark.slow
 def test_the_command(tmp_path: Path, place: simulate.Place) -> None:
-    options = ("--dataset", place.options.dataset, "--trials", "66", "--jobs", "8", "--seconds", "0.001", "--missing", "9")
+    options = (
+        "--dataset",
+        place.options.dataset,
+        "--trials",
+        "66",
+        "--jobs",
+        "8",
+        "--seconds",
+        "0.001",
+        "--missing",
+        "9",
+    )
     (row,) = figures(tmp_path, "simulate", *options, "--figure", str(tmp_path / "growth.png"))["rows"]
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
     assert (row["trials"], row["missing"]) == (2 * CELLS, 9)

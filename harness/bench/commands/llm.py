@@ -6,7 +6,6 @@ import copy
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -96,22 +95,19 @@ def _spread(groups: list[list[int]], count: int) -> list[list[int]]:
 # ---- fine-tuning ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
 class _Training:
-    """A model that is fine-tuned on some batches; each function returns milliseconds a batch."""
+    """A model that is fine-tuned on some batches; its functions return milliseconds a batch.
 
-    model: LanguageModel
-    optimizer: torch.optim.Optimizer
-    batches: list[list[lora.Activations]]
+    ``model`` is changed: its layers below ``first`` run here and are dropped.
+    """
 
-    @classmethod
-    def of(
-        cls, model: LanguageModel, batches: list[list[lora.Rows]], config: LanguageModelConfig, first: int
-    ) -> _Training:
-        """Fine-tune ``model``, which is changed: the layers below ``first`` have run and are dropped."""
-        ready = [[lora.activations(model, rows, first) for rows in batch] for batch in batches]
+    def __init__(
+        self, model: LanguageModel, batches: list[list[lora.Rows]], config: LanguageModelConfig, first: int
+    ) -> None:
+        self.model = model
+        self.batches = [[lora.activations(model, rows, first) for rows in batch] for batch in batches]
         lora.cut(model, first)
-        return cls(model, lora.make_optimizer(lora.attach(model, config), config), ready)
+        self.optimizer = lora.make_optimizer(lora.attach(model, config), config)
 
     def forward(self) -> float:
         return _ms(self.batches, lambda batch: lora.training_loss(self.model, batch))
@@ -144,21 +140,21 @@ def _finetuning(
     """A row for each way; ratios are to what the stage does with a batch, which sees each sentence once."""
     first = lora.first_adapted(model, config)
     every = config.model_copy(update={"lora_layers": len(model.layers)})
-    kept = _Training.of(copy.deepcopy(model), batches, config, first)
-    stage = _Training.of(copy.deepcopy(model), batches, config, 0)
-    adapted = _Training.of(copy.deepcopy(model), batches, every, 0)
+    kept = _Training(copy.deepcopy(model), batches, config, first)
+    stage = _Training(copy.deepcopy(model), batches, config, 0)
+    adapted = _Training(copy.deepcopy(model), batches, every, 0)
 
     def frozen() -> float:
         return _ms(batches, lambda batch: [lora.activations(model, rows, first) for rows in batch])
 
-    ways = {"frozen": frozen, "adapted": kept.step, "whole": stage.step, "all-adapted": adapted.step}
+    ways = {"frozen": frozen, "adapted": kept.step, "all-layers": stage.step, "all-adapted": adapted.step}
     ms = {way: figure.value for way, figure in alternate(ways, rounds).items()}
     ms = {"stage": ms["frozen"] + ms["adapted"], **ms}
     what = {
         "stage": "the stage, of which",
         "frozen": f"· frozen layers, once ({first} of {len(model.layers)})",
         "adapted": "· a step of the adapted layers",
-        "whole": "a step through all layers",
+        "all-layers": "a step through all layers",
         "all-adapted": "a step with all layers adapted",
     }
     return [{"way": way, "what": what[way], "ms": value, "ratio": value / ms["stage"]} for way, value in ms.items()]
@@ -172,7 +168,7 @@ def _formats(
     ways: dict[tuple[str, str], Callable[[], float]] = {}
     for name, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
         read = model if dtype == config.torch_dtype else load(config.model, dtype)
-        training = _Training.of(read, batches, config, first)
+        training = _Training(read, batches, config, first)
         ways |= {("forward", name): training.forward, ("backward", name): training.backward}
     ms = {way: figure.value for way, figure in alternate(ways, rounds).items()}
     rows: list[Row] = []

@@ -35,8 +35,8 @@ def run(options: Rank) -> dict[str, Any]:
         "queries_per_second": "ours, queries/s",
         "pykeen_per_second": "PyKEEN, queries/s",
         "ratio": "ratio",
-        "anew_per_second": "ours, new filter",
-        "ratio_anew": "ratio, new filter",
+        "new_filter_per_second": "ours, new filter",
+        "ratio_new_filter": "ratio, new filter",
         "same_scores_per_second": "PyKEEN, our scores",
         "ratio_same_scores": "ratio, our scores",
         "equal_ranks": "equal ranks",
@@ -62,7 +62,7 @@ def _row(stages: Stages, backbone: str, options: Rank, baseline: ModuleType | No
     started = time.perf_counter()
     once = task()
     row = {"backbone": backbone, "dim": dim, "queries": size, "filter_seconds": time.perf_counter() - started}
-    ways = {"ours": rate(size, lambda: ranks(model, once)), "anew": rate(size, lambda: ranks(model, task()))}
+    ways = {"ours": rate(size, lambda: ranks(model, once)), "new_filter": rate(size, lambda: ranks(model, task()))}
     if baseline:
         theirs = baseline.Ranking(graph, facts)
 
@@ -82,9 +82,9 @@ def _row(stages: Stages, backbone: str, options: Rank, baseline: ModuleType | No
     measured = alternate(ways, rounds=options.rounds)
     notes += warm_up_notes(backbone, measured)
     speed = {way: figure.value for way, figure in measured.items()}
-    row |= {"queries_per_second": speed["ours"], "anew_per_second": speed["anew"]}
+    row |= {"queries_per_second": speed["ours"], "new_filter_per_second": speed["new_filter"]}
     if baseline:
         row |= {f"{key}_per_second": speed[key] for key in ("pykeen", "same_scores")}
-        row |= {"ratio": speed["ours"] / speed["pykeen"], "ratio_anew": speed["anew"] / speed["pykeen"]}
+        row |= {"ratio": speed["ours"] / speed["pykeen"], "ratio_new_filter": speed["new_filter"] / speed["pykeen"]}
         row["ratio_same_scores"] = speed["ours"] / speed["same_scores"]
     return row

@@ -1,4 +1,7 @@
-"""``simulate``: a study of many trials that do nothing, through the real coordinator, store, report and dashboard."""
+"""``simulate``: a study of many trials that do nothing, through the real coordinator, store, report and dashboard.
+
+Each step runs in a process whose peak memory counts, so functions import what other steps do without.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,8 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import sqlalchemy
-from optuna.artifacts import FileSystemArtifactStore
-from optuna_dashboard import wsgi
 from rich.console import Console
 
-from harness import report
 from harness.bench.common import Row, show
 from harness.bench.options import Simulate
 from harness.bench.sleepers import Results, Sleepers
@@ -31,9 +31,6 @@ from harness.design.cells import Run
 from harness.engine import coordinator
 from harness.engine.local_workers import in_a_fresh_process
 from harness.errors import UserError
-from harness.reporting.kinds import kind_of
-from harness.reporting.output.figures import figure
-from harness.store import frames
 from harness.store.database.urls import sqlite_file
 from harness.store.store import Store
 from harness.store.study import parts_of
@@ -106,15 +103,12 @@ def _measured(place: Place, missing: int) -> dict[str, Any]:
 
 
 def _planned(place: Place, missing: int) -> tuple[Run, TemporalGraph]:
-    """The study without its last trials, in whole seeds."""
-    # without winners that are trained anew: all its trials are known from the start
-    graph, chosen = (
-        graph_of(place.options.dataset, place.options.data_dir),
-        files.load(STUDY).model_copy(update={"confirm": 0}),
-    )
-    options: dict[str, Any] = {"dataset": place.options.dataset, "data_digest": graph.digest, "backbones": ["ttranse"]}
-    a_seed = len(cells.plan(chosen, **options, preset="default", seeds=1).specs)
-    run = cells.plan(chosen, **options, preset="default", seeds=math.ceil(place.trials / a_seed))
+    """The study without its last trials, in complete seeds."""
+    graph = graph_of(place.options.dataset, place.options.data_dir)
+    design = files.load(STUDY).model_copy(update={"confirm": 0})  # all trials are known from the start
+    about: dict[str, Any] = {"dataset": place.options.dataset, "data_digest": graph.digest, "backbones": ["ttranse"]}
+    a_seed = len(cells.plan(design, **about, preset="default", seeds=1).specs)
+    run = cells.plan(design, **about, preset="default", seeds=math.ceil(place.trials / a_seed))
     return replace(run, specs=run.specs[: len(run.specs) - missing]), graph
 
 
@@ -128,29 +122,26 @@ def _run(place: Place, missing: int, fresh: bool) -> dict[str, Any]:
         began, began_cpu = time.perf_counter(), time.thread_time()
         run, graph = _planned(place, missing)
         plans = coordinator.plans(run.specs, graph.digest, "cpu")
-        context = Context(place.folder / "cache")
-        tally = coordinator.execute(
-            run, plans, graph, store, context, 1, "simulated", Console(file=nowhere), workers=workers
-        )
+        context, console = Context(place.folder / "cache"), Console(file=nowhere)
+        tally = coordinator.execute(run, plans, graph, store, context, 1, "simulated", console, workers=workers)
         seconds, cpu, peak = time.perf_counter() - began, time.thread_time() - began_cpu, peak_memory()
-        ends = sorted(trial.datetime_complete for trial in _trials(store, run) if trial.datetime_complete is not None)
+        trials = [
+            trial for part in parts_of(store.storage, run.study_name) for trial in part.get_trials(deepcopy=False)
+        ]
+        ends = sorted(trial.datetime_complete for trial in trials if trial.datetime_complete is not None)
     assert tally.before + tally.added == len(ends) == len(run.specs)
     tenth = max(1, len(ends) // 10)
-    last = (ends[-1] - ends[-1 - tenth]).total_seconds()
+    last, added = (ends[-1] - ends[-1 - tenth]).total_seconds(), max(tally.added, 1)
     return {
         "trials": len(run.specs),
         "seconds": seconds,
         "first_task": workers.first - began,
         "per_second": tally.added / seconds,
-        "wall_ms": 1e3 * seconds / max(tally.added, 1),
+        "wall_ms": 1e3 * seconds / added,
         "last_ms": 1e3 * last / tenth,
-        "cpu_ms": 1e3 * cpu / max(tally.added, 1),
+        "cpu_ms": 1e3 * cpu / added,
         "peak_mib": peak,
     }
-
-
-def _trials(store: Store, run: Run) -> Sequence[Any]:
-    return [trial for part in parts_of(store.storage, run.study_name) for trial in part.get_trials(deepcopy=False)]
 
 
 def _sizes(place: Place, trials: int) -> dict[str, float]:
@@ -168,6 +159,10 @@ def _sizes(place: Place, trials: int) -> dict[str, float]:
 
 def _report(place: Place) -> dict[str, float]:
     """Seconds and peak memory of the study's report."""
+    from harness import report
+    from harness.reporting.kinds import kind_of
+    from harness.store import frames
+
     began = time.perf_counter()
     trials, curves, load_ranks = frames.load(place.url, STUDY, place.options.dataset, place.artifacts)
     read = time.perf_counter() - began
@@ -179,15 +174,18 @@ def _report(place: Place) -> dict[str, float]:
 
 def _dashboard(place: Place) -> dict[str, float]:
     """Seconds of optuna-dashboard to list studies, and to answer with all trials: first, and once it has them."""
+    from optuna.artifacts import FileSystemArtifactStore
+    from optuna_dashboard import wsgi
+
     with closing(Store(place.url, place.artifacts, create=False)) as store:
         application = wsgi(store.storage, artifact_store=FileSystemArtifactStore(place.artifacts))
         with make_server("127.0.0.1", 0, application, handler_class=_Silent) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
-            listed, listing = _asked(server.server_port, "/api/studies")
+            listed, listing = _get(server.server_port, "/api/studies")
             page = f"/api/studies/{listed['study_summaries'][0]['study_id']}?after=0"
-            (page_content, first), (_, again) = _asked(server.server_port, page), _asked(server.server_port, page)
+            (content, first), (_, again) = (_get(server.server_port, page) for _ in range(2))
             server.shutdown()
-    assert len(page_content["trials"]) >= place.trials
+    assert len(content["trials"]) >= place.trials
     seconds = {"dashboard_list_seconds": listing, "dashboard_seconds": first, "dashboard_again_seconds": again}
     return seconds | {"dashboard_peak_mib": peak_memory()}
 
@@ -197,18 +195,19 @@ class _Silent(WSGIRequestHandler):
         """Nothing: standard error is for the user."""
 
 
-def _asked(port: int, path: str) -> tuple[dict[str, Any], float]:
-    """What a server of this machine answers, and the seconds that it took."""
-    began, connection = time.perf_counter(), HTTPConnection("127.0.0.1", port)
-    connection.request("GET", path)
-    content = connection.getresponse().read()
-    seconds = time.perf_counter() - began
-    connection.close()
-    return json.loads(content), seconds
+def _get(port: int, path: str) -> tuple[dict[str, Any], float]:
+    """A local server's JSON, and the seconds that it took."""
+    began = time.perf_counter()
+    with closing(HTTPConnection("127.0.0.1", port)) as connection:
+        connection.request("GET", path)
+        content = connection.getresponse().read()
+    return json.loads(content), time.perf_counter() - began
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
     """What grows with the number of trials, as ``path`` with the suffixes .pdf and .png."""
+    from harness.reporting.output.figures import figure
+
     sizes = [row["trials"] for row in rows]
     panels = {
         "seconds": {
