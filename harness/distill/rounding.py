@@ -155,6 +155,16 @@ def as_table(tensor: NDArray[Any]) -> Floats:
     return tensor.reshape(1 if tensor.ndim < 2 else tensor.shape[0], -1).astype(np.float32)
 
 
+def stored_bytes(shapes: Mapping[str, tuple[int, ...]], bits: Bits) -> tuple[int, int]:
+    """Bytes of a student's state by the shapes of its tensors: of a row of the entity table, and of all other tables."""
+    others = 0
+    for name, shape in shapes.items():
+        rows = shape[0] if len(shape) > 1 else 1
+        size = int(np.prod(shape[1:] if len(shape) > 1 else shape))
+        others += 0 if name == ENTITIES else rows * row_bytes(size, bits_of(name, shape, bits))
+    return row_bytes(shapes[ENTITIES][1], bits), others
+
+
 def rounded_state(state: Mapping[str, NDArray[Any]], bits: Bits) -> dict[str, Floats]:
     """The state of a student, name to tensor, as it reads after it was stored with ``bits``."""
     return {

@@ -244,10 +244,11 @@ class StudyStore:
             **{f"peak_mib_{stage}": value for stage, value in result.peak_mib.items()},
         }
         finite = {name: round(value, 3) for name, value in times.items() if math.isfinite(value)}
-        attributes = {
+        attributes: dict[str, Any] = {
             **packed({**result.metrics, **finite}),
             "updates": result.updates,
             "best_epoch": result.best_epoch,
+            **{f"bytes_{part}": size for part, size in result.stored_bytes.items()},
         }
         # a search has so many trials that their curves are left to the artifacts
         curve = {int(row["epoch"]): row["valid_mrr"] for row in result.curve if "valid_mrr" in row and result.ranks}

@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness import evaluate
-from harness.distill.rounding import Bits, rounded_state
+from harness.distill import rounding
+from harness.distill.rounding import Bits
 from harness.distill.training.loop import DivergedError, Trained
 from harness.distill.training.stacks import Student
 from harness.evaluate import NotFiniteError
 from harness.models import Backbone
+from harness.trial.arms import REFERENCES
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages, summary
 
@@ -57,6 +59,8 @@ class TrialResult:
     built_seconds: dict[str, float] = field(default_factory=dict)
     updates: int = 0
     best_epoch: int = 0
+    #: bytes of what is stored of the model: ``entity``, of a row of its entity table, and ``others``, of all else
+    stored_bytes: dict[str, int] = field(default_factory=dict)
 
 
 def peak_memory() -> float:
@@ -119,6 +123,9 @@ def run_trial(
             _score(stages, model, result, splits)
     except (DivergedError, NotFiniteError) as error:
         raise TrialError(str(error)) from None
+    if rounding.ENTITIES in (shapes := {name: tuple(t.shape) for name, t in model.state_dict().items()}):
+        bits = 32 if spec.arm in REFERENCES else spec.student.bits
+        result.stored_bytes = dict(zip(("entity", "others"), rounding.stored_bytes(shapes, bits), strict=True))
     result.curve, result.updates, result.best_epoch = about["curve"], about["updates"], about["best_epoch"]
     for name in stages.plan.keys:
         entry = stages.entries.get(name)
@@ -242,7 +249,7 @@ def rounded_tensors(state: dict[str, Tensor], bits: Bits) -> dict[str, Tensor]:
     """The state of a student as it reads after it was stored with ``bits``."""
     if bits == 32:
         return state
-    rounded = rounded_state({name: tensor.cpu().numpy() for name, tensor in state.items()}, bits)
+    rounded = rounding.rounded_state({name: tensor.cpu().numpy() for name, tensor in state.items()}, bits)
     return {name: torch.from_numpy(table).to(state[name].device) for name, table in rounded.items()}
 
 

@@ -56,7 +56,7 @@ TRIALS = pa.DataFrameSchema(
     | _metrics("test_tail", "test_head", required=False)
     | _optional(float, *(f"{kind}_{stage}" for kind in ("seconds", "built_seconds", "peak_mib") for stage in STAGES))
     | _optional(float, "alpha", "beta", "delta", "temperature", "hard_weight")
-    | _optional("Int64", "dim", "updates", "best_epoch", "threads"),
+    | _optional("Int64", "dim", "updates", "best_epoch", "threads", "bytes_entity", "bytes_others"),
     name="trials",
 )
 

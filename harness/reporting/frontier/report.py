@@ -1,0 +1,167 @@
+"""The report of a study of dimensions and bits: what quality each byte of an entity buys, and which students are best for
+their size."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from harness.reporting.content import Section, figure_path, plain
+from harness.reporting.data.frames import records
+from harness.reporting.data.results import Frames, Results, means
+from harness.reporting.data.text import number, percent
+from harness.reporting.kinds import report_kind
+from harness.reporting.output.figures import figure
+from harness.reporting.output.tables import Cell, Row, Table, mean_cell
+from harness.reporting.output.typst import Document
+from harness.vocabulary import GRAY, REFERENCES, arm_colors, arm_name, backbone_name
+
+#: how a number of bits is drawn
+MARKERS = {"32": "o", "16": "h", "8": "s", "6": "p", "4": "D", "3": "^", "2": "v", "ternary": "x"}
+
+
+@report_kind("frontier", label="quality for the bytes of a student")
+def content(frames: Frames) -> Document:
+    """Turn the results of one study on one data set into a document.
+
+    Raises:
+        UserError: the frames do not pass their checks.
+    """
+    results = frames.results()
+    rows = by_size(results)
+    tables = {
+        backbone: {"frontier": frontier_table(rows[rows["backbone"] == backbone], only_front=True),
+                   "sizes": frontier_table(rows[rows["backbone"] == backbone])}
+        for backbone in results.backbones
+    }  # fmt: skip
+
+    def draw_and_fill(folder: Path) -> dict[str, Any]:
+        sections = []
+        for k, backbone in enumerate(results.backbones):
+            of_backbone = rows[rows["backbone"] == backbone]
+            path = figure_path(folder, backbone, k, "frontier")
+            draw(of_backbone, path)
+            caption = (
+                f"{backbone_name(backbone)}: test MRR against the bytes of a row of the entity table, mean over seeds "
+                "with its 95 % interval. The line is the Pareto front: no smaller student is as good."
+            )
+            shown = [tables[backbone]["frontier"], tables[backbone]["sizes"]]
+            sections.append(
+                Section(backbone_name(backbone), findings(of_backbone), shown, [(f"figures/{path.name}.pdf", caption)])
+            )
+        return plain(results, frames.meta, sections)
+
+    files = {"sizes": (rows, "sizes")}
+    return Document("plain.typ", frames.layout.name, results.trials, files, tables, draw_and_fill)
+
+
+def by_size(results: Results) -> pd.DataFrame:
+    """One row a backbone, arm, dimension and number of bits: bytes, MRR with interval, and ``front``.
+
+    Columns: backbone, losses, arm (with its levels), dim, bits, bytes_entity, bytes_others, n, mean, low, high, kept
+    (share of the teacher's MRR, NaN without one) and front (whether no student of at most as many bytes is as good).
+    """
+    sizes = results.trials[results.trials["state"] == "complete"].drop_duplicates(["backbone", "arm"])
+    about = {(row["backbone"], row["arm"]): row for row in records(sizes)}
+    rows = []
+    for row in records(means(results).query("measure == 'mrr'")):
+        trial = about[row["backbone"], row["arm"]]
+        is_teacher = row["arm"] in REFERENCES
+        bits = "32" if is_teacher else str(json.loads(trial["spec"])["student"].get("bits", 32))
+        named = {"losses": trial.get("losses", row["arm"]), "dim": int(trial["dim"]), "bits": bits}
+        counts = {key: int(trial[key]) for key in ("bytes_entity", "bytes_others") if pd.notna(trial.get(key))}
+        rows.append({**{key: row[key] for key in ("backbone", "arm", "n", "mean", "low", "high")}, **named, **counts})
+    frame = pd.DataFrame(rows)
+    for key in ("bytes_entity", "bytes_others"):  # of stores of before
+        frame[key] = frame.get(key, np.nan)
+    teachers = frame[frame["arm"] == "teacher"].set_index("backbone")["mean"]
+    frame["kept"] = frame["mean"] / frame["backbone"].map(teachers)
+    frame["front"] = False
+    for _, students in frame[~frame["arm"].isin(REFERENCES)].groupby("backbone"):
+        ordered = students.sort_values(["bytes_entity", "mean"], ascending=[True, False])
+        best = ordered["mean"].cummax().shift(fill_value=-np.inf)
+        frame.loc[ordered.index[ordered["mean"] > best], "front"] = True
+    return frame
+
+
+def frontier_table(rows: pd.DataFrame, *, only_front: bool = False) -> Table:
+    """The students by bytes; ``only_front``: those that no smaller one equals."""
+    chosen = rows[rows["front"]] if only_front else rows[~rows["arm"].isin(REFERENCES)]
+    shown = []
+    for row in records(chosen.sort_values(["bytes_entity", "mean"])):
+        cells = (
+            Cell(number(row["bytes_entity"], 0)),
+            Cell(arm_name(row["losses"])),
+            Cell(str(row["dim"])),
+            Cell(row["bits"]),
+            mean_cell({**row, "measure": "mrr"}),
+            Cell("–" if pd.isna(row["kept"]) else percent(row["kept"], signed=False)),
+            Cell(number(row["bytes_others"] / 1000, 1)),
+        )
+        shown.append(Row(cells))
+    header = ("bytes an entity", "arm", "dim", "bits", "MRR", "of the teacher", "all else, kB")
+    title = "The best students for their size" if only_front else "All students by size"
+    note = (
+        "Bytes an entity: of a row of the entity table with its scale. All else: relations, times and what reads them."
+    )
+    return Table(title, header, "rlrrrrr", tuple(shown), note)
+
+
+def findings(rows: pd.DataFrame) -> Sequence[str]:
+    """What the figure shows, in sentences."""
+    front = rows[rows["front"]].sort_values("bytes_entity")
+    teachers = rows[rows["arm"] == "teacher"]
+    if front.empty or teachers.empty or front["bytes_entity"].isna().any():
+        return ()
+    teacher = records(teachers)[0]
+    best = records(front)[-1]
+    texts = [
+        f"The best student has {number(best['bytes_entity'], 0)} bytes an entity ({best['dim']} dimensions of "
+        f"{best['bits']} bits) and MRR {number(best['mean'], 4)}; its teacher of {teacher['dim']} dimensions has "
+        f"{number(teacher['bytes_entity'], 0)} bytes and {number(teacher['mean'], 4)}."
+    ]
+    as_good = front[front["mean"] >= teacher["mean"]]
+    if len(as_good):
+        small = records(as_good)[0]
+        factor = teacher["bytes_entity"] / small["bytes_entity"]
+        texts.append(
+            f"The smallest that is as good as the teacher has {number(small['bytes_entity'], 0)} bytes: "
+            f"{small['dim']} dimensions of {small['bits']} bits, {number(factor, 0)} times fewer than the teacher."
+        )
+    return texts
+
+
+def draw(rows: pd.DataFrame, path: Path) -> None:
+    """MRR against bytes: a colour an arm, a marker a number of bits, a line for the Pareto front."""
+    students = rows[~rows["arm"].isin(REFERENCES) & rows["bytes_entity"].notna()]
+    colors = arm_colors([*map(str, students["losses"].unique()), "teacher"])
+    with figure(path, 3.4) as (axes,):
+        for losses, of_arm in students.groupby("losses", sort=False):
+            for bits, points in of_arm.groupby("bits", sort=False):
+                axes.errorbar(
+                    points["bytes_entity"].astype(float), points["mean"],
+                    [points["mean"] - points["low"], points["high"] - points["mean"]],
+                    fmt=MARKERS.get(str(bits), "."), color=colors[str(losses)], markersize=4, linewidth=0.7, capsize=0,
+                    label=f"{arm_name(str(losses))}, {bits}{'' if bits == 'ternary' else ' bits'}",
+                )  # fmt: skip
+        front = students[students["front"]].sort_values("bytes_entity")
+        axes.plot(front["bytes_entity"].astype(float), front["mean"], color=GRAY, linewidth=0.8, zorder=0)
+        for row in records(rows[rows["arm"] == "teacher"]):
+            axes.axhline(row["mean"], color=colors["teacher"], linewidth=1, zorder=0)
+            axes.annotate(f"teacher, {row['dim']}-d", (0, row["mean"]), (2, 2), ("axes fraction", "data"),
+                          "offset points", fontsize=8, color=colors["teacher"])  # fmt: skip
+        axes.set_xscale("log")
+        sizes = sorted(students["bytes_entity"].astype(int).unique())
+        ticks = [size for k, size in enumerate(sizes) if k == 0 or size >= 1.35 * sizes[k - 1]]
+        axes.xaxis.set_major_locator(FixedLocator(ticks))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("bytes of an entity")
+        axes.set_ylabel("test MRR")
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=7.5)
