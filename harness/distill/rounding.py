@@ -156,7 +156,7 @@ def as_table(tensor: NDArray[Any]) -> Floats:
 
 
 def stored_bytes(shapes: Mapping[str, tuple[int, ...]], bits: Bits) -> tuple[int, int]:
-    """Bytes of a student's state by the shapes of its tensors: of a row of the entity table, and of all other tables."""
+    """Bytes of a state by the shapes of its tensors: of a row of the entity table, and of all other tables."""
     others = 0
     for name, shape in shapes.items():
         rows = shape[0] if len(shape) > 1 else 1

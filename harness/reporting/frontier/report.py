@@ -1,5 +1,4 @@
-"""The report of a study of dimensions and bits: what quality each byte of an entity buys, and which students are best for
-their size."""
+"""The report of a study of dimensions and bits: what each byte of an entity buys, and who is best for its size."""
 
 from __future__ import annotations
 

@@ -1,0 +1,61 @@
+"""From a study of dimensions and bits to its report: the Pareto front against a brute-force one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.reporting.frontier.report import by_size, content, findings, frontier_table
+from harness.reporting.kinds import load_shipped
+from tests.place import Place
+
+load_shipped()
+
+
+@pytest.fixture(scope="module")
+def sizes(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> tuple[Place, pd.DataFrame]:
+    place = Place(tmp_path_factory.mktemp("frontier"), tiny_encoder)
+    options = [
+        word
+        for pair in zip(place.options[::2], place.options[1::2], strict=True)
+        if "student.dim" not in pair[1]
+        for word in pair
+    ]
+    done = place("frontier", "--preset", "quick", *options)
+    assert done.returncode == 0, done.stderr
+    return place, pd.read_csv(next((place.folder / "reports").rglob("frontier_sizes.csv")))
+
+
+def test_bytes_and_front(sizes: tuple[Place, pd.DataFrame]) -> None:
+    """Two dimensions by three numbers of bits by two arms, and the teacher."""
+    _, rows = sizes
+    students = rows[rows["losses"].isin(["none", "L1"])]
+    assert len(students) == 12
+    expected = {(24, "32"): 96, (24, "4"): 14, (24, "2"): 8, (96, "32"): 384, (96, "4"): 50, (96, "2"): 26}
+    assert {(row.dim, str(row.bits)): row.bytes_entity for row in students.itertuples()} == expected
+    for row in students.itertuples():
+        better = students[
+            (students["bytes_entity"] <= row.bytes_entity)
+            & (students["mean"] >= row.mean)
+            & ~((students["bytes_entity"] == row.bytes_entity) & (students["mean"] == row.mean))
+        ]
+        assert row.front == better.empty
+    teacher = rows[rows["losses"] == "teacher"].iloc[0]
+    assert teacher["bytes_entity"] == 4 * 16
+    assert students["kept"].to_numpy() == pytest.approx(students["mean"] / teacher["mean"])
+
+
+def test_the_report_states_the_best_student(sizes: tuple[Place, pd.DataFrame]) -> None:
+    place, rows = sizes
+    first = findings(rows.assign(backbone="ta-distmult", bits=rows["bits"].astype(str)))[0]
+    front = rows[rows["front"]].sort_values("bytes_entity")
+    assert f"{int(front['bytes_entity'].iloc[-1])} bytes an entity" in first
+    table = frontier_table(rows.assign(bits=rows["bits"].astype(str)), only_front=True)
+    assert len(table.rows) == len(front)
+    assert (next((place.folder / "reports").rglob("frontier.pdf"))).stat().st_size > 10_000
+    assert content.__name__ == "content"
+    assert by_size is not None
+    assert np.isfinite(rows["bytes_others"]).all()
