@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.models.compiled import DOT, FAST, L2, LANES, F, exp, largest, pair_of, to_scores
+from harness.models.compiled import FAST, LANES, F, exp, largest, pair_of, to_scores
 
 #: what a pass sums up: the cross-entropies, the divergences, the Huber losses, ∂L/∂scale
 CE, KL, HUBER, SCALE = range(4)
@@ -48,45 +48,7 @@ def pass_of(kind: int) -> Callable[..., None]:
     It raises an IndexError if a candidate is not an entity.
     """
     inline = numba.njit(fastmath=FAST, inline="always", error_model="numpy")
-    score, factor, pull = pair_of(kind)
-
-    @inline
-    def score_columns(q: Any, columns: Any, scale: Any, out: Any) -> None:
-        n = len(out)
-        out[:] = F(0.0)
-        for d in range(len(q)):
-            value, column = q[d], columns[d]
-            if kind == DOT:
-                for j in range(n):
-                    out[j] += value * column[j]
-            elif kind == L2:
-                for j in range(n):
-                    out[j] += (value - column[j]) * (value - column[j])
-            else:
-                for j in range(n):
-                    out[j] += abs(value - column[j])
-        to_scores(out, kind, scale)
-
-    @inline
-    def pull_columns(w: Any, q: Any, columns: Any, grad_q: Any, grad_columns: Any) -> None:
-        for d in range(len(q)):
-            value, column, grad, total = q[d], columns[d], grad_columns[d], F(0.0)
-            if kind == DOT:
-                for j in range(len(w)):
-                    total += w[j] * column[j]
-                    grad[j] += w[j] * value
-            elif kind == L2:
-                for j in range(len(w)):
-                    step = w[j] * (column[j] - value)
-                    total += step
-                    grad[j] -= step
-            else:
-                for j in range(len(w)):
-                    difference = column[j] - value
-                    step = w[j] if difference > F(0.0) else (-w[j] if difference < F(0.0) else F(0.0))
-                    total += step
-                    grad[j] -= step
-            grad_q[d] += total
+    score, compare, factor, pull, pull_columns = pair_of(kind)
 
     @inline
     def standardize(row: Any) -> Any:
@@ -104,33 +66,11 @@ def pass_of(kind: int) -> Callable[..., None]:
         return mean, deviation
 
     @numba.njit(fastmath=FAST, nogil=True, error_model="numpy")
-    def run(
-        query: Any,
-        table: Any,
-        scale: Any,
-        answer: Any,
-        index: Any,
-        columns: Any,
-        position: Any,
-        ids: Any,
-        log_p: Any,
-        log_rest: Any,
-        temperature: Any,
-        aligned_ids: Any,
-        aligned: Any,
-        delta: Any,
-        teachers_gold: Any,
-        teachers_scale: Any,
-        teachers_kind: Any,
-        teachers: Any,
-        hard: Any,
-        soft: Any,
-        alpha: Any,
-        grad_query: Any,
-        grad_table: Any,
-        grad_columns: Any,
-        sums: Any,
-    ) -> None:
+    def run(step: Any, stored: Any, teachers: Any, weights: Any, gradients: Any) -> None:
+        query, table, scale, answer, index, columns, position, ids = step
+        log_p, log_rest, temperature, aligned_ids, aligned, delta, teachers_gold, teachers_scale, teachers_kind = stored
+        hard, soft, alpha = weights
+        grad_query, grad_table, grad_columns, sums = gradients
         n_entities, n_listed, n_shared, n_aligned = len(table), ids.shape[1], columns.shape[1], aligned_ids.shape[1]
         inverse = F(1.0) / temperature
         own_ids = np.empty(n_listed + 1, np.int64)
@@ -162,7 +102,8 @@ def pass_of(kind: int) -> Callable[..., None]:
                 own_ids[at] = gold
                 z[at] = score(q, table[gold], scale)
                 n_own += 1
-            score_columns(q, columns, scale, zs)
+            compare(q, columns, zs)
+            to_scores(zs, kind, scale)
             # ---- exponentials at T = 1
             top = z[at]
             for k in range(n_own):
@@ -210,11 +151,11 @@ def pass_of(kind: int) -> Callable[..., None]:
                 if at == n_listed:
                     rest += warm[at]
                 total_warm = inside + rest
-                log_whole = np.log(total_warm)
+                log_total = np.log(total_warm)
                 outside = np.exp(log_rest[row])
                 for k in range(n_listed):
                     p = exp(log_p[row, k])
-                    entropy += p * (log_p[row, k] - (z[k] - top) * inverse + log_whole)
+                    entropy += p * (log_p[row, k] - (z[k] - top) * inverse + log_total)
                     once[k] += soft * temperature * (warm[k] / total_warm - p)
                 spread, known = F(0.0), teachers.shape[1] > 0
                 if known:  # how the teacher's mass lies on what it does not list
@@ -237,18 +178,18 @@ def pass_of(kind: int) -> Callable[..., None]:
                     per = outside / spread
                     if at == n_listed:
                         p = per * exp(y_gold)
-                        entropy += p * (log_part + y_gold - (z[at] - top) * inverse + log_whole)
+                        entropy += p * (log_part + y_gold - (z[at] - top) * inverse + log_total)
                         once[at] += soft * temperature * (warm[at] / total_warm - p)
                     fall, flow, of_rest = F(1.0) / total_warm, soft * temperature * weight, F(0.0)
                     for j in range(n_shared):
                         p = per * exp(y[j])
                         p = p if y[j] > F(-1e29) else F(0.0)
-                        of_rest += p * (log_part + y[j] - (zs[j] - top) * inverse + log_whole)
+                        of_rest += p * (log_part + y[j] - (zs[j] - top) * inverse + log_total)
                         once_s[j] += flow * (warm_s[j] * fall - p)
                     entropy += weight * of_rest
                 elif rest > F(0.0):
                     if outside > F(0.0):
-                        entropy += outside * (log_rest[row] - np.log(rest) + log_whole)
+                        entropy += outside * (log_rest[row] - np.log(rest) + log_total)
                     per = soft * temperature * (F(1.0) / total_warm - outside / rest)
                     if at == n_listed:
                         once[at] += per * warm[at]

@@ -212,7 +212,7 @@ class _Compiled(torch.autograd.Function):
         position = np.full(len(e), -1, np.int32)
         position[shared] = np.arange(len(shared), dtype=np.int32)
         weights = weighted.hard_weight, weighted.soft_weight, weighted.alpha
-        shares = [np.float32(weight / len(q)) for weight in weights]
+        shares = tuple(np.float32(weight / len(q)) for weight in weights)
         grad_query = np.zeros_like(q)
         teacher = None if weighted.soft is None else weighted.soft.teacher
         drawn = None if teacher is None else teacher.table[asked.shared]
@@ -220,11 +220,11 @@ class _Compiled(torch.autograd.Function):
         def work(part: Any) -> tuple[Any, Any, Any]:
             rows = slice(part[0], part[-1] + 1)
             gradients = np.zeros_like(e), np.zeros_like(columns), np.zeros(4)
-            given = q[rows], e, np.float32(scale.item()), answer[rows], index[rows], columns, position, ids
-            others = _NOTHING
+            step = q[rows], e, np.float32(scale.item()), answer[rows], index[rows], columns, position, ids
+            compared = _NOTHING
             if teacher is not None and drawn is not None:
-                others = teacher.compared(asked.index[rows], drawn).numpy()
-            run(*given, *weighted.stored, others, *shares, grad_query[rows], *gradients)
+                compared = teacher.compared(asked.index[rows], drawn).numpy()
+            run(step, weighted.stored, compared, shares, (grad_query[rows], *gradients))
             return gradients
 
         first, *others = np.array_split(np.arange(len(q)), min(_pass_threads.get() or torch.get_num_threads(), len(q)))
