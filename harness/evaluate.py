@@ -6,7 +6,6 @@ pessimistic rank, so that a model which scores all entities alike gets the rank 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,8 +45,8 @@ def query_tensors(queries: Queries, timeline: Timeline, time_input: str) -> Quer
 class RankTask:
     """Queries with all that ranking them under one protocol needs, made once and used every epoch.
 
-    ``row`` and ``entity`` [P] list the other known answers to leave out, sorted by row. ``owner`` [Q] tells, where a
-    protocol asks a query once per time point, which of the ``size`` original queries each row belongs to.
+    ``row`` and ``entity`` [P] list the other known answers to leave out, sorted by row. ``owner`` [Q] is, where a
+    protocol asks a query once per time point, the one of the ``size`` original queries that a row belongs to.
     """
 
     queries: QueryTensors
@@ -166,7 +165,7 @@ class _Counter:
 def metrics(ranks: NDArray[np.float64]) -> dict[str, float]:
     """MRR, MR and Hits@1/3/10 of ranks [Q]; fractions in 0..1, MR in ranks."""
     if len(ranks) == 0:
-        return {name: float("nan") for name in ("mrr", "mr", *(f"hits{k}" for k in HITS))}
+        return dict.fromkeys(("mrr", "mr", *(f"hits{k}" for k in HITS)), float("nan"))
     result = {"mrr": float(np.mean(1 / ranks)), "mr": float(np.mean(ranks))}
     return result | {f"hits{k}": float(np.mean(ranks <= k)) for k in HITS}
 
@@ -178,17 +177,3 @@ def metrics_by_direction(ranks: NDArray[np.float64]) -> dict[str, float]:
     for direction, part in (("tail", ranks[:half]), ("head", ranks[half:])):
         result |= {f"{direction}_{name}": value for name, value in metrics(part).items()}
     return result
-
-
-def metrics_by_relation(
-    ranks: NDArray[np.float64], relation: NDArray[np.int64], names: Sequence[str]
-) -> dict[str, dict[str, float]]:
-    """``metrics_by_direction`` of each relation that has queries.
-
-    Args:
-        each: ranks [2N], the first half of tails.
-        relation: of each query, int64 [2N] in 0..2R-1.
-        names: of the R relations, distinct (labels need not be).
-    """
-    of = relation % len(names)
-    return {name: metrics_by_direction(ranks[of == k]) for k, name in enumerate(names) if (of == k).any()}
