@@ -223,8 +223,8 @@ def _ends(draws: Array) -> Array:
 class _Errors(NamedTuple):
     """Standard errors ``[K]`` of a mean over seeds and facts: from facts alone, in all, and as the bootstrap sees it.
 
-    A value has a part of its seed, a part of its fact, and a residual e. The variance of e / (S F) is once in the variance
-    of the mean, and three times in that of the bootstrap (Owen, Annals of Applied Statistics 1 (2007), 386-411).
+    A value has a part of its seed, a part of its fact, and a residual e. The variance of e / (S F) is once in the
+    variance of the mean, and three times in that of the bootstrap (Owen, Annals of Applied Statistics 1 (2007)).
     ``freedom``: Satterthwaite's degrees of freedom of the second.
     """
 
