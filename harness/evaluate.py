@@ -16,6 +16,7 @@ from harness.data import KnownAnswers, Queries, Timeline, expand_by_time
 from harness.models.base import Backbone, Kernel, scores
 from harness.models.batch import QueryTensors
 from harness.models.ordering import ROWS, Ordering
+from harness.models.vmapped import can_compile
 
 PROTOCOLS = ("time-aware", "static", "raw", "timeplex", "same-interval")
 HITS = (1, 3, 10)
@@ -87,7 +88,7 @@ def ranks(model: Backbone, task: RankTask, batch_size: int | None = None) -> NDA
     table = torch.nn.functional.pad(table, (0, 0, 0, -size % COLUMNS))
     on_cpu = table.device.type == "cpu"
     counter = None
-    if on_cpu and table.dtype == torch.float32 and len(task.queries) * size >= COMPILED_FROM:
+    if can_compile(table) and len(task.queries) * size >= COMPILED_FROM:
         counter = _Counter(table, size, model.kernel, float(scale))
     # 64 × 12,000 scores fit a second-level cache; a GPU wants fewer, larger steps; so does whatever encodes queries
     step = batch_size or (1024 if counter else 64 if on_cpu else 2048)

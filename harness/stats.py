@@ -132,8 +132,8 @@ def compare(
     p = sign_flip_test(delta.mean(axis=0), permutations, seed)
     per_seed, metrics = delta.mean(axis=1).T, delta.transpose(2, 0, 1)
     return [
-        Comparison(*three, float(p[k]), tuple(per_seed[k].tolist()), detectable(metrics[k]))
-        for k, three in enumerate(zip(*intervals, strict=True))
+        Comparison(difference, relative, effect, float(p[k]), tuple(per_seed[k].tolist()), detectable(metrics[k]))
+        for k, (difference, relative, effect) in enumerate(zip(*intervals, strict=True))
     ]
 
 

@@ -104,10 +104,8 @@ def _download(name: str, data_dir: Path | None) -> Path:
                 path.unlink()
                 raise ValueError(f"the lines of {url} are not those with the known SHA-256")
     except (OSError, ValueError) as error:  # requests raises kinds of OSError, pooch ValueError for a wrong digest
-        reason = {
-            "ConnectionError": "no connection",
-            "ValueError": f"a file is not the published one: {error}",
-        }.get(type(error).__name__, str(error))
+        reasons = {"ConnectionError": "no connection", "ValueError": f"a file is not the published one: {error}"}
+        reason = reasons.get(type(error).__name__, str(error))
         places = ", ".join(str(root / source.folder) for root in search_path(data_dir))
         raise UserError(
             f"data set {name!r}: not found in {places}, and the download failed ({reason}); "

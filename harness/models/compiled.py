@@ -209,9 +209,8 @@ def pair_of(kind: int) -> Pair:
             return w * y, w * x
         difference = y - x
         if kind == L2:
-            step = w * difference
-        else:
-            step = w if difference > F(0.0) else (-w if difference < F(0.0) else F(0.0))
+            return w * difference, -w * difference
+        step = w if difference > F(0.0) else (-w if difference < F(0.0) else F(0.0))
         return step, -step
 
     @_inline

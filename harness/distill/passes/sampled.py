@@ -152,7 +152,7 @@ class _Asked:
 
 
 def apart_from(ids: Tensor, shared: Tensor, n_entities: int) -> Tensor:
-    """Which of ``shared`` int64 [M] are not among a query's ``own`` int [B, K]: bool [B, M]."""
+    """Which of ``shared`` int64 [M] are not among a query's ``ids`` int [B, K]: bool [B, M]."""
     numbers = torch.arange(len(shared), device=shared.device)
     position = torch.full((n_entities,), -1, device=shared.device).scatter(0, shared, numbers)
     at = position[ids]
@@ -197,7 +197,7 @@ def _composed(query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> lis
 
 
 class _Compiled(torch.autograd.Function):
-    """With the compiled pass, which finds the gradients on its way: nothing is left to do in the backward pass."""
+    """With the compiled pass, which computes the gradients on its way: nothing is left to do in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> tuple[Tensor, ...]:

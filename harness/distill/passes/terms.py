@@ -39,8 +39,8 @@ def lumped_divergence(
     # rounding may put a hair more than the whole mass on the K entities
     inside = log_q.logsumexp(1).clamp(max=-1e-6)
     log_q_rest = (-torch.expm1(inside)).log()
-    rest = log_rest.exp()
-    outside = torch.where(rest > 0, rest * (log_rest.clamp(min=-80) - log_q_rest), 0.0)
+    others = log_rest.exp()
+    outside = torch.where(others > 0, others * (log_rest.clamp(min=-80) - log_q_rest), 0.0)
     divergence = (log_p.exp() * (log_p - log_q)).sum(1) + outside
     return temperature**2 * divergence.mean()
 

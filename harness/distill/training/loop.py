@@ -32,7 +32,7 @@ class DivergedError(ArithmeticError):
 class Schedule:
     """What one stage of training does.
 
-    ``first_epoch`` and ``total_epochs`` place the stage in the whole run: the learning rate falls linearly from
+    ``first_epoch`` and ``total_epochs`` place the stage in the run: the learning rate falls linearly from
     ``learning_rate`` to a tenth over ``total_epochs`` (None: until this stage ends), whatever stages the run has.
     ``patience`` None: no early end, so that compared arms get equal numbers of updates. Validations of epochs before
     ``select_from`` do not compete for the best state.
@@ -51,7 +51,7 @@ class Schedule:
     select_from: int = 0
 
     def fall(self, epochs: float) -> float:
-        """What the learning rate is multiplied with after so many epochs of the whole run."""
+        """The factor of the learning rate after so many epochs of the run."""
         return 1 - 0.9 * (epochs / (self.total_epochs or self.first_epoch + self.epochs))
 
     def validates(self, epoch: int) -> bool:
