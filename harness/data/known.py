@@ -81,9 +81,9 @@ def expand_by_time(queries: Queries, limit: int = 100) -> tuple[Queries, Ints]:
     start, end = queries.time_points()
     length = end - start + 1
     count = np.minimum(length, limit)
-    owner = np.repeat(np.arange(len(queries)), count)
-    step = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
-    span, last = (length - 1)[owner], np.maximum(count - 1, 1)[owner]
-    time = start[owner] + (step * span + last // 2) // last
-    expanded = Queries(queries.subject[owner], queries.relation[owner], queries.answer[owner], time, time.copy())
-    return expanded, owner
+    row = np.repeat(np.arange(len(queries)), count)
+    step = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    span, last = (length - 1)[row], np.maximum(count - 1, 1)[row]
+    time = start[row] + (step * span + last // 2) // last
+    expanded = Queries(queries.subject[row], queries.relation[row], queries.answer[row], time, time.copy())
+    return expanded, row

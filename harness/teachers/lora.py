@@ -150,7 +150,7 @@ class _CrossEntropy(torch.autograd.Function):
 
     The logits are the largest tensor of all, and log-probabilities and gradients are as large again. As nothing of the
     layer is trained, the gradient with respect to the states is taken at once. Two buffers serve all blocks: allocated
-    anew, tensors of their size fragment the heap, by hundreds of MiB within some batches.
+    again, tensors of their size fragment the heap, by hundreds of MiB within some batches.
     """
 
     @staticmethod

@@ -113,7 +113,7 @@ def listed_targets(teacher: Teacher, asked: Asked, options: Any, temperature: fl
     Raising probabilities to 1/T needs those of all entities: the ones not listed are taken as equally likely.
 
     Raises:
-        UserError: the teacher's answer is not as `Listed` says; names the first query that is wrong.
+        UserError: the teacher's answer is not as in `Listed`; names the first query that is wrong.
     """
     assert teacher.ask is not None
     answer = teacher.ask(asked, options)

@@ -22,7 +22,7 @@ def check_arm(text: str) -> str:
     """An arm as the harness writes it: its losses in the order of their registration.
 
     Raises:
-        UserError: an unknown loss, one that is there twice, or losses that exclude each other; says which and why.
+        UserError: an unknown loss, one that is there twice, or losses that exclude each other; names them and why.
     """
     if text in (UNDISTILLED, *REFERENCES):
         return text

@@ -37,8 +37,7 @@ def provenance() -> dict[str, Any]:
 
 
 def environment(context: Context) -> dict[str, Any]:
-    """What a trial tells of where it ran: besides its provenance its device, and how the language model's weights are
-    read there, both of which can change numbers by more than rounding."""
+    """Where a trial ran: its provenance, and what can change numbers by more than rounding, such as the device."""
     where = {"device": context.device, "number_format": number_format(), "threads": 1, "stack": context.stack}
     return provenance() | where
 

@@ -123,8 +123,8 @@ class Step:
         z_shared = scores(self.query, self.table[shared], self.model.kernel, self.model.scale()) / t
         others = len(self.table) - ids.shape[1] + repeated.sum(1, keepdim=True)
         log_weight = (others / apart.sum(1, keepdim=True).clamp(min=1)).log()
-        rest = (z_shared.masked_fill(~apart, NEVER).logsumexp(1, keepdim=True) + log_weight).clamp(min=NEVER)
-        z = torch.cat([z, rest], 1)
+        unlisted = z_shared.masked_fill(~apart, NEVER).logsumexp(1, keepdim=True) + log_weight
+        z = torch.cat([z, unlisted.clamp(min=NEVER)], 1)
         return Outcomes(z - z.logsumexp(1, keepdim=True))
 
     @property

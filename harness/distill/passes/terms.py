@@ -63,9 +63,9 @@ def others_divergence(
 ) -> Tensor:
     """Σ p·log(p/q) [B] over the entities that are not listed, estimated from some of them.
 
-    The teacher's mass outside of its list is known; the sample says how it is spread: p is that mass times a softmax of
-    the sample's t/T. The q of the sample and of what is listed add up to one in the same way, if ``log_partition`` was
-    made of them, so that the gradient neither pushes nor pulls all scores at once.
+    The teacher's mass outside of its list is known, and the sample shows how it is spread: p is that mass times a
+    softmax of the sample's t/T. The q of the sample and of what is listed add up to one in the same way, if
+    ``log_partition`` was made of them, so that the gradient neither pushes nor pulls all scores at once.
 
     Args:
         teacher_scores: t of the sample [B, M].

@@ -67,7 +67,7 @@ def train_stacked(
     """Train students together, as ``loop.train`` trains each of them.
 
     Args:
-        students: equal in backbone, shape, kinds of targets and schedule, but for what the module's text says. Their
+        students: equal in backbone, shape, kinds of targets and schedule, but for what the module's text allows. Their
             models and adapters are changed in place and end in their last states.
         data: training queries on the models' device.
         validate: a model's validation MRR, a fraction; an ArithmeticError where it has none.
