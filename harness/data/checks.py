@@ -39,7 +39,9 @@ def build(name: str, raw: RawGraph) -> TemporalGraph:
     """Put the facts in order, count what the checks find, and take the digest."""
     splits = {split: raw.splits[split].in_order() for split in SPLITS}
     known = raw.granularity, raw.entities, raw.relations
-    return TemporalGraph(name, *known, *splits.values(), _digest(*known, splits), _counts(splits, raw.swapped))
+    train, valid, test = splits.values()
+    counts = _counts(splits, raw.swapped)
+    return TemporalGraph(name, *known, train, valid, test, _digest(*known, splits), counts)
 
 
 def _digest(granularity: Granularity, entities: Vocabulary, relations: Vocabulary, splits: dict[str, Facts]) -> str:
