@@ -60,14 +60,12 @@ class RankTask:
     def build(
         cls, queries: Queries, known: KnownAnswers, timeline: Timeline, time_input: str, protocol: str = "time-aware"
     ) -> RankTask:
-        owner = None
-        size = len(queries)
+        owner, size = None, len(queries)
         if protocol == "timeplex":
             queries, owner = expand_by_time(queries)
         row, entity = known.pairs(queries, protocol)
-        return cls(
-            query_tensors(queries, timeline, time_input), torch.from_numpy(row), torch.from_numpy(entity), owner, size
-        )
+        tensors = query_tensors(queries, timeline, time_input)
+        return cls(tensors, torch.from_numpy(row), torch.from_numpy(entity), owner, size)
 
     def to(self, device: torch.device | str) -> RankTask:
         return RankTask(self.queries.to(device), self.row.to(device), self.entity.to(device), self.owner, self.size)
@@ -174,7 +172,5 @@ def metrics(ranks: NDArray[np.float64]) -> dict[str, float]:
 def metrics_by_direction(ranks: NDArray[np.float64]) -> dict[str, float]:
     """``metrics`` of ranks [2N] and, prefixed ``tail_`` and ``head_``, of both halves: the first asks for tails."""
     half = len(ranks) // 2
-    result = metrics(ranks)
-    for direction, part in (("tail", ranks[:half]), ("head", ranks[half:])):
-        result |= {f"{direction}_{name}": value for name, value in metrics(part).items()}
-    return result
+    parts = {"": ranks, "tail_": ranks[:half], "head_": ranks[half:]}
+    return {prefix + name: value for prefix, part in parts.items() for name, value in metrics(part).items()}

@@ -45,18 +45,14 @@ def search_path(data_dir: Path | None = None) -> list[Path]:
     """The folders in which data sets are looked for, first one first: ``data_dir`` alone, if it is given."""
     if data_dir is not None:
         return [data_dir]
-    configured = os.environ.get("HARNESS_DATA")
-    return [*([Path(configured)] if configured else []), Path("data"), Path("..", "shared", "data")]
+    configured = [Path(folder)] if (folder := os.environ.get("HARNESS_DATA")) else []
+    return [*configured, Path("data"), Path("..", "shared", "data")]
 
 
 def find(name: str, data_dir: Path | None = None) -> Path | None:
     """The folder that holds the files of a named data set, or None."""
-    folder = SOURCES[name].folder
-    for root in search_path(data_dir):
-        for candidate in (root / folder, root / name):
-            if candidate.is_dir():
-                return candidate
-    return None
+    places = [root / folder for root in search_path(data_dir) for folder in (SOURCES[name].folder, name)]
+    return next((place for place in places if place.is_dir()), None)
 
 
 def download_folder(name: str) -> Path:

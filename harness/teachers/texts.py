@@ -53,8 +53,8 @@ def entity_texts(graph: TemporalGraph) -> list[str]:
     in_brackets = {k: f"({text})" for k, text in near.items()}
     far = {k: _describe(graph, facts, in_brackets) for k, facts in statements.items() if k not in near}
     alone = {k: _relations_alone(graph, statements[k]) for k, text in far.items() if not text}
-    described = far | alone | near
-    return [names.get(k) or described.get(k) or _clean(name) for k, name in enumerate(entities.names)]
+    texts = far | alone | near | names
+    return [texts.get(k) or _clean(name) for k, name in enumerate(entities.names)]
 
 
 def _statements(graph: TemporalGraph) -> dict[int, list[_Statement]]:

@@ -27,10 +27,9 @@ def check_arm(text: str) -> str:
     if text in (UNDISTILLED, *REFERENCES):
         return text
     parts = [part.strip() for part in text.split("+")]
-    if parts[0] == CROSS_ENTROPY:
-        parts = parts[1:]
-        if not parts:
-            return UNDISTILLED
+    if parts == [CROSS_ENTROPY]:
+        return UNDISTILLED
+    parts = parts[1:] if parts[0] == CROSS_ENTROPY else parts
     for part in parts:
         if part not in LOSSES:
             known = [*LOSSES, UNDISTILLED, *REFERENCES] if len(parts) == 1 else LOSSES

@@ -215,13 +215,8 @@ def snapshot(model: nn.Module) -> dict[str, Tensor]:
 
 def dump_optimizer(optimizer: torch.optim.Optimizer, n_parameters: int) -> dict[str, Tensor]:
     """The state of the first ``n_parameters`` parameters as named tensors, which safetensors can hold."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{k}.{name}": value.detach().cpu().clone()
-        for k, entries in state.items()
-        if k < n_parameters
-        for name, value in entries.items()
-    }
+    state = {k: entries for k, entries in optimizer.state_dict()["state"].items() if k < n_parameters}
+    return {f"{k}.{name}": value.detach().cpu().clone() for k, part in state.items() for name, value in part.items()}
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
