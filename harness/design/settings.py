@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from harness.design import strict_yaml
 from harness.design.schema import Settings, merge, nested
 from harness.errors import UserError, nearest
-from harness.frozen import Frozen
+from harness.registry import Frozen
 from harness.trial.spec import TrialSpec, option_names, option_of
 
 #: keys of a trial that a study's settings cannot change: they are the axes of its design

@@ -30,15 +30,15 @@ def importances(
 ) -> pd.DataFrame:
     """Importance of each factor for a value that is to be large, by PED-ANOVA and by fANOVA.
 
-    PED-ANOVA (Watanabe et al., IJCAI 2023) says how far a factor's distribution among the best tenth (at least five) of
-    the configurations differs from that among all; fANOVA (Hutter et al., ICML 2014) which share of a random forest's
-    variance is the factor's own, interactions left out. Both are scaled to a sum of one.
+    PED-ANOVA (Watanabe et al., IJCAI 2023) measures how far a factor's distribution among the best tenth (at least
+    five) of the configurations differs from that among all; fANOVA (Hutter et al., ICML 2014) which share of a random
+    forest's variance is due to the factor alone, interactions left out. Both are scaled to a sum of one.
 
     Args:
         factors: a row a configuration, a column a factor; numbers, on the scale on which they are to be compared.
-        values: what each configuration yields, in the order of the rows.
-        repeats: evaluators with seeds of their own, on all configurations.
-        resamples: bootstrap samples of configurations, each with an evaluator of its own.
+        values: results of the configurations, in the order of the rows.
+        repeats: evaluators with different seeds, on all configurations.
+        resamples: bootstrap samples of configurations, with one evaluator each.
 
     Returns:
         A row a method and factor: ``importance`` (mean over ``repeats``), ``low`` and ``high`` (the middle 95 % of the

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from harness.store.opening import open_study
+from harness.store.study import open_study
 from tests.badinput.place import Case, Place
 
 URL = "sqlite:///store/store.db"

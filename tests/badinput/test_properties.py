@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from harness.data import UNKNOWN, load
 from harness.data.dates import parse, show
 from harness.design import strict_yaml as plain
-from harness.design.files import read as read_design
+from harness.design.files import load as read_design
 from harness.design.schema import Design
 from harness.design.settings import parse_changes
 from harness.errors import UserError

@@ -136,7 +136,7 @@ def test_malformed_study_files(tmp_path: Path, content: str, message: str) -> No
     path = tmp_path / "mine.yaml"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=message) as caught:
-        designs.read(path)
+        designs.load(path)
     assert str(path) in str(caught.value) or "study 'mine'" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -160,7 +160,7 @@ def varied(tmp_path: Path, content: str = VARIED, **changes: object) -> Run:
     path = tmp_path / "mine.yaml"
     path.write_text(content, encoding="utf-8")
     options = {"dataset": "lahman", "data_digest": "d", "backbones": ["ttranse"], "preset": "quick", **changes}
-    return cells.plan(designs.read(path), **options)
+    return cells.plan(designs.load(path), **options)
 
 
 def test_a_grid_crosses_arms_with_the_factors_that_act_in_them(tmp_path: Path) -> None:

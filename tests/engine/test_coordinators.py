@@ -29,9 +29,9 @@ from harness.errors import UserError
 from harness.store import frames
 from harness.store.database.leases import DatabaseLeases, Leases, leases_of
 from harness.store.database.retries import retried, retry_timeout_of
-from harness.store.opening import open_study
 from harness.store.reuse import adopt
 from harness.store.store import Store
+from harness.store.study import open_study
 from tests.place import Place
 from tests.postgresql import Server
 from tests.store.samples import QUERIES, result

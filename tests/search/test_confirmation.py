@@ -51,7 +51,7 @@ def read(folder: Path, encoder: Path, **more: Any) -> Design:
     } | more
     path = folder / "mine.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    return designs.read(path)
+    return designs.load(path)
 
 
 def drawn(run: Run, seed: int, lost: float = 0.0) -> dict[str, float]:

@@ -48,7 +48,7 @@ def read(folder: Path, encoder: Path, **search: Any) -> Design:
     }
     path = folder / "mine.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    return designs.read(path)
+    return designs.load(path)
 
 
 # ---- study files ----------------------------------------------------------------------------------------------------

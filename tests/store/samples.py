@@ -13,10 +13,9 @@ import pandas as pd
 from harness.design import cells
 from harness.design import files as designs
 from harness.design.cells import Run
-from harness.store.opening import open_study
 from harness.store.records import ENVIRONMENT
 from harness.store.store import Store
-from harness.store.study import StudyStore
+from harness.store.study import StudyStore, open_study
 from harness.trial.run import TrialResult
 
 HERE: dict[str, Any] = {"machine": "m", "device": "cpu", "number_format": "bfloat16"}

@@ -15,9 +15,8 @@ from harness.errors import UserError
 from harness.store import frames
 from harness.store.copies import copy
 from harness.store.database.optuna_private import system_attributes
-from harness.store.opening import open_study
 from harness.store.store import SCHEMA, Store
-from harness.store.study import StudyStore
+from harness.store.study import StudyStore, open_study
 from tests.postgresql import Server
 from tests.store.samples import QUERIES, result
 

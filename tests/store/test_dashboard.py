@@ -18,9 +18,8 @@ from harness.design import cells
 from harness.design import files as designs
 from harness.store.configurations import NUMBER
 from harness.store.files.artifacts import CURVES, QUERIES, RANKS
-from harness.store.opening import open_study
 from harness.store.store import Store
-from harness.store.study import StudyStore
+from harness.store.study import StudyStore, open_study
 from tests.store.samples import COUNTS, result
 from tests.store.samples import QUERIES as FOUR_QUERIES
 

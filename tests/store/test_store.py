@@ -25,9 +25,8 @@ from harness.store.database.urls import safe, sqlite_file
 from harness.store.factors import parameters
 from harness.store.files.artifacts import CURVES, RANKS, study_file
 from harness.store.notes import note_of
-from harness.store.opening import open_study
 from harness.store.store import SCHEMA, Store
-from harness.store.study import StudyStore
+from harness.store.study import StudyStore, open_study
 from harness.trial.provenance import provenance
 from harness.trial.stages import Context
 from tests.store.samples import COUNTS, opened, result

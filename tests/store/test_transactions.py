@@ -23,10 +23,9 @@ from harness.design.cells import Run
 from harness.store import frames
 from harness.store.factors import parameters
 from harness.store.files.artifacts import Evidence, key_of
-from harness.store.opening import open_study
 from harness.store.records import unpacked
 from harness.store.store import Store
-from harness.store.study import StudyStore
+from harness.store.study import StudyStore, open_study
 from harness.trial.provenance import provenance
 from harness.trial.run import TrialResult
 from harness.trial.spec import TrialSpec
