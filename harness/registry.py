@@ -98,11 +98,7 @@ loading: ContextVar[Plugin | None] = ContextVar("plugin that is being loaded", d
 
 
 class Registry(dict[str, T]):
-    """Things of one kind by name, in the order of their registration.
-
-    Args:
-        kind: what they are, in the singular, for messages: "loss".
-    """
+    """Things of one ``kind``, such as "loss", by name, in the order of their registration."""
 
     #: all registries of this process
     every: ClassVar[list[Registry[Any]]] = []

@@ -166,10 +166,7 @@ def load(study: str) -> Design:
 def run_study(study: str, options: Options, command: str) -> Path:
     """Run what is missing of a study, print the table, write the report; return the path of its PDF.
 
-    Args:
-        study: name of a study, or path of a study file.
-        options: of the command line.
-        command: the whole command line, which the store keeps.
+    ``study`` is the name of a study or the path of a study file, and ``command`` the command line, for the store.
 
     Raises:
         UserError: something that was asked for is not there or cannot be; nothing was written then.

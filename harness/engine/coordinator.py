@@ -42,7 +42,7 @@ from harness.trial.spec import TrialSpec
 from harness.trial.stacks import group_of
 from harness.trial.stages import Context
 
-#: seconds after which it is asked again whether another coordinator still works on a trial
+#: seconds between two attempts to lease a trial on which another coordinator works
 ASKED = 2.0
 #: a model has a vector a class of time; real data have some hundred
 MOST_CLASSES = 100_000
@@ -112,7 +112,7 @@ class _Coordinator:
     run: Run
     environment: dict[str, Any]
     tally: Tally
-    searching: Searching | Confirming | None = None
+    searching: Searching | Confirming
     trials: dict[str, Trial] = field(default_factory=dict)
     #: when a trial was refused, since another coordinator works on it
     refused: dict[str, float] = field(default_factory=dict)
@@ -130,7 +130,7 @@ class _Coordinator:
             return "mine"
         self.study.leases.free(task.id)
         self.tally.before += other.value is not None
-        self._pass_on(task, other.value)
+        self.searching.record(task.id, other.value)
         self.progress.finish(task, "by another coordinator", other.value is None)
         return "elsewhere"
 
@@ -149,12 +149,12 @@ class _Coordinator:
                 if not self.study.finish(trial, outcome.result):
                     return "elsewhere"
                 self.tally.added += 1
-                self._pass_on(task, outcome.result.metrics["valid_mrr"])
+                self.searching.record(task.id, outcome.result.metrics["valid_mrr"])
             else:
                 self.study.fail(trial, str(outcome.failure), outcome.details)
                 self.tally.failed += 1
                 self.tally.reason = self.tally.reason or str(outcome.failure)
-                self._pass_on(task, None)
+                self.searching.record(task.id, None)
         self.progress.finish(task, _note(outcome), failed)
         return "here"
 
@@ -167,13 +167,9 @@ class _Coordinator:
             "data_digest": self.run.data_digest,
             "label": self.run.labels.get(task.id, task.spec.arm),
             **({} if task.scored else {"role": "beside"}),
-            **({} if self.searching is None else self.searching.attributes.get(task.id, {})),
+            **self.searching.attributes.get(task.id, {}),
         }
         return self.study.begin(task.spec, attributes)
-
-    def _pass_on(self, task: Task, value: float | None) -> None:
-        if self.searching is not None:
-            self.searching.tell(task.id, value)
 
 
 def _note(outcome: Outcome) -> str:
@@ -233,33 +229,20 @@ def execute(
             raise UserError(
                 f"storage {safe(store.url)}: another coordinator is at this search; wait for it, or start other studies"
             )
-        searching: Searching | Confirming | None = None
-        if run.search is not None:
-            searching = Searching(run, study, tally.keys)
-        elif run.design.confirm:
-            searching = Confirming(run, study.values(), tally.keys)
+        searching = Searching(run, study, tally.keys) if run.search else Confirming(run, study.values(), tally.keys)
         title = f"{run.design.name} · {Path(run.dataset).name}"
-        most = 0 if searching is None else searching.most
-        progress = StudyProgress(title, todo, len(run.specs) + most, tally.before, console)
+        progress = StudyProgress(title, todo, len(run.specs) + searching.most, tally.before, console)
         coordinator = _Coordinator(study, progress, run, here, tally, searching)
 
         def more(room: int) -> list[Task]:
-            if searching is None:
-                return []
             specs = searching.more(room)
             stages = {spec.key(): Plan.of(spec, graph.digest, context.device) for spec in specs}
             added = tasks(specs, stages, cache, searching.unscored)
             progress.add(added)
             return added
 
-        listener = pool.Listener(
-            coordinator.started,
-            coordinator.finished,
-            progress.update,
-            partial(study.describe, run),
-            more,
-            coordinator.claim,
-        )
+        calls = coordinator.started, coordinator.finished, progress.update
+        listener = pool.Listener(*calls, partial(study.describe, run), more, coordinator.claim)
         try:
             with progress.shown(), contextlib.ExitStack() as closing:
                 if cluster is not None:

@@ -66,7 +66,7 @@ class Searcher:
         self.distributions = search.distributions()
         self.sample = search.sample() if search.sampler == "qmc" else None
         self.configurations: dict[int, Configuration] = {}
-        with _quiet():
+        with quiet():
             pruner: BasePruner = NopPruner()
             if search.sampler == "tpe" and search.prune > 0:
                 pruner = WilcoxonPruner(p_threshold=search.prune, n_startup_steps=FEWEST_SEEDS - 1)
@@ -80,7 +80,7 @@ class Searcher:
         is_complete = len(one.values) == self.seeds
         one.state = "complete" if is_complete else "pruned" if one.state == "pruned" else "open"
         trial = self._add(one)
-        with _quiet():
+        with quiet():
             if one.state == "complete":
                 self.study.tell(trial, one.mean)
             elif one.state == "pruned":
@@ -88,7 +88,7 @@ class Searcher:
 
     def _add(self, one: Configuration) -> Trial:
         """A running trial with the settings and results of a configuration."""
-        with _quiet():
+        with quiet():
             self.study.enqueue_trial(one.point)
             one.trial = trial = self.study.ask(self.distributions)
             for seed, value in one.values.items():
@@ -117,7 +117,7 @@ class Searcher:
             self._add(one)
         else:
             startup = min(10, max(3, self.search.trials // 3))
-            with _quiet():
+            with quiet():
                 # a new one each time: a search that goes on must not draw again what it has drawn
                 seed = derive_seed("search", self.name, number) % 2**32
                 self.study.sampler = TPESampler(seed=seed, n_startup_trials=startup)
@@ -126,7 +126,7 @@ class Searcher:
         self.configurations[number] = one
         return one
 
-    def tell(self, number: int, seed: int, value: float | None) -> Configuration:
+    def record(self, number: int, seed: int, value: float | None) -> Configuration:
         """Take the validation MRR of a configuration with a seed, None if its training failed; return its new state.
 
         A configuration is given up when it is worse than the best one by Wilcoxon's test, and when a seed failed.
@@ -134,7 +134,7 @@ class Searcher:
         one = self.configurations[number]
         assert one.trial is not None
         one.busy = None
-        with _quiet():
+        with quiet():
             if value is None:
                 one.state = "failed"
                 self.study.tell(one.trial, state=TrialState.FAIL)
@@ -166,7 +166,7 @@ class Searcher:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without Optuna's messages about trials, and its warning that Wilcoxon's pruner may change some day."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -23,6 +23,8 @@ BASE: Arm = "L1"
 class Confirming:
     """What a run with a grid wants when all its trials have ended: its winners with fresh seeds, and L1 with the same.
 
+    Nothing if the design asks for no confirmation runs.
+
     Winners of a backbone are the `Design.confirm` points with the highest mean validation MRR, and the point that the
     report recommends as default. Points that lost a seed do not take part. Points are those of the arm with most.
 
@@ -39,7 +41,8 @@ class Confirming:
         self.is_asked = False
         #: the trials of a point, by backbone and label
         self.points: dict[str, dict[str, list[TrialSpec]]] = {}
-        trials = [(spec, label) for spec in run.specs if (label := run.labels[spec.key()]) not in run.design.conditions]
+        specs = run.specs if run.design.confirm else ()
+        trials = [(spec, label) for spec in specs if (label := run.labels[spec.key()]) not in run.design.conditions]
         labels: dict[Arm, set[str]] = {}
         for spec, label in trials:
             labels.setdefault(spec.arm, set()).add(label)
@@ -54,7 +57,7 @@ class Confirming:
         winners = [min(self.run.design.confirm + 1, len(points)) for points in self.points.values()]
         return 2 * sum(winners) * self.run.seeds
 
-    def tell(self, key: str, value: float | None) -> None:
+    def record(self, key: str, value: float | None) -> None:
         """Take the validation MRR of a trial, None if it failed."""
         self.values[key] = value
         self.open.discard(key)

@@ -16,6 +16,8 @@ from optuna.importance import (
 )
 from optuna.trial import create_trial
 
+from harness.search.adaptive import quiet
+
 #: up to so many distinct values a factor counts as one with levels, however far they lie apart
 MOST_LEVELS = 12
 #: configurations that PED-ANOVA contrasts with all others: fewer would make it a matter of chance
@@ -104,23 +106,17 @@ def _shares(
     evaluator: BaseImportanceEvaluator = FanovaImportanceEvaluator(n_trees=TREES, seed=seed)
     if method == "PED-ANOVA":
         evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
+    rows = zip(points.iloc[index].to_dict("records"), values[index].tolist(), strict=True)
+    with quiet():
         study = optuna.create_study(direction="maximize")
-        rows = points.iloc[index].to_dict("records")
         study.add_trials(
-            [
-                create_trial(params={str(k): v for k, v in row.items()}, distributions=distributions, value=value)
-                for row, value in zip(rows, values[index].tolist(), strict=True)
-            ]
+            create_trial(params={str(k): v for k, v in row.items()}, distributions=distributions, value=value)
+            for row, value in rows
         )
-        with warnings.catch_warnings():
-            # of samples in which the best and all are the same: the shares are equal then
-            warnings.filterwarnings("ignore", message="Target and region quantiles")
+        # of samples in which the best and all are the same: the shares are equal then
+        warnings.filterwarnings("ignore", message="Target and region quantiles")
+        try:
             shares = get_param_importances(study, evaluator=evaluator)
-    except RuntimeError:  # a forest of stumps: equal values but for rounding
-        return [float("nan")] * points.shape[1]
-    finally:
-        optuna.logging.set_verbosity(verbosity)
+        except RuntimeError:  # a forest of stumps: equal values but for rounding
+            return [float("nan")] * points.shape[1]
     return [float(shares[str(name)]) for name in points.columns]

@@ -80,7 +80,7 @@ class Searching:
         is_waited_for = key in self.waiting
         self.waiting.setdefault(key, []).append((backbone, step))
         if key in self.values:
-            self.tell(key, self.values[key])
+            self.record(key, self.values[key])
         if key in self.values or is_waited_for:
             return []
         self.attributes[key] = {"role": "search", **self._about(step.number, step.point)}
@@ -103,12 +103,12 @@ class Searching:
     def _about(self, number: int, point: Point) -> dict[str, Any]:
         return {"configuration": number, "point": point, "label": f"{self.search.arm} · #{number}"}
 
-    def tell(self, key: str, value: float | None) -> None:
+    def record(self, key: str, value: float | None) -> None:
         """Take the validation MRR of a trial, None if it failed."""
         if value is not None:
             self.values[key] = value
         for backbone, step in self.waiting.pop(key, ()):
-            self._show(backbone, self.searchers[backbone].tell(step.number, step.seed, value))
+            self._show(backbone, self.searchers[backbone].record(step.number, step.seed, value))
 
     def _show(self, backbone: str, configuration: Configuration) -> None:
         """Bring the trial of a configuration up to date, once it has a result."""

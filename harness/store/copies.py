@@ -29,14 +29,11 @@ class Copied(NamedTuple):
 def copy(source: Store, target: Store, names: Collection[str] = ()) -> Iterator[Copied]:
     """Copy complete trials that ``target`` lacks, study by study; what it has stays as it is.
 
-    Args:
-        source: is read only.
-        target: where they go; nobody else may write to it if it is an SQLite file.
-        names: of Optuna studies, or of study files such as ``ablation``; none: all studies.
+    ``names`` are those of Optuna studies, or of study files such as ``ablation``; none: all studies.
 
     Raises:
-        UserError: a name means nothing, a store is of another version, an artifact is missing, or the target cannot be
-            written.
+        UserError: a name is unknown, a store is of another version, an artifact is missing, or the target cannot be
+            written, as an SQLite file to which another coordinator writes.
     """
     with reading(source.url):
         studies = source.studies()

@@ -30,11 +30,8 @@ def adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, object
     computes alike: a study must not compare arms that differ in the number format of the language model. A copy names
     its origin (``copied_from``). Coordinators of one study copy one after the other, since all would add the same.
 
-    Args:
-        study: where they go; trials that it has already stay as they are.
-        labels: of the trials that it wants, by key.
-        new: attributes that a copy has of its new study.
-        here: the environment of the study's other trials (`harness.trial.provenance.environment`).
+    ``labels`` are those of the wanted trials, by key, ``new`` the attributes that a copy has of its new study, and
+    ``here`` is the environment of the study's other trials (`harness.trial.provenance.environment`).
     """
     while not study.leases.take("adopt"):
         time.sleep(WAITED)
@@ -97,11 +94,8 @@ def refuse_mixing(
 ) -> None:
     """Refuse to go on where the language model would be read in another number format than so far.
 
-    Args:
-        study: its name.
-        done: its complete trials (`harness.store.study.StudyStore.done`).
-        arms: those in which the language model takes part, in the format that the machine chooses.
-        here: the environment of trials to come.
+    ``done`` are the study's complete trials (`harness.store.study.StudyStore.done`), ``arms`` those in which the
+    language model is read in the format that the machine chooses, and ``here`` is the environment of trials to come.
 
     Raises:
         UserError: a complete trial of these arms has another format.

@@ -92,20 +92,14 @@ def open_study(store: Store, run: Run, command: str, counts: dict[str, int]) -> 
 
 
 def parts_of(storage: BaseStorage, study: str) -> list[Study]:
-    """The studies of Optuna that may hold trials of a study, as far as they are there."""
+    """The existing studies of Optuna that may hold trials of a study."""
     names = {frozen.study_name for frozen in storage.get_all_studies()}
     parts = (f"{study}{suffix}" for suffix in ("", SEEDS, TEACHERS))
     return [optuna.load_study(study_name=part, storage=storage) for part in parts if part in names]
 
 
 class StudyStore:
-    """One study: its complete trials, and the life of a trial from begin to finish or fail.
-
-    Args:
-        run: the study.
-        study: Optuna's study of its name.
-        store: where it is.
-    """
+    """One study of a store: its complete trials, and the life of a trial from begin to finish or fail."""
 
     def __init__(self, run: Run, study: Study, store: Store) -> None:
         self.run, self.study, self.store = run, study, store

@@ -67,8 +67,8 @@ def finished(store: Store, run: Run, about: Mapping[str, Any] = MappingProxyType
     study = open_study(store, run, "python -m harness.study ablation", COUNTS)
     study.attach(QUERIES)
     for k, spec in enumerate(run.specs[:-1]):
-        told = {"label": run.labels[spec.key()], "preset": "quick", **about}
-        study.finish(study.begin(spec, told), result(k))
+        attributes = {"label": run.labels[spec.key()], "preset": "quick", **about}
+        study.finish(study.begin(spec, attributes), result(k))
     study.fail(study.begin(run.specs[-1], {"label": "x"}), "for a reason")
     return study
 
