@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import inspect
 import io
 import os
 import re
 import signal
 import sys
 from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar, get_type_hints
 
 import typer
 from rich.console import Console
 
 from harness.errors import UserError
 
+Call = TypeVar("Call", bound=Callable[..., None])
 #: exit code after Ctrl-C
 INTERRUPTED = 130
 #: what is wrong with the machine or the place, not with the program
@@ -53,6 +58,49 @@ def run(app: typer.Typer | Callable[[], typer.Typer]) -> None:
         _discard_output()
         _fail(f"{error.filename or 'output'}: {error.strerror}")
     sys.exit(status)
+
+
+@lru_cache
+def _hints(options: type) -> dict[str, Any]:
+    return get_type_hints(options, include_extras=True)
+
+
+def command(app: typer.Typer, name: str, options: type, about: str | None = None) -> Callable[[Call], Call]:
+    """Register a command whose options are the fields of a dataclass.
+
+    Args:
+        app: gets the command.
+        name: of the command.
+        options: a dataclass, its fields annotated with ``typer.Option``.
+        about: what the command does; None: the docstring of what is decorated.
+
+    Returns:
+        A decorator of a function that takes the filled dataclass, and further parameters without defaults by their
+        names as arguments of the command.
+    """
+    fields = {field.name: field.default for field in dataclasses.fields(options)}
+    hints = _hints(options)
+
+    def register(call: Call) -> Call:
+        _, *others = inspect.signature(call, eval_str=True).parameters.values()
+        more = [other for other in others if other.default is inspect.Parameter.empty]
+
+        def filled(**values: Any) -> None:
+            call(options(**{key: values.pop(key) for key in fields}), **values)
+
+        parameters = [other.replace(kind=inspect.Parameter.KEYWORD_ONLY) for other in more]
+        parameters += [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[key])
+            for key, default in fields.items()
+        ]
+        # functions have no such attribute until somebody sets it, which type checkers do not know
+        filled.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        filled.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        filled.__doc__ = about or call.__doc__
+        app.command(name)(filled)
+        return call
+
+    return register
 
 
 def console() -> Console:

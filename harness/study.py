@@ -5,12 +5,12 @@ Lists and help texts import no engine; a command imports what it needs.
 
 from __future__ import annotations
 
-import inspect
 import shlex
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -180,34 +180,24 @@ def run_study(study: str, options: Options, command: str) -> Path:
     return run(design, options, loaded, command)
 
 
-def _add(name: str, about: str, study: str | None) -> None:
-    """Add a command that runs a study, or one that takes the study as its argument; `Options` has its options."""
+def _started(options: Options, study: str) -> None:
+    """Run a study; the report's path is the last line, alone, for scripts to read."""
+    from harness.store.database.urls import safe
 
-    def started(**values: Any) -> None:
-        """The report's path is the last line, alone, for scripts to read."""
-        from harness.store.database.urls import safe
+    command = shlex.join(["python", "-m", "harness.study", *(safe(word) for word in sys.argv[1:])])
+    print(run_study(study, options, command))
 
-        file = values.pop("study", "")
-        if study is None and not files.is_file(file):
-            raise UserError(f"run {file}: takes a study file as my.yaml; a study of the package runs by its name")
-        command = shlex.join(["python", "-m", "harness.study", *(safe(word) for word in sys.argv[1:])])
-        print(run_study(study or file, Options(**values), command))
 
-    parameters = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in inspect.signature(Options, eval_str=True).parameters.values()
-    ]
-    if study is None:
-        parameters.insert(0, inspect.Parameter("study", inspect.Parameter.KEYWORD_ONLY, annotation=StudyFile))
-    # functions have no such attribute until it is set, which type checkers do not know
-    started.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    started.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    app.command(name, help=about)(started)
+@cli.command(app, "run", Options)
+def run_file(options: Options, study: StudyFile) -> None:
+    """Run a study from a file of your own."""
+    if not files.is_file(study):
+        raise UserError(f"run {study}: takes a study file as my.yaml; a study of the package runs by its name")
+    _started(options, study)
 
 
 def main() -> None:
     """The command line, with a command for every study file."""
-    _add("run", "Run a study from a file of your own.", None)
     for name, path in files.files().items():
         try:
             study = files.outline(path)
@@ -215,7 +205,7 @@ def main() -> None:
             about = f"{study.title}.{claims}\n\n{study.about}"
         except UserError as error:  # the command itself will end with it
             about = str(error)
-        _add(name, about, name)
+        cli.command(app, name, Options, about)(partial(_started, study=name))
     cli.run(app)
 
 
