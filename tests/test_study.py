@@ -133,8 +133,8 @@ def test_interrupted_study_goes_on_and_ends_with_the_same_numbers(
     tmp_path: Path, tiny_encoder: Path, after: str, how: signal.Signals
 ) -> None:
     words = {"teacher": "done structural teacher", "stage1": "done student, stage 1", "trial": "done trial"}
-    whole, broken = (Place(tmp_path / name, tiny_encoder) for name in ("whole", "broken"))
-    assert whole("ablation", "--preset", "quick", *whole.options).returncode == 0
+    undisturbed, broken = (Place(tmp_path / name, tiny_encoder) for name in ("whole", "broken"))
+    assert undisturbed("ablation", "--preset", "quick", *undisturbed.options).returncode == 0
     process = broken.start("ablation", "--preset", "quick", *broken.options)
     assert process.stdout is not None
     for line in process.stdout:
@@ -153,19 +153,19 @@ def test_interrupted_study_goes_on_and_ends_with_the_same_numbers(
     trials = broken.trials()
     assert not trials[trials["state"] == "complete"]["cell"].duplicated().any()
     assert not (trials["state"] == "running").any()
-    pd.testing.assert_frame_equal(numbers(trials), numbers(whole.trials()))
+    pd.testing.assert_frame_equal(numbers(trials), numbers(undisturbed.trials()))
 
 
 def _workers(session: int) -> list[int]:
-    found = []
+    processes = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rsplit(")", 1)[1].split()
         except OSError:
             continue
         if int(fields[3]) == session and fields[0] != "Z":
-            found.append(int(path.parent.name))
-    return found
+            processes.append(int(path.parent.name))
+    return processes
 
 
 def test_diverging_arm_fails_alone(tmp_path: Path, tiny_encoder: Path) -> None:
@@ -304,10 +304,10 @@ def test_list_and_describe(place: Place) -> None:
     listed = place("list")
     assert listed.returncode == 0
     assert "ablation" in listed.stdout
-    told = place("describe", "ablation")
-    assert told.returncode == 0
-    assert "loss.temperature" in told.stdout
-    assert "C2, C6" in told.stdout
+    description = place("describe", "ablation")
+    assert description.returncode == 0
+    assert "loss.temperature" in description.stdout
+    assert "C2, C6" in description.stdout
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pypdf import PdfReader
 from harness import report, study
 from harness.design import files
 from harness.measurements import in_the_loop, inference, measure
-from harness.run_options import Options
+from harness.study import Options
 from tests.toy import write_dataset
 
 STUDY = {

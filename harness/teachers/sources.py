@@ -22,8 +22,7 @@ from torch import Tensor
 from harness.data import Queries, TemporalGraph
 from harness.distill.targets import SoftTargets
 from harness.errors import UserError
-from harness.options import MethodOptions, check_defaults
-from harness.registry import Registry
+from harness.registry import MethodOptions, Registry, check_defaults
 
 #: rounding of log-probabilities that were stored in half precision
 _TOLERANCE = 1e-2

@@ -21,8 +21,7 @@ from harness import vocabulary
 from harness.distill.passes.step import Term
 from harness.distill.targets import ScoreTargets, SoftTargets
 from harness.errors import UserError
-from harness.options import MethodOptions, check_defaults
-from harness.registry import Registry
+from harness.registry import MethodOptions, Registry, check_defaults
 
 M = TypeVar("M", bound=nn.Module)
 F = TypeVar("F", bound=Callable[..., Any])

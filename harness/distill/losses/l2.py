@@ -15,7 +15,7 @@ from harness.distill.passes.step import Step
 from harness.distill.passes.terms import standardize
 from harness.distill.targets import ScoreTargets
 from harness.models.candidates import candidate_scores
-from harness.options import MethodOptions, option
+from harness.registry import MethodOptions, option
 
 
 class L2Options(MethodOptions):
