@@ -35,7 +35,7 @@ class Desk:
         self.url = f"sqlite:///{folder}/runs/harness.db"
 
     def run(self, *words: str, code: int = 0, module: str = "harness.study") -> subprocess.CompletedProcess[str]:
-        """Give a command in this process and expect an exit code; 2: with one line on standard error that begins with "error:"."""
+        """Give a command here and expect an exit code; 2: with one line on standard error that begins with "error:"."""
         done = command(self.folder, *words, module=module, environment={"COLUMNS": "200"})
         assert done.returncode == code, done.stderr
         if code == 2:
