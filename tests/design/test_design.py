@@ -197,7 +197,7 @@ def test_the_name_of_a_study_is_the_same_in_every_process() -> None:
         "    print(run.study_name)\n"
     )
     names = set()
-    for seed in ("0", "1", "2"):  # of the order of sets
+    for seed in ("0", "1"):  # of the order of sets
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         names.add(done.stdout)

@@ -53,24 +53,24 @@ def numbers(record: Record) -> dict[str, object]:
     return {k: o.result.metrics for k, o in record.finished.items() if o.result is not None}
 
 
-@pytest.mark.parametrize("shared", [True, False])
 def test_same_numbers_in_processes_of_this_machine_and_on_a_cluster(
-    spec: TrialSpec, tmp_path: Path, three: Cluster, shared: bool, monkeypatch: pytest.MonkeyPatch
+    spec: TrialSpec, tmp_path: Path, three: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not shared:  # as on machines that do not see each other's folders
-        monkeypatch.setattr(ClusterWorkers, "_probe", lambda _: None)
-    here, there = Context(tmp_path / "here"), Context(tmp_path / "there")
-    local, distant = Record(), Record()
+    here, local = Context(tmp_path / "here"), Record()
     run(tasks_of(spec, here, *ARMS), LocalWorkers(2, here, tmp_path), local.listener())
-    with workers_of(three.address, spec, there) as workers:
-        assert workers.slots == 3
-        run(tasks_of(spec, there, *ARMS), workers, distant.listener())
     assert len(numbers(local)) == len(ARMS)
-    assert numbers(distant) == numbers(local)
-    stored = [sorted(path.name for path in each.cache_dir.rglob("*.safetensors")) for each in (here, there)]
-    assert stored[0] == stored[1]
-    assert not list(there.cache_dir.glob(".cluster-*"))
-    assert {task.stage for task in tasks_of(spec, there, *ARMS)} == {None}
+    for folder in ("seen", "unseen"):
+        if folder == "unseen":  # as on machines that do not see each other's folders
+            monkeypatch.setattr(ClusterWorkers, "_probe", lambda _: None)
+        there, distant = Context(tmp_path / folder), Record()
+        with workers_of(three.address, spec, there) as workers:
+            assert workers.slots == 3
+            run(tasks_of(spec, there, *ARMS), workers, distant.listener())
+        assert numbers(distant) == numbers(local)
+        stored = [sorted(path.name for path in each.cache_dir.rglob("*.safetensors")) for each in (here, there)]
+        assert stored[0] == stored[1]
+        assert not list(there.cache_dir.glob(".cluster-*"))
+        assert {task.stage for task in tasks_of(spec, there, *ARMS)} == {None}
 
 
 def test_a_damaged_file_is_not_sent_but_built(
