@@ -8,10 +8,9 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake that the user can correct.
+    """A mistake that the user can correct: what is wrong, where (file, option, key), and what to do about it.
 
-    Command lines print its text as one line on standard error and exit with code 2. The text says what is
-    wrong, where (file and line number, option, key), and what to do about it.
+    Command lines print its text as one line on standard error and exit with code 2.
     """
 
 

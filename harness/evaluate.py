@@ -6,7 +6,6 @@ pessimistic rank, so that a model which scores all entities alike gets the rank 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from harness.data import KnownAnswers, Queries, Timeline, expand_by_time
 from harness.models.base import Backbone, Kernel, scores
 from harness.models.batch import QueryTensors
 from harness.models.ordering import ROWS, Ordering
+from harness.models.vmapped import can_compile
 
 PROTOCOLS = ("time-aware", "static", "raw", "timeplex", "same-interval")
 HITS = (1, 3, 10)
@@ -46,8 +46,8 @@ def query_tensors(queries: Queries, timeline: Timeline, time_input: str) -> Quer
 class RankTask:
     """Queries with all that ranking them under one protocol needs, made once and used every epoch.
 
-    ``row`` and ``entity`` [P] list the other known answers to leave out, sorted by row. ``owner`` [Q] tells, where a
-    protocol asks a query once per time point, which of the ``size`` original queries each row belongs to.
+    ``row`` and ``entity`` [P] list the other known answers to leave out, sorted by row. ``owner`` [Q] is, where a
+    protocol asks a query once per time point, the one of the ``size`` original queries that a row belongs to.
     """
 
     queries: QueryTensors
@@ -60,14 +60,12 @@ class RankTask:
     def build(
         cls, queries: Queries, known: KnownAnswers, timeline: Timeline, time_input: str, protocol: str = "time-aware"
     ) -> RankTask:
-        owner = None
-        size = len(queries)
+        owner, size = None, len(queries)
         if protocol == "timeplex":
             queries, owner = expand_by_time(queries)
         row, entity = known.pairs(queries, protocol)
-        return cls(
-            query_tensors(queries, timeline, time_input), torch.from_numpy(row), torch.from_numpy(entity), owner, size
-        )
+        tensors = query_tensors(queries, timeline, time_input)
+        return cls(tensors, torch.from_numpy(row), torch.from_numpy(entity), owner, size)
 
     def to(self, device: torch.device | str) -> RankTask:
         return RankTask(self.queries.to(device), self.row.to(device), self.entity.to(device), self.owner, self.size)
@@ -88,7 +86,7 @@ def ranks(model: Backbone, task: RankTask, batch_size: int | None = None) -> NDA
     table = torch.nn.functional.pad(table, (0, 0, 0, -size % COLUMNS))
     on_cpu = table.device.type == "cpu"
     counter = None
-    if on_cpu and table.dtype == torch.float32 and len(task.queries) * size >= COMPILED_FROM:
+    if can_compile(table) and len(task.queries) * size >= COMPILED_FROM:
         counter = _Counter(table, size, model.kernel, float(scale))
     # 64 × 12,000 scores fit a second-level cache; a GPU wants fewer, larger steps; so does whatever encodes queries
     step = batch_size or (1024 if counter else 64 if on_cpu else 2048)
@@ -166,7 +164,7 @@ class _Counter:
 def metrics(ranks: NDArray[np.float64]) -> dict[str, float]:
     """MRR, MR and Hits@1/3/10 of ranks [Q]; fractions in 0..1, MR in ranks."""
     if len(ranks) == 0:
-        return {name: float("nan") for name in ("mrr", "mr", *(f"hits{k}" for k in HITS))}
+        return dict.fromkeys(("mrr", "mr", *(f"hits{k}" for k in HITS)), float("nan"))
     result = {"mrr": float(np.mean(1 / ranks)), "mr": float(np.mean(ranks))}
     return result | {f"hits{k}": float(np.mean(ranks <= k)) for k in HITS}
 
@@ -174,21 +172,5 @@ def metrics(ranks: NDArray[np.float64]) -> dict[str, float]:
 def metrics_by_direction(ranks: NDArray[np.float64]) -> dict[str, float]:
     """``metrics`` of ranks [2N] and, prefixed ``tail_`` and ``head_``, of both halves: the first asks for tails."""
     half = len(ranks) // 2
-    result = metrics(ranks)
-    for direction, part in (("tail", ranks[:half]), ("head", ranks[half:])):
-        result |= {f"{direction}_{name}": value for name, value in metrics(part).items()}
-    return result
-
-
-def metrics_by_relation(
-    ranks: NDArray[np.float64], relation: NDArray[np.int64], names: Sequence[str]
-) -> dict[str, dict[str, float]]:
-    """``metrics_by_direction`` of each relation that has queries.
-
-    Args:
-        each: ranks [2N], the first half of tails.
-        relation: of each query, int64 [2N] in 0..2R-1.
-        names: of the R relations, distinct (labels need not be).
-    """
-    of = relation % len(names)
-    return {name: metrics_by_direction(ranks[of == k]) for k, name in enumerate(names) if (of == k).any()}
+    parts = {"": ranks, "tail_": ranks[:half], "head_": ranks[half:]}
+    return {prefix + name: value for prefix, part in parts.items() for name, value in metrics(part).items()}

@@ -1,9 +1,9 @@
-"""Plugins: a researcher's own losses, backbones, teachers and report kinds, in files outside the package.
+"""Plugins: a researcher's losses, backbones, teachers and report kinds, in files outside the package.
 
 A plugin is Python code that the user names: with ``--plugin FILE``, in the environment variable ``HARNESS_PLUGINS``
 (paths with colons between, as in ``PATH``), or as an installed package with an entry point of group
 ``tkg_distill.plugins``. Nothing in a data set, study file, store or cache can name one. Loading a plugin runs it, and
-it registers its methods as the package's own files do.
+it registers its methods as the package does.
 """
 
 from __future__ import annotations
@@ -42,9 +42,6 @@ class _Source(InspectLoader):
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.plugin.source, self.plugin.path)
 
-    def is_package(self, fullname: str) -> bool:
-        return False
-
 
 def read(path: Path) -> Plugin:
     """The plugin in a file, which is not run.
@@ -71,14 +68,13 @@ def load(plugins: Iterable[Plugin]) -> None:
     """
     for plugin in plugins:
         known = _loaded.get(plugin.name)
-        if known is not None and known.digest == plugin.digest:
-            continue
-        if known is not None:
+        if known is None:
+            _run(plugin)
+            _loaded[plugin.name] = plugin
+        elif known.digest != plugin.digest:
             raise UserError(
                 f"plugin {plugin.path}: another plugin is called {plugin.name!r}, {known.path}; rename one of the two"
             )
-        _run(plugin)
-        _loaded[plugin.name] = plugin
 
 
 def _run(plugin: Plugin) -> None:

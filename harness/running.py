@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from harness.design.cells import plan
-from harness.design.schema import Design, Settings
+from harness.design.schema import Design
 from harness.design.settings import parse_changes
 from harness.engine.coordinator import default_jobs, default_stack, execute, plans, refuse_too_many_classes
 from harness.errors import UserError, nearest
@@ -18,7 +19,6 @@ from harness.models import BACKBONES
 from harness.registry import Plugin
 from harness.report import report_of_cells
 from harness.reporting.output.typst import staging
-from harness.run_options import Options
 from harness.store import frames
 from harness.store.store import Store
 from harness.trial.cache import default_root
@@ -26,13 +26,17 @@ from harness.trial.inputs import graph_of
 from harness.trial.provenance import device_of
 from harness.trial.stages import Context
 
+if TYPE_CHECKING:
+    from harness.study import Options
+
 
 def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: str) -> Path:
     """Run what is missing of a design, print the table, write the report; see `harness.study.run_study`."""
     if options.cluster is not None and options.jobs is not None:
         raise UserError("--jobs: with --cluster the cluster's workers do the work, as many as there are; leave one out")
     console = Console(emoji=False)
-    changes = _changes(options)
+    teacher = [] if options.teacher_backbone is None else [f"teacher.backbone={options.teacher_backbone}"]
+    changes = parse_changes([*(options.changes or []), *teacher])
     backbones = _backbones(options.backbone, design)
     design.preset(options.preset)
     folder = options.output or Path("reports", "output", f"{design.name}-{Path(options.dataset).name}")
@@ -75,11 +79,6 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
         options.storage, design.name, options.dataset, options.artifacts, planned.study_name, store.retry_timeout
     )
     return report_of_cells(design, *results, folder, planned.study_name, tally.keys, console)
-
-
-def _changes(options: Options) -> Settings:
-    teacher = [] if options.teacher_backbone is None else [f"teacher.backbone={options.teacher_backbone}"]
-    return parse_changes([*(options.changes or []), *teacher])
 
 
 def _backbones(name: str | None, design: Design) -> list[str]:

@@ -22,11 +22,7 @@ def scratch(prefix: str, parent: Path | None = None) -> Iterator[Path]:
     """A temporary folder, locked while it is in use; those of the same prefix that nobody has locked are removed.
 
     The system frees the lock of a process that dies, however it dies. Where folders cannot be locked, as on some
-    network file systems, nothing is removed but one's own.
-
-    Args:
-        prefix: how its name begins.
-        parent: the folder that it is in; None: the system's for temporary files.
+    network file systems, only this folder is removed. ``parent`` None: the system's folder for temporary files.
     """
     where = Path(tempfile.gettempdir()) if parent is None else parent
     for left in where.glob(f"{prefix}*"):

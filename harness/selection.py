@@ -15,8 +15,8 @@ def rank_settings(points: pd.DataFrame, factors: Sequence[str], tolerance: float
     """Rank the points of a grid by their worst case; a case is a backbone, or a backbone on a data set.
 
     Args:
-        points: one row a case and point: the ``factors``, backbone, arm (the point's label), mrr (mean validation
-            MRR, a fraction), difference (to L1; NaN without), and dataset where there are several.
+        points: a row a case and point: the ``factors``, backbone, arm (the point's label), mrr (mean validation MRR, a
+            fraction), difference (to L1; NaN without), and dataset where there are several.
         factors: the columns that make a point.
         tolerance: how far below the best of a case a good point may be, in units of MRR.
 

@@ -1,7 +1,7 @@
 """Intervals and paired tests on per-query results. Knows arrays only; ``docs/statistics.md`` gives the reasons.
 
 The unit of sampling is the test fact: its two queries (tail and head) are dependent, so callers average them first.
-Paired arrays have the shape ``[S, F, K]``: S seeds, F test facts, K measures (such as MRR and MR), where the same
+Paired arrays have the shape ``[S, F, K]``: S seeds, F test facts, K metrics (such as MRR and MR), where the same
 position in both arrays is the same seed and the same fact. Every random step has a seed: same input, same output.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +17,8 @@ from scipy import stats
 
 Array = NDArray[np.float64]
 
+#: coverage of the intervals
+LEVEL = 0.95
 RESAMPLES = 5000
 PERMUTATIONS = 9999
 #: Elements of one block of resampling weights: bounds the memory (8 bytes each), whatever the number of facts.
@@ -36,12 +39,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One measure of two arms, compared over the same seeds and the same test facts.
+    """One metric of two arms, compared over the same seeds and the same test facts.
 
-    ``difference`` is arm minus base in the measure's own unit, ``relative`` the same as a share of the base's mean,
+    ``difference`` is arm minus base in the metric's unit, ``relative`` the same as a share of the base's mean,
     ``effect`` the standardised mean difference d_z = mean / standard deviation of the differences of single facts under
-    single seeds, which the number of seeds does not change.
-    ``p`` is the two-sided p value of the sign-flip test, not yet corrected for the number of tests.
+    single seeds, which the number of seeds does not change. ``p`` is the two-sided p value of the sign-flip test, not
+    yet corrected for the number of tests; ``detectable`` the smallest difference that this design shows with a power of
+    80 %, see `detectable`.
     """
 
     difference: Interval
@@ -49,16 +53,11 @@ class Comparison:
     effect: Interval
     p: float
     per_seed: tuple[float, ...]
-    #: the smallest difference that this design shows with a power of 80 %, see `detectable`
     detectable: float
 
 
-def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
-    """Mean of independent values with Student's t interval; with fewer than two values the ends are NaN.
-
-    Args:
-        values: ``[n]``, one value a seed, n at least 1.
-        level: coverage of the interval, in (0, 1).
+def mean_interval(values: ArrayLike) -> Interval:
+    """Mean of independent values ``[n]``, n at least 1, with Student's t interval; the ends are NaN for n = 1.
 
     Raises:
         ValueError: no value, or a value that is not finite.
@@ -69,40 +68,27 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     mean, n = float(sample.mean()), int(sample.size)
     if n < 2:
         return Interval(mean, float("nan"), float("nan"), n)
-    half = float(stats.t.ppf((1 + level) / 2, n - 1) * sample.std(ddof=1) / np.sqrt(n))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * sample.std(ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
 
 
-def bootstrap_intervals(
-    values: Array, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> list[Interval]:
-    """Means over seeds and facts with percentile intervals of the cluster bootstrap (see `compare`).
+def bootstrap_intervals(values: Array, resamples: int = RESAMPLES, seed: int = 0) -> list[Interval]:
+    """Means over seeds and facts of ``[S, F, K]`` with percentile intervals of the cluster bootstrap (see `compare`).
 
-    Args:
-        values: ``[S, F, K]``; with S = 1 the interval covers the choice of test facts only.
-        level: coverage of the intervals, in (0, 1).
-        resamples: number of bootstrap resamples.
-        seed: of the resampling.
+    With S = 1 the intervals cover the choice of test facts only. ``n`` of the K intervals is the number of facts.
 
-    Returns:
-        K intervals; ``n`` is the number of facts.
+    Raises:
+        ValueError: an axis is empty, or a value is not finite.
     """
     _check(values)
-    draws = np.concatenate([_mean(weights, facts, values) for weights, facts in _resample(values, resamples, seed)])
-    ends = _ends(draws, level)
-    mean = values.mean(axis=(0, 1))
-    return _intervals(mean, ends, values.shape[1], _stretch(ends, values, level))
+    ends = _ends(_means(values, resamples, seed))
+    return _intervals(values.mean(axis=(0, 1)), ends, values.shape[1], _stretch(ends, values))
 
 
 def compare(
-    arm: Array,
-    base: Array,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    permutations: int = PERMUTATIONS,
-    seed: int = 0,
+    arm: Array, base: Array, resamples: int = RESAMPLES, permutations: int = PERMUTATIONS, seed: int = 0
 ) -> list[Comparison]:
-    """Compare two arms over the same seeds and test facts, measure by measure.
+    """Compare two arms over the same seeds and test facts, metric by metric.
 
     Intervals: percentile bootstrap with both factors resampled, seeds outside and facts inside (the two-way, or
     "pigeonhole", bootstrap: Owen, Annals of Applied Statistics 1 (2007), 386-411). A resample uses the same facts for
@@ -118,7 +104,6 @@ def compare(
     Args:
         arm: ``[S, F, K]`` values of the arm.
         base: ``[S, F, K]`` values of what it is compared with.
-        level: coverage of the intervals, in (0, 1).
         resamples: number of bootstrap resamples.
         permutations: number of random sign patterns.
         seed: of the resampling and of the sign patterns.
@@ -134,33 +119,21 @@ def compare(
     if arm.shape != base.shape:
         raise ValueError(f"paired values need equal shapes, got {arm.shape} and {base.shape}")
     delta = arm - base
-    facts = delta.shape[1]
-    differences, relatives, effects = [], [], []
-    for seed_weights, fact_weights in _resample(delta, resamples, seed):
-        mean = _mean(seed_weights, fact_weights, delta)
-        differences.append(mean)
-        relatives.append(_ratio(mean, _mean(seed_weights, fact_weights, base)))
-        squares = _mean(seed_weights, fact_weights, delta**2)
-        effects.append(_ratio(mean, np.sqrt(np.maximum(squares - mean**2, 0))))
-    mean, base_mean = delta.mean(axis=(0, 1)), base.mean(axis=(0, 1))
-    ends = _ends(np.concatenate(differences), level)
-    stretch = _stretch(ends, delta, level)
-    difference = _intervals(mean, ends, facts, stretch)
-    relative = _intervals(_ratio(mean, base_mean), _ends(np.concatenate(relatives), level), facts, stretch)
-    spread = delta.std(axis=(0, 1))
-    effect = _intervals(_ratio(mean, spread), _ends(np.concatenate(effects), level), facts, stretch)
+    blocks = []
+    for weights in _resample(delta, resamples, seed):
+        mean, squares = _mean(*weights, delta), _mean(*weights, delta**2)
+        effect = _ratio(mean, np.sqrt(np.maximum(squares - mean**2, 0)))
+        blocks.append([mean, _ratio(mean, _mean(*weights, base)), effect])
+    mean = delta.mean(axis=(0, 1))
+    estimates = mean, _ratio(mean, base.mean(axis=(0, 1))), _ratio(mean, delta.std(axis=(0, 1)))
+    ends = [_ends(np.concatenate(draws)) for draws in zip(*blocks, strict=True)]
+    stretch = _stretch(ends[0], delta)
+    intervals = (_intervals(*of, delta.shape[1], stretch) for of in zip(estimates, ends, strict=True))
     p = sign_flip_test(delta.mean(axis=0), permutations, seed)
-    per_seed = delta.mean(axis=1)
+    per_seed, metrics = delta.mean(axis=1).T, delta.transpose(2, 0, 1)
     return [
-        Comparison(
-            difference[k],
-            relative[k],
-            effect[k],
-            float(p[k]),
-            tuple(float(v) for v in per_seed[:, k]),
-            detectable(delta[:, :, k]),
-        )
-        for k in range(delta.shape[2])
+        Comparison(difference, relative, effect, float(p[k]), tuple(per_seed[k].tolist()), detectable(metrics[k]))
+        for k, (difference, relative, effect) in enumerate(zip(*intervals, strict=True))
     ]
 
 
@@ -186,21 +159,14 @@ def sign_flip_test(differences: Array, permutations: int = PERMUTATIONS, seed: i
     random = np.random.default_rng([seed, 1])
     extreme = np.zeros(differences.shape[1])
     for count in _blocks(permutations, facts):
-        bits = np.unpackbits(_random_bytes(random, count, facts), axis=1)
-        signs = 1.0 - 2.0 * bits[:, :facts]
+        drawn = random.integers(0, 256, size=(count, -(-facts // 8)), dtype=np.uint8)
+        signs = 1.0 - 2.0 * np.unpackbits(drawn, axis=1)[:, :facts]
         extreme += (np.abs(signs @ differences) >= threshold).sum(axis=0)
     return np.asarray((1 + extreme) / (1 + permutations))
 
 
 def holm(p: Sequence[float] | Array) -> Array:
-    """Holm's step-down correction of a family of p values (Scandinavian Journal of Statistics 6 (1979), 65-70).
-
-    Args:
-        p: ``[m]`` raw p values.
-
-    Returns:
-        ``[m]`` corrected p values in the order given.
-    """
+    """Holm's step-down correction of p values ``[m]`` (Scandinavian Journal of Statistics 6 (1979), 65-70)."""
     raw = np.asarray(p, dtype=np.float64)
     order = np.argsort(raw, kind="stable")
     corrected = np.empty_like(raw)
@@ -210,11 +176,7 @@ def holm(p: Sequence[float] | Array) -> Array:
 
 def _check(values: Array) -> None:
     if values.ndim != 3 or 0 in values.shape or not np.isfinite(values).all():
-        raise ValueError(f"paired values need a filled, finite array [seeds, facts, measures], got {values.shape}")
-
-
-def _random_bytes(random: np.random.Generator, rows: int, bits: int) -> NDArray[np.uint8]:
-    return random.integers(0, 256, size=(rows, -(-bits // 8)), dtype=np.uint8)
+        raise ValueError(f"paired values need a filled, finite array [seeds, facts, metrics], got {values.shape}")
 
 
 def _blocks(total: int, width: int) -> Iterator[int]:
@@ -237,9 +199,14 @@ def _resample(values: Array, resamples: int, seed: int) -> Iterator[tuple[Array,
 
 def _mean(seed_weights: Array, fact_weights: Array, values: Array) -> Array:
     """Weighted means ``[B, K]`` of values ``[S, F, K]``."""
-    seeds, facts, measures = values.shape
-    by_fact = fact_weights @ values.transpose(1, 0, 2).reshape(facts, seeds * measures)
-    return np.asarray(np.einsum("bs,bsk->bk", seed_weights, by_fact.reshape(-1, seeds, measures)))
+    seeds, facts, metrics = values.shape
+    by_fact = fact_weights @ values.transpose(1, 0, 2).reshape(facts, seeds * metrics)
+    return np.asarray(np.einsum("bs,bsk->bk", seed_weights, by_fact.reshape(-1, seeds, metrics)))
+
+
+def _means(values: Array, resamples: int, seed: int) -> Array:
+    """Means ``[resamples, K]`` of resamples of values ``[S, F, K]``."""
+    return np.concatenate([_mean(*weights, values) for weights in _resample(values, resamples, seed)])
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
@@ -248,19 +215,17 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
     return np.where(numerator == 0, 0.0, np.where(denominator == 0, np.nan, numerator / safe))
 
 
-def _ends(draws: Array, level: float) -> Array:
-    """Percentiles ``[2, K]`` of draws ``[B, K]``."""
-    tail = (1 - level) / 2
-    return np.asarray(np.quantile(draws, [tail, 1 - tail], axis=0))
+def _ends(draws: Array) -> Array:
+    """The ends ``[2, K]`` of percentile intervals of draws ``[B, K]``."""
+    return np.asarray(np.quantile(draws, [(1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2], axis=0))
 
 
-@dataclass(frozen=True)
-class _Errors:
-    """Standard errors ``[K]`` of a mean over seeds and facts: of facts alone, its own, and as the bootstrap sees it.
+class _Errors(NamedTuple):
+    """Standard errors ``[K]`` of a mean over seeds and facts: from facts alone, in all, and as the bootstrap sees it.
 
-    A value has a part of its seed, a part of its fact, and a rest e. The variance of e / (S F) is once in the variance
-    of the mean, and three times in that of the bootstrap (Owen, Annals of Applied Statistics 1 (2007), 386-411).
-    ``freedom``: Satterthwaite's degrees of freedom of the mean's own.
+    A value has a part of its seed, a part of its fact, and a residual e. The variance of e / (S F) is once in the
+    variance of the mean, and three times in that of the bootstrap (Owen, Annals of Applied Statistics 1 (2007)).
+    ``freedom``: Satterthwaite's degrees of freedom of the second.
     """
 
     facts: Array
@@ -287,13 +252,13 @@ def _errors(values: Array) -> _Errors:
     return _Errors(np.sqrt(of_facts), np.sqrt(of_mean), np.sqrt(both + noise), freedom)
 
 
-def _stretch(ends: Array, values: Array, level: float) -> Array:
+def _stretch(ends: Array, values: Array) -> Array:
     """By how much bootstrap intervals ``[2, K]`` are shorter than t intervals, at least 1; 1 for a single seed."""
-    seeds, facts, measures = values.shape
+    seeds, facts, metrics = values.shape
     if seeds < 2 or facts < 2:
-        return np.ones(measures)
+        return np.ones(metrics)
     errors = _errors(values)
-    half, length = stats.t.ppf((1 + level) / 2, errors.freedom) * errors.mean, (ends[1] - ends[0]) / 2
+    half, length = stats.t.ppf((1 + LEVEL) / 2, errors.freedom) * errors.mean, (ends[1] - ends[0]) / 2
     return np.asarray(np.maximum(half / np.where(length > 0, length, np.inf), 1))
 
 
@@ -318,9 +283,7 @@ class Threshold:
     never: float
 
 
-def threshold(
-    gains: Array, positions: ArrayLike, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> Threshold:
+def threshold(gains: Array, positions: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> Threshold:
     """The position from which on the mean gain is positive, with its bootstrap interval (see `compare`).
 
     Between positions it is interpolated linearly. A resample uses the same facts and seeds at all positions.
@@ -328,7 +291,6 @@ def threshold(
     Args:
         gains: ``[S, F, K]``, at each of K positions.
         positions: ``[K]``, ascending.
-        level: coverage of the interval, in (0, 1).
         resamples: number of bootstrap resamples.
         seed: of the resampling.
 
@@ -339,23 +301,19 @@ def threshold(
     places = np.asarray(positions, dtype=np.float64)
     if places.shape != gains.shape[2:] or not (np.diff(places) > 0).all():
         raise ValueError("positions must ascend, one for each gain")
-    drawn = np.concatenate([_mean(weights, facts, gains) for weights, facts in _resample(gains, resamples, seed)])
-    onsets = np.array([_last_root(row, places) for row in drawn])
-    tail = (1 - level) / 2
-    low, high = np.quantile(onsets, [tail, 1 - tail], method="inverted_cdf")
-    estimate = _last_root(gains.mean(axis=(0, 1)), places)
-    shares = [float((onsets == end).mean()) for end in (-np.inf, np.inf)]
-    return Threshold(estimate, float(low), float(high), *shares)
+    onsets = np.array([_last_root(row, places) for row in _means(gains, resamples, seed)])
+    low, high = np.quantile(onsets, [(1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2], method="inverted_cdf").tolist()
+    always, never = (float((onsets == end).mean()) for end in (-np.inf, np.inf))
+    return Threshold(_last_root(gains.mean(axis=(0, 1)), places), low, high, always, never)
 
 
 def _last_root(gains: Array, places: Array) -> float:
     """Where interpolated gains become positive for the last time; -inf: they always are, inf: not at the end."""
     if gains[-1] <= 0:
         return float("inf")
-    below = np.flatnonzero(gains <= 0)
-    if not below.size:
+    if (gains > 0).all():
         return float("-inf")
-    k = below[-1]
+    k = np.flatnonzero(gains <= 0)[-1]
     share = -gains[k] / (gains[k + 1] - gains[k])
     return float(places[k] + share * (places[k + 1] - places[k]))
 
@@ -365,7 +323,7 @@ def detectable(differences: Array, power: float = 0.8, level: float = 0.05, test
 
     The rule asks for two things: the interval of `compare` excludes zero, and the sign-flip test is significant as one
     of ``tests`` (the first step of Holm's correction). So the mean must exceed half the length of that interval, and
-    z_{1 - level/(2 tests)} standard errors of the test; and t_{power} standard errors of its own more.
+    z_{1 - level/(2 tests)} standard errors of the test; and t_{power} of its standard errors more.
 
     Args:
         differences: ``[S, F]`` paired differences by seed and test fact.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +19,6 @@ from rich.table import Table
 from harness import console as cli
 from harness.design import files
 from harness.errors import UserError
-from harness.run_options import Options, Plugins, PresetName
 
 if TYPE_CHECKING:
     from harness.design.schema import Design, Preset
@@ -32,6 +32,51 @@ app = typer.Typer(
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study, or a study file as my.yaml.")]
 StudyFile = Annotated[str, typer.Argument(metavar="FILE", help="A study file as my.yaml.")]
+PresetName = Annotated[str, typer.Option(help="Size of the study: quick, default or full.")]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="Python file with your own methods; repeatable."),
+]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a command that runs a study; None: see the help text."""
+
+    dataset: Annotated[str, typer.Option(help="Name of a data set, or a folder with train, valid and test files.")] = (
+        "lahman"
+    )
+    backbone: Annotated[str | None, typer.Option(help="Name of a backbone, or all; default: the study's.")] = None
+    teacher_backbone: Annotated[str | None, typer.Option(help="The structural teacher's; default: the student's.")] = (
+        None
+    )
+    preset: PresetName = "default"
+    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Number of seeds; default: the preset's.")] = None
+    arms: Annotated[
+        str | None, typer.Option(help="These arms, with commas between, such as none,L1,L1+L2; default: the study's.")
+    ] = None
+    jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one a core.")] = None
+    cluster: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Have the workers of a Dask scheduler do it: tcp://HOST:8786.")
+    ] = None
+    stack: Annotated[
+        int | None,
+        typer.Option(min=1, help="Students that a worker trains side by side; default: 32 on a GPU, or 1."),
+    ] = None
+    data_dir: Annotated[Path | None, typer.Option(help="Look for the files of named data sets here only.")] = None
+    storage: Annotated[str, typer.Option(envvar="HARNESS_STORAGE", help="Where results go: an SQLAlchemy URL.")] = (
+        "sqlite:///runs/harness.db"
+    )
+    artifacts: Annotated[Path | None, typer.Option(help="Folder of ranks and curves; default: beside the store.")] = (
+        None
+    )
+    cache_dir: Annotated[Path | None, typer.Option(help="Folder of teachers, targets ...; default: runs/cache.")] = None
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the report; default: reports/output/STUDY-DATASET.")
+    ] = None
+    changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")] = None
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there is one.")] = "auto"
+    plugin: Plugins = None
 
 
 @app.command("list")
@@ -51,34 +96,21 @@ def describe(study: StudyName, preset: PresetName = "default", plugin: Plugins =
     from harness import plugins
 
     plugins.load_asked_for(plugin or ())
-    from harness.design.cells import search_of, settle
-    from harness.design.settings import flat, settings
+    from harness.design.cells import facts, settle
+    from harness.design.settings import settings
 
     design = load(study)
     chosen = design.preset(preset)
     console = cli.console()
     console.print(f"[bold]{escape(design.title)}[/]\n{escape(design.about)}\n")
-    facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    facts.add_row("claims", escape(", ".join(design.claims)))
-    facts.add_row("arms", ", ".join(design.arms))
-    for label, variant in design.variants.items():
-        facts.add_row(escape(f"variant {label}"), escape(f"{variant.arm}, {flat(variant.settings)}"))
-    for key, levels in design.grid.items():
-        facts.add_row("varied", escape(f"{key}: {', '.join(map(str, levels))}"))
-    if design.confirm:
-        facts.add_row("confirmation runs", f"of the best {design.confirm} points of a backbone, and of the default")
-    if (search := search_of(design, chosen)) is not None:
-        facts.add_row("search", escape(f"{search.arm}, {search.sampler}, {search.configurations()} configurations"))
-        for key, factor in search.factors.items():
-            facts.add_row("searched", escape(f"{key}: {factor.distribution()}"))
-    facts.add_row("reference rows", ", ".join(design.references))
-    if measured := design.measured(preset):
-        facts.add_row("measured beside", ", ".join(measured))
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, text in facts(design, preset):
+        table.add_row(escape(name), escape(text))
     for base, arms in design.compare.items():
-        facts.add_row(escape(f"compared with {base}"), escape(", ".join(arms)))
+        table.add_row(escape(f"compared with {base}"), escape(", ".join(arms)))
     for key, value in design.presets.items():
-        facts.add_row(f"preset {key}", escape(f"{value.about}; seeds: {value.seeds}{_part(value)}"))
-    console.print(facts)
+        table.add_row(f"preset {key}", escape(f"{value.about}; seeds: {value.seeds}{_part(value)}"))
+    console.print(table)
     table = Table("setting", "value", "what it is", title=f"settings of preset {preset}", title_justify="left")
     for key, setting, about in settings(settle(design, chosen)):
         table.add_row(key, escape(setting), escape(about))
@@ -101,11 +133,11 @@ def copy(
     from harness.store.database.urls import safe
     from harness.store.store import Store
 
-    console, count = cli.console(), 0
-    for one in copied(Store(source, from_artifacts, create=False), Store(target, to_artifacts), names or ()):
-        console.print(escape(f"{one.study}: {one.added} added, {one.there} were there"))
-        count += 1
-    if not count:
+    study = None
+    stores = Store(source, from_artifacts, create=False), Store(target, to_artifacts)
+    for study, added, there in copied(*stores, names or ()):
+        cli.console().print(escape(f"{study}: {added} added, {there} were there"))
+    if study is None:
         raise UserError(f"storage {safe(source)}: has no study")
 
 
@@ -134,10 +166,7 @@ def load(study: str) -> Design:
 def run_study(study: str, options: Options, command: str) -> Path:
     """Run what is missing of a study, print the table, write the report; return the path of its PDF.
 
-    Args:
-        study: name of a study, or path of a study file.
-        options: of the command line.
-        command: the whole command line, which the store keeps.
+    ``study`` is the name of a study or the path of a study file, and ``command`` the command line, for the store.
 
     Raises:
         UserError: something that was asked for is not there or cannot be; nothing was written then.
@@ -160,9 +189,7 @@ def _started(options: Options, study: str) -> None:
 
 
 @cli.command(app, "run", Options)
-def run_file(
-    options: Options, study: Annotated[str, typer.Argument(metavar="FILE", help="A study file as my.yaml.")]
-) -> None:
+def run_file(options: Options, study: StudyFile) -> None:
     """Run a study from a file of your own."""
     if not files.is_file(study):
         raise UserError(f"run {study}: takes a study file as my.yaml; a study of the package runs by its name")

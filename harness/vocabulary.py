@@ -15,24 +15,16 @@ from typing import Literal
 from harness.errors import UserError, is_readable
 
 #: Okabe and Ito, "Color Universal Design" (2008)
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
-    "#000000",
-    "#E69F00",
-    "#56B4E9",
-    "#009E73",
-    "#F0E442",
-    "#0072B2",
-    "#D55E00",
-    "#CC79A7",
-)
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GRAY, LIGHT = "#6E6E6E", "#D8D8D8"
-#: by turns, for what has no colour of its own (Tol's muted scheme)
+#: by turns, for what has no colour (Tol's muted scheme)
 MORE_COLORS = ("#332288", "#88CCEE", "#117733", "#DDCC77", "#AA4499", "#44AA99", "#CC6677", "#661100")
 
 
 @dataclass(frozen=True)
 class Term:
-    """What a loss, backbone, teacher or stage is called, its colour ("#RRGGBB"; "": none) and its place in tables."""
+    """The label of a loss, backbone, teacher or stage, its colour ("#RRGGBB"; "": none) and its place in tables."""
 
     label: str
     color: str
@@ -48,13 +40,9 @@ _TABLES: Mapping[str, dict[str, Term]] = {"loss": LOSSES, "backbone": BACKBONES,
 
 
 def declare(kind: Kind, name: str, label: str, colour: str | None = None) -> None:
-    """Say what a loss, backbone, teacher or stage is called; declared again it keeps its place, and its colour.
+    """Give a loss, backbone, teacher or stage its label, and its colour ("#RRGGBB"; None: by turns).
 
-    Args:
-        kind: what it is.
-        name: as in arms, study files and stores.
-        label: as in tables and figures.
-        colour: "#RRGGBB"; None: by turns.
+    Declared again, it keeps its place, and its colour.
 
     Raises:
         UserError: the label cannot be shown, or the colour is none.
@@ -68,14 +56,8 @@ def declare(kind: Kind, name: str, label: str, colour: str | None = None) -> Non
     table[name] = Term(label, colour or (known.color if known else ""), known.order if known else len(table))
 
 
-for _name, _color in (
-    ("L1", BLACK),
-    ("L2", BLUE),
-    ("L3", GREEN),
-    ("FitNet", SKY),
-    ("RKD-D", "#882255"),
-    ("RKD-A", "#999933"),
-):
+_COLORS = {"L1": BLACK, "L2": BLUE, "L3": GREEN, "FitNet": SKY, "RKD-D": "#882255", "RKD-A": "#999933"}
+for _name, _color in _COLORS.items():
     declare("loss", _name, _name, _color)
 for _name, _label in (
     ("ttranse", "TTransE"),
@@ -132,7 +114,7 @@ SYMBOLS = {
 
 
 def symbol_of(setting: str) -> str:
-    """What a setting is called in formulas and figures: its symbol, or the last part of its dotted name."""
+    """A setting in formulas and figures: its symbol, or the last part of its dotted name."""
     return SYMBOLS.get(setting, setting.rpartition(".")[2])
 
 
@@ -165,7 +147,7 @@ def losses_of(arm: str) -> list[str] | None:
 
 
 def arm_name(arm: str) -> str:
-    """What an arm is called; a variant of a study is called as the study names it, levels of factors as they are.
+    """The name of an arm; that of a variant is the study's, and levels of factors stay as they are.
 
     >>> arm_name("L1+RKD-D"), arm_name("L1 · dim=5"), arm_name("llm-teacher"), arm_name("one stage")
     ('L1 + RKD-D', 'L1 · dim=5', 'LLM teacher', 'one stage')
@@ -177,17 +159,17 @@ def arm_name(arm: str) -> str:
 
 
 def loss_name(loss: str) -> str:
-    """What a loss is called; an undeclared one as it is."""
+    """The label of a loss; without one, its name."""
     return LOSSES[loss].label if loss in LOSSES else loss
 
 
 def stage_name(stage: str) -> str:
-    """What a stage is called; an undeclared one as it is."""
+    """The label of a stage; without one, its name."""
     return STAGES[stage].label if stage in STAGES else stage
 
 
 def backbone_name(backbone: str) -> str:
-    """What a backbone is called; an undeclared one as it is."""
+    """The label of a backbone; without one, its name."""
     return BACKBONES[backbone].label if backbone in BACKBONES else backbone
 
 
@@ -197,7 +179,7 @@ def teacher_name(teacher: str) -> str:
 
 
 def dataset_name(dataset: str) -> str:
-    """What a data set is called; an unknown one as it is."""
+    """The label of a data set; without one, its name."""
     return DATASETS.get(dataset, dataset)
 
 
@@ -207,7 +189,7 @@ def level_name(value: float) -> str:
 
 
 def versus(arm: str, base: str) -> str:
-    """What a comparison is called; a contrast, which has no base, has a name of its own."""
+    """The name of a comparison, which for a contrast, without a base, is `arm` itself."""
     return f"{arm_name(arm)} against {arm_name(base)}" if base else arm
 
 
@@ -244,7 +226,7 @@ def student_arms(present: Iterable[str]) -> list[str]:
 
 
 def arm_colors(arms: Iterable[str]) -> dict[str, str]:
-    """A colour for each arm: its own, else that of its last loss if no other arm has it, else by turns."""
+    """Colours of arms: as declared, else that of the last loss if no other arm has it, else by turns."""
     chosen: dict[str, str] = {}
     turns = itertools.cycle(MORE_COLORS)
     for arm in arms:
@@ -255,7 +237,7 @@ def arm_colors(arms: Iterable[str]) -> dict[str, str]:
 
 
 def stage_colors(stages: Iterable[str]) -> dict[str, str]:
-    """A colour for each stage: its own, else by turns."""
+    """Colours of stages: as declared, else by turns."""
     turns = itertools.cycle(MORE_COLORS)
     return {stage: (STAGES[stage].color if stage in STAGES else "") or next(turns) for stage in stages}
 

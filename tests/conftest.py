@@ -41,9 +41,9 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_encoder(tmp_path_factory.mktemp("encoder"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def postgresql() -> Iterator[servers.Server]:
-    """A PostgreSQL server; its user's password is in the environment."""
+    """A PostgreSQL server, running; a test may stop and start it. Its user's password is in the environment."""
     programs = servers.programs()
     if programs is None:  # the package of the group dev that carries them has no wheel for this machine
         pytest.skip("PostgreSQL's server programs (initdb, pg_ctl) are not installed")

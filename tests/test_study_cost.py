@@ -14,7 +14,8 @@ from pypdf import PdfReader
 from harness import report, study
 from harness.design import files
 from harness.measurements import in_the_loop, inference, measure
-from harness.run_options import Options
+from harness.study import Options
+from tests.inside import no_workers
 from tests.toy import write_dataset
 
 STUDY = {
@@ -80,7 +81,8 @@ def test_from_its_file_to_its_report(
             changes=[f"llm.model={tiny_encoder}", "llm.finetune=none"],
             device="cpu",
         )
-        return study.run_study("price", options, "python -m harness.study price")
+        with no_workers():
+            return study.run_study("price", options, "python -m harness.study price")
 
     def text(pdf: Path) -> str:
         return " ".join(" ".join(page.extract_text() for page in PdfReader(pdf).pages).split())

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.errors import UserError
-from harness.options import MethodOptions, option
+from harness.registry import MethodOptions, option
 from harness.teachers.sources import Asked, Listed, teacher
 
 #: numbers of a file; a large one has 128 entities for each of a million queries

@@ -18,7 +18,7 @@ from harness.data.dates import show
 from harness.data.registry import SOURCES, download_folder, find
 
 app = typer.Typer(
-    help="Look at data sets. docs/data.md explains the words.",
+    help="Look at data sets. docs/data.md explains the terms.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -79,11 +79,8 @@ def describe(name: Name, data_dir: DataDir = None, relations: Relations = 20) ->
     train, n = graph.train, len(graph.train)
     facts = _table("facts, for example", "from", "to")
     for k in (n // 4, n // 2, 3 * n // 4):
-        words = (
-            _label(graph.entities, train.head[k]),
-            _label(graph.relations, train.relation[k]),
-            _label(graph.entities, train.tail[k]),
-        )
+        head, relation, tail = (int(column[k]) for column in (train.head, train.relation, train.tail))
+        words = _label(graph.entities, head), _label(graph.relations, relation), _label(graph.entities, tail)
         facts.add_row(" · ".join(words), *(show(int(t[k]), graph.granularity) for t in (train.start, train.end)))
     console().print(facts, "")
     table = _table("relation", *graph.splits)
@@ -92,8 +89,8 @@ def describe(name: Name, data_dir: DataDir = None, relations: Relations = 20) ->
     for k in order[:relations]:
         table.add_row(_label(graph.relations, k), *(f"{count[k]:,}" for count in counts))
     if len(order) > relations:
-        rest = [f"{count[order[relations:]].sum():,}" for count in counts]
-        table.add_row(f"{len(order) - relations:,} more (--relations {len(order)} shows all)", *rest, style="dim")
+        others = [f"{count[order[relations:]].sum():,}" for count in counts]
+        table.add_row(f"{len(order) - relations:,} more (--relations {len(order)} shows all)", *others, style="dim")
     console().print(table)
 
 

@@ -38,20 +38,15 @@ class RawGraph:
 def build(name: str, raw: RawGraph) -> TemporalGraph:
     """Put the facts in order, count what the checks find, and take the digest."""
     splits = {split: raw.splits[split].in_order() for split in SPLITS}
-    return TemporalGraph(
-        name=name,
-        granularity=raw.granularity,
-        entities=raw.entities,
-        relations=raw.relations,
-        **splits,
-        digest=_digest(raw.granularity, (raw.entities, raw.relations), splits),
-        counts=_counts(splits, raw.swapped),
-    )
+    known = raw.granularity, raw.entities, raw.relations
+    train, valid, test = splits.values()
+    counts = _counts(splits, raw.swapped)
+    return TemporalGraph(name, *known, train, valid, test, _digest(*known, splits), counts)
 
 
-def _digest(granularity: Granularity, vocabularies: tuple[Vocabulary, Vocabulary], splits: dict[str, Facts]) -> str:
+def _digest(granularity: Granularity, entities: Vocabulary, relations: Vocabulary, splits: dict[str, Facts]) -> str:
     digest = hashlib.sha256(granularity.encode())
-    for vocabulary in vocabularies:
+    for vocabulary in (entities, relations):
         digest.update(f"\x1d{len(vocabulary)}".encode())
         for name, label in zip(vocabulary.names, vocabulary.labels, strict=True):
             # names and labels hold no control characters, so these separators cannot be forged

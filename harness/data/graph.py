@@ -51,10 +51,8 @@ class Timed:
 
         A fact without any time has ``UNKNOWN`` in both.
         """
-        return (
-            np.where(self.start == UNKNOWN, self.end, self.start),
-            np.where(self.end == UNKNOWN, self.start, self.end),
-        )
+        start, end = self.start, self.end
+        return np.where(start == UNKNOWN, end, start), np.where(end == UNKNOWN, start, end)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +76,7 @@ class Facts(Timed):
     @property
     def columns(self) -> dict[str, Ints]:
         """The five arrays by name."""
-        return {
-            "head": self.head,
-            "relation": self.relation,
-            "tail": self.tail,
-            "start": self.start,
-            "end": self.end,
-        }
+        return dict(vars(self))
 
     def in_order(self) -> Facts:
         """The same facts by start, end, head, relation and tail."""
@@ -94,11 +86,11 @@ class Facts(Timed):
 
 @dataclass(frozen=True, eq=False)
 class TemporalGraph:
-    """A data set: vocabularies, three splits and what reading found.
+    """A data set: vocabularies, three splits and what the checks counted.
 
     The facts of a split are in the order of ``Facts.in_order``, whatever the order of its file's lines. ``digest`` is
-    the SHA-256 (hex) of all that a model could see: granularity, names, labels and facts. ``counts`` holds what the
-    checks counted, as ``counts[finding][split]``; ``harness.data.checks.FINDINGS`` says what each means.
+    the SHA-256 (hex) of all that a model could see: granularity, names, labels and facts. ``counts`` is
+    ``counts[finding][split]``; ``harness.data.checks.FINDINGS`` explains the findings.
     """
 
     name: str

@@ -14,11 +14,8 @@ class KnownAnswers:
     """All facts of all splits, indexed by (subject, relation)."""
 
     def __init__(self, graph: TemporalGraph) -> None:
-        splits = list(graph.splits.values())
-        everything = Facts(
-            *(np.concatenate([getattr(s, f) for s in splits]) for f in ("head", "relation", "tail", "start", "end"))
-        )
-        queries = both_directions(everything, len(graph.relations))
+        columns = [facts.columns.values() for facts in graph.splits.values()]
+        queries = both_directions(Facts(*map(np.concatenate, zip(*columns, strict=True))), len(graph.relations))
         self._n_entities = len(graph.entities)
         self._n_relations = 2 * len(graph.relations)
         key = self._key(queries)
@@ -49,14 +46,12 @@ class KnownAnswers:
         if protocol == "raw":
             count = np.zeros_like(count)
         lo, hi = queries.valid_time()
-        total = np.cumsum(count)
-        parts = []
-        begin = 0
+        total, parts, begin = np.cumsum(count), [], 0
         while begin < len(queries):
-            seen = int(total[begin - 1]) if begin else 0
-            stop = max(int(np.searchsorted(total, seen + _CHUNK, side="right")), begin + 1)
+            before = int(total[begin - 1]) if begin else 0
+            stop = max(int(np.searchsorted(total, before + _CHUNK, side="right")), begin + 1)
             rows = np.repeat(np.arange(begin, stop), count[begin:stop])
-            at = np.arange(len(rows)) - np.repeat(total[begin:stop] - count[begin:stop] - seen, count[begin:stop])
+            at = np.arange(len(rows)) - np.repeat(total[begin:stop] - count[begin:stop] - before, count[begin:stop])
             at += first[rows]
             keep = self._answer[at] != queries.answer[rows]
             if protocol in ("time-aware", "timeplex"):
@@ -86,9 +81,9 @@ def expand_by_time(queries: Queries, limit: int = 100) -> tuple[Queries, Ints]:
     start, end = queries.time_points()
     length = end - start + 1
     count = np.minimum(length, limit)
-    owner = np.repeat(np.arange(len(queries)), count)
-    step = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
-    span, last = (length - 1)[owner], np.maximum(count - 1, 1)[owner]
-    time = start[owner] + (step * span + last // 2) // last
-    expanded = Queries(queries.subject[owner], queries.relation[owner], queries.answer[owner], time, time.copy())
-    return expanded, owner
+    row = np.repeat(np.arange(len(queries)), count)
+    step = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    span, last = (length - 1)[row], np.maximum(count - 1, 1)[row]
+    time = start[row] + (step * span + last // 2) // last
+    expanded = Queries(queries.subject[row], queries.relation[row], queries.answer[row], time, time.copy())
+    return expanded, row

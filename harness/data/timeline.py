@@ -56,7 +56,7 @@ class Timeline:
             if held > size:
                 last.append(time)
                 held = 0
-        if held or not last:
+        if held:
             last.append(int(distinct[-1]))
         return cls(graph.granularity, np.array(last, np.int64))
 
@@ -83,14 +83,12 @@ class Timeline:
         All tokens of an unknown time are 0.
         """
         distinct, where = np.unique(times, return_inverse=True)
-        rows = [_tokens(time, self.granularity) for time in distinct.tolist()]
-        length = 5 + (2 if self.granularity == "day" else 0)
+        length = 7 if self.granularity == "day" else 5
+        rows = [[0] * length if time == UNKNOWN else _tokens(time, self.granularity) for time in distinct.tolist()]
         return np.array(rows, np.int64).reshape(-1, length)[where]
 
 
 def _tokens(time: int, granularity: Granularity) -> list[int]:
-    if time == UNKNOWN:
-        return [0] * (7 if granularity == "day" else 5)
     date = dt.date.fromordinal(time) if granularity == "day" else None
     year = time if date is None else date.year
     tokens = [2 if year < 0 else 1]

@@ -1,18 +1,17 @@
-"""The trials that a study asks for, spelt out from its design."""
+"""From a design to its trials: their configurations, and the parameters of the Optuna study that holds them."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from harness.design.schema import FRESH, Design, Grid, Point, Preset, Search, Settings, Variant, merge, nested
-from harness.design.settings import AXES, explain, tuned
-from harness.design.space import Space, fixed_of, space_of
+from harness.design.schema import FRESH, Design, Grid, Point, Preset, Range, Search, Settings, Variant, merge, nested
+from harness.design.settings import AXES, explain, flat, tuned
 from harness.errors import UserError, nearest
 from harness.models import BACKBONES
 from harness.trial.arms import check_arm
@@ -21,20 +20,23 @@ from harness.trial.keys import engine_version
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import REFERENCES
 
+#: what the trials of a study vary, by name: the choices, or a range of numbers
+Space = dict[str, tuple[Any, ...] | Range]
+
 
 @dataclass(frozen=True)
 class Run:
     """A design with its open choices made: the trials that are wanted, and the Optuna study that holds them.
 
-    ``study_name`` carries a digest of all that the trials have in common, the versions of what computes and the data
-    included. So more seeds, levels, backbones, or arms of the file extend a study, and anything that changes a number
-    starts another; so do arms that the file does not have, since Optuna fixes what there is to choose from.
-    ``labels`` has the name of a trial in reports, by its key: an arm or a variant, and the levels of the factors that
-    act in it, as in ``L1 · dim=5``; ``factors`` has the same as values: ``arm`` (the arm or variant), and the levels by
-    the names of their settings. ``space`` has what the trials of the study vary, see `harness.design.space.space_of`.
+    ``study_name`` has a digest of what the trials have in common, versions and data included. So more seeds, levels,
+    backbones, or arms of the file extend a study, and anything that changes a number starts another; so do arms that
+    the file does not have, since Optuna fixes what there is to choose from. ``labels`` has the name of a trial in
+    reports, by its key: an arm or a variant, and the levels of the factors that act in it, as in ``L1 · dim=5``;
+    ``factors`` has the same as values: ``arm`` (the arm or variant), and the levels by the names of their settings.
+    ``space`` is as of `space_of`.
 
-    With a ``search`` the trials are those that it is set beside: with its own seeds (0 to ``seeds`` - 1), ``unscored``,
-    which leave test facts alone, and with as many fresh ones (from ``FRESH`` on) that confirm what it finds.
+    With a ``search`` the trials are those that it is compared with: with the seeds of the search (0 to ``seeds`` - 1),
+    ``unscored``, which leave test facts alone, and with as many of confirmation runs (from ``FRESH`` on).
     """
 
     design: Design
@@ -63,13 +65,34 @@ class Run:
         return settled.model_copy(update=axes).acting()
 
 
+def facts(design: Design, preset: str) -> Iterator[tuple[str, str]]:
+    """What a study compares at a preset, for people: pairs of name and text."""
+    chosen = design.preset(preset)
+    yield "claims", ", ".join(design.claims) or "none"
+    yield "arms", ", ".join(design.arms)
+    for name, variant in design.variants.items():
+        yield f"variant {name}", ", ".join(filter(None, (variant.arm, flat(variant.settings))))
+    for key, levels in (chosen.grid or design.grid).items():
+        yield "varied", f"{key}: {', '.join(map(str, levels))}"
+    if design.confirm:
+        yield "confirmation runs", f"of the best {design.confirm} points of a backbone, and of the default"
+    if (search := search_of(design, chosen)) is not None:
+        yield "search", f"{search.arm}, {search.sampler}, {search.configurations()} configurations"
+        for key, factor in search.factors.items():
+            yield "searched", f"{key}: {factor.distribution()}"
+    if design.references:
+        yield "reference rows", ", ".join(design.references)
+    if measured := design.measured(preset):
+        yield "measured beside the trials", ", ".join(measured)
+
+
 def points(grid: Grid) -> Iterator[dict[str, Any]]:
     """All combinations of levels."""
     return (dict(zip(grid, levels, strict=True)) for levels in itertools.product(*grid.values()))
 
 
 def search_of(design: Design, preset: Preset) -> Search | None:
-    """What a preset searches; None if the study searches nothing.
+    """The search of a preset, None without any.
 
     Raises:
         UserError: a key is unknown or missing, or a value out of range.
@@ -130,10 +153,9 @@ def plan(
         data_digest: of its content.
         backbones: the students'.
         preset: one of the design's.
-        seeds: how many, 0 to ``seeds`` - 1; None: as many as the preset says.
-        arms: names of arms, variants and reference rows, and further arms: any combination of losses; empty: those of
-            the preset.
-        changes: settings that go before those of study and preset.
+        seeds: their number; None: the preset's.
+        arms: names of arms, variants and reference rows, and any combination of losses; empty: those of the preset.
+        changes: settings that replace those of study and preset.
 
     Raises:
         UserError: an unknown preset, arm or setting.
@@ -199,6 +221,43 @@ def plan(
         factors,
         space,
     )
+
+
+def space_of(
+    arms: Iterable[str],
+    references: Collection[str],
+    backbones: Iterable[str],
+    grid: Mapping[str, Sequence[Any]],
+    search: Search | None,
+) -> Space:
+    """What the trials of a study vary beside their seed: arm, backbone, and the factors of its grid or of its search.
+
+    ``arms`` are all arms and variants of the study file, run or not, ``backbones`` all that there are. A factor of the
+    ``grid`` with one level does not vary.
+    """
+    levels = {name: _range_of(values) for name, values in grid.items() if len(set(map(str, values))) > 1}
+    factors = {} if search is None else search.factors
+    students = [arm for arm in arms if arm not in references] + ([] if search is None else [search.arm])
+    conditions = {"arm": tuple(dict.fromkeys(students)), "reference": tuple(references)}
+    return {**conditions, "backbone": tuple(sorted(backbones)), **levels, **factors}
+
+
+def _range_of(levels: Sequence[Any]) -> tuple[Any, ...] | Range:
+    """Numbers as the range that they span, logarithmic from a factor of ten on; the levels themselves otherwise."""
+    if any(isinstance(level, bool) or not isinstance(level, int | float) for level in levels):
+        return tuple(levels)
+    low, high = min(levels), max(levels)
+    if any(isinstance(level, float) for level in levels):
+        low, high = float(low), float(high)
+    return Range(low=low, high=high, log=low > 0 and high >= 10 * low)
+
+
+def fixed_of(space: Space) -> dict[str, Any]:
+    """What must be the same in all trials of a study of Optuna's: choices, and how numbers are scaled, not how far."""
+    return {
+        name: [type(values.distribution()).__name__, values.log] if isinstance(values, Range) else list(values)
+        for name, values in space.items()
+    }
 
 
 def _more_arms(design: Design, arms: Sequence[str]) -> dict[str, Variant]:

@@ -1,4 +1,4 @@
-"""What a study file must not say though its types are right: names of nothing, levels and settings out of range."""
+"""Checks of a study file whose types are right: unknown names, and levels and settings out of range."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.models import BACKBONES
 from harness.trial.arms import check_arm
 from harness.trial.spec import TrialSpec, option_names
 
-#: combinations of levels that a grid may have, each of them some trials
+#: combinations of levels that a grid may have
 MOST_POINTS = 10_000
 
 
@@ -32,7 +32,7 @@ def check(design: Design) -> None:
 
 
 def _check_arms(design: Design) -> None:
-    """Refuse arms that are no combination of losses; a study file has their names as reports have them."""
+    """Refuse arms that are no combination of losses, or not written as reports write them."""
     arms = {f"arms.{k}": arm for k, arm in enumerate(design.arms)}
     arms |= {f"references.{k}": arm for k, arm in enumerate(design.references)}
     arms |= {f"variants.{name}.arm": variant.arm for name, variant in design.variants.items()}

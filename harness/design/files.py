@@ -1,4 +1,4 @@
-"""Study files: which there are, and reading them. The package ships some; a user's own may lie anywhere.
+"""Study files: those that the package ships, and reading them and a user's.
 
 Importing this brings neither the engine nor pydantic, for which lists and help texts would have to wait.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Outline(NamedTuple):
-    """What lists and help texts say of a study; see `harness.design.schema.Design`."""
+    """What lists and help texts show of a study; see `harness.design.schema.Design`."""
 
     title: str
     about: str
@@ -63,17 +63,27 @@ def path_of(study: str) -> Path:
     return path
 
 
-def load(study: str) -> Design:
+def load(study: str | Path) -> Design:
     """Read and check the study of that name, or the study file at that path.
 
     Raises:
         UserError: no such study, or the file is malformed; names the file and the key.
     """
-    return read(path_of(study))
+    from harness.design.checks import check  # of the engine; lists and help do without
+
+    path = study if isinstance(study, Path) else path_of(study)
+    design = parsed(path)
+    try:
+        if design.like is not None:
+            design = _with_presets_of(design.like, design)
+        check(design)
+    except UserError as error:
+        raise UserError(f"study file {path}: {error}") from None
+    return design
 
 
 def parsed(path: Path) -> Design:
-    """The content of a study file; what its settings, arms and factors mean is not looked at, which needs the engine.
+    """The content of a study file; its settings, arms and factors are not checked, which needs the engine.
 
     Raises:
         UserError: the file cannot be read, or is no study; names the file and the key.
@@ -95,11 +105,7 @@ def parsed(path: Path) -> Design:
 
 
 def outline(path: Path) -> Outline:
-    """The outline of a study file.
-
-    Raises:
-        UserError: the file cannot be read, or is no study; names the file and the key.
-    """
+    """The outline of a study file; errors as of `parsed`."""
     content = _content(path)
     title, about, claims = content.get("title"), content.get("about"), content.get("claims", [])
     presets, arms = content.get("presets"), content.get("arms", [])
@@ -107,7 +113,7 @@ def outline(path: Path) -> Outline:
     readable = all(isinstance(text, str) and is_readable(text.replace("\n", " ")) for text in texts)
     if readable and isinstance(presets, dict) and isinstance(arms, list):
         return Outline(str(title), str(about), tuple(claims), tuple(map(str, presets)))
-    design = parsed(path)  # which says what is wrong
+    design = parsed(path)  # which reports what is wrong
     return Outline(design.title, design.about, design.claims, tuple(design.presets))
 
 
@@ -119,20 +125,6 @@ def _content(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"study file {path}: a mapping with name, title, about, arms, backbone and presets is expected")
     return content
-
-
-def read(path: Path) -> Design:
-    """Read and check the study file at ``path``; see ``load``."""
-    from harness.design.checks import check  # of the engine; lists and help do without
-
-    design = parsed(path)
-    try:
-        if design.like is not None:
-            design = _with_presets_of(design.like, design)
-        check(design)
-    except UserError as error:
-        raise UserError(f"study file {path}: {error}") from None
-    return design
 
 
 def _with_presets_of(like: str, design: Design) -> Design:

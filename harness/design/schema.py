@@ -1,4 +1,4 @@
-"""What a study file may say, as typed models. Light to import: lists, help texts and reports need no engine."""
+"""Study files as typed models. Light to import: lists, help texts and reports need no engine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from harness.errors import UserError, nearest
-from harness.frozen import Frozen, Text
+from harness.registry import Frozen, Text
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Settings = dict[str, Any]
 #: a configuration: settings by their dotted names
 Point = dict[str, int | float]
-#: the first of the seeds that confirm what a search has found; the search's own lie below, however many they become
+#: the first seed of confirmation runs; those of searches and grids lie below
 FRESH = 1000
 #: levels of factors, by the dotted name of a setting
 Grid = dict[str, tuple[Any, ...]]
@@ -82,7 +82,7 @@ class Range(Frozen):
         distribution = self.distribution()
         assert isinstance(distribution, IntDistribution | FloatDistribution)
         step = distribution.step
-        # each of the values with steps has an equal part of the range
+        # values with steps have equal parts of the range
         low, high = self.low - (step or 0) / 2, distribution.high + (step or 0) / 2
         value = low + share * (high - low)
         if self.log:
@@ -146,7 +146,7 @@ class Preset(Frozen):
 
 
 class Variant(Frozen):
-    """An arm under a name of its own, with settings of its own."""
+    """An arm with settings that differ from the study's."""
 
     arm: str
     settings: Settings = Field(default={})
@@ -155,13 +155,12 @@ class Variant(Frozen):
 class Design(Frozen):
     """A study file: which arms are compared, at which settings, with how many seeds, and which claims that tests.
 
-    ``variants`` are arms with settings of their own, by name. ``grid`` crosses every arm but the reference rows with
-    all combinations of its levels; where a factor does not act in an arm, the arm has fewer trials; ``confirm`` is how
-    many of its best points get confirmation runs, with fresh seeds. ``compare`` has lists of arms, by the arm that
-    reports compare them with; ``contrasts`` are differences of differences (a - b) - (c - d) of arms
-    a, b, c, d, by name. ``search`` (see `Search`) looks for settings of an arm, beside which the study's arms are
-    trained with the same seeds. Presets have the settings of those of study ``like``, and on top their own: so both
-    studies share their teachers. ``measure`` names what is measured beside the trials. ``backbones`` are those that
+    ``grid`` crosses every arm but the reference rows with all combinations of its levels; where a factor does not act
+    in an arm, the arm has fewer trials; ``confirm`` is how many of its best points get confirmation runs. ``compare``
+    has lists of arms, by the arm that reports compare them with; ``contrasts`` are differences of differences
+    (a - b) - (c - d) of arms a, b, c, d. ``search`` looks for settings of an arm, beside which the study's arms are
+    trained with the same seeds. Presets add to the settings of the presets of study ``like``, so that both studies
+    share their teachers. ``measure`` names what is measured beside the trials. ``backbones`` are those that
     ``--backbone all`` means, the paper's by default.
     """
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from harness.design import strict_yaml
 from harness.design.schema import Settings, merge, nested
 from harness.errors import UserError, nearest
-from harness.frozen import Frozen
+from harness.registry import Frozen
 from harness.trial.spec import TrialSpec, option_names, option_of
 
 #: keys of a trial that a study's settings cannot change: they are the axes of its design
@@ -64,30 +64,26 @@ def parse_changes(items: Sequence[str]) -> Settings:
     changes: Settings = {}
     for item in items:
         key, equals, text = item.partition("=")
+        names = [key] if key in keys else [name for name in keys if name.endswith(f".{key}")]
+        problem = ""
         if not equals:
-            raise UserError(f"--set {_short(item)}: write key=value, such as --set loss.alpha=0.5")
-        names = [name for name in keys if name == key or name.endswith(f".{key}")]
-        if key in keys:
-            names = [key]
-        if len(names) > 1:
-            raise UserError(f"--set {_short(item)}: {key!r} may mean {' or '.join(names)}; write it out")
-        if names and names[0] in AXES:
-            raise UserError(
-                f"--set {_short(item)}: {key!r} is an axis of the design; see --dataset, --backbone, --arms, --seeds"
-            )
-        if not names:
+            problem = "write key=value, such as --set loss.alpha=0.5"
+        elif len(names) > 1:
+            problem = f"{key!r} may mean {' or '.join(names)}; write it out"
+        elif not names:
             hint = similar(key, [name for name in keys if name not in AXES])
-            raise UserError(f"--set {_short(item)}: unknown key{hint}; 'describe' lists all keys")
-        try:
-            value = strict_yaml.load(text)
-        except yaml.YAMLError as error:
-            raise UserError(f"--set {_short(item)}: the value cannot be read ({strict_yaml.reason(error)})") from None
-        changes = merge(changes, nested({names[0]: value}))
+            problem = f"unknown key{hint}; 'describe' lists all keys"
+        elif names[0] in AXES:
+            problem = f"{key!r} is an axis of the design; see --dataset, --backbone, --arms, --seeds"
+        else:
+            try:
+                changes = merge(changes, nested({names[0]: strict_yaml.load(text)}))
+            except yaml.YAMLError as error:
+                problem = f"the value cannot be read ({strict_yaml.reason(error)})"
+        if problem:
+            shown = repr(item if len(item) <= 100 else f"{item[:100]}...")
+            raise UserError(f"--set {shown}: {problem}")
     return changes
-
-
-def _short(item: str) -> str:
-    return repr(item if len(item) <= 100 else f"{item[:100]}...")
 
 
 def similar(key: str, names: Sequence[str]) -> str:

@@ -5,87 +5,43 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from yaml.composer import Composer, ComposerError
-from yaml.constructor import ConstructorError, SafeConstructor
-from yaml.nodes import MappingNode, Node, ScalarNode
-from yaml.parser import Parser
-from yaml.reader import Reader
-from yaml.resolver import Resolver
-from yaml.scanner import Scanner
+from yaml.constructor import ConstructorError
+from yaml.error import MarkedYAMLError
+from yaml.events import CollectionEndEvent, CollectionStartEvent, NodeEvent, ScalarEvent
+from yaml.nodes import MappingNode, ScalarNode
 
 #: levels of lists and mappings inside each other; a study needs six
 _DEEPEST = 20
 #: characters of a document; a study has some thousands
 _LONGEST = 1_000_000
+# libyaml reads all study files in a sixth of the time, which help texts wait for; PyYAML may come without it
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class PythonEvents(Reader, Scanner, Parser):
-    """Reads a document piece by piece, where PyYAML comes without libyaml."""
+class _Loader(_Safe):  # type: ignore[misc]  # its base class is chosen at run time
+    """Refuses keys that are given twice, and integers of more than 63 bits."""
 
-    def __init__(self, text: str) -> None:
-        Reader.__init__(self, text)
-        Scanner.__init__(self)
-        Parser.__init__(self)
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = set()
+        for key, _ in node.value:
+            if isinstance(key, ScalarNode):
+                if key.value in keys:
+                    raise ConstructorError(None, None, f"the key {key.value[:40]!r} is there twice", key.start_mark)
+                keys.add(key.value)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
-
-def loader(events: Any) -> Any:
-    """A safe loader without what lets a short file become a large value, or a key be given twice.
-
-    Args:
-        events: class of what reads the document piece by piece.
-    """
-
-    # a base class chosen at run time is what type checkers refuse
-    class Loader(Composer, events, SafeConstructor, Resolver):  # type: ignore[misc]
-        depth = 0
-
-        def __init__(self, text: str) -> None:
-            events.__init__(self, text)
-            Composer.__init__(self)
-            SafeConstructor.__init__(self)
-            Resolver.__init__(self)
-
-        def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-            event = self.peek_event()
-            if event.anchor is not None:
-                raise ComposerError(
-                    None, None, "anchors and aliases are not read; write the value out", event.start_mark
-                )
-            if event.tag is not None:
-                raise ComposerError(None, None, "tags are not read", event.start_mark)
-            if self.depth == _DEEPEST:
-                raise ComposerError(None, None, f"more than {_DEEPEST} levels inside each other", event.start_mark)
-            self.depth += 1
-            node = super().compose_node(parent, index)
-            self.depth -= 1
-            return node
-
-        def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
-            seen = set()
-            for key, _ in node.value:
-                if isinstance(key, ScalarNode):
-                    if key.value in seen:
-                        message = f"the key {key.value[:40]!r} is there twice"
-                        raise ConstructorError(None, None, message, key.start_mark)
-                    seen.add(key.value)
-            return super().construct_mapping(node, deep)
-
-        def construct_integer(self, node: ScalarNode) -> int:
-            value = self.construct_yaml_int(node)
-            if value.bit_length() > 63:
-                raise ConstructorError(None, None, f"{node.value[:20]}... is too large a number", node.start_mark)
-            return value
-
-    Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_integer)
-    return Loader
+    def construct_integer(self, node: ScalarNode) -> int:
+        value: int = self.construct_yaml_int(node)
+        if value.bit_length() > 63:
+            raise ConstructorError(None, None, f"{node.value[:20]}... is too large a number", node.start_mark)
+        return value
 
 
-# libyaml reads all study files in a sixth of the time, which help texts wait for;
-# the type stubs of PyYAML lack `__with_libyaml__`
-_Loader = loader(yaml.cyaml.CParser if yaml.__with_libyaml__ else PythonEvents)  # type: ignore[attr-defined]
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_integer)
 
 
-def load(text: str, reader: Any = _Loader) -> Any:
+def load(text: str) -> Any:
     """The value that a YAML document of plain values describes.
 
     Raises:
@@ -94,15 +50,32 @@ def load(text: str, reader: Any = _Loader) -> Any:
     if len(text) > _LONGEST:
         raise yaml.YAMLError(f"longer than {_LONGEST:,} characters")
     try:
-        document = reader(text)
+        _refuse_more_than_plain_values(text)
+        loader = _Loader(text)
         try:
-            return document.get_single_data()
+            return loader.get_single_data()
         finally:
-            document.dispose()
+            loader.dispose()
     except ValueError as error:  # of dates that are not in the calendar, and of numbers with thousands of digits
         raise yaml.YAMLError(str(error)) from None
 
 
+def _refuse_more_than_plain_values(text: str) -> None:
+    """Refuse what lets a short file become a large value."""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        refusal = None
+        if isinstance(event, NodeEvent) and event.anchor is not None:
+            refusal = "anchors and aliases are not read; write the value out"
+        elif isinstance(event, ScalarEvent | CollectionStartEvent) and event.tag is not None:
+            refusal = "tags are not read"
+        elif isinstance(event, NodeEvent) and depth == _DEEPEST:
+            refusal = f"more than {_DEEPEST} levels inside each other"
+        if refusal:
+            raise MarkedYAMLError(None, None, refusal, event.start_mark)  # type: ignore[arg-type]  # libyaml's mark
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+
+
 def reason(error: Exception) -> str:
-    """Why something cannot be read, short and on one line."""
+    """The message of an error, short and on one line."""
     return " ".join(str(error).split())[:200]

@@ -39,7 +39,7 @@ class SoftTargets:
 
     ``ids`` int32 [Q, K]; ``log_p`` float32 [Q, K] their log-probabilities, over all entities; ``log_rest`` float32 [Q]
     the log of the mass of all others, -inf where there are none. ``temperature`` T is a scalar tensor for a stack of
-    students. ``teacher`` tells how that mass is spread over the others; None: they count as one outcome.
+    students. ``teacher`` gives how that mass is spread over the others; None: they count as one outcome.
     """
 
     ids: Tensor

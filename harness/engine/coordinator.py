@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -32,11 +31,10 @@ from harness.search.confirmation import Confirming
 from harness.search.searching import Searching
 from harness.store.database.urls import safe
 from harness.store.files import queries
-from harness.store.opening import open_study
 from harness.store.records import ENVIRONMENT
 from harness.store.reuse import adopt, other_processors, refuse_mixing
 from harness.store.store import TEMPORARY, Store
-from harness.store.study import INTERRUPTED, StudyStore
+from harness.store.study import INTERRUPTED, StudyStore, open_study
 from harness.trial.cache import Cache
 from harness.trial.keys import Plan
 from harness.trial.provenance import environment
@@ -44,9 +42,9 @@ from harness.trial.spec import TrialSpec
 from harness.trial.stacks import group_of
 from harness.trial.stages import Context
 
-#: seconds after which it is asked again whether another coordinator still works on a trial
+#: seconds between two attempts to lease a trial on which another coordinator works
 ASKED = 2.0
-#: a model has a vector for each class of time; real data have some hundred
+#: a model has a vector a class of time; real data have some hundred
 MOST_CLASSES = 100_000
 #: the plan of each trial, by the trial's key
 Plans = dict[str, Plan]
@@ -65,7 +63,7 @@ class Tally:
 
 
 def plans(specs: Sequence[TrialSpec], data_digest: str, device: str) -> Plans:
-    """What each trial stands on, by the trial's key; nothing is written.
+    """The plans of trials; nothing is written.
 
     Raises:
         UserError: a trial needs a language model whose weights are not there.
@@ -90,7 +88,7 @@ def refuse_too_many_classes(specs: Sequence[TrialSpec], graph: TemporalGraph) ->
 def tasks(
     specs: Sequence[TrialSpec], plans: Plans, cache: Cache, unscored: Collection[str] = frozenset()
 ) -> list[Task]:
-    """The trials and the shared stages that they lack, each stage once; ``unscored`` ones leave test facts alone."""
+    """The trials and the shared stages that they lack; ``unscored`` trials leave test facts alone."""
     by_id: dict[str, Task] = {}
     for spec in specs:
         plan = plans[spec.key()]
@@ -107,14 +105,14 @@ def tasks(
 
 @dataclass
 class _Coordinator:
-    """Tells the store and the display what the pool does."""
+    """Stores and shows what the pool does."""
 
     study: StudyStore
     progress: StudyProgress
     run: Run
     environment: dict[str, Any]
     tally: Tally
-    searching: Searching | Confirming | None = None
+    searching: Searching | Confirming
     trials: dict[str, Trial] = field(default_factory=dict)
     #: when a trial was refused, since another coordinator works on it
     refused: dict[str, float] = field(default_factory=dict)
@@ -132,7 +130,7 @@ class _Coordinator:
             return "mine"
         self.study.leases.free(task.id)
         self.tally.before += other.value is not None
-        self._tell(task, other.value)
+        self.searching.record(task.id, other.value)
         self.progress.finish(task, "by another coordinator", other.value is None)
         return "elsewhere"
 
@@ -151,12 +149,12 @@ class _Coordinator:
                 if not self.study.finish(trial, outcome.result):
                     return "elsewhere"
                 self.tally.added += 1
-                self._tell(task, outcome.result.metrics["valid_mrr"])
+                self.searching.record(task.id, outcome.result.metrics["valid_mrr"])
             else:
                 self.study.fail(trial, str(outcome.failure), outcome.details)
                 self.tally.failed += 1
                 self.tally.reason = self.tally.reason or str(outcome.failure)
-                self._tell(task, None)
+                self.searching.record(task.id, None)
         self.progress.finish(task, _note(outcome), failed)
         return "here"
 
@@ -169,17 +167,9 @@ class _Coordinator:
             "data_digest": self.run.data_digest,
             "label": self.run.labels.get(task.id, task.spec.arm),
             **({} if task.scored else {"role": "beside"}),
-            **({} if self.searching is None else self.searching.attributes.get(task.id, {})),
+            **self.searching.attributes.get(task.id, {}),
         }
         return self.study.begin(task.spec, attributes)
-
-    def _tell(self, task: Task, value: float | None) -> None:
-        if self.searching is not None:
-            self.searching.tell(task.id, value)
-
-    def interrupted(self) -> None:
-        for trial in self.trials.values():
-            self.study.fail(trial, INTERRUPTED, retry_timeout=0)
 
 
 def _note(outcome: Outcome) -> str:
@@ -206,11 +196,9 @@ def execute(
 ) -> Tally:
     """Bring all wanted trials of a run into the store; return how it went.
 
-    ``plans`` are those of its trials. The work is done by ``jobs`` processes of this machine, or by the workers of
-    ``cluster``, the address of a Dask scheduler, or by other ``workers``.
-
-    Interrupted by Ctrl-C or a user's error, the trials that were running are marked as failed, and what is complete
-    stays; a second call goes on with what is missing.
+    The work is done by ``jobs`` processes of this machine, or by the workers of ``cluster``, the address of a Dask
+    scheduler, or by other ``workers``. After Ctrl-C or a user's error, the trials that were running are marked as
+    failed, and what is complete stays; a second call goes on with what is missing.
 
     Raises:
         UserError: the store or the cache cannot be written, another coordinator writes to the store, or a worker met
@@ -227,10 +215,11 @@ def execute(
         refuse_mixing(run.study_name, done, _open_formats(run, plans), here)
         if others := other_processors(done, here):
             where = escape(printable(" and ".join(others)))
-            warning = (
+            console.print(
                 f"[yellow]warning[/] trials of this study ran on {where}; processors may change a trial's numbers "
+                "nearly as much as seeds do, so compare arms that ran on one",
+                highlight=False,
             )
-            console.print(f"{warning}nearly as much as seeds do, so compare arms that ran on one", highlight=False)
         complete = {trial["cell"] for trial in done}
         wanted = [spec for spec in run.specs if spec.key() not in complete]
         tally = Tally(before=len(run.specs) - len(wanted), keys={spec.key() for spec in run.specs})
@@ -240,41 +229,33 @@ def execute(
             raise UserError(
                 f"storage {safe(store.url)}: another coordinator is at this search; wait for it, or start other studies"
             )
-        searching: Searching | Confirming | None = None
-        if run.search is not None:
-            searching = Searching(run, study, graph.digest, context, tally.keys)
-        elif run.design.confirm:
-            searching = Confirming(run, study.values(), tally.keys)
+        searching = Searching(run, study, tally.keys) if run.search else Confirming(run, study.values(), tally.keys)
         title = f"{run.design.name} · {Path(run.dataset).name}"
-        most = 0 if searching is None else searching.most
-        progress = StudyProgress(title, todo, len(run.specs) + most, tally.before, console)
+        progress = StudyProgress(title, todo, len(run.specs) + searching.most, tally.before, console)
         coordinator = _Coordinator(study, progress, run, here, tally, searching)
 
         def more(room: int) -> list[Task]:
-            if searching is None:
-                return []
             specs = searching.more(room)
             stages = {spec.key(): Plan.of(spec, graph.digest, context.device) for spec in specs}
             added = tasks(specs, stages, cache, searching.unscored)
             progress.add(added)
             return added
 
-        listener = pool.Listener(
-            coordinator.started,
-            coordinator.finished,
-            progress.update,
-            partial(study.describe, run),
-            more,
-            coordinator.claim,
-        )
+        calls = coordinator.started, coordinator.finished, progress.update
+        listener = pool.Listener(*calls, partial(study.describe, run), more, coordinator.claim)
         try:
-            opened = contextlib.nullcontext(workers) if workers else _workers(cluster, jobs, context, graph, folder)
-            with progress.shown(), opened as hands:
-                pool.run(todo, hands, listener, context.stack)
+            with progress.shown(), contextlib.ExitStack() as closing:
+                if cluster is not None:
+                    from harness.engine.dask_workers import ClusterWorkers  # Dask is optional
+
+                    workers = closing.enter_context(contextlib.closing(ClusterWorkers(cluster, context, graph.digest)))
+                # local workers stay for the next call
+                pool.run(todo, workers or LocalWorkers(jobs, context, folder), listener, context.stack)
             study.fold()
         except BaseException:
             with contextlib.suppress(StorageInternalError):  # which may be what ended the run
-                coordinator.interrupted()
+                for trial in coordinator.trials.values():
+                    study.fail(trial, INTERRUPTED, retry_timeout=0)
             raise
         finally:
             study.leases.close()
@@ -285,22 +266,6 @@ def _open_formats(run: Run, plans: Plans) -> set[str]:
     """The arms whose language model is read in the number format that a machine chooses."""
     reading = [spec for spec in run.specs if spec.llm.dtype is None and "encode" in plans[spec.key()].keys]
     return {spec.arm for spec in reading} | ({run.search.arm} if reading and run.search is not None else set())
-
-
-@contextmanager
-def _workers(
-    cluster: str | None, jobs: int, context: Context, graph: TemporalGraph, scratch: Path
-) -> Iterator[Workers]:
-    if cluster is None:
-        yield LocalWorkers(jobs, context, scratch)  # which stay for what comes next
-        return
-    from harness.engine.dask_workers import ClusterWorkers
-
-    workers = ClusterWorkers(cluster, context, graph.digest)
-    try:
-        yield workers
-    finally:
-        workers.close()
 
 
 def counts(graph: TemporalGraph) -> dict[str, int]:

@@ -1,9 +1,9 @@
 """Workers of a Dask cluster, on as many machines as it has.
 
-Dask schedules, moves data and tries a task again whose worker died; here is only what it cannot know: that a worker
-must run the same code on the same data, and how stored results reach it. Where all workers see the coordinator's cache
-folder, that is their cache. Elsewhere files are sent to the worker that needs them, once each, and what it made is sent
-back; both ends check them against their digest.
+Dask schedules, moves data and tries a task again whose worker died. This module adds what it cannot know: that a
+worker must run the same code on the same data, and how stored results reach it. Where all workers see the coordinator's
+cache folder, that is their cache. Elsewhere a file is sent once to the worker that needs it, and what a worker makes is
+sent back; both ends check files against their digest.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -41,10 +41,9 @@ STARTS = 6
 
 @dataclass(frozen=True)
 class Terms:
-    """What a worker must agree with: the code, the data, a folder that tells the coordinator's cache, and how language
-    models are read where settings leave it open.
+    """What a worker must agree with: the code, the data, and how language models are read where settings leave it open.
 
-    ``probe`` None: the worker has a cache of its own.
+    ``probe`` is a folder in the coordinator's cache, None if not all workers see it.
     """
 
     engine: str
@@ -57,10 +56,7 @@ class Terms:
 class ClusterWorkers:
     """Worker processes of a Dask scheduler; each does one task or stack at a time, with one thread.
 
-    Args:
-        address: of the scheduler, such as ``tcp://10.0.0.1:8786``.
-        context: of every task; its ``report`` is replaced.
-        data: digest of the data set.
+    ``address`` is the scheduler's, such as ``tcp://10.0.0.1:8786``, and ``data`` the digest of the data set.
 
     Raises:
         UserError: the scheduler does not answer or has no worker, a worker has several threads, or Dask is missing.
@@ -70,7 +66,7 @@ class ClusterWorkers:
         self.address, self.context, self.cache = address, context, Cache(context.cache_dir)
         self._open = ExitStack()
         self.client = self._open.enter_context(_connected(address))
-        self._told: dict[str, Progress] = {}
+        self._reports: dict[str, Progress] = {}
         self._sent: dict[tuple[str, str], Any] = {}
         self._slots, self._counted = 0, 0.0
         try:
@@ -94,16 +90,16 @@ class ClusterWorkers:
             def setup(self, worker: Worker) -> None:
                 _load(worker.address, loaded)
 
-        self._open.callback(self._forget_plugins, name)
-        self.client.register_plugin(Load(), name)
+        def forget() -> None:
+            with suppress(OSError, RuntimeError, CancelledError):  # the scheduler is lost
+                self.client.unregister_worker_plugin(name)
 
-    def _forget_plugins(self, name: str) -> None:
-        with suppress(OSError, RuntimeError, CancelledError):  # the scheduler is lost
-            self.client.unregister_worker_plugin(name)
+        self._open.callback(forget)
+        self.client.register_plugin(Load(), name)
 
     @property
     def slots(self) -> int:
-        """The workers there are now, an answer of the last seconds."""
+        """How many workers there are, as of the last seconds."""
         if time.monotonic() - self._counted > COUNTED:
             try:
                 threads = self.client.nthreads()
@@ -129,7 +125,7 @@ class ClusterWorkers:
 
     def _listen(self, event: tuple[float, Any]) -> None:
         _, (task, stage, done, metric) = event
-        self._told[task] = stage, done, metric
+        self._reports[task] = stage, done, metric
 
     def submit(self, tasks: Sequence[Task]) -> Future[list[Outcome]]:
         files = []
@@ -172,10 +168,10 @@ class ClusterWorkers:
         )
 
     def progress(self, task: Task) -> Progress | None:
-        return self._told.get(task.id)
+        return self._reports.get(task.id)
 
     def forget(self, task: Task) -> None:
-        self._told.pop(task.id, None)
+        self._reports.pop(task.id, None)
 
     def lost_all(self, error: BaseException) -> bool:
         """Never: the scheduler tries a task again itself, and one that kills its workers fails alone."""
@@ -217,7 +213,7 @@ def _connected(address: str) -> Iterator[Client]:
 
 
 def _work(tasks: Sequence[Task], context: Context, terms: Terms, *files: Packed) -> tuple[list[Outcome], list[Packed]]:
-    """Do a task or a stack in a worker of the cluster; return what came of it, and the stored results that it made.
+    """Do a task or a stack in a worker of the cluster; return its outcomes, and the stored results that it made.
 
     Raises:
         UserError: this worker runs other code, or has other data or weights than the coordinator.
@@ -235,8 +231,7 @@ def _work(tasks: Sequence[Task], context: Context, terms: Terms, *files: Packed)
     cache = Cache(here.cache_dir)
     for sent in files:
         cache.unpack(sent)
-    listen: Callable[[Progress], None] = partial(_tell, worker, terms.topic, tasks[0].id)
-    outcomes = work(tasks, here, listen)
+    outcomes = work(tasks, here, lambda progress: worker.log_event(terms.topic, [tasks[0].id, *progress]))
     if terms.probe is not None:
         return outcomes, []
     both = zip(tasks, outcomes, strict=True)
@@ -273,7 +268,3 @@ def _agree(address: str, task: Task, context: Context, terms: Terms) -> None:
         raise UserError(
             f"worker {address}: has other data for {task.spec.dataset!r} than the coordinator; copy it there"
         )
-
-
-def _tell(worker: Any, topic: str, task: str, progress: Progress) -> None:
-    worker.log_event(topic, [task, *progress])

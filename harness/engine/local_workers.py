@@ -1,9 +1,14 @@
-"""Where tasks run: processes of this machine, single-threaded, that end with the coordinator."""
+"""Where tasks run: processes of this machine, single-threaded, that end with the coordinator.
+
+The only module that touches loky's private names; a test holds them against the pinned version.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,10 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor
+from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor, process_executor
 
 from harness import plugins
-from harness.engine import loky
 from harness.engine.task import Outcome, Progress, Task, work
 from harness.errors import UserError
 from harness.registry import Plugin
@@ -38,10 +42,10 @@ class Workers(Protocol):
         """Begin a task, or several as a stack, whose first one stands for all."""
 
     def progress(self, task: Task) -> Progress | None:
-        """What the worker told last of a task."""
+        """What the worker reported last of a task."""
 
     def forget(self, task: Task) -> None:
-        """Drop what was told of a task that is over."""
+        """Drop what was reported of a task that has ended."""
 
     def lost_all(self, error: BaseException) -> bool:
         """Whether an error of a task means that all tasks are lost, though they may be done again."""
@@ -51,24 +55,16 @@ class Workers(Protocol):
 
 
 class LocalWorkers:
-    """Processes of this machine.
-
-    Args:
-        jobs: how many.
-        context: of every task; its ``report`` is replaced.
-        scratch: an empty folder through which they report their progress.
-    """
+    """Processes of this machine; ``scratch`` is an empty folder through which they report their progress."""
 
     def __init__(self, jobs: int, context: Context, scratch: Path) -> None:
         self.slots, self.context, self.scratch = jobs, context, scratch
         self.executor = executor(jobs, context.plugins)
 
     def submit(self, tasks: Sequence[Task]) -> Future[list[Outcome]]:
-        future: Future[list[Outcome]] = self.executor.submit(work, tasks, self.context, self._listener(tasks[0]))
+        listen = partial(_write, self._file(tasks[0]))
+        future: Future[list[Outcome]] = self.executor.submit(work, tasks, self.context, listen)
         return future
-
-    def _listener(self, task: Task) -> Callable[[Progress], None]:
-        return partial(_write, self._file(task))
 
     def _file(self, task: Task) -> Path:
         return self.scratch / f"{task.id}.progress"
@@ -90,7 +86,10 @@ class LocalWorkers:
         return True
 
     def close(self) -> None:
-        loky.wait_until_taken(self.executor)
+        # killed before loky's thread has taken all that was submitted, it drops that and then fails to find it
+        deadline = time.monotonic() + 1
+        while not self.executor._work_ids.empty() and time.monotonic() < deadline:
+            time.sleep(0.001)
         self.executor.shutdown(wait=True, kill_workers=True)
 
 
@@ -103,7 +102,7 @@ def _write(path: Path, progress: Progress) -> None:
 def executor(jobs: int, loaded: tuple[Plugin, ...] = ()) -> ProcessPoolExecutor:
     """Worker processes that end with this one, ignore Ctrl-C (the coordinator ends them) and use one thread each.
 
-    They stay for the next call; if ``loaded``, the plugins that they load first, are others then, fresh ones start.
+    They stay for the next call, unless it has other plugins (``loaded``) for them to load first.
     """
     pool: ProcessPoolExecutor = get_reusable_executor(
         max_workers=jobs, timeout=None, initializer=_initialise, initargs=(os.getpid(), loaded), env=_environment()
@@ -112,24 +111,28 @@ def executor(jobs: int, loaded: tuple[Plugin, ...] = ()) -> ProcessPoolExecutor:
 
 
 def in_a_fresh_process(call: Callable[..., T], *arguments: object) -> T:
-    """What ``call`` returns in a worker of its own, in which nothing ran before and which ends after it.
+    """What ``call`` returns in a worker in which nothing ran before and which ends after it.
 
     Raises:
         MemoryError: its process was killed, as for lack of memory.
-        Exception: whatever ``call`` raises.
     """
     initial = (os.getpid(), plugins.loaded())
     alone = ProcessPoolExecutor(max_workers=1, initializer=_initialise, initargs=initial, env=_environment())
     try:
         value: T = alone.submit(call, *arguments).result()
     except BrokenProcessPool as error:
-        codes = loky.exit_codes(error)
-        raise MemoryError(f"its process was killed (out of memory?{codes and f': {codes}'})") from None
+        raise MemoryError(f"its process was killed (out of memory?{exit_codes(error)})") from None
     except BaseException:
         alone.shutdown(wait=True, kill_workers=True)
         raise
     alone.shutdown(wait=True)  # a process that is killed cannot give its semaphores back
     return value
+
+
+def exit_codes(error: BrokenProcessPool) -> str:
+    """How the processes of a broken pool ended, as ": {SIGKILL(-9)}"; "" where loky does not report it."""
+    codes = re.search(r"exit codes of the workers are (\{.*\})", str(error))
+    return f": {codes[1]}" if codes else ""
 
 
 def _environment() -> dict[str, str]:
@@ -142,7 +145,8 @@ def _initialise(coordinator: int, loaded: tuple[Plugin, ...]) -> None:
     import torch
 
     torch.set_num_threads(1)
-    loky.keep_memory()
+    # workers keep data and compiled code between tasks, which loky would take for a leak, and begin with a fresh one
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
     with suppress(UserError):  # which the first task ends with, on one line; here it would be a broken pool
         plugins.load(loaded)
 

@@ -1,4 +1,4 @@
-"""One progress display for a whole study; plain lines where there is no terminal."""
+"""One progress display for a study; plain lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,20 +17,16 @@ from harness.engine.task import Task
 from harness.vocabulary import stage_name
 
 
-def label(task: Task) -> str:
-    """What a task is about, short, and safe to show."""
-    return printable(_label(task))
-
-
 def _label(task: Task) -> str:
-    spec = task.spec
+    """What a task is about, for the terminal."""
+    spec, name = task.spec, f"{task.spec.backbone} {task.spec.arm}, seed {task.spec.seed}"
     if task.stage in ("finetune", "encode", "semantic", "llm-targets"):
-        return spec.llm.model
-    if task.stage in ("teacher", "targets", "teacher-vectors"):
-        return f"{spec.teacher_backbone} {spec.teacher.dim}-d"
-    if task.stage == "stage1":
-        return f"{spec.backbone} {'undistilled' if spec.arm == 'none' else 'L1'}, seed {spec.seed}"
-    return f"{spec.backbone} {spec.arm}, seed {spec.seed}"
+        name = spec.llm.model
+    elif task.stage in ("teacher", "targets", "teacher-vectors"):
+        name = f"{spec.teacher_backbone} {spec.teacher.dim}-d"
+    elif task.stage == "stage1":
+        name = f"{spec.backbone} {'undistilled' if spec.arm == 'none' else 'L1'}, seed {spec.seed}"
+    return escape(printable(name))
 
 
 class StudyProgress:
@@ -64,9 +61,9 @@ class StudyProgress:
 
     def add(self, tasks: Iterable[Task]) -> None:
         """Tasks that were not known at the start."""
-        new = {task.id: task.stage for task in tasks if task.id not in self.left}
-        self.left |= new
-        self.total += len(new)
+        known = len(self.left)
+        self.left |= {task.id: task.stage for task in tasks}
+        self.total += len(self.left) - known
         self.bar.update(self.study_bar, total=max(self.total, 1))
 
     @contextmanager
@@ -82,7 +79,7 @@ class StudyProgress:
         self.running[task.id], self.began[task.id] = task, time.monotonic()
         self.most_running = max(self.most_running, len(self.running))
         name = stage_name(task.stage) if task.stage else "trial"
-        self.bars[task.id] = self.bar.add_task(f"  {name} · {escape(label(task))}", total=1.0, note="")
+        self.bars[task.id] = self.bar.add_task(f"  {name} · {_label(task)}", total=1.0, note="")
 
     def update(self, reports: Mapping[str, tuple[str, float, float | None]]) -> None:
         """Take what the workers report: stage, fraction done of it, latest validation MRR."""
@@ -91,14 +88,14 @@ class StudyProgress:
             if key not in self.bars:
                 continue
             shares[key] = 0.9 + 0.1 * done if stage == "evaluate" else 0.9 * done
-            name = f"  {stage_name(stage)} · {escape(label(self.running[key]))}"
+            name = f"  {stage_name(stage)} · {_label(self.running[key])}"
             self.bar.update(self.bars[key], description=name, completed=done)
             if metric is not None:
                 self.bar.update(self.bars[key], note=f"MRR {metric:.4f}")
         self._refresh(shares)
 
     def finish(self, task: Task, note: str, failed: bool) -> None:
-        """A task is done; ``note`` says what came of it."""
+        """A task is done; ``note`` is its outcome in words."""
         self.left.pop(task.id, None)
         if self.running.pop(task.id, None) is not None:
             seconds, number = self.took[task.stage]
@@ -110,11 +107,10 @@ class StudyProgress:
             self.complete += not failed
         mark = "[red]failed[/]" if failed else "[green]done[/]"
         name = stage_name(task.stage) if task.stage else f"trial {self.complete + self.failed}/{self.trials}"
-        self.console.print(f"{mark} {name} · {escape(label(task))}: {escape(printable(note))}", highlight=False)
+        self.console.print(f"{mark} {name} · {_label(task)}: {escape(printable(note))}", highlight=False)
         self._refresh()
 
-    def _refresh(self, shares: Mapping[str, float] | None = None) -> None:
-        shares = shares or {}
+    def _refresh(self, shares: Mapping[str, float] = MappingProxyType({})) -> None:
         note = f"{self.complete}/{self.trials} trials" + (f", {self.failed} failed" if self.failed else "")
         seconds = self._seconds_left(shares)
         note += "" if seconds is None else f" · {_duration(seconds)} left"

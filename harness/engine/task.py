@@ -18,7 +18,7 @@ from harness.trial.stages import Context
 
 #: how a worker's warning of a stack that failed as a whole begins
 STACK_FAILED = "a stack failed"
-#: what a worker tells of itself: the stage, the fraction of it that is done, and the latest validation MRR
+#: what a worker reports: the stage, the fraction of it that is done, and the latest validation MRR
 Progress = tuple[str, float, float | None]
 
 
@@ -50,21 +50,17 @@ class Outcome:
 
 
 def work(tasks: Sequence[Task], context: Context, listen: Callable[[Progress], None]) -> list[Outcome]:
-    """Do one task or a stack, in a worker with the plugins of ``context``. Every failure but a user's error becomes an
-    ``Outcome``.
-
-    ``listen`` gets its progress, at most five times a second.
-    """
+    """Do one task or a stack, in a worker; ``listen`` gets its progress, at most five times a second."""
     plugins.load(context.plugins)
     last = 0.0
 
-    def tell(stage: str, done: float, metric: float | None) -> None:
+    def report(stage: str, done: float, metric: float | None) -> None:
         nonlocal last
         if time.monotonic() - last > 0.2 or metric is not None:
             last = time.monotonic()
             listen((stage, done, metric))
 
-    reporting = replace(context, report=tell)
+    reporting = replace(context, report=report)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         trained = _together(tasks, reporting) if len(tasks) > 1 else [None]
@@ -74,7 +70,7 @@ def work(tasks: Sequence[Task], context: Context, listen: Callable[[Progress], N
 
 
 def _together(tasks: Sequence[Task], context: Context) -> Sequence[Trained | ArithmeticError | None]:
-    """What training in a stack yields; None for all where it fails as a whole, which may be one student's fault."""
+    """What training in a stack yields; None for all students if it fails, which may be the fault of one of them."""
     try:
         return train_together([task.spec for task in tasks], tasks[0].stage, context)
     except UserError:

@@ -23,8 +23,8 @@ from harness.measurements.in_the_loop import loop
 from harness.measurements.inference import inference
 from harness.measurements.stages import stage
 from harness.measurements.timer import Rows
-from harness.store.opening import open_study
 from harness.store.store import Store
+from harness.store.study import open_study
 from harness.trial.provenance import provenance
 from harness.trial.shared.stage import STAGES
 from harness.trial.spec import StudentSpec, TrialSpec

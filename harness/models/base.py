@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from harness import vocabulary
 from harness.errors import UserError
-from harness.options import MethodOptions, check_defaults
-from harness.registry import Registry
+from harness.registry import MethodOptions, Registry, check_defaults
 
 Kernel = Literal["dot", "l2", "l1"]
 

@@ -24,6 +24,4 @@ class QueryTensors:
         return QueryTensors(self.subject[index], self.relation[index], self.time[index], self.answer[index])
 
     def to(self, device: torch.device | str) -> QueryTensors:
-        return QueryTensors(
-            self.subject.to(device), self.relation.to(device), self.time.to(device), self.answer.to(device)
-        )
+        return QueryTensors(*(tensor.to(device) for tensor in (self.subject, self.relation, self.time, self.answer)))

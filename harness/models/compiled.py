@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -69,18 +69,20 @@ def exp(x: Any) -> Any:
 
 
 @_inline
-def to_scores(row: Any, kind: Any, scale: Any) -> None:
-    """Products, squared distances or distances [b] become scores, in place."""
+def to_score(x: Any, kind: Any, scale: Any) -> Any:
+    """A product, squared distance or distance becomes a score."""
     if kind == DOT:
-        for j in range(len(row)):
-            row[j] = scale * row[j]
-    elif kind == L2:
-        for j in range(len(row)):
-            square = SMALLEST if row[j] < SMALLEST else row[j]
-            row[j] = -scale * np.sqrt(square)
-    else:
-        for j in range(len(row)):
-            row[j] = -scale * row[j]
+        return scale * x
+    if kind == L2:
+        return -scale * np.sqrt(SMALLEST if x < SMALLEST else x)
+    return -scale * x
+
+
+@_inline
+def to_scores(row: Any, kind: Any, scale: Any) -> None:
+    """The same for a row [b], in place."""
+    for j in range(len(row)):
+        row[j] = to_score(row[j], kind, scale)
 
 
 @_inline
@@ -170,57 +172,61 @@ def pull_back(block: Floats, kind: int, scale: F, inverses: Floats, logs: Floats
     return gradient
 
 
-@_jit
-def manhattan(query: Floats, columns: Floats, out: Floats) -> None:
-    """Σ_d |query[:, d] - columns[d, :]| into ``out`` [B, b], for query [B, d] and entities as columns [d, b]."""
-    for i in range(query.shape[0]):
-        row = out[i]
-        row[:] = F(0.0)
-        for d in range(query.shape[1]):
-            value, column = query[i, d], columns[d]
-            for j in range(len(row)):
-                row[j] += abs(value - column[j])
+class Pair(NamedTuple):
+    """How queries and entities of one kind of score enter each other's loss and gradient, for compiled loops.
 
+    ``score(q, e, scale)`` of an entity [d]; ``compare(q, columns, out)``: what scores of entities as columns [d, b] are
+    made of, into ``out`` [b]; ``weight(g, z, scale)``, with which a score z of derivative g enters the gradients, 0
+    where two points coincide; ``pull(w, q, e, grad_q, grad_e)`` adds to both with that weight, and ``pull_columns``
+    does with weights [b], columns [d, b] and their gradients [d, b].
+    """
 
-@_jit
-def pull_back_manhattan(weight: Floats, query: Floats, columns: Floats, grad_query: Floats, grad: Floats) -> None:
-    """Add -Σ weight·sign(query - entity) to ``grad_query`` [d, B], and the opposite to ``grad`` [d, b]."""
-    for i in range(query.shape[0]):
-        row = weight[i]
-        for d in range(query.shape[1]):
-            value, column, grad_column = query[i, d], columns[d], grad[d]
-            total = F(0.0)
-            for j in range(len(row)):
-                difference = value - column[j]
-                signed = row[j] if difference > F(0.0) else (-row[j] if difference < F(0.0) else F(0.0))
-                total += signed
-                grad_column[j] += signed
-            grad_query[d, i] -= total
+    score: Any
+    compare: Any
+    weight: Any
+    pull: Any
+    pull_columns: Any
 
 
 @lru_cache
-def pair_of(kind: int) -> tuple[Any, Any, Any]:
-    """How a query and one entity enter each other's loss and gradient, as three functions for compiled loops.
+def pair_of(kind: int) -> Pair:
+    """The functions for a kind, which is a constant of the compiled code.
 
-    ``score(q, e, scale)``; ``weight(g, z, scale)``, with which a score z of derivative g enters the gradients, 0 where
-    two points coincide; ``pull(w, q, e, grad_q, grad_e)``, which adds to both with that weight. The kind is a constant
-    of the compiled code. The dimension is none on purpose: loops of constant length become single numbers, not vectors.
+    The dimension is none on purpose: loops of constant length become single numbers, not vectors.
     """
+
+    @_inline
+    def part(x: Any, y: Any) -> Any:
+        """What a coordinate adds to the comparison."""
+        if kind == DOT:
+            return x * y
+        return (x - y) * (x - y) if kind == L2 else abs(x - y)
+
+    @_inline
+    def slopes(w: Any, x: Any, y: Any) -> Any:
+        """What a coordinate adds to the gradients of x and y."""
+        if kind == DOT:
+            return w * y, w * x
+        difference = y - x
+        if kind == L2:
+            return w * difference, -w * difference
+        step = w if difference > F(0.0) else (-w if difference < F(0.0) else F(0.0))
+        return step, -step
 
     @_inline
     def score(q: Any, e: Any, scale: Any) -> Any:
         total = F(0.0)
-        if kind == DOT:
-            for d in range(len(q)):
-                total += q[d] * e[d]
-            return scale * total
-        if kind == L2:
-            for d in range(len(q)):
-                total += (q[d] - e[d]) * (q[d] - e[d])
-            return -scale * np.sqrt(SMALLEST if total < SMALLEST else total)
         for d in range(len(q)):
-            total += abs(q[d] - e[d])
-        return -scale * total
+            total += part(q[d], e[d])
+        return to_score(total, kind, scale)
+
+    @_inline
+    def compare(q: Any, columns: Any, out: Any) -> None:
+        out[:] = F(0.0)
+        for d in range(len(q)):
+            value, column = q[d], columns[d]
+            for j in range(len(out)):
+                out[j] += part(value, column[j])
 
     @_inline
     def weight(g: Any, z: Any, scale: Any) -> Any:
@@ -231,23 +237,39 @@ def pair_of(kind: int) -> tuple[Any, Any, Any]:
 
     @_inline
     def pull(w: Any, q: Any, e: Any, grad_q: Any, grad_e: Any) -> None:
-        if kind == DOT:
-            for d in range(len(q)):
-                grad_q[d] += w * e[d]
-                grad_e[d] += w * q[d]
-        elif kind == L2:
-            for d in range(len(q)):
-                step = w * (e[d] - q[d])
-                grad_q[d] += step
-                grad_e[d] -= step
-        else:
-            for d in range(len(q)):
-                difference = e[d] - q[d]
-                step = w if difference > F(0.0) else (-w if difference < F(0.0) else F(0.0))
-                grad_q[d] += step
-                grad_e[d] -= step
+        for d in range(len(q)):
+            to_q, to_e = slopes(w, q[d], e[d])
+            grad_q[d] += to_q
+            grad_e[d] += to_e
 
-    return score, weight, pull
+    @_inline
+    def pull_columns(w: Any, q: Any, columns: Any, grad_q: Any, grad_columns: Any) -> None:
+        for d in range(len(q)):
+            value, column, grad, total = q[d], columns[d], grad_columns[d], F(0.0)
+            for j in range(len(w)):
+                to_q, to_e = slopes(w[j], value, column[j])
+                total += to_q
+                grad[j] += to_e
+            grad_q[d] += total
+
+    return Pair(score, compare, weight, pull, pull_columns)
+
+
+_compare, _pull = pair_of(L1).compare, pair_of(L1).pull_columns
+
+
+@_jit
+def manhattan(query: Floats, columns: Floats, out: Floats) -> None:
+    """Σ_d |query[:, d] - columns[d, :]| into ``out`` [B, b], for query [B, d] and entities as columns [d, b]."""
+    for i in range(query.shape[0]):
+        _compare(query[i], columns, out[i])
+
+
+@_jit
+def pull_back_manhattan(weight: Floats, query: Floats, columns: Floats, grad_query: Floats, grad: Floats) -> None:
+    """Add -Σ weight·sign(query - entity) to ``grad_query`` [d, B], and the opposite to ``grad`` [d, b]."""
+    for i in range(query.shape[0]):
+        _pull(weight[i], query[i], columns, grad_query[:, i], grad)
 
 
 @lru_cache
@@ -258,7 +280,7 @@ def candidates_of(kind: int) -> tuple[Callable[..., None], Callable[..., float]]
     ``backward(query, table, ids, scale, z, grad, grad_query, grad_table)`` adds to ``grad_query`` [B, d] and
     ``grad_table`` [E, d] what ``grad`` = ∂L/∂z [B, K] makes of them, with ``z`` those scores, and returns ∂L/∂scale.
     """
-    score, weight, pull = pair_of(kind)
+    score, _, weight, pull, _ = pair_of(kind)
 
     @_jit
     def forward(query: Any, table: Any, ids: Any, scale: Any, out: Any) -> None:

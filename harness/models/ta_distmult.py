@@ -27,7 +27,7 @@ class TADistMult(Backbone):
     kernel = "dot"
     time_input = "classes"
     # Adagrad's first step moves every weight by the learning rate, several times what an LSTM's weights start with: it
-    # saturates, and what it then says of a time is little more than a hash
+    # saturates, and what it then makes of a time is little more than a hash
     rates: ClassVar[Mapping[str, float]] = {"lstm": 0.03}
     student_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.4, regularization=0.05)
     teacher_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.1, regularization=0.02)
@@ -73,7 +73,7 @@ class TADistMult(Backbone):
 
 
 def _last_state(lstm: nn.LSTM, sequence: Tensor) -> Tensor:
-    """What ``lstm`` says of sequences [B, L, d] in the end, [B, d], with tensor operations alone."""
+    """The last state [B, d] of ``lstm`` over sequences [B, L, d], with tensor operations alone."""
     of_input, of_state, *biases = lstm.all_weights[0]
     h = c = torch.zeros_like(sequence[:, 0])
     for x in sequence.unbind(1):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.models.base import Backbone, Recipe, backbone
 from harness.models.complex_numbers import cubed, product, refuse_odd
-from harness.options import MethodOptions, option
+from harness.registry import MethodOptions, option
 
 
 class TimeplexOptions(MethodOptions):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.models.base import Backbone, Kernel, Recipe, backbone
-from harness.options import MethodOptions, option
+from harness.registry import MethodOptions, option
 
 
 class TTransEOptions(MethodOptions):

@@ -1,7 +1,7 @@
-"""A search while it goes on: which configuration and seed comes next, and what each result means.
+"""A search in progress: which configuration and seed comes next, given the results so far.
 
-Its state is made from what the store holds of each seed, so a search that was killed goes on. Samplers and pruners work
-on a study of Optuna's in memory, one a backbone; the store shows its configurations (`harness.store.configurations`).
+Its state is restored from the results in the store, so a search that was killed goes on. Samplers and pruners work on a
+study of Optuna's in memory, one a backbone; the store shows its configurations (`harness.store.configurations`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import NamedTuple
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -21,15 +22,15 @@ from optuna.trial import Trial, TrialState
 from harness.design.schema import Point, Search
 from harness.distill.seeds import derive_seed
 
-#: seeds that Wilcoxon's test needs at least: with two, no p value is below .25
+#: seeds that Wilcoxon's test needs at least: with two, no p value is below 0.25
 FEWEST_SEEDS = 3
 
 
 @dataclass
 class Configuration:
-    """Settings that are tried, and what they yielded so far: validation MRR by seed.
+    """Settings that are tried, and validation MRR by seed so far.
 
-    ``state`` is "open" while seeds are missing, then "complete", "pruned" or "failed".
+    ``state`` is "open" while seeds are missing, then "complete", "pruned" or "failed"; ``busy``: the seed in training.
     """
 
     number: int
@@ -37,7 +38,6 @@ class Configuration:
     values: dict[int, float] = field(default_factory=dict)
     state: str = "open"
     trial: Trial | None = field(default=None, compare=False)
-    #: the seed that is being trained
     busy: int | None = None
 
     @property
@@ -46,8 +46,7 @@ class Configuration:
         return fmean(self.values.values())
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What is to be trained next: a configuration with a seed."""
 
     number: int
@@ -56,13 +55,10 @@ class Step:
 
 
 class Searcher:
-    """The search of one backbone.
+    """The search of one backbone, in which a configuration is trained with the seeds 0 to ``seeds`` - 1.
 
-    Args:
-        search: what is searched.
-        seeds: how many seeds a configuration is trained with: 0 to ``seeds`` - 1.
-        name: of the search; with a configuration's number it is the seed of the sampler.
-        known: configurations of earlier runs; those that failed are open again.
+    ``name`` and a configuration's number are the seed of the sampler. ``known`` has the configurations of earlier runs;
+    those that failed are open again.
     """
 
     def __init__(self, search: Search, seeds: int, name: str, known: Iterable[Configuration] = ()) -> None:
@@ -70,32 +66,29 @@ class Searcher:
         self.distributions = search.distributions()
         self.sample = search.sample() if search.sampler == "qmc" else None
         self.configurations: dict[int, Configuration] = {}
-        with _quiet():
-            self.study = optuna.create_study(direction="maximize", pruner=self._pruner(), sampler=TPESampler(seed=0))
+        with quiet():
+            pruner: BasePruner = NopPruner()
+            if search.sampler == "tpe" and search.prune > 0:
+                pruner = WilcoxonPruner(p_threshold=search.prune, n_startup_steps=FEWEST_SEEDS - 1)
+            self.study = optuna.create_study(direction="maximize", pruner=pruner, sampler=TPESampler(seed=0))
         for one in sorted(known, key=lambda one: one.number):
             self._resume(one)
 
-    def _pruner(self) -> BasePruner:
-        if self.search.sampler == "qmc" or self.search.prune == 0:
-            return NopPruner()
-        return WilcoxonPruner(p_threshold=self.search.prune, n_startup_steps=FEWEST_SEEDS - 1)
-
     def _resume(self, one: Configuration) -> None:
         self.configurations[one.number] = one
-        values = {seed: value for seed, value in one.values.items() if seed < self.seeds}
-        is_whole = len(values) == self.seeds
-        one.values = values
-        one.state = "pruned" if one.state == "pruned" and not is_whole else "complete" if is_whole else "open"
+        one.values = {seed: value for seed, value in one.values.items() if seed < self.seeds}
+        is_complete = len(one.values) == self.seeds
+        one.state = "complete" if is_complete else "pruned" if one.state == "pruned" else "open"
         trial = self._add(one)
-        with _quiet():
+        with quiet():
             if one.state == "complete":
                 self.study.tell(trial, one.mean)
             elif one.state == "pruned":
                 self.study.tell(trial, state=TrialState.PRUNED)
 
     def _add(self, one: Configuration) -> Trial:
-        """A running trial with the settings of a configuration and what it yielded so far."""
-        with _quiet():
+        """A running trial with the settings and results of a configuration."""
+        with quiet():
             self.study.enqueue_trial(one.point)
             one.trial = trial = self.study.ask(self.distributions)
             for seed, value in one.values.items():
@@ -117,14 +110,14 @@ class Searcher:
         return Step(one.number, one.point, one.busy)
 
     def _ask(self) -> Configuration:
-        # numbers without a gap, but for those that the store never heard of
+        # the first free number: a configuration of which the store has nothing left a gap
         number = next(n for n in range(len(self.configurations) + 1) if n not in self.configurations)
         if self.sample is not None:
             one = Configuration(number, self.sample[number])
             self._add(one)
         else:
             startup = min(10, max(3, self.search.trials // 3))
-            with _quiet():
+            with quiet():
                 # a new one each time: a search that goes on must not draw again what it has drawn
                 seed = derive_seed("search", self.name, number) % 2**32
                 self.study.sampler = TPESampler(seed=seed, n_startup_trials=startup)
@@ -133,15 +126,15 @@ class Searcher:
         self.configurations[number] = one
         return one
 
-    def tell(self, number: int, seed: int, value: float | None) -> Configuration:
-        """Take the validation MRR of a configuration with a seed, None if its training failed; return what it is now.
+    def record(self, number: int, seed: int, value: float | None) -> Configuration:
+        """Take the validation MRR of a configuration with a seed, None if its training failed; return its new state.
 
-        A configuration is given up when Wilcoxon's test finds it worse than the best one, and when a seed failed.
+        A configuration is given up when it is worse than the best one by Wilcoxon's test, and when a seed failed.
         """
         one = self.configurations[number]
         assert one.trial is not None
         one.busy = None
-        with _quiet():
+        with quiet():
             if value is None:
                 one.state = "failed"
                 self.study.tell(one.trial, state=TrialState.FAIL)
@@ -159,8 +152,8 @@ class Searcher:
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to be tried."""
-        is_asked = len(self.configurations) >= self.search.configurations()
-        return is_asked and all(one.state != "open" for one in self.configurations.values())
+        is_full = len(self.configurations) >= self.search.configurations()
+        return is_full and all(one.state != "open" for one in self.configurations.values())
 
     def winners(self) -> list[Configuration]:
         """The best complete configurations by mean validation MRR, best first, no two of them equal."""
@@ -173,8 +166,8 @@ class Searcher:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Optuna's messages of each trial, and its remark that Wilcoxon's pruner may change some day."""
+def quiet() -> Iterator[None]:
+    """Without Optuna's messages about trials, and its warning that Wilcoxon's pruner may change some day."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

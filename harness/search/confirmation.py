@@ -1,4 +1,4 @@
-"""Confirmation runs of the best points of a grid: with seeds that took no part in choosing them, luck does not stay."""
+"""Confirmation runs of the best points of a grid, with seeds that took no part in choosing them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ BASE: Arm = "L1"
 
 
 class Confirming:
-    """What a run with a grid wants when all its cells have ended: its winners with fresh seeds, and L1 with the same.
+    """What a run with a grid wants when all its trials have ended: its winners with fresh seeds, and L1 with the same.
 
-    Winners of a backbone are the points with the highest mean validation MRR, `Design.confirm` of them; on every
-    backbone also the point that the report recommends as default. Points that lost a seed do not take part. Points are
-    those of the arm that has most of them.
+    Nothing if the design asks for no confirmation runs.
 
-    ``values`` has the validation MRR of what is complete already, by the cell's key. ``attributes`` and ``wanted`` are
-    as of `harness.search.searching.Searching`.
+    Winners of a backbone are the `Design.confirm` points with the highest mean validation MRR, and the point that the
+    report recommends as default. Points that lost a seed do not take part. Points are those of the arm with most.
+
+    ``values`` has the validation MRR of complete trials, by their keys. ``attributes`` and ``wanted`` are as of
+    `harness.search.searching.Searching`.
     """
 
     def __init__(self, run: Run, values: Mapping[str, float], wanted: set[str]) -> None:
@@ -37,41 +38,42 @@ class Confirming:
         self.open = {spec.key() for spec in run.specs} - self.values.keys()
         self.attributes: dict[str, dict[str, Any]] = {}
         self.unscored: set[str] = set()
-        self.is_told = False
-        #: the cells of each point, by backbone and label
+        self.is_asked = False
+        #: the trials of a point, by backbone and label
         self.points: dict[str, dict[str, list[TrialSpec]]] = {}
-        cells = [(spec, label) for spec in run.specs if (label := run.labels[spec.key()]) not in run.design.conditions]
+        specs = run.specs if run.design.confirm else ()
+        trials = [(spec, label) for spec in specs if (label := run.labels[spec.key()]) not in run.design.conditions]
         labels: dict[Arm, set[str]] = {}
-        for spec, label in cells:
+        for spec, label in trials:
             labels.setdefault(spec.arm, set()).add(label)
         varied = max(labels, key=lambda arm: (len(labels[arm]), arm.count("+")), default=None)
-        for spec, label in cells:
+        for spec, label in trials:
             if spec.arm == varied:
                 self.points.setdefault(spec.backbone, {}).setdefault(label, []).append(spec)
 
     @property
     def most(self) -> int:
-        """How many cells there are at most."""
+        """How many trials there are at most."""
         winners = [min(self.run.design.confirm + 1, len(points)) for points in self.points.values()]
         return 2 * sum(winners) * self.run.seeds
 
-    def tell(self, key: str, value: float | None) -> None:
-        """Take the validation MRR of a cell, None if it failed."""
+    def record(self, key: str, value: float | None) -> None:
+        """Take the validation MRR of a trial, None if it failed."""
         self.values[key] = value
         self.open.discard(key)
 
     def more(self, room: int) -> list[TrialSpec]:
-        """The cells with fresh seeds, once all others have ended, whatever the ``room``."""
-        if self.open or self.is_told:
+        """The trials with fresh seeds, once all others have ended, whatever the ``room``."""
+        if self.open or self.is_asked:
             return []
-        self.is_told = True
+        self.is_asked = True
         return list(self._fresh())
 
     def _fresh(self) -> Iterator[TrialSpec]:
         for backbone, winners in self._winners().items():
-            cells = {label: self.points[backbone][label][0] for label in winners}
-            bases = {self.run.labels[base.key()]: base for spec in cells.values() if (base := self._base(spec))}
-            for label, spec in (cells | bases).items():
+            specs = {label: self.points[backbone][label][0] for label in winners}
+            bases = {self.run.labels[base.key()]: base for spec in specs.values() if (base := self._base(spec))}
+            for label, spec in (specs | bases).items():
                 for seed in range(FRESH, FRESH + self.run.seeds):
                     fresh = spec.model_copy(update={"seed": seed})
                     key = fresh.key()
@@ -81,7 +83,7 @@ class Confirming:
                         yield fresh
 
     def _base(self, spec: TrialSpec) -> TrialSpec | None:
-        """L1 with the same seed and the same levels of what acts in it, if it is a cell of the run."""
+        """L1 with the same seed and the same levels of what acts in it, if it is a trial of the run."""
         base = spec.model_copy(update={"arm": BASE}).acting()
         return base if spec.arm != BASE and base.key() in self.run.labels else None
 
@@ -89,7 +91,7 @@ class Confirming:
         """The labels of the points that get confirmation runs, by backbone."""
         chosen = {}
         for backbone, points in self.points.items():
-            means = {label: mean for label, cells in points.items() if (mean := self._mean(cells)) is not None}
+            means = {label: mean for label, specs in points.items() if (mean := self._mean(specs)) is not None}
             chosen[backbone] = sorted(means, key=lambda label: -means[label])[: self.run.design.confirm]
         if (default := self._default()) is not None:
             for backbone, winners in chosen.items():
@@ -99,25 +101,25 @@ class Confirming:
     def _default(self) -> str | None:
         """The point that the report recommends."""
         rows = [
-            {"backbone": backbone, "point": label, "arm": label, "mrr": mean, "difference": self._gain(cells)}
+            {"backbone": backbone, "point": label, "arm": label, "mrr": mean, "difference": self._gain(specs)}
             for backbone, points in self.points.items()
-            for label, cells in points.items()
-            if (mean := self._mean(cells)) is not None
+            for label, specs in points.items()
+            if (mean := self._mean(specs)) is not None
         ]
         ranked = rank_settings(pd.DataFrame(rows), ["point"]) if rows else pd.DataFrame()
         return str(ranked["arm"].iloc[0]) if len(ranked) else None
 
-    def _gain(self, cells: Sequence[TrialSpec]) -> float:
+    def _gain(self, specs: Sequence[TrialSpec]) -> float:
         """Mean difference to L1 over the seeds that it has, NaN without any."""
         gains = [
             value - other
-            for spec in cells
+            for spec in specs
             if (value := self.values.get(spec.key())) is not None
             if (base := self._base(spec)) is not None and (other := self.values.get(base.key())) is not None
         ]
         return fmean(gains) if gains else math.nan
 
-    def _mean(self, cells: Sequence[TrialSpec]) -> float | None:
+    def _mean(self, specs: Sequence[TrialSpec]) -> float | None:
         """Mean validation MRR over the seeds, None if one is missing."""
-        values = [value for spec in cells if (value := self.values.get(spec.key())) is not None]
-        return fmean(values) if values and len(values) == len(cells) else None
+        values = [value for spec in specs if (value := self.values.get(spec.key())) is not None]
+        return fmean(values) if values and len(values) == len(specs) else None

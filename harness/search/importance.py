@@ -16,6 +16,8 @@ from optuna.importance import (
 )
 from optuna.trial import create_trial
 
+from harness.search.adaptive import quiet
+
 #: up to so many distinct values a factor counts as one with levels, however far they lie apart
 MOST_LEVELS = 12
 #: configurations that PED-ANOVA contrasts with all others: fewer would make it a matter of chance
@@ -30,15 +32,15 @@ def importances(
 ) -> pd.DataFrame:
     """Importance of each factor for a value that is to be large, by PED-ANOVA and by fANOVA.
 
-    PED-ANOVA (Watanabe et al., IJCAI 2023) says how far a factor's distribution among the best tenth (at least five) of
-    the configurations differs from that among all; fANOVA (Hutter et al., ICML 2014) which share of a random forest's
-    variance is the factor's own, interactions left out. Both are scaled to a sum of one.
+    PED-ANOVA (Watanabe et al., IJCAI 2023) measures how far a factor's distribution among the best tenth (at least
+    five) of the configurations differs from that among all; fANOVA (Hutter et al., ICML 2014) which share of a random
+    forest's variance is due to the factor alone, interactions left out. Both are scaled to a sum of one.
 
     Args:
         factors: a row a configuration, a column a factor; numbers, on the scale on which they are to be compared.
-        values: what each configuration yields, in the order of the rows.
-        repeats: evaluators with seeds of their own, on all configurations.
-        resamples: bootstrap samples of configurations, each with an evaluator of its own.
+        values: results of the configurations, in the order of the rows.
+        repeats: evaluators with different seeds, on all configurations.
+        resamples: bootstrap samples of configurations, with one evaluator each.
 
     Returns:
         A row a method and factor: ``importance`` (mean over ``repeats``), ``low`` and ``high`` (the middle 95 % of the
@@ -104,23 +106,17 @@ def _shares(
     evaluator: BaseImportanceEvaluator = FanovaImportanceEvaluator(n_trees=TREES, seed=seed)
     if method == "PED-ANOVA":
         evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
+    rows = zip(points.iloc[index].to_dict("records"), values[index].tolist(), strict=True)
+    with quiet():
         study = optuna.create_study(direction="maximize")
-        rows = points.iloc[index].to_dict("records")
         study.add_trials(
-            [
-                create_trial(params={str(k): v for k, v in row.items()}, distributions=distributions, value=value)
-                for row, value in zip(rows, values[index].tolist(), strict=True)
-            ]
+            create_trial(params={str(k): v for k, v in row.items()}, distributions=distributions, value=value)
+            for row, value in rows
         )
-        with warnings.catch_warnings():
-            # of samples in which the best and all are the same: the shares are equal then
-            warnings.filterwarnings("ignore", message="Target and region quantiles")
+        # of samples in which the best and all are the same: the shares are equal then
+        warnings.filterwarnings("ignore", message="Target and region quantiles")
+        try:
             shares = get_param_importances(study, evaluator=evaluator)
-    except RuntimeError:  # a forest of stumps: equal values but for rounding
-        return [float("nan")] * points.shape[1]
-    finally:
-        optuna.logging.set_verbosity(verbosity)
+        except RuntimeError:  # a forest of stumps: equal values but for rounding
+            return [float("nan")] * points.shape[1]
     return [float(shares[str(name)]) for name in points.columns]

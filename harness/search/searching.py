@@ -1,4 +1,4 @@
-"""The searches of a run, a backbone each: from configurations to cells of the store, and back."""
+"""The searches of a run, one a backbone: from configurations to trials of the store, and back."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from harness.design.schema import FRESH, Point
 from harness.search.adaptive import Configuration, Searcher, Step
 from harness.store.study import StudyStore
 from harness.trial.spec import TrialSpec
-from harness.trial.stages import Context
 
 
 class Searching:
-    """What a run with a search wants next, and who waits for which cell.
+    """What a run with a search wants next, and which configurations wait for which trial.
 
-    Configurations that come to the same cell share it. ``attributes`` of a cell, by its key, say what it is for: role
-    ("search": not scored on test; "confirm": one of the best with a fresh seed), configuration, point, label.
-    ``wanted`` gets the key of each cell.
+    Configurations that come to the same trial share it. ``attributes`` of a trial, by its key, are role ("search": not
+    scored on test; "confirm": one of the best with a fresh seed), configuration, point and label. The keys of all
+    trials are added to ``wanted``.
     """
 
-    def __init__(self, run: Run, store: StudyStore, data_digest: str, context: Context, wanted: set[str]) -> None:
+    def __init__(self, run: Run, store: StudyStore, wanted: set[str]) -> None:
         assert run.search is not None
         assert store.configurations is not None
         self.run, self.store, self.search, self.wanted = run, store, run.search, wanted
@@ -40,32 +39,31 @@ class Searching:
 
     @property
     def most(self) -> int:
-        """How many cells there are at most."""
-        a_backbone = self.search.configurations() + self.search.confirm
-        return a_backbone * self.run.seeds * len(self.run.backbones)
+        """How many trials there are at most."""
+        return (self.search.configurations() + self.search.confirm) * self.run.seeds * len(self.run.backbones)
 
     def _known(self) -> dict[str, dict[int, Configuration]]:
         """The configurations of earlier runs, by backbone and number."""
         known: dict[str, dict[int, Configuration]] = {}
         for trial in self.store.searched():
             attributes, backbone = trial.user_attrs, trial.params["backbone"]
-            number, cell, seed = attributes["configuration"], attributes["cell"], trial.params["seed"]
+            number, key, seed = attributes["configuration"], attributes["cell"], trial.params["seed"]
             point = {name: trial.params[name] for name in self.search.factors}
             configuration = known.setdefault(backbone, {}).setdefault(number, Configuration(number, point))
-            if (value := self.values.get(cell)) is not None and seed < self.run.seeds:
+            if (value := self.values.get(key)) is not None and seed < self.run.seeds:
                 configuration.values[seed] = value
                 if backbone in self.run.backbones:
-                    self.wanted.add(cell)
+                    self.wanted.add(key)
         for backbone, number in self.shown.pruned():
             if (pruned := known.get(backbone, {}).get(number)) is not None:
                 pruned.state = "pruned"
         return known
 
     def more(self, room: int) -> list[TrialSpec]:
-        """Up to ``room`` cells of the searches that can start now, and those that confirm a search that is over."""
+        """Up to ``room`` trials of the searches that can start now, and those that confirm a search that is over."""
         specs: list[TrialSpec] = []
         for backbone, searcher in self.searchers.items():
-            # what the store has already is told at once, which may give room to others
+            # what the store has already counts at once, which may give room to others
             while len(specs) < room and (steps := searcher.steps(room - len(specs))):
                 for step in steps:
                     specs += self._want(backbone, step)
@@ -75,16 +73,15 @@ class Searching:
         return specs
 
     def _want(self, backbone: str, step: Step) -> list[TrialSpec]:
-        """The cell of a step, unless it is there or on its way."""
+        """The trial of a step, unless it is there or on its way."""
         spec = self.run.configure(backbone, step.point, step.seed)
         key = spec.key()
         self.wanted.add(key)
-        is_new = key not in self.waiting
+        is_waited_for = key in self.waiting
         self.waiting.setdefault(key, []).append((backbone, step))
         if key in self.values:
-            self.tell(key, self.values[key])
-            return []
-        if not is_new:
+            self.record(key, self.values[key])
+        if key in self.values or is_waited_for:
             return []
         self.attributes[key] = {"role": "search", **self._about(step.number, step.point)}
         self.unscored.add(key)
@@ -106,12 +103,12 @@ class Searching:
     def _about(self, number: int, point: Point) -> dict[str, Any]:
         return {"configuration": number, "point": point, "label": f"{self.search.arm} · #{number}"}
 
-    def tell(self, key: str, value: float | None) -> None:
-        """Take the validation MRR of a cell, None if it failed."""
+    def record(self, key: str, value: float | None) -> None:
+        """Take the validation MRR of a trial, None if it failed."""
         if value is not None:
             self.values[key] = value
         for backbone, step in self.waiting.pop(key, ()):
-            self._show(backbone, self.searchers[backbone].tell(step.number, step.seed, value))
+            self._show(backbone, self.searchers[backbone].record(step.number, step.seed, value))
 
     def _show(self, backbone: str, configuration: Configuration) -> None:
         """Bring the trial of a configuration up to date, once it has a result."""

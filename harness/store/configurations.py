@@ -10,7 +10,7 @@ from __future__ import annotations
 from statistics import fmean
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.design.cells import Run
 from harness.design.schema import Point
@@ -25,13 +25,7 @@ _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed
 
 
 class Configurations:
-    """The configurations that the study of a search holds, by backbone and number.
-
-    Args:
-        run: the search.
-        study: holds them.
-        store: where it is.
-    """
+    """The configurations that the study of a search holds, by backbone and number."""
 
     def __init__(self, run: Run, study: Study, store: Store) -> None:
         self.run, self.study, self.store = run, study, store
@@ -40,39 +34,29 @@ class Configurations:
         }
 
     def pruned(self) -> set[tuple[str, int]]:
-        """Those that the search gave up."""
+        """The configurations that the search gave up."""
         return {key for key, trial in self.trials.items() if trial.state == TrialState.PRUNED}
 
     def put(self, backbone: str, number: int, point: Point, values: dict[int, float], state: str) -> None:
-        """Bring a configuration up to date.
+        """Bring a configuration up to date: its validation MRR by seed, and its state as of `Configuration`.
 
         One that has ended and goes on, since it failed or is to have more seeds, becomes another trial.
-
-        Args:
-            backbone: of the search.
-            number: of the configuration.
-            point: its settings.
-            values: validation MRR by seed.
-            state: "open", "complete", "pruned" or "failed".
         """
         known = self.trials.get((backbone, number))
         wanted = _STATES.get(state, TrialState.RUNNING)
         if known is not None and (known.intermediate_values, known.state) == (values, wanted):
             return
         factors, distributions = of_configuration(self.run, backbone, point)
-        attributes = {NUMBER: number}
-        template = create_trial(
-            state=TrialState.RUNNING, params=factors, distributions=distributions, user_attrs=attributes
+        running = create_trial(
+            state=TrialState.RUNNING, params=factors, distributions=distributions, user_attrs={NUMBER: number}
         )
 
         def update() -> FrozenTrial:
             with self.store.transaction():
-                is_new = known is None or known.state.is_finished()
-                trial: Trial = (
-                    optuna_private.create(self.store.storage, self.study, template)
-                    if known is None or is_new
-                    else optuna_private.handle(self.study, known)
-                )
+                if known is None or known.state.is_finished():
+                    trial = optuna_private.create(self.store.storage, self.study, running)
+                else:
+                    trial = optuna_private.handle(self.study, known)
                 optuna_private.report(self.store.storage, trial, values)
                 if wanted.is_finished():
                     mean = fmean(values.values()) if wanted == TrialState.COMPLETE else None

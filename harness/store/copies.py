@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
-from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import UserError, nearest
@@ -20,9 +18,8 @@ from harness.store.reuse import complete_of, copy_of
 from harness.store.store import Store, reading
 
 
-@dataclass(frozen=True)
-class Copied:
-    """What became of one study: its name, the trials that were added, and those that the target had already."""
+class Copied(NamedTuple):
+    """The name of a study, how many trials were added, and how many the target had already."""
 
     study: str
     added: int
@@ -32,14 +29,11 @@ class Copied:
 def copy(source: Store, target: Store, names: Collection[str] = ()) -> Iterator[Copied]:
     """Copy complete trials that ``target`` lacks, study by study; what it has stays as it is.
 
-    Args:
-        source: is read only.
-        target: where they go; nobody else may write to it if it is an SQLite file.
-        names: of Optuna studies, or of study files such as ``ablation``; none: all studies.
+    ``names`` are those of Optuna studies, or of study files such as ``ablation``; none: all studies.
 
     Raises:
-        UserError: a name means nothing, a store is of another version, an artifact is missing, or the target cannot be
-            written.
+        UserError: a name is unknown, a store is of another version, an artifact is missing, or the target cannot be
+            written, as an SQLite file to which another coordinator writes.
     """
     with reading(source.url):
         studies = source.studies()
@@ -59,14 +53,16 @@ def _copy(name: str, source: Store, target: Store) -> Copied:
         complete = complete_of(source.storage, name)
         configurations = [trial for trial in study.get_trials(deepcopy=False) if NUMBER in trial.user_attrs]
         attributes = study.user_attrs
-    parts = {part: _made(target, part) for part in dict.fromkeys((name, *(part for part, _ in complete)))}
+    parts = {part: target.study(part) for part in dict.fromkeys((name, *(part for part, _ in complete)))}
     before = parts[name].user_attrs
     there = {trial.user_attrs.get("cell") for _, trial in complete_of(target.storage, name)}
     new = [(part, trial) for part, trial in complete if trial.user_attrs["cell"] not in there]
     held = {key_of_configuration(trial) for trial in parts[name].get_trials(deepcopy=False) if _is_ended(trial)}
     ended = [trial for trial in configurations if _is_ended(trial) and key_of_configuration(trial) not in held]
-    if "queries" in attributes and not path_of(target.artifacts, attributes["queries"]).exists():
-        copy_to(path_of(source.artifacts, attributes["queries"]), path_of(target.artifacts, attributes["queries"]))
+    if "queries" in attributes:
+        queries, copied = (path_of(folder, attributes["queries"]) for folder in (source.artifacts, target.artifacts))
+        if not copied.exists():
+            copy_to(queries, copied)
     files = Artifacts(target.artifacts, safe(target.url))
     files.take(name, Evidence(source.artifacts, name), [key_of(trial) for _, trial in new])
     records: dict[str, Any] = {}
@@ -82,17 +78,13 @@ def _copy(name: str, source: Store, target: Store) -> Copied:
                 parts[name].set_user_attr(key, value)
         if not before:
             for part, made in parts.items():
-                there_of = optuna.load_study(study_name=part, storage=source.storage)
-                system = optuna_private.system_attributes(source.storage, there_of)
+                original = optuna.load_study(study_name=part, storage=source.storage)
+                system = optuna_private.system_attributes(source.storage, original)
                 optuna_private.set_system_attributes(target.storage, made, system)
         for part, copy in copies:
             parts[part].add_trial(copy)
         parts[name].add_trials(copy_of(trial, {NUMBER: trial.user_attrs[NUMBER]}) for trial in ended)
     return Copied(name, len(new), len(complete) - len(new))
-
-
-def _made(store: Store, name: str) -> Study:
-    return optuna.create_study(study_name=name, storage=store.storage, direction="maximize", load_if_exists=True)
 
 
 def _is_ended(trial: FrozenTrial) -> bool:

@@ -1,4 +1,4 @@
-"""What a trial varies, as Optuna's parameters, and the same and more as columns of frames."""
+"""What a trial varies, as Optuna's parameters and as columns of frames."""
 
 from __future__ import annotations
 
@@ -18,14 +18,11 @@ Parameters = tuple[dict[str, Any], dict[str, BaseDistribution]]
 
 
 def parameters(run: Run, spec: TrialSpec, point: Point | None = None) -> Parameters:
-    """The factors of a trial and their distributions: what the study varies, and acts in the trial.
+    """The factors that a study varies and that act in a trial, with their distributions.
 
-    Args:
-        run: the study.
-        spec: the trial.
-        point: of a trial of a search, the searched factors.
+    ``point`` has the searched factors of a trial of a search.
     """
-    seedless = spec.model_copy(update={"seed": 0}).key()  # of a trial with a fresh seed
+    seedless = spec.model_copy(update={"seed": 0}).key()  # of a confirmation run
     known = run.factors.get(spec.key()) or run.factors.get(seedless) or {"arm": spec.arm}
     values = {"arm": known["arm"], "backbone": spec.backbone}
     space = run.space
@@ -42,7 +39,7 @@ def parameters(run: Run, spec: TrialSpec, point: Point | None = None) -> Paramet
 
 
 def of_configuration(run: Run, backbone: str, point: Point) -> Parameters:
-    """The same of a configuration of a search, which all seeds have in common."""
+    """The factors of a configuration of a search, without its seeds."""
     factors = {"backbone": backbone, **point}
     return factors, {name: _distribution(run.space[name]) for name in factors}
 
@@ -52,11 +49,7 @@ def _distribution(values: tuple[Any, ...] | Range) -> BaseDistribution:
 
 
 def columns(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What reports know of every trial by its settings; weights that do not act in its arm are left out.
-
-    Args:
-        spec: of the trial, as JSON.
-    """
+    """The columns of a trial by its settings (JSON values), without weights that do not act in its arm."""
     arm, loss, student = spec["arm"], spec["loss"], spec["student"]
     parts = parts_of(arm)
     dims = {"teacher": spec["teacher"]["dim"], "llm-teacher": spec["semantic"]["dim"]}

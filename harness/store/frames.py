@@ -25,6 +25,10 @@ from harness.store.study import measured, parts_of
 _STATES = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
 
 
+#: trials, curves, and a function that loads ranks
+Frames = tuple[pd.DataFrame, pd.DataFrame, Callable[[Hashable], pd.DataFrame]]
+
+
 def load(
     storage: str,
     study: str,
@@ -32,30 +36,30 @@ def load(
     artifacts: Path | None = None,
     design: str | None = None,
     retry_timeout: float = 0.0,
-) -> tuple[pd.DataFrame, pd.DataFrame, Callable[[Hashable], pd.DataFrame]]:
+) -> Frames:
     """All trials of a study on a data set.
 
     Args:
         storage: URL of the store.
         study: name of the study file, such as ``ablation``.
         dataset: the data set's name.
-        artifacts: folder of the artifacts, if it is not where the store keeps it.
+        artifacts: folder of the artifacts; None: where the store keeps them.
         design: name of the one Optuna study that is wanted; None: all designs of the study.
         retry_timeout: seconds for which the database may be gone.
 
     Returns:
-        trials: one row a trial: factors, metrics, state, seconds and provenance; ``arm`` is what its study calls it,
-            ``losses`` what it is trained with; ``attrs["meta"]`` has the command, the size of the data and what was
-            measured beside the trials by ``study_name``.
-        curves: one row an epoch of a trial.
-        load_ranks: takes the index label of a row of ``trials``; returns query, rank, and what
-            `harness.store.files.queries` has of the query: direction, relation, and what reports split queries by.
+        trials: a row a trial: factors, metrics, state, seconds and provenance; ``arm`` is its label in the study,
+            ``losses`` the losses that it is trained with; ``attrs["meta"]`` has the command, the size of the data and
+            what was measured beside the trials by ``study_name``.
+        curves: a row an epoch of a trial.
+        load_ranks: takes the index label of a row of ``trials``; returns query, rank, and the columns of
+            `harness.store.files.queries`: direction, relation, and what reports split queries by.
 
     Raises:
         UserError: the store cannot be opened or read, is of another version, or has no such study.
     """
 
-    def read() -> tuple[pd.DataFrame, pd.DataFrame, Callable[[Hashable], pd.DataFrame]]:
+    def read() -> Frames:
         with closing(Store(storage, artifacts, create=False)) as store:
             return _load(store, study, dataset, design)
 
@@ -63,21 +67,19 @@ def load(
         return retried(read, retry_timeout)
 
 
-def _load(
-    store: Store, study: str, dataset: str, design: str | None
-) -> tuple[pd.DataFrame, pd.DataFrame, Callable[[Hashable], pd.DataFrame]]:
-    storage = store.url
-    every = store.studies()
+def _load(store: Store, study: str, dataset: str, design: str | None) -> Frames:
+    storage = safe(store.url)
+    studies = store.studies()
     chosen = {
         name: frozen
-        for name, frozen in every.items()
+        for name, frozen in studies.items()
         if (frozen.user_attrs["study"], frozen.user_attrs.get("dataset")) == (study, dataset)
     }
     if not chosen:
-        pairs = [f"{one} on {data}" for one, data in _pairs(frozen.user_attrs for frozen in every.values())]
+        pairs = [f"{one} on {data}" for one, data in _pairs(frozen.user_attrs for frozen in studies.values())]
         held = f"; it holds: {', '.join(pairs)}" if pairs else ""
         raise UserError(
-            f"storage {safe(storage)}: has no study {study!r} on {dataset!r}{held}; "
+            f"storage {storage}: has no study {study!r} on {dataset!r}{held}; "
             f"run: python -m harness.study {study} --dataset {dataset}"
         )
     rows: list[dict[str, Any]] = []
@@ -92,25 +94,26 @@ def _load(
         parts = parts_of(store.storage, name)
         trials = [t for part in parts for t in part.get_trials(deepcopy=False) if "cell" in t.user_attrs]
         records = optuna.load_study(study_name=name, storage=store.storage).user_attrs  # after trials, which name them
-        first = len(rows)
+        complete: dict[str, dict[str, Any]] = {}
         for number, trial in enumerate(trials):
             if trial.state not in _STATES:
                 continue
             try:
-                row = _row(trial, records)
+                row = {"study_name": name, "dataset": dataset, "trial": number, **_row(trial, records)}
             except (KeyError, TypeError, ValueError):
                 raise UserError(
-                    f"storage {safe(storage)}: trial {trial.number} of {name} is not as the harness writes trials; "
+                    f"storage {storage}: trial {trial.number} of {name} is not as the harness writes trials; "
                     "was it another program?"
                 ) from None
-            rows.append({"study_name": name, "dataset": dataset, "trial": number, **row})
+            rows.append(row)
             trials_of_rows.append(trial)
+            if trial.state == TrialState.COMPLETE:
+                complete[key_of(trial)] = row
         evidence[name] = Evidence(store.artifacts, name)
-        new = zip(rows[first:], trials_of_rows[first:], strict=True)
-        curves.append(_curves(evidence[name], {key_of(t): row for row, t in new if t.state == TrialState.COMPLETE}))
+        curves.append(_curves(evidence[name], complete))
     if not rows:
         raise UserError(
-            f"storage {safe(storage)}: study {study!r} on {dataset!r} has no finished trial yet; "
+            f"storage {storage}: study {study!r} on {dataset!r} has no finished trial yet; "
             f"run: python -m harness.study {study} --dataset {dataset}"
         )
     frame = pd.DataFrame(rows)
@@ -137,7 +140,7 @@ def _load(
 
 
 def _about(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """What reports know of a study as a whole."""
+    """The attributes of a study that reports use."""
     about = {name: attributes.get(name, kind()) for name, kind in (("command", str), ("data", dict))}
     if beside := measured(attributes):
         about["measured"] = [record for _, record in sorted(beside.items())]
@@ -163,7 +166,7 @@ def _pairs(studies: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
 def _row(trial: FrozenTrial, records: Mapping[str, Any]) -> dict[str, Any]:
     """The row of a trial: factors, attributes, state, the arm's name, and the losses that it stands for."""
     settings = columns(spec_of(trial.user_attrs, records))
-    # what has no column of its own keeps its dotted name
+    # a factor without a column keeps its dotted name
     factors = {name: value for name, value in trial.params.items() if name.rpartition(".")[2] not in settings}
     row = factors | settings | unpacked(trial.user_attrs, records)
     return row | {"state": _STATES[trial.state], "losses": row["arm"], "arm": row.get("label", row["arm"])}

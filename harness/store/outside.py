@@ -20,30 +20,30 @@ LABELS = "labels"
 _REGISTRIES: tuple[Registry[Any], ...] = (LOSSES, BACKBONES, TEACHERS)
 
 
-def attributes_of(cells: Iterable[TrialSpec]) -> dict[str, Any]:
-    """The attributes of a study that tell of plugins; none if its trials use none."""
-    names = sorted({name for spec in cells for name in spec.outside})
+def attributes_of(specs: Iterable[TrialSpec]) -> dict[str, Any]:
+    """The attributes of a study that describe plugins; none if its trials use none."""
+    names = sorted({name for spec in specs for name in spec.outside})
     methods = {
         f"{registry.kind} {name}": [registry[name].version, plugin.digest]
         for registry in _REGISTRIES
         for name in names
         if name in registry and (plugin := registry.origin(name)) is not None
     }
-    terms = {"loss": vocabulary.LOSSES, "backbone": vocabulary.BACKBONES}
-    named = [
-        (kind, name) for kind, table in terms.items() for name in names if f"{kind} {name}" in methods and name in table
+    tables = {"loss": vocabulary.LOSSES, "backbone": vocabulary.BACKBONES}
+    labels = [
+        [kind, name, table[name].label, table[name].color]
+        for kind, table in tables.items()
+        for name in names
+        if f"{kind} {name}" in methods and name in table
     ]
-    labels = [[kind, name, terms[kind][name].label, terms[kind][name].color] for kind, name in named]
     return {key: value for key, value in ((METHODS, methods), (LABELS, labels)) if value}
 
 
 def refuse_other_code(studies: Iterable[Mapping[str, Any]], methods: Mapping[str, Any], store: str) -> None:
-    """Refuse methods whose code changed under one version: results of both would go by one name.
+    """Refuse methods whose code changed under one version: results of both would have one name.
 
-    Args:
-        studies: attributes of all studies of the store.
-        methods: attributes of the study to come, as `attributes_of` gives them.
-        store: its URL, without a password.
+    ``studies`` are the attributes of all studies of the store, ``methods`` those of the new study, from
+    `attributes_of`, and ``store`` is its URL without a password.
 
     Raises:
         UserError: the store has results of a method of this name and version from other code.

@@ -1,8 +1,7 @@
 """Attributes of a trial that nobody sorts or plots by, packed: a row of the store holds many of them.
 
-A trial has some sixty attributes, each of them a row and an entry of an index. Most of them describe the environment,
-metrics that are looked at in reports alone, or what stages cost. What trials of a study have in common, which is nearly
-all of their settings and of their environment, the study has once, and a trial what differs.
+A trial has some sixty attributes, which would be a row and an entry of an index each. What trials of a study have in
+common, which is nearly all of their settings and of their environment, the study has once, and a trial what differs.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from harness.trial.cache import digest
 ENVIRONMENT, METRICS, COSTS = "environment", "metrics", "costs"
 #: the settings of a trial: an object in the store, and its JSON for readers
 SPEC = "spec"
-#: the names of what they hold, in parts: each part but the last is a key of its own, so that none is repeated
+#: names of attributes that they hold, in parts: all but the last are keys, so that none is repeated
 _HOLDERS = {
     METRICS: re.compile(r"(valid|test)_(tail|head)_(\w+)|(valid)_(\w+)"),
     COSTS: re.compile(r"(seconds|built_seconds|peak_mib)_(.+)"),
@@ -29,7 +28,7 @@ COMMON, _SHARED = "common", (SPEC, ENVIRONMENT, "data_digest", "preset", "protoc
 
 
 def packed(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with what is alike in one attribute, such as ``test_tail_mrr`` in ``metrics``."""
+    """Attributes with those alike in one, such as ``test_tail_mrr`` in ``metrics``."""
     holders: dict[str, Any] = {}
     for name, value in attributes.items():
         place, key = holders, name
@@ -45,12 +44,9 @@ def packed(attributes: Mapping[str, Any]) -> dict[str, Any]:
 def shared(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The attributes of a trial without what a record of its study has, and that record, by its name.
 
-    The record is the first of ``records`` whose keys this trial has, at all depths, and otherwise a new one, of all
-    that this trial could share. Its name is a digest of what it holds: two coordinators may add records at once.
-
-    Args:
-        attributes: of JSON values.
-        records: attributes of the study.
+    The record is the first of ``records``, the attributes of the study, whose keys this trial has, at all depths, and
+    otherwise a new one, of all that this trial could share. Its name is a digest of its content: two coordinators may
+    add records at once.
     """
     sharable = {name: value for name, value in attributes.items() if name in _SHARED}
     if not sharable:
@@ -68,11 +64,7 @@ def common(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unpacked(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> dict[str, Any]:
-    """All attributes by their own names.
-
-    Args:
-        attributes: of a trial.
-        records: attributes of its study.
+    """All attributes of a trial by their names; ``records`` are the attributes of its study.
 
     Raises:
         UserError: the study has not the record that the trial names.
@@ -89,26 +81,12 @@ def unpacked(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> dict[
 def renewed(
     attributes: Mapping[str, Any], there: Mapping[str, Any], here: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The attributes of a trial as another study holds them: as `shared`.
-
-    Args:
-        attributes: of the trial.
-        there: attributes of its study.
-        here: attributes of the other study.
-    """
+    """As `shared`, for a copy of a trial; ``there`` and ``here`` are the attributes of its study and of the other."""
     return shared(_complete(attributes, there), here)
 
 
 def spec_of(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a trial.
-
-    Args:
-        attributes: of the trial.
-        records: attributes of its study.
-
-    Raises:
-        UserError, TypeError: as `unpacked`.
-    """
+    """The settings of a trial; arguments and errors as of `unpacked`."""
     spec = _complete(attributes, records).get(SPEC)
     if not isinstance(spec, dict):
         raise TypeError("a trial without settings")
@@ -137,7 +115,7 @@ def _covers(record: Any, attributes: Mapping[str, Any]) -> bool:
 
 
 def _alike(value: Any, other: Any) -> bool:
-    """Whether two values have the same keys, at all depths: only then the difference tells all."""
+    """Whether two values have the same keys, at all depths: only then the difference is enough."""
     if isinstance(value, dict) and isinstance(other, dict):
         return value.keys() == other.keys() and all(_alike(inner, other[key]) for key, inner in value.items())
     return not isinstance(value, dict) and not isinstance(other, dict)
@@ -163,6 +141,7 @@ def _flat(held: Mapping[str, Any]) -> dict[str, Any]:
         raise TypeError("what holds others by name is no object")
     flat: dict[str, Any] = {}
     for name, value in held.items():
-        inner = {f"{name}_{key}": part for key, part in _flat(value).items()} if isinstance(value, dict) else None
-        flat |= {name: value} if inner is None else inner
+        flat |= (
+            {f"{name}_{key}": part for key, part in _flat(value).items()} if isinstance(value, dict) else {name: value}
+        )
     return flat

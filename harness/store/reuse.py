@@ -1,4 +1,4 @@
-"""What is complete in a store and may stand beside new trials: cells of other studies, and of the study itself."""
+"""Complete trials of a store that may stand beside new ones: those of other studies, and of the study itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.store.records import renewed, spec_of, unpacked
 from harness.store.study import StudyStore, parts_of
 from harness.trial.spec import TrialSpec
 
-#: attributes that say what a trial is for in its study, which a copy in another is not
+#: attributes with the purpose of a trial in its study, which a copy in another does not have
 OF_ITS_STUDY = ("role", "configuration")
 #: seconds after which it is asked again whether another coordinator has done with copying
 WAITED = 0.1
@@ -26,16 +26,12 @@ WAITED = 0.1
 def adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, object], here: Mapping[str, object]) -> int:
     """Copy complete trials of other studies into ``study``; return how many.
 
-    Trials are the same if their cells are, their studies have the same data and engine, and they ran on a machine that
-    computes alike: a study must not compare arms that differ in the number format of the language model. A copy
-    says where it is from (``copied_from``). Where several coordinators work on
-    the study, one after the other does so, since each would add the same.
+    Trials are the same if their keys are, their studies have the same data and engine, and they ran on a machine that
+    computes alike: a study must not compare arms that differ in the number format of the language model. A copy names
+    its origin (``copied_from``). Coordinators of one study copy one after the other, since all would add the same.
 
-    Args:
-        study: where they go; cells that it has already stay as they are.
-        labels: what it calls each of the cells that it wants, by key.
-        new: attributes that a copy has of its new study.
-        here: the environment of the study's other trials (`harness.trial.provenance.environment`).
+    ``labels`` are those of the wanted trials, by key, ``new`` the attributes that a copy has of its new study, and
+    ``here`` is the environment of the study's other trials (`harness.trial.provenance.environment`).
     """
     while not study.leases.take("adopt"):
         time.sleep(WAITED)
@@ -58,17 +54,18 @@ def _adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, objec
         trials = complete_of(store.storage, name)
         shared = optuna.load_study(study_name=name, storage=store.storage).user_attrs  # after trials, which name them
         for part, trial in trials:
-            cell = trial.user_attrs.get("cell")
+            key = trial.user_attrs.get("cell")
             is_scored = "test_mrr" in trial.user_attrs  # which it is not inside a search
-            if not is_scored or cell not in wanted or cell in copies:
+            if not is_scored or key not in wanted or key in copies:
                 continue
-            if _computes_alike(unpacked(trial.user_attrs, shared), here):
+            machine = unpacked(trial.user_attrs, shared)
+            if all(name in machine and machine[name] == here[name] for name in ("device", "number_format")):
                 source = trial.user_attrs.get("copied_from", f"{part}, trial {trial.number}")
-                about = {**new, "label": labels[cell], "copied_from": source}
-                kept = {key: value for key, value in trial.user_attrs.items() if key not in OF_ITS_STUDY}
+                about = {**new, "label": labels[key], "copied_from": source}
+                kept = {name: value for name, value in trial.user_attrs.items() if name not in OF_ITS_STUDY}
                 attributes, record = renewed(kept | about, shared, study.records | records)
                 spec = TrialSpec.model_validate(spec_of(trial.user_attrs, shared))
-                copies[cell] = spec, copy_of(trial, attributes, parameters(study.run, spec))
+                copies[key] = spec, copy_of(trial, attributes, parameters(study.run, spec))
                 records |= record
                 taken.append(key_of(trial))
         study.artifacts.take(study.study.study_name, Evidence(store.artifacts, name), taken)
@@ -83,7 +80,7 @@ def _adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, objec
 
 
 def complete_of(storage: BaseStorage, study: str) -> list[tuple[str, FrozenTrial]]:
-    """The complete trials of a study, each with the name of the study of Optuna that holds it."""
+    """The complete trials of a study, with the names of the studies of Optuna that hold them."""
     return [
         (part.study_name, trial)
         for part in parts_of(storage, study)
@@ -97,11 +94,8 @@ def refuse_mixing(
 ) -> None:
     """Refuse to go on where the language model would be read in another number format than so far.
 
-    Args:
-        study: its name.
-        done: its complete trials (`harness.store.store.StudyStore.done`).
-        arms: those in which the language model takes part, in the format that each machine chooses.
-        here: the environment of trials to come.
+    ``done`` are the study's complete trials (`harness.store.study.StudyStore.done`), ``arms`` those in which the
+    language model is read in the format that the machine chooses, and ``here`` is the environment of trials to come.
 
     Raises:
         UserError: a complete trial of these arms has another format.
@@ -125,11 +119,6 @@ def _processor(environment: Mapping[str, object]) -> str:
     """System, processor and kind of device of a machine in words, without the number of cores and the memory."""
     names = str(environment["machine"]).split(", ")[:2]
     return ", ".join([*names, *(str(device) for device in [environment.get("device", "cpu")] if device != "cpu")])
-
-
-def _computes_alike(there: Mapping[str, object], here: Mapping[str, object]) -> bool:
-    """Whether a trial's device and number format are those of ``here``."""
-    return all(name in there and there[name] == here[name] for name in ("device", "number_format"))
 
 
 def copy_of(trial: FrozenTrial, attributes: Mapping[str, object], factors: Parameters | None = None) -> FrozenTrial:

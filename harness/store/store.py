@@ -1,4 +1,4 @@
-"""The store: an Optuna storage, and a folder of artifacts. What it holds of one study is in `harness.store.study`."""
+"""The store: an Optuna storage, and a folder of artifacts. Its content by study is in `harness.store.study`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import filelock
 import optuna
 from optuna.exceptions import StorageInternalError
+from optuna.study import Study
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness.errors import UserError
@@ -27,11 +28,7 @@ TEMPORARY = "harness-run-"
 
 
 class Store:
-    """An Optuna storage and its artifacts.
-
-    Args:
-        url: SQLAlchemy URL, such as ``sqlite:///runs/harness.db``.
-        artifacts: folder of the artifacts; None: ``artifacts`` beside an SQLite file, else ``runs/artifacts``.
+    """An Optuna storage and its artifacts: ``artifacts`` beside an SQLite file, else ``runs/artifacts``.
 
     Raises:
         UserError: if the storage cannot be opened.
@@ -90,7 +87,7 @@ class Store:
 
     @contextmanager
     def errors_for_users(self) -> Iterator[None]:
-        """Say in one line that the storage cannot be written or does not answer any more.
+        """Report in one line that the storage cannot be written or does not answer any more.
 
         Raises:
             UserError: in the place of a ``StorageInternalError``.
@@ -105,10 +102,10 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make one transaction of all that is written to the storage inside: it is there as a whole or not at all.
+        """Make one transaction of all that is written to the storage inside: all of it is there or nothing.
 
-        Optuna commits each attribute for itself, which costs a write to the disk each. Here its session joins a
-        transaction from outside, as SQLAlchemy documents it, so that its commits wait for the one at the end.
+        Optuna commits attributes one by one, each with a write to the disk. Here its session joins a transaction from
+        outside, as SQLAlchemy documents it, so that its commits wait for the one at the end.
 
         Raises:
             StorageInternalError: as Optuna's methods do, if it cannot be written.
@@ -123,14 +120,18 @@ class Store:
         finally:
             session.bind = self.storage.engine
 
+    def study(self, name: str) -> Study:
+        """A study of Optuna, made if it is not there."""
+        return optuna.create_study(study_name=name, storage=self.storage, direction="maximize", load_if_exists=True)
+
     def studies(self) -> dict[str, FrozenStudy]:
-        """The studies of the harness by name, with their attributes; those that belong to others of them are left out.
+        """The studies of the harness by name, without those of their teachers and seeds.
 
         Raises:
             UserError: one of them was written by another version.
         """
-        every = self.storage.get_all_studies()  # summaries of them would read all their trials
-        studies = {study.study_name: study for study in every if isinstance(study.user_attrs.get("study"), str)}
+        frozen = self.storage.get_all_studies()  # summaries of them would read all their trials
+        studies = {study.study_name: study for study in frozen if isinstance(study.user_attrs.get("study"), str)}
         for study in studies.values():
             schema = study.user_attrs.get("schema", 0)
             if not isinstance(schema, int) or schema > SCHEMA:

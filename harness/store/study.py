@@ -1,8 +1,8 @@
 """What a store holds of one study, and the life of a trial in it.
 
-Three studies of Optuna: students; reference rows in ``NAME-teachers``, so that the best trial is a student; and where
-settings are searched, the students in ``NAME-seeds`` and their configurations in the first. What describes the study as
-a whole is an attribute of the first.
+Up to three studies of Optuna: students in ``NAME``; reference rows in ``NAME-teachers``, so that the best trial is a
+student; and where settings are searched, students in ``NAME-seeds`` and configurations in ``NAME``. What describes the
+study is an attribute of ``NAME``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from harness.design import files
 from harness.design.cells import Run
+from harness.store import outside
 from harness.store.configurations import Configurations
 from harness.store.database import optuna_private
 from harness.store.database.leases import ended, leases_of
@@ -30,7 +32,7 @@ from harness.store.factors import parameters
 from harness.store.files import artifacts
 from harness.store.notes import note_of
 from harness.store.records import SPEC, common, packed, shared, spec_of, unpacked
-from harness.store.store import Store
+from harness.store.store import SCHEMA, Store
 from harness.trial.cache import digest
 from harness.trial.run import TrialResult
 from harness.trial.spec import TrialSpec
@@ -44,21 +46,60 @@ INTERRUPTED = "interrupted"
 MEASURED = "measured:"
 
 
+def open_study(store: Store, run: Run, command: str, counts: dict[str, int]) -> StudyStore:
+    """The study of a run, made if it is not there; trials that a dead coordinator left become failed.
+
+    Raises:
+        UserError: the store was written by another version, or has results of one of the run's methods from other
+            code of the same version.
+    """
+    studies = store.studies()
+    from_plugins = outside.attributes_of(run.specs)
+    if from_plugins:
+        outside.refuse_other_code([study.user_attrs for study in studies.values()], from_plugins, safe(store.url))
+    study, design = store.study(run.study_name), run.design
+    attributes = {
+        "study": design.name,
+        "dataset": run.dataset,
+        "preset": run.preset,
+        "claims": list(design.claims),
+        "command": command,
+        "data": counts,
+        "schema": SCHEMA,
+        "engine": run.engine,
+        "data_digest": run.data_digest,
+        **from_plugins,
+    }
+    if design.name not in files.files():  # a user's own: reports are made again without the file
+        attributes["design"] = design.model_dump(mode="json", exclude_defaults=True)
+    if (search := run.search) is not None:
+        sample = search.sample() if search.sampler == "qmc" else None
+        attributes["search"] = search.model_dump() | {"sample": sample}
+
+    def describe() -> None:
+        known = study.user_attrs
+        with store.transaction():
+            for key, value in attributes.items():
+                if known.get(key) != value:
+                    study.set_user_attr(key, value)
+
+    retried(describe, store.retry_timeout)  # another coordinator may write the same at this moment
+    opened = StudyStore(run, study, store)
+    store.leases.append(opened.leases)
+    opened.close_stale()
+    opened.fold()
+    return opened
+
+
 def parts_of(storage: BaseStorage, study: str) -> list[Study]:
-    """The studies of Optuna that may hold trials of a study, as far as they are there."""
+    """The existing studies of Optuna that may hold trials of a study."""
     names = {frozen.study_name for frozen in storage.get_all_studies()}
     parts = (f"{study}{suffix}" for suffix in ("", SEEDS, TEACHERS))
     return [optuna.load_study(study_name=part, storage=storage) for part in parts if part in names]
 
 
 class StudyStore:
-    """One study: its finished cells, and the life of a trial from begin to finish or fail.
-
-    Args:
-        run: the study.
-        study: Optuna's study of its name.
-        store: where it is.
-    """
+    """One study of a store: its complete trials, and the life of a trial from begin to finish or fail."""
 
     def __init__(self, run: Run, study: Study, store: Store) -> None:
         self.run, self.study, self.store = run, study, store
@@ -78,10 +119,7 @@ class StudyStore:
 
     def _beside(self, suffix: str) -> Study:
         """A study that belongs to this one."""
-        name = f"{self.study.study_name}{suffix}"
-        return optuna.create_study(
-            study_name=name, storage=self.store.storage, direction="maximize", load_if_exists=True
-        )
+        return self.store.study(f"{self.study.study_name}{suffix}")
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """The trials of students and teachers in these states; without any, all. Other programs' do not count."""
@@ -93,16 +131,16 @@ class StudyStore:
         with self.store.transaction():
             for part in self.parts:
                 for trial in part.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                    cell = str(trial.user_attrs.get("cell"))
-                    if self.leases.take(cell):
-                        self.leases.free(cell)
+                    key = str(trial.user_attrs.get("cell"))
+                    if self.leases.take(key):
+                        self.leases.free(key)
                         handle = optuna_private.handle(part, trial)
                         self._fail(handle, f"{INTERRUPTED}: its coordinator ended before it")
 
     def fold(self) -> None:
-        """Bring ranks and curves of complete trials from files of their own into those of the study.
+        """Move ranks and curves of complete trials from a file a trial to those of the study.
 
-        Left undone where another coordinator is at it.
+        Left undone while another coordinator does it.
 
         Raises:
             UserError: files cannot be read or written; nothing is lost then.
@@ -127,7 +165,7 @@ class StudyStore:
                 optuna_private.name_artifact(storage, self.study, artifact, file)
 
     def describe(self, run: Run) -> None:
-        """Tell optuna-dashboard what the study is, unless it was told. Takes a second: the package imports much."""
+        """Store a note about the study for optuna-dashboard, once. Takes a second: the package imports much."""
         note = note_of(run, self.study.user_attrs["data"])
         if self.study.user_attrs.get("note") == digest(note):
             return
@@ -161,19 +199,19 @@ class StudyStore:
     def done(self) -> list[dict[str, Any]]:
         """The attributes of the complete trials, and their arms."""
         complete, records = self.trials(TrialState.COMPLETE), self.study.user_attrs
-        return [
-            unpacked(trial.user_attrs, records) | {"arm": spec_of(trial.user_attrs, records)["arm"]}
-            for trial in complete
-        ]
+        attributes = [trial.user_attrs for trial in complete]
+        return [unpacked(one, records) | {"arm": spec_of(one, records)["arm"]} for one in attributes]
 
     def complete(self) -> set[str]:
-        """Keys of the cells that have a result."""
+        """Keys of the trials that have a result."""
         return {trial.user_attrs["cell"] for trial in self.trials(TrialState.COMPLETE)}
 
-    def ended(self, cell: str) -> FrozenTrial | None:
-        """How a cell ended since the study was opened: its complete trial, else one that failed and was not cut off."""
+    def ended(self, key: str) -> FrozenTrial | None:
+        """What ended since the study was opened of the trials with a key: the complete one, else one that failed and
+        was not interrupted.
+        """
         storage, names = self.store.storage, [part.study_name for part in self.parts]
-        numbers = retried(lambda: ended(storage.engine, names, cell), self.retry_timeout)
+        numbers = retried(lambda: ended(storage.engine, names, key), self.retry_timeout)
         trials = [storage.get_trial(number) for number in numbers if number not in self.before]
         over = [trial for trial in trials if not str(trial.user_attrs.get("reason", "")).startswith(INTERRUPTED)]
         return min(over, key=lambda trial: trial.state == TrialState.FAIL, default=None)
@@ -188,7 +226,7 @@ class StudyStore:
             self.study.set_user_attr(f"{MEASURED}{name}", record)
 
     def values(self) -> dict[str, float]:
-        """Validation MRR of the cells that have a result, by their keys."""
+        """Validation MRR of the trials that have a result, by their keys."""
         complete = self.trials(TrialState.COMPLETE)
         return {trial.user_attrs["cell"]: float(trial.value) for trial in complete if trial.value is not None}
 
@@ -197,7 +235,7 @@ class StudyStore:
         return [trial for trial in self.trials() if trial.user_attrs.get("role") == "search"]
 
     def begin(self, spec: TrialSpec, attributes: dict[str, Any]) -> Trial:
-        """A running trial for a cell."""
+        """Begin a trial."""
         point = attributes.get("point")  # in the parameters
         factors, distributions = parameters(self.run, spec, point)
         about = {name: value for name, value in attributes.items() if name != "point"}
@@ -219,7 +257,7 @@ class StudyStore:
         return trial
 
     def part_of(self, spec: TrialSpec) -> Study:
-        """The study of Optuna that holds a cell."""
+        """The study of Optuna that holds a trial."""
         if spec.arm not in REFERENCES:
             return self.students
         if self.teachers is None:
@@ -228,42 +266,39 @@ class StudyStore:
         return self.teachers
 
     def share(self, records: Mapping[str, Any]) -> None:
-        """Tell what trials have in common, in the transaction that adds the first of them."""
+        """Store what trials have in common, in the transaction that adds the first of them."""
         for name in records.keys() - self.records.keys():
             self.study.set_user_attr(name, records[name])
 
     def finish(self, trial: Trial, result: TrialResult) -> bool:
-        """Store a result: its file first, then all attributes and that it is complete, at once.
+        """Store a result: its file first, then all attributes and that it is complete, in one transaction.
 
-        A cell that another coordinator has leased since, while the database was gone, is left to it: the result is
-        dropped, and False is returned.
+        A trial that another coordinator has leased while the database was gone is left to it: the result is dropped,
+        and False is returned.
         """
-        times = {
-            **{f"seconds_{stage}": value for stage, value in result.seconds.items()},
-            **{f"built_seconds_{stage}": value for stage, value in result.built_seconds.items()},
-            **{f"peak_mib_{stage}": value for stage, value in result.peak_mib.items()},
+        by_stage = {"seconds": result.seconds, "built_seconds": result.built_seconds, "peak_mib": result.peak_mib}
+        costs = {
+            f"{name}_{stage}": round(value, 3)
+            for name, values in by_stage.items()
+            for stage, value in values.items()
+            if math.isfinite(value)
         }
-        finite = {name: round(value, 3) for name, value in times.items() if math.isfinite(value)}
-        attributes: dict[str, Any] = {
-            **packed({**result.metrics, **finite}),
-            "updates": result.updates,
-            "best_epoch": result.best_epoch,
-            **{f"bytes_{part}": size for part, size in result.stored_bytes.items()},
-        }
+        numbers = {"updates": result.updates, "best_epoch": result.best_epoch}
+        numbers |= {f"bytes_{part}": size for part, size in result.stored_bytes.items()}
+        attributes = {**packed({**result.metrics, **costs}), **numbers}
         # a search has so many trials that their curves are left to the artifacts
         curve = {int(row["epoch"]): row["valid_mrr"] for row in result.curve if "valid_mrr" in row and result.ranks}
         begun = trial.user_attrs
         if unpacked(begun, self.records).get("data_digest") != result.data_digest:
             attributes["data_digest"] = result.data_digest
-        cell = str(begun["cell"])
-        if not self.leases.keep(cell):
-            self.fail(trial, f"{INTERRUPTED}: the database was gone, and another coordinator took the cell")
+        if not self.leases.keep(begun["cell"]):
+            self.fail(trial, f"{INTERRUPTED}: the database was gone, and another coordinator took the trial")
             return False
         key = artifacts.key_of(trial)
         self.artifacts.keep(key, result)
 
         def complete() -> bool:
-            if (state := self._state(trial)).is_finished():  # the server was lost after it had been told
+            if (state := self._state(trial)).is_finished():  # the server was lost after it had stored it
                 return state == TrialState.COMPLETE
             with self.store.transaction():
                 optuna_private.report(self.store.storage, trial, curve)
@@ -275,7 +310,7 @@ class StudyStore:
         is_complete = retried(complete, self.retry_timeout)
         if not is_complete:  # another coordinator has closed it
             self.artifacts.drop(key)
-        self.leases.free(cell)
+        self.leases.free(begun["cell"])
         return is_complete
 
     def fail(self, trial: Trial, reason: str, details: str = "", retry_timeout: float | None = None) -> None:

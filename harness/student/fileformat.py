@@ -25,7 +25,7 @@ from safetensors.numpy import load, save
 from harness.data.graph import Facts, Granularity, Vocabulary
 from harness.distill.rounding import Bits, Floats, as_table, bits_of, decode, encode
 from harness.errors import UserError
-from harness.frozen import Frozen
+from harness.registry import Frozen
 
 FORMAT = "tkg-student"
 #: goes up when older programs cannot read what newer ones write

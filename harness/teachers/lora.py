@@ -29,13 +29,12 @@ _CONTRAST = 0.05
 #: positions whose logits are in memory at a time
 _POSITIONS = 128
 
-
 #: token ids of some texts
 Rows = list[list[int]]
 
 
 class _ReachedError(Exception):
-    """Ends a forward pass above the last frozen layer."""
+    """Ends a forward pass above the last frozen layer, whose output it carries."""
 
 
 class _Replay(nn.Module):
@@ -112,20 +111,18 @@ def activations(model: LanguageModel, rows: list[list[int]], first: int) -> Acti
     ids, mask = model.pad(rows)
     if first == 0:
         return Activations(ids, mask, None)
-    caught: list[Any] = []
 
-    def catch(_: nn.Module, __: object, output: Any) -> None:
-        caught.append(output)
-        raise _ReachedError
+    def stop(_: nn.Module, __: object, output: Any) -> None:
+        raise _ReachedError(output)
 
-    handle = model.layers[first - 1].register_forward_hook(catch)
+    handle = model.layers[first - 1].register_forward_hook(stop)
     try:
         model.hidden(ids, mask)
-    except _ReachedError:
-        pass
+    except _ReachedError as reached:
+        return Activations(ids, mask, reached.args[0])
     finally:
         handle.remove()
-    return Activations(ids, mask, caught[0])
+    raise AssertionError("a forward pass runs through all layers")
 
 
 def cut(model: LanguageModel, first: int) -> None:
@@ -153,7 +150,7 @@ class _CrossEntropy(torch.autograd.Function):
 
     The logits are the largest tensor of all, and log-probabilities and gradients are as large again. As nothing of the
     layer is trained, the gradient with respect to the states is taken at once. Two buffers serve all blocks: allocated
-    anew, tensors of their size fragment the heap, by hundreds of MiB within some batches.
+    again, tensors of their size fragment the heap, by hundreds of MiB within some batches.
     """
 
     @staticmethod
@@ -163,18 +160,18 @@ class _CrossEntropy(torch.autograd.Function):
         p = torch.empty(logits.shape)
         gradient, loss = torch.empty_like(states), torch.zeros(())
         for k in range(0, count, _POSITIONS):
-            part, wanted = states[k : k + _POSITIONS], targets[k : k + _POSITIONS, None]
+            part, target = states[k : k + _POSITIONS], targets[k : k + _POSITIONS, None]
             z, p = logits[: len(part)], p[: len(part)]
             torch.mm(part, weight.T, out=z)
             if head.bias is not None:
                 z += head.bias
             p.copy_(z)
             p -= p.amax(1, keepdim=True)
-            asked = p.gather(1, wanted)
+            gold = p.gather(1, target)
             total = p.exp_().sum(1, keepdim=True)
-            loss += (total.log() - asked).sum()
+            loss += (total.log() - gold).sum()
             p /= total
-            p.scatter_add_(1, wanted, -torch.ones_like(asked))
+            p.scatter_add_(1, target, -torch.ones_like(gold))
             torch.mm(z.copy_(p), weight, out=gradient[k : k + _POSITIONS])
         ctx.save_for_backward(gradient / count)
         return loss / count
@@ -198,16 +195,15 @@ def contrastive_loss(model: LanguageModel, asked: Activations, answer: Activatio
 
     The same text in another row is neither the answer nor wrong: it is left out.
     """
-    left, right = (
-        nn.functional.normalize(mean_pool(top_states(model, part), part.mask), dim=1) for part in (asked, answer)
-    )
+    pooled = (mean_pool(top_states(model, part), part.mask) for part in (asked, answer))
+    left, right = (nn.functional.normalize(vectors, dim=1) for vectors in pooled)
     same = (answer.ids[:, None] == answer.ids[None]).all(2).fill_diagonal_(False)
     logits = (left @ right.T / _CONTRAST).masked_fill(same, -torch.inf)
     return nn.functional.cross_entropy(logits, torch.arange(len(left)))
 
 
 def training_loss(model: LanguageModel, parts: list[Activations]) -> Tensor:
-    """The loss of a batch: next-token of its sentences, or contrastive of its questions and answers."""
+    """The loss of a batch: next-token for sentences, contrastive for questions and answers."""
     return next_token_loss(model, *parts) if len(parts) == 1 else contrastive_loss(model, *parts)
 
 
@@ -274,18 +270,18 @@ def finetune(
     first = first_adapted(model, config)
     rng = np.random.default_rng(derive_seed("facts", config.seed))
     batches = training_batches(graph, model, config, rng)
-    steps = _Steps(2 * len(batches), progress)
-    cached = []
+    report = progress or (lambda _: None)
+    cached: list[list[Activations]] = []
     for batch in batches:
         cached.append([activations(model, rows, first) for rows in batch])
-        steps.one_more()
+        report(len(cached) / len(batches) / 2)
     cut(model, first)
     wrapper = attach(model, config)
     optimizer = make_optimizer(wrapper, config)
-    losses = []
+    losses: list[float] = []
     for k in rng.permutation(len(cached)).tolist():
         losses.append(train_step(model, cached[k], optimizer))
-        steps.one_more()
+        report((1 + len(losses) / len(batches)) / 2)
     tenth = max(len(losses) // 10, 1)
     meta = {
         "tokens": float(sum(len(row) for batch in batches for rows in batch for row in rows)),
@@ -295,18 +291,6 @@ def finetune(
     }
     state = get_peft_model_state_dict(wrapper, save_embedding_layers=False)
     return {name: value.detach().float().clone() for name, value in state.items()}, meta
-
-
-class _Steps:
-    """Counts steps and reports the fraction done."""
-
-    def __init__(self, total: int, progress: Callable[[float], None] | None) -> None:
-        self.done, self.total, self.progress = 0, total, progress
-
-    def one_more(self) -> None:
-        self.done += 1
-        if self.progress is not None:
-            self.progress(self.done / self.total)
 
 
 def _pairs(graph: TemporalGraph, order: NDArray[np.int64]) -> list[list[str]]:

@@ -1,6 +1,6 @@
 """The LLM teacher's head: encodings E(p) = σ(w_p · LLM(p) + b_p) (Eq. 6) and the scoring function f_LLM (Eq. 7-9).
 
-There are no free entity vectors: all that this teacher knows of an entity is what the language model says of it.
+There are no free entity vectors: all that this teacher knows of an entity is the language model's vector of its text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def whiten(vectors: Tensor, components: int) -> Tensor:
     """Principal components of ``vectors`` [N, d] at unit variance: float32 [N, c], c <= min(components, d, N - 1).
 
     An affine map, so E(p) stays a sigmoid of an affine map of LLM(p); without it a handful of directions that all names
-    share drown what tells them apart. Directions without variance are left out (one column of zeros, if all are):
+    share drown their differences. Directions without variance are left out (one column of zeros, if all are):
     scaled to unit variance they would be amplified rounding errors. Computed in double precision, each component's
     sign fixed: the same on every run.
     """
@@ -36,7 +36,7 @@ def whiten(vectors: Tensor, components: int) -> Tensor:
 
 
 def control(vectors: Tensor, kind: str, seed: int) -> Tensor:
-    """Vectors [N, d] that say nothing of the names they stand for, with which LLM(p) is compared.
+    """Vectors [N, d] without any information on the names they stand for, with which LLM(p) is compared.
 
     Args:
         vectors: those of the language model.
@@ -54,7 +54,7 @@ def control(vectors: Tensor, kind: str, seed: int) -> Tensor:
 class SemanticScorer(Backbone):
     """f_LLM(h, r, ?, τ) = ⟨g(E(h), E(r), τ), 2E(t) - 1⟩ with a two-layer perceptron g.
 
-    Our reading of Eq. 7-9, which only say that a scoring function runs over the encoded head, relation and tail. The
+    Our reading of Eq. 7-9, which only state that a scoring function runs over the encoded head, relation and tail. The
     time enters as the mean of the vectors of its start and end class.
 
     Args:
@@ -82,10 +82,7 @@ class SemanticScorer(Backbone):
 
     def encodings(self) -> tuple[Tensor, Tensor]:
         """E(p) of all entities [E, dim] and of all relations [2R, dim], in (0, 1)."""
-        return (
-            torch.sigmoid(self.entity_map(self.entity_vectors)),
-            torch.sigmoid(self.relation_map(self.relation_vectors)),
-        )
+        return self.entity_map(self.entity_vectors).sigmoid(), self.relation_map(self.relation_vectors).sigmoid()
 
     def entity_table(self) -> Tensor:
         return 2 * torch.sigmoid(self.entity_map(self.entity_vectors)) - 1

@@ -24,8 +24,7 @@ from harness.distill.targets import SoftTargets
 from harness.errors import UserError
 from harness.evaluate import RankTask
 from harness.models import Backbone
-from harness.options import MethodOptions, check_defaults
-from harness.registry import Registry
+from harness.registry import MethodOptions, Registry, check_defaults
 
 #: rounding of log-probabilities that were stored in half precision
 _TOLERANCE = 1e-2
@@ -104,7 +103,7 @@ def teacher(
         name: of the teacher.
         version: goes up when a change moves its numbers.
         options: its options, settings ``teacher.NAME.OPTION``.
-        content: given the options, a digest of what it reads besides them, such as of a file: it tells results apart.
+        content: given the options, a digest of what it reads besides them, such as of a file: results differ by it.
 
     Raises:
         UserError: its name is taken, or an option's default is not valid.
@@ -127,22 +126,21 @@ def listed_targets(teacher: Teacher, asked: Asked, options: Any, temperature: fl
     Raising probabilities to 1/T needs those of all entities: the ones not listed are taken as equally likely.
 
     Raises:
-        UserError: the teacher's answer is not as `Listed` says; names the first query that is wrong.
+        UserError: the teacher's answer is not as in `Listed`; names the first query that is wrong.
     """
     assert teacher.ask is not None
     answer = teacher.ask(asked, options)
     ids, log_p = _checked(teacher.name, answer, len(asked.queries), len(asked.graph.entities))
     order = log_p.argsort(dim=1, descending=True, stable=True)[:, : asked.most]
     ids, log_p = ids.gather(1, order), log_p.gather(1, order)
-    others = len(asked.graph.entities) - ids.shape[1]
+    n_others = len(asked.graph.entities) - ids.shape[1]
     log_rest = torch.full((len(ids),), -torch.inf, dtype=torch.float64)
-    if others:
-        rest = -torch.expm1(log_p.logsumexp(1).clamp(max=0.0))
-        log_rest = np.log(others) + (rest.log() - np.log(others)) / temperature
+    if n_others:
+        others = -torch.expm1(log_p.logsumexp(1).clamp(max=0.0))
+        log_rest = np.log(n_others) + (others.log() - np.log(n_others)) / temperature
     log_p = log_p / temperature
-    log_whole = torch.logaddexp(log_p.logsumexp(1), log_rest)
-    soft = (log_p - log_whole[:, None]).float(), (log_rest - log_whole).float()
-    return SoftTargets(ids.int(), *soft, temperature)
+    log_total = torch.logaddexp(log_p.logsumexp(1), log_rest)
+    return SoftTargets(ids.int(), (log_p - log_total[:, None]).float(), (log_rest - log_total).float(), temperature)
 
 
 def _checked(name: str, answer: Listed, n_queries: int, n_entities: int) -> tuple[Tensor, Tensor]:
@@ -166,5 +164,5 @@ def _checked(name: str, answer: Listed, n_queries: int, n_entities: int) -> tupl
     for fault, where in faults.items():
         if where.any():
             raise UserError(f"teacher {name!r}: has {fault}, first for query {int(where.argmax())}")
-    floor = np.float64(-1e4)  # exp of which is 0: what is impossible stays so, and finite
-    return torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(log_p.astype(np.float64).clip(floor, 0.0))
+    # exp(-1e4) is 0: what is impossible stays so, and finite
+    return torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(log_p.astype(np.float64).clip(-1e4, 0.0))

@@ -32,7 +32,7 @@ def _all_scores(model: Backbone, data: QueryTensors, progress: Progress | None) 
 def soft_targets(
     teacher: Backbone, data: QueryTensors, temperature: float, size: int, progress: Progress | None = None
 ) -> SoftTargets:
-    """The teacher's distribution softmax(t/T) over all entities: its ``size`` most probable, and the mass of the rest.
+    """The teacher's distribution softmax(t/T) over all entities: its ``size`` most probable, and the others' mass.
 
     Args:
         teacher: a trained structural teacher.
@@ -48,11 +48,11 @@ def soft_targets(
     log_rest = torch.empty(len(data))
     for rows, z in _all_scores(teacher, data, progress):
         best, best_ids = z.div_(temperature).topk(size, dim=1)
-        log_whole = z.logsumexp(1)
-        rest = z.scatter_(1, best_ids, -torch.inf).logsumexp(1)  # not 1 - Σp, which rounding would make worthless
+        log_total = z.logsumexp(1)
+        others = z.scatter_(1, best_ids, -torch.inf).logsumexp(1)  # not 1 - Σp, which rounding would make worthless
         ids[rows] = best_ids.int().cpu()
-        log_p[rows] = (best - log_whole[:, None]).cpu()
-        log_rest[rows] = (rest - log_whole).cpu()
+        log_p[rows] = (best - log_total[:, None]).cpu()
+        log_rest[rows] = (others - log_total).cpu()
     return SoftTargets(ids, log_p, log_rest, temperature)
 
 
@@ -78,8 +78,8 @@ def score_targets(
 ) -> ScoreTargets:
     """The LLM teacher's scores P(p) of ``size`` entities a query: the true one, its best, and uniform draws.
 
-    Half of the list are the teacher's best entities, the rest are drawn uniformly from all (with replacement), so that
-    the standardised scores see what the teacher finds likely and what it finds unlikely.
+    Half of the list are the teacher's best entities, the others are drawn uniformly from all (with replacement), so
+    that the standardised scores cover both what the teacher finds likely and what it finds unlikely.
     """
     teacher.eval()
     n_entities = len(teacher.entity_table())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.data import UNKNOWN, Facts, TemporalGraph
 from harness.data.dates import show
 
-#: what the text of an entity without a label says at most: statements, and names in each
+#: the most that the text of an entity without a label has: statements, and names in a statement
 _STATEMENTS, _NAMES = 3, 3
 
 #: (relation, whether the entity is the head, the entity at the other end)
@@ -38,7 +38,7 @@ def relation_texts(graph: TemporalGraph) -> list[str]:
 
 
 def entity_texts(graph: TemporalGraph) -> list[str]:
-    """A text for every entity: its label, else what the *training* facts say of it.
+    """A text for every entity: its label, else what the *training* facts state of it.
 
     An entity without a label is described by its relations to labelled entities, the most frequent first, as in
     "position held mayor; member of sports team Rangers F.C., Malmö FF" (it is the head) or "Meudon, head of government"
@@ -47,32 +47,32 @@ def entity_texts(graph: TemporalGraph) -> list[str]:
     its own name.
     """
     entities = graph.entities
-    said = _statements(graph)
+    statements = _statements(graph)
     names = {k: text for k, label in enumerate(entities.labels) if label is not None and (text := _clean(label))}
-    near = {k: text for k, facts in said.items() if (text := _describe(graph, facts, names))}
+    near = {k: text for k, facts in statements.items() if (text := _describe(graph, facts, names))}
     in_brackets = {k: f"({text})" for k, text in near.items()}
-    far = {k: _describe(graph, facts, in_brackets) for k, facts in said.items() if k not in near}
-    alone = {k: _relations_alone(graph, said[k]) for k, text in far.items() if not text}
-    described = far | alone | near
-    return [names.get(k) or described.get(k) or _clean(name) for k, name in enumerate(entities.names)]
+    far = {k: _describe(graph, facts, in_brackets) for k, facts in statements.items() if k not in near}
+    alone = {k: _relations_alone(graph, statements[k]) for k, text in far.items() if not text}
+    texts = far | alone | near | names
+    return [texts.get(k) or _clean(name) for k, name in enumerate(entities.names)]
 
 
 def _statements(graph: TemporalGraph) -> dict[int, list[_Statement]]:
-    """What the training facts say of each entity without a label."""
-    said: dict[int, list[_Statement]] = defaultdict(list)
+    """The training facts about each entity without a label."""
+    statements: dict[int, list[_Statement]] = defaultdict(list)
     facts, labels = graph.train, graph.entities.labels
     for head, relation, tail in zip(facts.head.tolist(), facts.relation.tolist(), facts.tail.tolist(), strict=True):
         if labels[head] is None:
-            said[head].append((relation, True, tail))
+            statements[head].append((relation, True, tail))
         if labels[tail] is None:
-            said[tail].append((relation, False, head))
-    return said
+            statements[tail].append((relation, False, head))
+    return statements
 
 
-def _describe(graph: TemporalGraph, said: list[_Statement], names: dict[int, str]) -> str:
+def _describe(graph: TemporalGraph, statements: list[_Statement], names: dict[int, str]) -> str:
     """Statements about entities that have a name, grouped by relation; empty if there are none."""
     groups: dict[tuple[int, bool], Counter[str]] = defaultdict(Counter)
-    for relation, is_head, other in said:
+    for relation, is_head, other in statements:
         if other in names:
             groups[relation, is_head][names[other]] += 1
     parts = []
@@ -84,9 +84,9 @@ def _describe(graph: TemporalGraph, said: list[_Statement], names: dict[int, str
     return "; ".join(parts)
 
 
-def _relations_alone(graph: TemporalGraph, said: list[_Statement]) -> str:
+def _relations_alone(graph: TemporalGraph, statements: list[_Statement]) -> str:
     texts = relation_texts(graph)
-    counts = Counter(relation if is_head else relation + len(graph.relations) for relation, is_head, _ in said)
+    counts = Counter(relation if is_head else relation + len(graph.relations) for relation, is_head, _ in statements)
     return "; ".join(texts[k] for k in sorted(counts, key=lambda k: (-counts[k], k))[:_STATEMENTS])
 
 

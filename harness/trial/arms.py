@@ -22,15 +22,14 @@ def check_arm(text: str) -> str:
     """An arm as the harness writes it: its losses in the order of their registration.
 
     Raises:
-        UserError: an unknown loss, one that is there twice, or losses that exclude each other; says which and why.
+        UserError: an unknown loss, one that is there twice, or losses that exclude each other; names them and why.
     """
     if text in (UNDISTILLED, *REFERENCES):
         return text
     parts = [part.strip() for part in text.split("+")]
-    if parts[0] == CROSS_ENTROPY:
-        parts = parts[1:]
-        if not parts:
-            return UNDISTILLED
+    if parts == [CROSS_ENTROPY]:
+        return UNDISTILLED
+    parts = parts[1:] if parts[0] == CROSS_ENTROPY else parts
     for part in parts:
         if part not in LOSSES:
             known = [*LOSSES, UNDISTILLED, *REFERENCES] if len(parts) == 1 else LOSSES

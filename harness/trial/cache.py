@@ -7,7 +7,8 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class Cache:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        #: files that were found sound, with time and size: many cells ask for the same large file
+        #: sound files, with time and size when they were checked: many trials ask for the same large file
         self._sound: dict[Path, tuple[int, int]] = {}
 
     def path(self, stage: str, key: str) -> Path:
@@ -63,13 +64,13 @@ class Cache:
         """Whether a result is stored and sound, so that nobody who asks for it has to build it."""
         path = self.path(stage, key)
         try:
-            about = path.stat()
+            status = path.stat()
         except OSError:
             return False
-        seen = about.st_mtime_ns, about.st_size
-        if self._sound.get(path) != seen and _flaw(path) is None:
-            self._sound[path] = seen
-        return self._sound.get(path) == seen
+        version = status.st_mtime_ns, status.st_size
+        if self._sound.get(path) != version and _flaw(path) is None:
+            self._sound[path] = version
+        return self._sound.get(path) == version
 
     def meta(self, stage: str, key: str) -> Meta:
         """What is known about a stored result, without reading or checking its tensors; empty if it cannot be read."""
@@ -91,20 +92,17 @@ class Cache:
         path = self.path(stage, key)
         if (entry := self._read(path)) is not None:
             return entry
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(path.with_suffix(".lock")):
-                if (entry := self._read(path)) is not None:
-                    return entry
-                _clear(path)
-                started = time.perf_counter()
-                tensors, meta = build()
-                # of what a stack made, ``meta`` tells its share of the stack's
-                meta = {"build_seconds": time.perf_counter() - started, **meta}
-                self._write(path, tensors, meta)
-                return Entry(tensors, meta, cached=False)
-        except OSError as error:
-            raise self._unwritable(error) from None
+        with self._locked(path):
+            if (entry := self._read(path)) is not None:
+                return entry
+            started = time.perf_counter()
+            tensors, meta = build()
+            # of what a stack made, ``meta`` has its share of the stack's
+            meta = {"build_seconds": time.perf_counter() - started, **meta}
+            contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+            content = save(contiguous, {"meta": json.dumps(meta), "result": _name(path)})
+            _write(path, content, hashlib.sha256(content).hexdigest())
+            return Entry(tensors, meta, cached=False)
 
     def keep_newest(self, stage: str, count: int) -> None:
         """Remove all but the newest results of a stage."""
@@ -116,14 +114,9 @@ class Cache:
     def pack(self, stage: str, key: str) -> Packed | None:
         """The file of a stored result; None, with a warning, if it is damaged: whoever needs it builds it."""
         path = self.path(stage, key)
-        try:
-            content, wanted = path.read_bytes(), path.with_suffix(".sha256").read_text().strip()
-            if hashlib.sha256(content).hexdigest() == wanted:
-                return Packed(stage, key, content, wanted)
-            reason = "does not match its checksum"
-        except OSError as error:
-            reason = f"cannot be read ({type(error).__name__})"
-        warnings.warn(f"cache file {path} {reason}; it is rebuilt", stacklevel=2)
+        if (flaw := _flaw(path)) is None:
+            return Packed(stage, key, path.read_bytes(), _checksum(path))
+        warnings.warn(f"cache file {path} {flaw}; it is rebuilt", stacklevel=2)
         return None
 
     def unpack(self, packed: Packed) -> None:
@@ -134,68 +127,65 @@ class Cache:
         """
         if self.has(packed.stage, packed.key):
             return
-        path = self.path(packed.stage, packed.key)
         if hashlib.sha256(packed.content).hexdigest() != packed.checksum:
             raise UserError(f"{packed.stage} {packed.key}: came damaged; run the same command again")
+        path = self.path(packed.stage, packed.key)
+        with self._locked(path):
+            _write(path, packed.content, packed.checksum)
+
+    @contextmanager
+    def _locked(self, path: Path) -> Iterator[None]:
+        """Let one process at a time write a result, and remove what one that was killed left of writing it."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(path.with_suffix(".lock")):
-                _clear(path)
-                write_atomically(path.with_suffix(".sha256"), packed.checksum.encode())
-                write_atomically(path, packed.content)
+                for left in path.parent.glob(f".{path.stem}.*.tmp"):
+                    left.unlink(missing_ok=True)
+                yield
         except OSError as error:
-            raise self._unwritable(error) from None
-
-    def _unwritable(self, error: OSError) -> UserError:
-        return UserError(
-            f"cache {self.root}: cannot be written ({error.strerror or error}); "
-            "free some space there or name another folder with --cache-dir or HARNESS_CACHE"
-        )
+            raise UserError(
+                f"cache {self.root}: cannot be written ({error.strerror or error}); "
+                "free some space there or name another folder with --cache-dir or HARNESS_CACHE"
+            ) from None
 
     def _read(self, path: Path) -> Entry | None:
         if not path.exists():
             return None
         if (flaw := _flaw(path)) is None:
             with safe_open(path, framework="pt") as file:
-                names = file.keys()
-                meta = json.loads(file.metadata()["meta"])
-                return Entry({name: file.get_tensor(name) for name in names}, meta, cached=True)
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no dict
+                return Entry(tensors, json.loads(file.metadata()["meta"]), cached=True)
         warnings.warn(f"cache file {path} {flaw}; it is rebuilt", stacklevel=3)
         return None
 
-    def _write(self, path: Path, tensors: dict[str, Tensor], meta: Meta) -> None:
-        content = save(
-            {k: v.contiguous() for k, v in tensors.items()}, {"meta": json.dumps(meta), "result": _name(path)}
-        )
-        # the checksum first: a file without one, or with an old one, counts as damaged and never as good
-        write_atomically(path.with_suffix(".sha256"), hashlib.sha256(content).hexdigest().encode())
-        write_atomically(path, content)
+
+def _write(path: Path, content: bytes, checksum: str) -> None:
+    # the checksum first: a file without one, or with an old one, counts as damaged and never as good
+    write_atomically(path.with_suffix(".sha256"), checksum.encode())
+    write_atomically(path, content)
+
+
+def _checksum(path: Path) -> str:
+    return path.with_suffix(".sha256").read_text().strip()
 
 
 def _flaw(path: Path) -> str | None:
     """What is wrong with a file; None if it is sound."""
     try:
-        wanted = path.with_suffix(".sha256").read_text().strip()
         with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
+            if hashlib.file_digest(file, "sha256").hexdigest() != _checksum(path):
                 return "does not match its checksum"
         with safe_open(path, framework="pt") as file:
-            about = file.metadata()
-            json.loads(about["meta"])
-        return None if about.get("result", _name(path)) == _name(path) else "is that of another result"
+            metadata = file.metadata()
+            json.loads(metadata["meta"])
+        return None if metadata.get("result", _name(path)) == _name(path) else "is that of another result"
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         return f"cannot be read ({type(error).__name__})"
 
 
 def _name(path: Path) -> str:
-    """What a file says it is, so that one with another's name is noticed; those of earlier versions do not say."""
+    """What a file records that it is, so that one with another's name is noticed; those of earlier versions do not."""
     return f"{path.parent.name}/{path.stem}"
-
-
-def _clear(path: Path) -> None:
-    """Remove what a process that was killed left of writing a result; whoever writes it now has its lock."""
-    for left in path.parent.glob(f".{path.stem}.*.tmp"):
-        left.unlink(missing_ok=True)
 
 
 def default_root() -> Path:

@@ -65,9 +65,7 @@ def _graph(name: str, data_dir: Path | None, _folder: str) -> TemporalGraph:
     return load(name, data_dir)
 
 
-@lru_cache(maxsize=2)
-def _inputs(graph: TemporalGraph, time: TimeSpec, protocol: str, device: str) -> Inputs:
-    return Inputs(graph, time, protocol, device)
+_inputs = lru_cache(maxsize=2)(Inputs)
 
 
 def graph_of(name: str, data_dir: Path | None) -> TemporalGraph:

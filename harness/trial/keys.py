@@ -61,7 +61,7 @@ def refuse_impossible(spec: TrialSpec) -> None:
     """Refuse a trial whose losses need what no teacher of it yields.
 
     Raises:
-        UserError: says which loss needs what, and of which teacher.
+        UserError: names the loss, what it needs, and the teacher.
     """
     source = TEACHERS.named(spec.teacher.source)
     if "teacher" not in source.yields:
@@ -69,16 +69,11 @@ def refuse_impossible(spec: TrialSpec) -> None:
         raise UserError(f"teacher.source={source.name}: cannot stand in the structural teacher's place; {chosen} can")
     if spec.arm == "teacher" and not source.has_model:
         raise UserError(f"arm 'teacher': teacher {source.name!r} has no model that could be scored; leave the arm out")
-    trained_here = [
-        name for name, teacher in TEACHERS.items() if name == source.name or "teacher" not in teacher.yields
-    ]
-    yields = {target for name in trained_here for target in TEACHERS[name].yields}
-    for part in spec.parts:
-        for need in LOSSES[part].needs:
-            if need not in yields:
-                raise UserError(
-                    f"arm {spec.arm!r}: {part} needs {need!r}, which teacher {source.name!r} does not yield"
-                )
+    at_hand = [source, *(teacher for teacher in TEACHERS.values() if "teacher" not in teacher.yields)]
+    yields = {target for teacher in at_hand for target in teacher.yields}
+    for part, need in ((loss, need) for loss in spec.parts for need in LOSSES[loss].needs):
+        if need not in yields:
+            raise UserError(f"arm {spec.arm!r}: {part} needs {need!r}, which teacher {source.name!r} does not yield")
     if spec.is_fused and "entities" not in yields:
         raise UserError(f"loss.fusion: mixes in a model's scores, and teacher {source.name!r} has none; set fusion=0")
 

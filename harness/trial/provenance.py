@@ -26,10 +26,11 @@ def provenance() -> dict[str, Any]:
     An installed package has no commit, unless ``HARNESS_COMMIT`` names the one it was built from.
     """
     packages = ("torch", "transformers", "peft", "optuna", "numpy", "numba")
+    status = _git("status", "--porcelain", "--untracked-files=no", "--", "harness", "studies")
     return {
         "harness": harness.__version__,
         "git_commit": os.environ.get("HARNESS_COMMIT") or _git("rev-parse", "HEAD"),
-        "git_dirty": _dirty(),
+        "git_dirty": None if status is None else bool(status),
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in packages},
         "machine": _machine(),
@@ -37,8 +38,7 @@ def provenance() -> dict[str, Any]:
 
 
 def environment(context: Context) -> dict[str, Any]:
-    """What a trial tells of where it ran: besides its provenance its device, and how the language model's weights are
-    read there, both of which can change numbers by more than rounding."""
+    """Where a trial ran: its provenance, and what can change numbers by more than rounding, such as the device."""
     where = {"device": context.device, "number_format": number_format(), "threads": 1, "stack": context.stack}
     return provenance() | where
 
@@ -70,23 +70,11 @@ def _git(*arguments: str) -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        # S603, S607: the arguments are constants of this file, and git is wherever the user's PATH has it
-        done = subprocess.run(  # noqa: S603
-            ["git", "-C", str(root), *arguments],  # noqa: S607
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        # S603: the arguments are constants of this file, and git is wherever the user's PATH has it
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
-
-
-def _dirty() -> bool | None:
-    """Whether tracked files of the code differ from the commit."""
-    status = _git("status", "--porcelain", "--untracked-files=no", "--", "harness", "studies")
-    return None if status is None else bool(status)
 
 
 def _machine() -> str:

@@ -27,11 +27,9 @@ from harness.distill.losses.l3 import L3Options
 from harness.distill.losses.rkd import AngleOptions, DistanceOptions
 from harness.distill.rounding import Bits
 from harness.distill.training.sampler import Sampling
-from harness.frozen import Frozen
 from harness.models import BACKBONES
 from harness.models.ttranse import TTransEOptions
-from harness.options import MethodOptions
-from harness.registry import Plugin, Registry
+from harness.registry import Frozen, MethodOptions, Plugin, Registry
 from harness.teachers.language_model import LanguageModelConfig
 from harness.teachers.sources import TEACHERS
 from harness.trial.arms import REFERENCES, Arm, check_arm, needs_of, parts_of

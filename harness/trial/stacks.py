@@ -33,9 +33,10 @@ def group_of(spec: TrialSpec, stage: str | None) -> str | None:
         return None
     recipe = BACKBONES[spec.backbone].student_recipe
     penalty = recipe.regularization if student.regularization is None else student.regularization
+    student_differs = {"learning_rate", "regularization"}
     differing: dict[str, Any] = {
         "loss": {*WEIGHTS, "temperature"},
-        "student": {"learning_rate", "regularization"},
+        "student": student_differs,
         "arm": True,
         "seed": True,
     }

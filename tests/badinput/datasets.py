@@ -154,15 +154,15 @@ VOCABULARIES: dict[str, tuple[str | bytes, str]] = {
 def cases() -> Iterator[Case]:
     """All of them."""
     check = ("data", "check", "./set")
-    for name, (line, says) in LINES.items():
-        yield Case(name, check, says, folder(train=f"{LINE}{line}\n"))
-    for name, (content, says) in FILES.items():
-        splits = {"valid": content, "test": content} if "2014" in says or "calendar" in says else {}
-        yield Case(name, check, says, folder(train=content, **splits))
+    for name, (line, message) in LINES.items():
+        yield Case(name, check, message, folder(train=f"{LINE}{line}\n"))
+    for name, (content, message) in FILES.items():
+        splits = {"valid": content, "test": content} if "2014" in message or "calendar" in message else {}
+        yield Case(name, check, message, folder(train=content, **splits))
     for name in ("an empty file", "NUL bytes", "Latin-1", "HTML"):
         yield Case(f"{name} as test", check, FILES[name][1].replace("train", "test"), folder(test=FILES[name][0]))
-    for name, (content, says) in VOCABULARIES.items():
-        yield Case(f"vocabulary: {name}", check, says, folder(entities_tsv=content))
+    for name, (content, message) in VOCABULARIES.items():
+        yield Case(f"vocabulary: {name}", check, message, folder(entities_tsv=content))
     for split in ("train", "valid", "test"):
         yield Case(f"no {split}", check, rf"no {split}\.txt", folder(**{split: None}))
     yield Case("no files at all", check, "no train.txt", lambda place: (place.work / "set").mkdir())

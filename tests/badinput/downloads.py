@@ -91,7 +91,7 @@ def server(answer: Answer) -> Iterator[str]:
         running.server_close()
 
 
-def case(name: str, says: str, address: str) -> Case:
+def case(name: str, message: str, address: str) -> Case:
     """The data set ``fake`` of that server."""
 
     def build(place: Place) -> None:
@@ -100,5 +100,5 @@ def case(name: str, says: str, address: str) -> Case:
         place.sources = {"fake": about}
 
     return Case(
-        name, CHECK, rf"data set 'fake': not found .*{says}", build, writes=LEFT, notices=("^downloading fake",)
+        name, CHECK, rf"data set 'fake': not found .*{message}", build, writes=LEFT, notices=("^downloading fake",)
     )

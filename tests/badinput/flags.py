@@ -140,9 +140,9 @@ LINES = {
 def cases() -> Iterator[Case]:
     """All of them."""
     study = ("study", "ablation", "--dataset", "./set")
-    for item, says in SETTINGS.items():
-        told = item if len(item) < 60 else f"{item[:20]}... ({len(item):,} letters)"
-        yield Case(f"--set {told!r}", (*study, "--set", item), says, folder())
+    for item, message in SETTINGS.items():
+        shown = item if len(item) < 60 else f"{item[:20]}... ({len(item):,} letters)"
+        yield Case(f"--set {shown!r}", (*study, "--set", item), message, folder())
     bomb = "loss.alpha=" + laughs().replace("\n", "\n  ")
     yield Case("--set of a billion laughs", (*study, "--set", bomb), r"cannot be read|anchors", folder())
     yield Case("--set of depth", (*study, "--set", "alpha=" + "[" * 50_000), r"20 levels|nesting depth", folder())
@@ -150,11 +150,11 @@ def cases() -> Iterator[Case]:
     ages = dict.fromkeys(("train", "valid", "test"), "a\tr\tb\t0001-01-01\na\tr\tb\t9999-01-01\n")
     narrow = (*study, "--set", "time.classes=width", "--set", "time.size=1")
     yield Case("--set of a class a day in ten thousand years", narrow, r"3,\d+,\d+ classes", folder(**ages))
-    for options, says in OPTIONS.items():
-        told = " ".join(options)
+    for options, message in OPTIONS.items():
+        shown = " ".join(options)
         # by then the store is open, and stays
         writes = ("work/runs",) if options[0] == "--cluster" else ()
-        name = repr(told if len(told) < 60 else f"{told[:30]}...")
-        yield Case(name, (*study, *options), says, folder(), writes=writes)
-    for line, says in LINES.items():
-        yield Case(" ".join(line), line, says, folder())
+        name = repr(shown if len(shown) < 60 else f"{shown[:30]}...")
+        yield Case(name, (*study, *options), message, folder(), writes=writes)
+    for line, message in LINES.items():
+        yield Case(" ".join(line), line, message, folder())

@@ -60,8 +60,8 @@ def cases() -> Iterator[Case]:
     describe = ("data", "describe", "./set")
     for name, text in LABELS.items():
         facts = f"{text}\t{text}\tRome\t1990\t1995\n"
-        says = rf"{re.escape(text)} · {re.escape(text)} · Rome"
-        yield Case(name, describe, says, folder(train=facts), code=0, env=WIDE)
+        message = rf"{re.escape(text)} · {re.escape(text)} · Rome"
+        yield Case(name, describe, message, folder(train=facts), code=0, env=WIDE)
     for name, text in HIDDEN.items():
         facts = f"{text}\tr\tRome\t1990\t1995\n"
         shown = "a b" if text == "a\u2028b" else "a\N{REPLACEMENT CHARACTER}b"

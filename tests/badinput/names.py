@@ -119,21 +119,21 @@ def hidden(url: str) -> Case:
 
 def cases() -> Iterator[Case]:
     """All of them."""
-    for name, says in DATASETS.items():
-        told = name if len(name) < 50 else f"{name[:10]}... ({len(name):,} letters)"
-        yield Case(f"data set {told!r}", ("data", "check", name), says)
+    for name, message in DATASETS.items():
+        shown = name if len(name) < 50 else f"{name[:10]}... ({len(name):,} letters)"
+        yield Case(f"data set {shown!r}", ("data", "check", name), message)
     for name in ("", "../outside", "[/]", "wiki\x1b[2J", "\udcff\udcfe", "x" * 10_000, "wiki/../../outside"):
-        told = name if len(name) < 50 else f"{name[:10]}..."
-        yield Case(f"study of data set {told!r}", ("study", "ablation", "--dataset", name), DATASETS[name])
-        yield Case(f"report of data set {told!r}", ("report", "ablation", "--dataset", name), r"there is no such file")
-    for name, says in STUDIES.items():
-        told = name if len(name) < 50 else f"{name[:10]}..."
-        yield Case(f"study {told!r}", ("study", name), says)
-        yield Case(f"description of study {told!r}", ("study", "describe", name), says)
-        yield Case(f"report {told!r}", ("report", name), says, slow=name != "../../outside/mine")
-    for name, (option, value, says) in FOLDERS.items():
+        shown = name if len(name) < 50 else f"{name[:10]}..."
+        yield Case(f"study of data set {shown!r}", ("study", "ablation", "--dataset", name), DATASETS[name])
+        yield Case(f"report of data set {shown!r}", ("report", "ablation", "--dataset", name), r"there is no such file")
+    for name, message in STUDIES.items():
+        shown = name if len(name) < 50 else f"{name[:10]}..."
+        yield Case(f"study {shown!r}", ("study", name), message)
+        yield Case(f"description of study {shown!r}", ("study", "describe", name), message)
+        yield Case(f"report {shown!r}", ("report", name), message, slow=name != "../../outside/mine")
+    for name, (option, value, message) in FOLDERS.items():
         argv = ("study", "ablation", "--dataset", "./set", "--arms", "none", option, value)
-        yield Case(name, argv, says, folder())
+        yield Case(name, argv, message, folder())
         if option == "--storage":
             yield Case(f"{name}, of a report", ("report", "ablation", option, value), r"storage", folder())
             copy = ("study", "copy", value, "sqlite:///copy.db")

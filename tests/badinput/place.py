@@ -46,13 +46,13 @@ class Place:
 
     def files(self) -> dict[str, tuple[int, int]]:
         """What lies in the folders."""
-        found = {}
+        states = {}
         for folder, folders, names in os.walk(self.root):
             for name in (*folders, *names):
                 path = Path(folder, name)
                 state = path.lstat()
-                found[str(path.relative_to(self.root))] = (state.st_size if path.is_file() else 0, state.st_mode)
-        return found
+                states[str(path.relative_to(self.root))] = (state.st_size if path.is_file() else 0, state.st_mode)
+        return states
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Case:
     Attributes:
         name: what is wrong.
         argv: module of the package and its arguments.
-        says: pattern of the error line; with ``code`` 0, of standard output.
+        message: pattern of the error line; with ``code`` 0, of standard output.
         build: makes the files.
         writes: folders (relative to ``Place.root``) in which it may leave something.
         notices: patterns of lines on standard error beside.
@@ -73,7 +73,7 @@ class Case:
 
     name: str
     argv: tuple[str, ...]
-    says: str
+    message: str
     build: Callable[[Place], object] = lambda place: None
     code: int = 2
     writes: tuple[str, ...] = ()
@@ -123,9 +123,9 @@ class Server:
         }
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
-        told = json.loads(self.process.stdout.readline())
+        shown = json.loads(self.process.stdout.readline())
         out, err, trace = ((logs / name).read_bytes().decode("utf-8") for name in ("out", "err", "trace"))
-        return End(told["code"], out, err, told["peak"], [json.loads(line) for line in trace.splitlines()])
+        return End(shown["code"], out, err, shown["peak"], [json.loads(line) for line in trace.splitlines()])
 
     def stop(self) -> None:
         """End the process."""
@@ -143,22 +143,22 @@ def check(case: Case, server: Server, root: Path) -> End:
     case.build(place)
     before = place.files()
     end = server(case, place)
-    told = f"{end.out}\n{end.err}"
-    assert end.code == case.code, f"exit code {end.code}\n{told}"
-    assert "Traceback" not in told, told
+    shown = f"{end.out}\n{end.err}"
+    assert end.code == case.code, f"exit code {end.code}\n{shown}"
+    assert "Traceback" not in shown, shown
     assert not place.canary.exists(), "code was executed"
     assert end.peak < MOST_MEMORY, f"{end.peak:.0f} MiB"
-    raw = sorted({hex(ord(c)) for c in told if (unicodedata.category(c) == "Cc" and c != "\n") or c in DIRECTIONS})
-    assert not raw, f"control characters {raw}\n{told!r}"
+    raw = sorted({hex(ord(c)) for c in shown if (unicodedata.category(c) == "Cc" and c != "\n") or c in DIRECTIONS})
+    assert not raw, f"control characters {raw}\n{shown!r}"
     lines = [line for line in end.err.splitlines() if not any(re.search(notice, line) for notice in case.notices)]
     if case.code == 2:
         assert len(lines) == 1, end.err
         assert lines[0].startswith("error: "), end.err
-        assert re.search(case.says, lines[0]), end.err
+        assert re.search(case.message, lines[0]), end.err
         assert len(lines[0]) < 2000, len(lines[0])
     else:
         assert not lines, end.err
-        assert re.search(case.says, end.out), end.out
+        assert re.search(case.message, end.out), end.out
     check_deeds(case, place, end, before)
     return end
 
@@ -171,7 +171,7 @@ def check_deeds(case: Case, place: Place, end: End, before: Mapping[str, object]
     """Fail if a command line did what it has no business with."""
     after = place.files()
     changed = {path for path in {*before, *after} if before.get(path) != after.get(path)}
-    stray = {path for path in changed if not any(path == own or path.startswith(f"{own}/") for own in case.writes)}
+    stray = {path for path in changed if not any(path == top or path.startswith(f"{top}/") for top in case.writes)}
     assert not stray, f"left behind: {sorted(stray)}"
     for deed, *what in end.deeds:
         if deed == "write":

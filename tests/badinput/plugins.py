@@ -94,14 +94,14 @@ def study(name: str, content: str) -> Callable[[Place], object]:
 def cases() -> Iterator[Case]:
     """All of them."""
     run = ("study", "ablation", "--dataset", "./set")
-    for name, (content, says) in PLUGINS.items():
-        yield Case(name, (*run, "--plugin", "mine.py"), says, plugin(content))
-    for path, says in PATHS.items():
-        yield Case(f"path {path[:20]!r}", (*run, "--plugin", path), says, folder())
+    for name, (content, message) in PLUGINS.items():
+        yield Case(name, (*run, "--plugin", "mine.py"), message, plugin(content))
+    for path, message in PATHS.items():
+        yield Case(f"path {path[:20]!r}", (*run, "--plugin", path), message, folder())
     bad = plugin("1 / 0\n")
-    says = r"plugin mine\.py: fails when it is loaded, line 1"
-    yield Case("when it is described", ("study", "describe", "ablation", "--plugin", "mine.py"), says, bad)
-    yield Case("in the environment", run, says, bad, env={"HARNESS_PLUGINS": "mine.py"})
+    message = r"plugin mine\.py: fails when it is loaded, line 1"
+    yield Case("when it is described", ("study", "describe", "ablation", "--plugin", "mine.py"), message, bad)
+    yield Case("in the environment", run, message, bad, env={"HARNESS_PLUGINS": "mine.py"})
 
     def two(place: Place) -> None:
         plugin("a = 1\n")(place)
@@ -122,9 +122,9 @@ def cases() -> Iterator[Case]:
         "a name for a file", ("study", "run", "ablation"), r"run ablation: takes a study file as my\.yaml", folder()
     )
     same = study("grid.yaml", VALID.replace("name: mine", "name: grid"))
-    says = r"study file grid\.yaml: the package has a study 'grid'; name file and study otherwise"
-    yield Case("a file with the name of a study", ("study", "run", "grid.yaml"), says, same)
-    yield Case("its description", ("study", "describe", "grid.yaml"), says, same)
+    message = r"study file grid\.yaml: the package has a study 'grid'; name file and study otherwise"
+    yield Case("a file with the name of a study", ("study", "run", "grid.yaml"), message, same)
+    yield Case("its description", ("study", "describe", "grid.yaml"), message, same)
     other = study("mine.yaml", VALID.replace("name: mine", "name: other"))
     yield Case("another name than the file's", start, r"mine\.yaml: name: must be that of the file, 'mine'", other)
     paths = study("../mine.yaml", VALID)

@@ -37,22 +37,22 @@ RUNS = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "pickle.fi
 def watch(trace: int) -> None:
     """Have each deed of this process written to a file descriptor."""
 
-    def told(*words: object) -> None:
+    def report(*words: object) -> None:
         os.write(
             trace, (json.dumps([os.fsdecode(w) if isinstance(w, bytes) else str(w) for w in words]) + "\n").encode()
         )
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and isinstance(arguments[0], str | bytes) and (arguments[2] or 0) & WRITES:
-            told("write", os.path.abspath(os.fsdecode(arguments[0])))
+            report("write", os.path.abspath(os.fsdecode(arguments[0])))
         elif event in CHANGES:
             target = arguments[1] if event in ("os.rename", "os.link", "os.symlink") else arguments[0]
             if isinstance(target, str | bytes):
-                told("write", os.path.abspath(os.fsdecode(target)))
+                report("write", os.path.abspath(os.fsdecode(target)))
         elif event in RUNS:
-            told("run", event, *arguments[:2])
+            report("run", event, *arguments[:2])
         elif event in ("socket.connect", "socket.bind") and isinstance(arguments[1], tuple):
-            told("socket", arguments[1][0])
+            report("socket", arguments[1][0])
 
     sys.addaudithook(hook)
 
@@ -96,8 +96,8 @@ def prepare(request: dict[str, Any]) -> None:
 
     if request["studies"]:
         files.files.cache_clear()
-        found = {path.stem: path for path in sorted(Path(request["studies"]).glob("*.yaml"))}
-        files.files = lambda: found
+        shipped = {path.stem: path for path in sorted(Path(request["studies"]).glob("*.yaml"))}
+        files.files = lambda: shipped
     SOURCES.update({name: Source(**about) for name, about in request["sources"].items()})
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from harness.store.opening import open_study
+from harness.store.study import open_study
 from tests.badinput.place import Case, Place
 
 URL = "sqlite:///store/store.db"
@@ -293,22 +293,24 @@ def cases() -> Iterator[Case]:
             argv = ("report", command, "--storage", URL)
             yield Case(f"{name}, {command}", argv, r"is no store", foreign(*statements), slow=name != "notes")
         yield Case(f"{name} to copy from", COPY, r"is no store", foreign(*statements), writes=("work/copy",))
-    for name, (build, says) in BROKEN.items():
-        yield Case(name, REPORT, says, build)
+    for name, (build, message) in BROKEN.items():
+        yield Case(name, REPORT, message, build)
     for name in ("no study", "no trials"):
         for command in REPORTS:
-            says = r"(has no (study|grid)|no finished trial).*; run.*: python -m harness\.study"
+            message = r"(has no (study|grid)|no finished trial).*; run.*: python -m harness\.study"
             argv = ("report", command, "--storage", URL)
-            yield Case(f"{name}, {command}", argv, says, BROKEN[name][0], slow=name != "no study")
+            yield Case(f"{name}, {command}", argv, message, BROKEN[name][0], slow=name != "no study")
     for command in REPORTS:
-        says = r"there is no such file; run a study first"
-        yield Case(f"no store, {command}", ("report", command, "--storage", URL), says)
+        message = r"there is no such file; run a study first"
+        yield Case(f"no store, {command}", ("report", command, "--storage", URL), message)
         other = ("report", command, "--storage", URL, "--dataset", "icews14")
-        says = r"has no (study|grid).*; run.*: python -m harness\.study"
-        yield Case(f"another data set alone, {command}", other, says, store(), slow=command in ("llm", "grid", "cost"))
+        message = r"has no (study|grid).*; run.*: python -m harness\.study"
+        yield Case(
+            f"another data set alone, {command}", other, message, store(), slow=command in ("llm", "grid", "cost")
+        )
     for command in ("grid", "capacity", "cost", "llm"):
-        says = rf"has no study '{command}' on 'lahman'; it holds: ablation on lahman; run: python -m harness\.study"
-        yield Case(f"another study alone, {command}", ("report", command, "--storage", URL), says, store())
+        message = rf"has no study '{command}' on 'lahman'; it holds: ablation on lahman; run: python -m harness\.study"
+        yield Case(f"another study alone, {command}", ("report", command, "--storage", URL), message, store())
     for path in PATHS:
         build = store(study_attribute("queries", path))
         yield Case(f"queries named {path!r}", REPORT, r"is no name of an artifact", build)

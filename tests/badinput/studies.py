@@ -210,13 +210,13 @@ OTHERS = {
 
 def cases() -> Iterator[Case]:
     """All of them."""
-    for name, (content, says) in UNREADABLE.items():
-        yield Case(name, DESCRIBE, says, file(content))
-    for name, (old, new, says) in CHANGES.items():
+    for name, (content, message) in UNREADABLE.items():
+        yield Case(name, DESCRIBE, message, file(content))
+    for name, (old, new, message) in CHANGES.items():
         assert old in VALID, name
-        yield Case(name, DESCRIBE, says, file(VALID.replace(old, new, 1)))
-    for name, (line, says) in LINES.items():
-        yield Case(name, DESCRIBE, says, file(f"{VALID}{line}\n"))
+        yield Case(name, DESCRIBE, message, file(VALID.replace(old, new, 1)))
+    for name, (line, message) in LINES.items():
+        yield Case(name, DESCRIBE, message, file(f"{VALID}{line}\n"))
     for command, argv in OTHERS.items():
         for name in ("a billion laughs", "Python in a tag", "a word", "100,000 lists inside each other"):
             slow = command != "list"

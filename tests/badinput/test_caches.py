@@ -16,9 +16,9 @@ from tests.badinput.caches import CHECKSUMS, CONTENTS
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the stored result lies."""
     monkeypatch.chdir(tmp_path)
-    found = Cache(tmp_path / "cache").path("teacher", "key")
-    found.parent.mkdir(parents=True)
-    return found
+    file = Cache(tmp_path / "cache").path("teacher", "key")
+    file.parent.mkdir(parents=True)
+    return file
 
 
 def rebuilt(path: Path) -> None:

@@ -32,9 +32,9 @@ def test_bad_input_ends_with_one_line(case: Case, server: Server, tmp_path: Path
 
 @pytest.mark.parametrize("name", downloads.ANSWERS)
 def test_a_server_that_sends_something_else_leaves_no_file(name: str, server: Server, tmp_path: Path) -> None:
-    answer, says = downloads.ANSWERS[name]
+    answer, message = downloads.ANSWERS[name]
     with downloads.server(answer) as address:
-        check(downloads.case(name, says, address), server, tmp_path / "place")
+        check(downloads.case(name, message, address), server, tmp_path / "place")
     left = [path for path in (tmp_path / "place" / "home").rglob("*") if path.is_file()]
     assert left == []
 

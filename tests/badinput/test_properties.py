@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from harness.data import UNKNOWN, load
 from harness.data.dates import parse, show
 from harness.design import strict_yaml as plain
-from harness.design.files import read as read_design
+from harness.design.files import load as read_design
 from harness.design.schema import Design
 from harness.design.settings import parse_changes
 from harness.errors import UserError
@@ -85,8 +85,8 @@ def test_a_study_of_any_values_is_read_or_refused_with_its_file(changes: dict[st
 @settings(max_examples=100, deadline=None)
 @given(VALUES.map(yaml.safe_dump) | st.text(alphabet="[]{}:,-!&*'\"a1\n ", max_size=20))
 def test_yaml_is_read_as_its_library_reads_it_or_refused(text: str) -> None:
-    found, reason = tried(yaml.YAMLError, plain.load, text)
-    assert reason or repr(found) == repr(yaml.safe_load(text))
+    value, reason = tried(yaml.YAMLError, plain.load, text)
+    assert reason or repr(value) == repr(yaml.safe_load(text))
 
 
 @settings(max_examples=150, deadline=None)
@@ -111,8 +111,8 @@ def test_no_form_of_a_password_is_shown(text: str, form: str) -> None:
     secret = f"S3cret{text}"
     raw, packed = (f"postgresql+psycopg{form.format(each)}" for each in (secret, quote(secret, safe="")))
     assert "S3cret" not in safe(packed)
-    for told in (f'no answer from "{packed}"', f"user me, word {secret}", f"user me, word {quote(secret, safe='')}"):
-        assert "S3cret" not in reason_of(ValueError(told), packed)
+    for message in (f'no answer from "{packed}"', f"user me, word {secret}", f"user me, word {quote(secret, safe='')}"):
+        assert "S3cret" not in reason_of(ValueError(message), packed)
     if "?" not in form:
         assert "S3cret" not in safe(raw)
         assert "S3cret" not in tried(UserError, sqlite_file, raw)[1]

@@ -55,9 +55,9 @@ def test_what_changes_numbers_starts_another_study(change: dict[str, object]) ->
 
 def test_changes_win_over_the_preset() -> None:
     run = plan(changes=parse_changes(["teacher.dim=50", "alpha=0.7", "finetune=none"]))
-    (whole,), (usual,) = ([c for c in each.specs if c.arm == "L1+L2+L3" and c.seed == 0] for each in (run, plan()))
-    assert (whole.teacher.dim, whole.loss.alpha, whole.llm.finetune) == (50, 0.7, "none")
-    assert whole.teacher.epochs == usual.teacher.epochs
+    (complete,), (usual,) = ([c for c in one.specs if c.arm == "L1+L2+L3" and c.seed == 0] for one in (run, plan()))
+    assert (complete.teacher.dim, complete.loss.alpha, complete.llm.finetune) == (50, 0.7, "none")
+    assert complete.teacher.epochs == usual.teacher.epochs
 
 
 def test_a_change_leaves_cells_alone_in_which_it_does_not_act() -> None:
@@ -136,7 +136,7 @@ def test_malformed_study_files(tmp_path: Path, content: str, message: str) -> No
     path = tmp_path / "mine.yaml"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=message) as caught:
-        designs.read(path)
+        designs.load(path)
     assert str(path) in str(caught.value) or "study 'mine'" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -160,7 +160,7 @@ def varied(tmp_path: Path, content: str = VARIED, **changes: object) -> Run:
     path = tmp_path / "mine.yaml"
     path.write_text(content, encoding="utf-8")
     options = {"dataset": "lahman", "data_digest": "d", "backbones": ["ttranse"], "preset": "quick", **changes}
-    return cells.plan(designs.read(path), **options)
+    return cells.plan(designs.load(path), **options)
 
 
 def test_a_grid_crosses_arms_with_the_factors_that_act_in_them(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_the_name_of_a_study_is_the_same_in_every_process() -> None:
         "    print(run.study_name)\n"
     )
     names = set()
-    for seed in ("0", "1", "2"):  # of the order of sets
+    for seed in ("0", "1"):  # of the order of sets
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         names.add(done.stdout)

@@ -96,7 +96,9 @@ def build(name: str, dtype: torch.dtype = torch.double, *, taught: bool = False)
     soft = SoftTargets(
         listed.int(), log_p.gather(1, listed), rest, temperature=2.0, teacher=teacher if taught else None
     )
-    aligned = ScoreTargets(torch.stack([torch.randperm(ENTITIES)[:6] for _ in range(n)]).int(), logits[:, :6])
+    aligned = ScoreTargets(
+        torch.stack([torch.randperm(ENTITIES)[:6] for _ in range(n)]).int(), logits[:, :6].contiguous()
+    )
     adapter = SemanticAdapter(torch.rand(ENTITIES, 5), torch.rand(2 * RELATIONS, 5), DIM).to(dtype)
     return Problem(student, data, torch.tensor([7, 2, 11, 0, 5]), soft, aligned, adapter)
 

@@ -24,14 +24,14 @@ class Cluster:
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.folder, self.environment = folder, {**os.environ, **QUIET, **environment}
-        told = folder / "scheduler.json"
-        options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(told))
+        file = folder / "scheduler.json"
+        options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
         self.scheduler = self._start("scheduler", *options)
         deadline = time.monotonic() + 60
-        while not told.exists() or not told.read_text().strip():
+        while not file.exists() or not file.read_text().strip():
             assert time.monotonic() < deadline, "the scheduler does not start"
             time.sleep(0.1)
-        self.address = json.loads(told.read_text())["address"]
+        self.address = json.loads(file.read_text())["address"]
         self.workers: list[subprocess.Popen[bytes]] = []
 
     def _start(self, command: str, *options: str) -> subprocess.Popen[bytes]:

@@ -29,9 +29,9 @@ from harness.errors import UserError
 from harness.store import frames
 from harness.store.database.leases import DatabaseLeases, Leases, leases_of
 from harness.store.database.retries import retried, retry_timeout_of
-from harness.store.opening import open_study
 from harness.store.reuse import adopt
 from harness.store.store import Store
+from harness.store.study import open_study
 from tests.place import Place
 from tests.postgresql import Server
 from tests.store.samples import QUERIES, result
@@ -57,10 +57,10 @@ def trials(url: str) -> list[FrozenTrial]:
 
 def complete(url: str) -> Counter[str]:
     """How often each cell is complete."""
-    found: Counter[str] = Counter()
+    completed: Counter[str] = Counter()
     for trial in trials(url):
-        found[trial.user_attrs["cell"]] += trial.state == TrialState.COMPLETE
-    return found
+        completed[trial.user_attrs["cell"]] += trial.state == TrialState.COMPLETE
+    return completed
 
 
 def wait_for(url: str, cells: int, process: subprocess.Popen[str]) -> None:
@@ -130,14 +130,14 @@ def test_coordinators_may_begin_a_study_at_the_same_moment(url: str) -> None:
     stores = [Store(url) for _ in range(4)]
     together = threading.Barrier(len(stores))
 
-    def begin(store: Store, own: Run) -> dict[str, object]:
+    def begin(store: Store, renamed: Run) -> dict[str, object]:
         together.wait(60)
-        return open_study(store, own, "command", {"test facts": 1}).study.user_attrs
+        return open_study(store, renamed, "command", {"test facts": 1}).study.user_attrs
 
     with ThreadPoolExecutor(len(stores)) as threads:
         for k in range(4):
-            own = replace(run, study_name=f"study {k}")
-            first, *others = threads.map(begin, stores, [own] * len(stores))
+            renamed = replace(run, study_name=f"study {k}")
+            first, *others = threads.map(begin, stores, [renamed] * len(stores))
             assert first["study"] == "ablation"
             assert others == [first] * len(others)
     for store in stores:

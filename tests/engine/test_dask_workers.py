@@ -34,18 +34,18 @@ ARMS = ("none", "L1", "L1+L2+L3", "teacher")
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster(tmp_path_factory.mktemp("cluster")) as found:
-        found.add(3, "--no-nanny")
-        yield found
+    with cluster(tmp_path_factory.mktemp("cluster")) as opened:
+        opened.add(3, "--no-nanny")
+        yield opened
 
 
 @contextmanager
 def workers_of(address: str, spec: TrialSpec, context: Context) -> Iterator[ClusterWorkers]:
-    found = ClusterWorkers(address, context, graph_of(spec.dataset, None).digest)
+    opened = ClusterWorkers(address, context, graph_of(spec.dataset, None).digest)
     try:
-        yield found
+        yield opened
     finally:
-        found.close()
+        opened.close()
 
 
 def numbers(record: Record) -> dict[str, object]:
@@ -53,24 +53,24 @@ def numbers(record: Record) -> dict[str, object]:
     return {k: o.result.metrics for k, o in record.finished.items() if o.result is not None}
 
 
-@pytest.mark.parametrize("shared", [True, False])
 def test_same_numbers_in_processes_of_this_machine_and_on_a_cluster(
-    spec: TrialSpec, tmp_path: Path, three: Cluster, shared: bool, monkeypatch: pytest.MonkeyPatch
+    spec: TrialSpec, tmp_path: Path, three: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not shared:  # as on machines that do not see each other's folders
-        monkeypatch.setattr(ClusterWorkers, "_probe", lambda _: None)
-    here, there = Context(tmp_path / "here"), Context(tmp_path / "there")
-    local, distant = Record(), Record()
+    here, local = Context(tmp_path / "here"), Record()
     run(tasks_of(spec, here, *ARMS), LocalWorkers(2, here, tmp_path), local.listener())
-    with workers_of(three.address, spec, there) as workers:
-        assert workers.slots == 3
-        run(tasks_of(spec, there, *ARMS), workers, distant.listener())
     assert len(numbers(local)) == len(ARMS)
-    assert numbers(distant) == numbers(local)
-    stored = [sorted(path.name for path in each.cache_dir.rglob("*.safetensors")) for each in (here, there)]
-    assert stored[0] == stored[1]
-    assert not list(there.cache_dir.glob(".cluster-*"))
-    assert {task.stage for task in tasks_of(spec, there, *ARMS)} == {None}
+    for folder in ("seen", "unseen"):
+        if folder == "unseen":  # as on machines that do not see each other's folders
+            monkeypatch.setattr(ClusterWorkers, "_probe", lambda _: None)
+        there, distant = Context(tmp_path / folder), Record()
+        with workers_of(three.address, spec, there) as workers:
+            assert workers.slots == 3
+            run(tasks_of(spec, there, *ARMS), workers, distant.listener())
+        assert numbers(distant) == numbers(local)
+        stored = [sorted(path.name for path in each.cache_dir.rglob("*.safetensors")) for each in (here, there)]
+        assert stored[0] == stored[1]
+        assert not list(there.cache_dir.glob(".cluster-*"))
+        assert {task.stage for task in tasks_of(spec, there, *ARMS)} == {None}
 
 
 def test_a_damaged_file_is_not_sent_but_built(
@@ -108,7 +108,7 @@ def test_progress_comes_from_the_workers(spec: TrialSpec, context: Context, thre
     longer = change(spec, arm="none", student={**spec.student.model_dump(), "epochs": 200, "stage1_epochs": 0})
     with workers_of(three.address, spec, context) as workers:
         listener = replace(
-            Record().listener(), progress=lambda told: seen.update(stage for stage, _, _ in told.values())
+            Record().listener(), progress=lambda reports: seen.update(stage for stage, _, _ in reports.values())
         )
         run([Task("long", longer)], workers, listener)
     assert "stage2" in seen
@@ -119,15 +119,15 @@ def test_a_worker_that_is_killed_loses_nothing(spec: TrialSpec, context: Context
     longer = {**spec.student.model_dump(), "epochs": 300, "stage1_epochs": 0}
     todo = [Task(f"cell{seed}", change(spec, arm="none", seed=seed, student=longer)) for seed in range(3)]
     record, killed = Record(), list[int]()
-    with cluster(tmp_path) as own:
-        own.add(2, "--no-nanny")
+    with cluster(tmp_path) as dask:
+        dask.add(2, "--no-nanny")
 
-        def progress(told: Mapping[str, tuple[str, float, float | None]]) -> None:
-            if len(told) == 2 and not killed:
-                killed.append(own.workers[0].pid)
+        def progress(reports: Mapping[str, tuple[str, float, float | None]]) -> None:
+            if len(reports) == 2 and not killed:
+                killed.append(dask.workers[0].pid)
                 os.killpg(killed[0], signal.SIGKILL)
 
-        with workers_of(own.address, spec, context) as workers:
+        with workers_of(dask.address, spec, context) as workers:
             run(todo, workers, replace(record.listener(), progress=progress))
     assert killed
     assert len(numbers(record)) == 3
@@ -141,9 +141,9 @@ def test_a_task_that_kills_its_workers_fails_alone(
     healthy = Task("healthy", change(spec, arm="none", seed=1))
     record = Record()
     monkeypatch.setenv("COORDINATOR", str(os.getpid()))
-    with cluster(tmp_path, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as own:
-        own.add(2, "--no-nanny")
-        with workers_of(own.address, spec, context) as workers:
+    with cluster(tmp_path, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as dask:
+        dask.add(2, "--no-nanny")
+        with workers_of(dask.address, spec, context) as workers:
             run([deadly, healthy], workers, record.listener())
     assert record.finished["deadly"].failure == "its worker was killed once (out of memory?)"
     assert record.finished["healthy"].failure is None
@@ -152,14 +152,14 @@ def test_a_task_that_kills_its_workers_fails_alone(
 @pytest.mark.slow
 def test_a_scheduler_that_is_lost_ends_the_run_with_one_line(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
     longer = {**spec.student.model_dump(), "epochs": 100_000, "stage1_epochs": 0}
-    with cluster(tmp_path, DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="5s") as own:
-        own.add(1, "--no-nanny")
+    with cluster(tmp_path, DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="5s") as dask:
+        dask.add(1, "--no-nanny")
 
-        def progress(told: Mapping[str, object]) -> None:
-            if told:
-                own.stop()
+        def progress(reports: Mapping[str, object]) -> None:
+            if reports:
+                dask.stop()
 
-        with workers_of(own.address, spec, context) as workers:
+        with workers_of(dask.address, spec, context) as workers:
             listener = replace(Record().listener(), progress=progress)
             with pytest.raises(UserError, match="the scheduler is lost; what is complete is kept"):
                 run([Task("long", change(spec, arm="none", student=longer))], workers, listener)
@@ -171,11 +171,11 @@ def test_clusters_that_cannot_do_it(spec: TrialSpec, context: Context, tmp_path:
         pass
     with pytest.raises(UserError, match="no scheduler answers there"), workers_of("nonsense", spec, context):
         pass
-    with cluster(tmp_path) as own:
-        with pytest.raises(UserError, match="has no worker; start some"), workers_of(own.address, spec, context):
+    with cluster(tmp_path) as dask:
+        with pytest.raises(UserError, match="has no worker; start some"), workers_of(dask.address, spec, context):
             pass
-        own.add(1, "--no-nanny", threads=2)
-        with pytest.raises(UserError, match=r"must have one thread.* has 2"), workers_of(own.address, spec, context):
+        dask.add(1, "--no-nanny", threads=2)
+        with pytest.raises(UserError, match=r"must have one thread.* has 2"), workers_of(dask.address, spec, context):
             pass
 
 
@@ -203,17 +203,17 @@ def test_workers_load_plugins_and_refuse_another_version(
     monkeypatch.setattr(plugins, "_loaded", {})
     monkeypatch.setattr(Registry, "every", [])
     old, new = (plugin(tmp_path, version) for version in (1, 2))
-    with cluster(tmp_path) as own:
-        own.add(1, "--no-nanny")
-        with workers_of(own.address, spec, replace(context, plugins=(old,))) as workers:
+    with cluster(tmp_path) as dask:
+        dask.add(1, "--no-nanny")
+        with workers_of(dask.address, spec, replace(context, plugins=(old,))) as workers:
             assert workers.executor.submit(registered).result() == {"version": 1}
-            own.add(1, "--no-nanny")  # one that comes later
+            dask.add(1, "--no-nanny")  # one that comes later
             assert list(workers.client.run(registered).values()) == [{"version": 1}] * 2
             record = Record()
             run(tasks_of(spec, context, "none"), workers, record.listener())
             numbers(record)
         with pytest.raises(UserError, match=r"worker tcp://.*: plugin .*mine\.py: another plugin is called 'mine'"):
-            ClusterWorkers(own.address, replace(context, plugins=(new,)), "d")
-        with workers_of(own.address, spec, context) as workers:  # nothing is left behind that keeps others out
-            own.add(1, "--no-nanny")
+            ClusterWorkers(dask.address, replace(context, plugins=(new,)), "d")
+        with workers_of(dask.address, spec, context) as workers:  # nothing is left behind that keeps others out
+            dask.add(1, "--no-nanny")
             assert sorted(map(str, workers.client.run(registered).values())) == ["{'version': 1}"] * 2 + ["{}"]

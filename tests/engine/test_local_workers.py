@@ -14,8 +14,7 @@ import pytest
 from joblib.externals.loky import ProcessPoolExecutor, process_executor
 
 from harness import plugins
-from harness.engine import loky
-from harness.engine.local_workers import LocalWorkers, executor, in_a_fresh_process
+from harness.engine.local_workers import LocalWorkers, executor, exit_codes, in_a_fresh_process
 from harness.engine.task import Task
 from harness.errors import UserError
 from harness.registry import Registry
@@ -58,7 +57,7 @@ def test_a_fresh_process_has_the_plugins_of_this_one(tmp_path: Path, monkeypatch
 
 
 def test_the_pinned_loky_has_what_is_used_of_its_insides() -> None:
-    """When this fails after an update: see whether `harness.engine.loky` still does what it says."""
+    """When this fails after an update: see whether `harness.engine.local_workers` still does what it says."""
     pinned = re.search(r"^joblib==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
     assert pinned is not None
     assert pinned[1] == metadata.version("joblib") == "1.6.0"
@@ -68,6 +67,6 @@ def test_the_pinned_loky_has_what_is_used_of_its_insides() -> None:
         assert isinstance(pool._work_ids, Queue)
         with pytest.raises(BrokenProcessPool) as died:
             pool.submit(os._exit, 3).result()
-        assert loky.exit_codes(died.value) == "{EXIT(3)}"
+        assert exit_codes(died.value) == ": {EXIT(3)}"
     finally:
         pool.shutdown(wait=True, kill_workers=True)

@@ -19,8 +19,7 @@ from harness.design import cells
 from harness.design import files as design
 from harness.engine import coordinator as execute
 from harness.engine import scheduler as pool
-from harness.engine.priority import chain_lengths
-from harness.engine.scheduler import Listener
+from harness.engine.scheduler import Listener, chain_lengths
 from harness.engine.task import Outcome, Task
 from harness.trial.cache import Cache
 from harness.trial.spec import TrialSpec

@@ -86,15 +86,15 @@ def test_what_ended_well_is_told_before_a_users_error_ends_the_run(
 
 
 def test_same_numbers_with_one_and_two_jobs(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
-    found = []
+    by_jobs = []
     for jobs in (1, 2):
-        own = Context(cache_dir=tmp_path / f"cache{jobs}")
+        separate = Context(cache_dir=tmp_path / f"cache{jobs}")
         record, scratch = Record(), tmp_path / str(jobs)
         scratch.mkdir()
-        run(tasks_of(spec, own, "L1", "none"), LocalWorkers(jobs, own, scratch), record.listener())
-        found.append({k: o.result.metrics for k, o in record.finished.items() if o.result is not None})
-    assert len(found[0]) == 2
-    assert found[0] == found[1]
+        run(tasks_of(spec, separate, "L1", "none"), LocalWorkers(jobs, separate, scratch), record.listener())
+        by_jobs.append({k: o.result.metrics for k, o in record.finished.items() if o.result is not None})
+    assert len(by_jobs[0]) == 2
+    assert by_jobs[0] == by_jobs[1]
 
 
 def test_failed_stage_fails_what_stands_on_it_and_nothing_else(

@@ -65,7 +65,7 @@ def numbers_in(file: Path) -> list[int]:
 
 
 def alive(groups: list[int]) -> list[int]:
-    return [each.pid for each in psutil.process_iter() if each.pid and os.getpgid(each.pid) in groups]
+    return [one.pid for one in psutil.process_iter() if one.pid and os.getpgid(one.pid) in groups]
 
 
 @pytest.mark.slow

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.inside import command
 from tests.toy import write_dataset
 
 ROOT = Path(__file__).parent.parent.parent
@@ -21,7 +20,7 @@ SETTINGS = {
     "teacher.epochs": 1,
     "targets": 16,
     "time.size": 40,
-    # small enough for plain tensor operations: every worker would take seconds to compile the passes
+    # small enough for plain tensor operations: compiling the passes would take seconds
     "student.batch_size": 64,
     "teacher.batch_size": 64,
 }
@@ -36,10 +35,8 @@ class Desk:
         self.url = f"sqlite:///{folder}/runs/harness.db"
 
     def run(self, *words: str, code: int = 0, module: str = "harness.study") -> subprocess.CompletedProcess[str]:
-        """Give a command and expect an exit code; 2: with one line on standard error that begins with "error:"."""
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", module, *words]
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=280)
+        """Give a command here and expect an exit code; 2: with one line on standard error that begins with "error:"."""
+        done = command(self.folder, *words, module=module, environment={"COLUMNS": "200"})
         assert done.returncode == code, done.stderr
         if code == 2:
             assert done.stderr.startswith("error: ")

@@ -10,7 +10,7 @@ from tests.faults.places import Study
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Study:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Study:
     """A study that nothing happened to."""
     study = Study(tmp_path_factory.mktemp("undisturbed") / "study", tiny_encoder)
     study.complete()

@@ -67,9 +67,9 @@ def until(condition: Callable[[], object], process: subprocess.Popen[str], secon
 
 def seen(condition: Callable[[], object], process: subprocess.Popen[str]) -> bool:
     """Whether it could be seen before the process ended."""
-    while not (found := condition()) and process.poll() is None:
+    while not (actual := condition()) and process.poll() is None:
         time.sleep(0.001)
-    return bool(found)
+    return bool(actual)
 
 
 # ---- the moments of a study ------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ class Result:
 
 def results(study: Study, url: str | None = None) -> dict[str, Result]:
     """All results of a store, by cell; every cell is complete once, none runs, and no file is there for nothing."""
-    found: dict[str, Result] = {}
+    actual: dict[str, Result] = {}
     used: set[str] = set()
     with closing(Store(url or f"sqlite:///{study.folder}/runs/harness.db", study.artifacts, create=False)) as store:
         for name, known in store.studies().items():
@@ -203,16 +203,16 @@ def results(study: Study, url: str | None = None) -> dict[str, Result]:
             for trial in (trial for part in parts for trial in part.get_trials(deepcopy=False)):
                 assert trial.state in (TrialState.COMPLETE, TrialState.FAIL)
                 if trial.state == TrialState.COMPLETE:
-                    assert trial.user_attrs["cell"] not in found
-                    found[trial.user_attrs["cell"]] = _result(evidence, trial, known.user_attrs)
+                    assert trial.user_attrs["cell"] not in actual
+                    actual[trial.user_attrs["cell"]] = _result(evidence, trial, known.user_attrs)
     assert {path.name for path in study.artifacts.iterdir()} - {".lock"} == used
-    return found
+    return actual
 
 
 def _result(evidence: Evidence, trial: optuna.trial.FrozenTrial, records: Mapping[str, Any]) -> Result:
     of_its_time = ("seconds_", "built_seconds_", "peak_mib_")
-    told = unpacked(trial.user_attrs, records)
-    about = {name: value for name, value in told.items() if not name.startswith(of_its_time)}
+    attributes = unpacked(trial.user_attrs, records)
+    about = {name: value for name, value in attributes.items() if not name.startswith(of_its_time)}
     kept = {name: about[name] for name in about if name.startswith(("valid_", "test_"))}
     kept |= {name: about[name] for name in ("spec", "label", "data_digest", "updates", "best_epoch") if name in about}
     kept |= {"value": trial.value, **trial.params}
@@ -221,20 +221,20 @@ def _result(evidence: Evidence, trial: optuna.trial.FrozenTrial, records: Mappin
     return Result(kept, trial.intermediate_values, ranks, curve[sorted(curve)].reset_index(drop=True))
 
 
-def check(study: Study, whole: Study, url: str | None = None) -> None:
+def check(study: Study, undisturbed: Study, url: str | None = None) -> None:
     """The study ended as the undisturbed one: numbers equal to the bit, and no file that the other has not."""
-    compare(results(study, url), results(whole))
-    assert names(study.cache) == names(whole.cache)
-    assert names(study.output) == names(whole.output)
+    compare(results(study, url), results(undisturbed))
+    assert names(study.cache) == names(undisturbed.cache)
+    assert names(study.output) == names(undisturbed.output)
     assert names(study.temporary) == []
-    assert len(names(study.artifacts)) == len(names(whole.artifacts))
+    assert len(names(study.artifacts)) == len(names(undisturbed.artifacts))
 
 
-def compare(found: dict[str, Result], wanted: dict[str, Result]) -> None:
+def compare(actual: dict[str, Result], wanted: dict[str, Result]) -> None:
     """Results that are equal to the bit."""
     assert len(wanted) == CELLS
-    assert found.keys() == wanted.keys()
-    for cell, result in found.items():
+    assert actual.keys() == wanted.keys()
+    for cell, result in actual.items():
         other = wanted[cell].numbers
         assert result.numbers.keys() == other.keys()
         assert {name: (n, other[name]) for name, n in result.numbers.items() if n != other[name]} == {}

@@ -11,35 +11,35 @@ from tests.faults.places import Study, check, compare, end, results
 
 
 @pytest.mark.slow
-def test_the_same_command_again(study: Study, whole: Study) -> None:
+def test_the_same_command_again(study: Study, undisturbed: Study) -> None:
     study.complete()
-    check(study, whole)
+    check(study, undisturbed)
 
 
 @pytest.mark.slow
-def test_two_jobs(study: Study, whole: Study) -> None:
+def test_two_jobs(study: Study, undisturbed: Study) -> None:
     study.complete("--jobs", "2")
-    check(study, whole)
+    check(study, undisturbed)
 
 
 @pytest.mark.slow
-def test_in_parts(study: Study, whole: Study) -> None:
+def test_in_parts(study: Study, undisturbed: Study) -> None:
     end(study.begin("--arms", "L1+L3"))
     end(study.begin("--arms", "none,L1", "--jobs", "2"))
     study.complete()
-    check(study, whole)
+    check(study, undisturbed)
 
 
 @pytest.mark.slow
-def test_stacks(study: Study, whole: Study, tmp_path: Path, tiny_encoder: Path) -> None:
+def test_stacks(study: Study, undisturbed: Study, tmp_path: Path, tiny_encoder: Path) -> None:
     """Equal among themselves with one job, which packs the same students; beside single ones but for rounding."""
     again = Study(tmp_path / "again", tiny_encoder)
     for each in (study, again):
         each.complete("--stack", "4")
-    found, wanted = results(study), results(whole)
-    compare(found, results(again))
-    assert found.keys() == wanted.keys()
-    for cell, result in found.items():
+    actual, wanted = results(study), results(undisturbed)
+    compare(actual, results(again))
+    assert actual.keys() == wanted.keys()
+    for cell, result in actual.items():
         for name, number in wanted[cell].numbers.items():
             assert result.numbers[name] == (pytest.approx(number, rel=1e-3) if isinstance(number, float) else number)
         assert np.abs(np.subtract(result.ranks, wanted[cell].ranks)).max() <= 2

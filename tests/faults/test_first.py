@@ -30,8 +30,8 @@ def test_refused_killed_and_run_again(study: Study, tmp_path: Path, monkeypatch:
     moment, process = MOMENTS["store"](study), study.begin("--arms", "none")
     until(lambda: any(study.temporary.glob("harness-run-*")), process)
     os.kill(process.pid, signal.SIGSTOP)  # while it has the store
-    told = end(study.begin("--arms", "none"), 2)
-    assert told.startswith("error: storage sqlite:///runs/harness.db: another study is writing to it")
+    message = end(study.begin("--arms", "none"), 2)
+    assert message.startswith("error: storage sqlite:///runs/harness.db: another study is writing to it")
     os.kill(process.pid, signal.SIGCONT)
     while not seen(moment, process):  # on a busy machine the moment may pass unseen
         shutil.rmtree(study.folder / "runs")

@@ -13,7 +13,7 @@ from tests.faults.places import MOMENTS, Study, check, end, gone, until
 
 @pytest.mark.parametrize("stage", ["reading", "teacher", "student", "store", "report"])
 @pytest.mark.slow
-def test_interrupted_once(study: Study, whole: Study, stage: str) -> None:
+def test_interrupted_once(study: Study, undisturbed: Study, stage: str) -> None:
     moment, process = MOMENTS[stage](study), study.begin()
     until(moment, process)
     os.killpg(process.pid, signal.SIGINT)
@@ -21,12 +21,12 @@ def test_interrupted_once(study: Study, whole: Study, stage: str) -> None:
     assert not list(study.temporary.iterdir())
     gone(process)
     study.complete()
-    check(study, whole)
+    check(study, undisturbed)
 
 
 @pytest.mark.parametrize("later", [0.0, 0.02, 0.2])
 @pytest.mark.slow
-def test_interrupted_twice(study: Study, whole: Study, later: float) -> None:
+def test_interrupted_twice(study: Study, undisturbed: Study, later: float) -> None:
     moment, process = MOMENTS["student"](study), study.begin()
     until(moment, process)
     os.killpg(process.pid, signal.SIGINT)
@@ -35,4 +35,4 @@ def test_interrupted_twice(study: Study, whole: Study, later: float) -> None:
     assert "Traceback" not in end(process, 130)
     gone(process)
     study.complete()
-    check(study, whole)
+    check(study, undisturbed)

@@ -12,7 +12,7 @@ from tests.faults.places import MOMENTS, SHARED, Study, check, end, gone, kill, 
 @pytest.mark.parametrize("victim", ["coordinator", "worker", "group"])
 @pytest.mark.parametrize("stage", MOMENTS)
 @pytest.mark.slow
-def test_killed_and_run_again(study: Study, whole: Study, stage: str, victim: str) -> None:
+def test_killed_and_run_again(study: Study, undisturbed: Study, stage: str, victim: str) -> None:
     moment = (reading_again if (stage, victim) == ("reading", "worker") else MOMENTS[stage])(study)
     process = study.begin()
     until(moment, process)
@@ -24,11 +24,11 @@ def test_killed_and_run_again(study: Study, whole: Study, stage: str, victim: st
     else:
         gone(process)
         study.complete()
-    check(study, whole)
+    check(study, undisturbed)
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_while_results_are_stored(study: Study, whole: Study) -> None:
+def test_killed_again_and_again_while_results_are_stored(study: Study, undisturbed: Study) -> None:
     """Each time with more files of single trials, which the next start brings into those of the study."""
     for more in range(1, 4):
         process = study.begin()
@@ -36,7 +36,7 @@ def test_killed_again_and_again_while_results_are_stored(study: Study, whole: St
         kill(process, "group")
         gone(process)
     study.complete()
-    check(study, whole)
+    check(study, undisturbed)
 
 
 def has(study: Study, files: int) -> bool:

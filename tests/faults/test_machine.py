@@ -37,8 +37,8 @@ def mount() -> Iterator[Mount]:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def is_one_line(told: str) -> bool:
-    return "Traceback" not in told and sum(line.startswith("error: ") for line in told.splitlines()) == 1
+def is_one_line(output: str) -> bool:
+    return "Traceback" not in output and sum(line.startswith("error: ") for line in output.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -46,30 +46,30 @@ def is_one_line(told: str) -> bool:
     [("runs", 64), ("runs", 400), ("runs/cache", 200), ("runs/artifacts", 32), ("reports", 100), ("tmp", 8)],
 )
 @pytest.mark.slow
-def test_a_full_disk(study: Study, whole: Study, mount: Mount, folder: str, kib: int) -> None:
+def test_a_full_disk(study: Study, undisturbed: Study, mount: Mount, folder: str, kib: int) -> None:
     mount(study.folder / folder, f"size={kib}k")
     assert is_one_line(end(study.begin(), 2))
     mount(study.folder / folder, "size=64m")
     study.complete()
-    check(study, whole)
+    check(study, undisturbed)
 
 
 @pytest.mark.slow
-def test_a_cache_that_cannot_be_written(study: Study, whole: Study, mount: Mount) -> None:
+def test_a_cache_that_cannot_be_written(study: Study, undisturbed: Study, mount: Mount) -> None:
     mount(study.cache, "size=64m,ro")
-    told = end(study.begin(), 2)
-    assert is_one_line(told)
-    assert "cannot be written (Read-only file system)" in told
+    output = end(study.begin(), 2)
+    assert is_one_line(output)
+    assert "cannot be written (Read-only file system)" in output
     mount(study.cache, "rw")
-    shutil.copytree(whole.cache, study.cache, dirs_exist_ok=True)
+    shutil.copytree(undisturbed.cache, study.cache, dirs_exist_ok=True)
     mount(study.cache, "ro")
     study.complete()  # which has nothing to write
-    check(study, whole)
+    check(study, undisturbed)
 
 
 @pytest.mark.parametrize("stage", ["fine-tuning", "student"])
 @pytest.mark.slow
-def test_a_worker_out_of_memory(study: Study, whole: Study, stage: str) -> None:
+def test_a_worker_out_of_memory(study: Study, undisturbed: Study, stage: str) -> None:
     moment, process = MOMENTS[stage](study), study.begin()
     until(moment, process)
     (worker,) = workers(process)
@@ -79,7 +79,7 @@ def test_a_worker_out_of_memory(study: Study, whole: Study, stage: str) -> None:
     assert process.returncode in (0, 2)
     assert "Traceback" not in err
     study.complete()
-    check(study, whole)
+    check(study, undisturbed)
 
 
 CLOCK = r"""
@@ -100,7 +100,7 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 
 
 @pytest.mark.slow
-def test_a_clock_that_jumps_back(study: Study, whole: Study, tmp_path: Path) -> None:
+def test_a_clock_that_jumps_back(study: Study, undisturbed: Study, tmp_path: Path) -> None:
     """By a day, for all processes of the study, while a student is trained."""
     if (compiler := shutil.which("cc")) is None:
         pytest.skip("the clock is a few lines of C, and there is no compiler here")
@@ -112,6 +112,6 @@ def test_a_clock_that_jumps_back(study: Study, whole: Study, tmp_path: Path) -> 
     until(moment, process)
     jumped.touch()
     end(process)
-    check(study, whole)
+    check(study, undisturbed)
     study.complete()  # the time is an earlier one than that of the trials
-    check(study, whole)
+    check(study, undisturbed)

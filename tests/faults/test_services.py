@@ -18,12 +18,12 @@ def complete(store: Store) -> int:
     """How many cells are."""
     time.sleep(0.1)
     with store.storage.engine.connect() as connection:
-        found = connection.exec_driver_sql("SELECT count(*) FROM trials WHERE state = 'COMPLETE'")
-        return int(found.scalar_one())
+        actual = connection.exec_driver_sql("SELECT count(*) FROM trials WHERE state = 'COMPLETE'")
+        return int(actual.scalar_one())
 
 
 @pytest.mark.slow
-def test_postgresql_is_started_again(study: Study, whole: Study, postgresql: Server) -> None:
+def test_postgresql_is_started_again(study: Study, undisturbed: Study, postgresql: Server) -> None:
     url = postgresql.database("again")
     with closing(Store(url)) as store:
         process = study.begin("--storage", url)
@@ -32,27 +32,27 @@ def test_postgresql_is_started_again(study: Study, whole: Study, postgresql: Ser
     time.sleep(3)
     postgresql.start()
     end(process)
-    check(study, whole, url)
+    check(study, undisturbed, url)
     study.complete("--storage", url)
-    check(study, whole, url)
+    check(study, undisturbed, url)
 
 
 @pytest.mark.slow
-def test_a_scheduler_is_lost(study: Study, whole: Study, tmp_path: Path) -> None:
+def test_a_scheduler_is_lost(study: Study, undisturbed: Study, tmp_path: Path) -> None:
     at = study.options.index("--jobs")
     del study.options[at : at + 2]
-    told = []
+    output = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "toy").symlink_to(study.folder / "toy")  # workers have the same data
-        with cluster(tmp_path / name, DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="5s") as own:
-            own.add(1, "--no-nanny")
-            process = study.begin("--cluster", own.address)
+        with cluster(tmp_path / name, DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="5s") as dask:
+            dask.add(1, "--no-nanny")
+            process = study.begin("--cluster", dask.address)
             if name == "first":
                 until(lambda: any((study.cache / "stage1").glob("*.safetensors")), process)
-                own.stop()
-                told.append(end(process, 2))
+                dask.stop()
+                output.append(end(process, 2))
             else:
                 end(process)
-    assert "the scheduler is lost; what is complete is kept" in told[0]
-    check(study, whole)
+    assert "the scheduler is lost; what is complete is kept" in output[0]
+    check(study, undisturbed)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -37,11 +39,18 @@ print([line for line in golden_file.differences("cases", machine(), found) if no
 def tree(tmp_path: Path) -> Path:
     """A copy of the code and of what its golden numbers need."""
     for part in ("harness", "tests"):
-        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
+        shutil.copytree(ROOT / part, tmp_path / "tree" / part, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "tree"
 
 
-def told(tree: Path, code: str, encoder: Path) -> list[str]:
+def here(code: str, encoder: Path) -> list[str]:
+    """What code prints in this process, and so of the code as it is."""
+    with redirect_stdout(io.StringIO()) as printed:
+        exec(code.replace("ENCODER", repr(str(encoder))), {})
+    return printed.getvalue().splitlines()
+
+
+def printed_by(tree: Path, code: str, encoder: Path) -> list[str]:
     """What code prints that runs on a copy of the tree."""
     command = [sys.executable, "-c", code.replace("ENCODER", repr(str(encoder)))]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=True, env={"PYTHONPATH": str(tree)})
@@ -49,22 +58,21 @@ def told(tree: Path, code: str, encoder: Path) -> list[str]:
 
 
 def test_a_module_that_moves_leaves_studies_and_cache_as_they_are(tree: Path, tiny_encoder: Path) -> None:
-    before = told(tree, KEYS, tiny_encoder)
+    before = here(KEYS, tiny_encoder)
     (tree / "harness" / "distill" / "seeds.py").rename(tree / "harness" / "distill" / "seeding.py")
     for path in [*tree.glob("harness/**/*.py"), *tree.glob("tests/**/*.py")]:
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace("harness.distill.seeds", "harness.distill.seeding"), encoding="utf-8")
-    assert told(tree, KEYS, tiny_encoder) == before
+    assert printed_by(tree, KEYS, tiny_encoder) == before
 
 
-def test_a_change_of_a_number_is_caught(tree: Path, tiny_encoder: Path) -> None:
-    same = told(tree, NUMBERS, tiny_encoder)
-    assert same[1] == "[]"
+def test_a_change_of_a_number_is_caught(tree: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree.parent)
+    assert here(NUMBERS, tiny_encoder)[1] == "[]"
     path = tree / "harness" / "models" / "ttranse.py"
     text = path.read_text(encoding="utf-8")
     assert "std=0.02" in text
     path.write_text(text.replace("std=0.02", "std=0.2"), encoding="utf-8")
-    shutil.rmtree(tree / "cache")
-    moved = told(tree, NUMBERS, tiny_encoder)
+    moved = printed_by(tree, NUMBERS, tiny_encoder)
     assert float(moved[0]) > 1e-3
     assert moved[1] != "[]"

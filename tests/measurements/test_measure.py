@@ -21,8 +21,8 @@ from harness.engine.local_workers import in_a_fresh_process
 from harness.measurements import measure as module
 from harness.measurements.measure import Measurement, measure, wanted
 from harness.reporting.cost.numbers import SCHEMAS
-from harness.store.opening import open_study
 from harness.store.store import Store
+from harness.store.study import open_study
 from harness.trial.inputs import graph_of
 from harness.trial.run import run_trial
 from harness.trial.stages import Context

@@ -17,6 +17,7 @@ from harness.store import frames
 from harness.store.store import Store
 from harness.trial.inputs import graph_of
 from harness.trial.stages import Context
+from tests.inside import no_workers
 
 
 def plan(design: Design, dataset: Path, **options: Any) -> Run:
@@ -26,10 +27,12 @@ def plan(design: Design, dataset: Path, **options: Any) -> Run:
 
 
 def carry_out(run: Run, folder: Path) -> Tally:
+    """Do all that is missing, in this process."""
     graph = graph_of(run.dataset, None)
     plans = execute.plans(run.specs, graph.digest, "cpu")
     store, context = Store(f"sqlite:///{folder}/harness.db"), Context(folder / "cache")
-    return execute.execute(run, plans, graph, store, context, 1, "command", Console(quiet=True))
+    with no_workers():
+        return execute.execute(run, plans, graph, store, context, 1, "command", Console(quiet=True))
 
 
 def load(run: Run, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, Any]:

@@ -32,7 +32,7 @@ def go_on(searcher: Searcher, most: int = 10_000, room: int = 2) -> int:
     done = 0
     while not searcher.is_over and done < most:
         for step in searcher.steps(min(room, most - done)):
-            searcher.tell(step.number, step.seed, objective(step.point, step.seed))
+            searcher.record(step.number, step.seed, objective(step.point, step.seed))
             done += 1
     return done
 
@@ -65,20 +65,20 @@ def test_tpe_learns_from_what_it_was_told() -> None:
 
 
 def test_a_search_that_was_cut_off_goes_on_as_if_it_was_not() -> None:
-    whole, first = Searcher(search(prune=0), 2, "test"), Searcher(search(prune=0), 2, "test")
-    go_on(whole, room=1)
+    unbroken, first = Searcher(search(prune=0), 2, "test"), Searcher(search(prune=0), 2, "test")
+    go_on(unbroken, room=1)
     go_on(first, most=9, room=1)
     known = [Configuration(one.number, one.point, dict(one.values)) for one in first.configurations.values()]
     second = Searcher(search(prune=0), 2, "test", known)
     assert go_on(second, room=1) == 24 - 9
-    points = [[one.point for one in each.configurations.values()] for each in (whole, second)]
+    points = [[one.point for one in one_search.configurations.values()] for one_search in (unbroken, second)]
     assert points[0] == points[1]
 
 
 def test_what_was_given_up_stays_so_and_what_failed_is_tried_again() -> None:
     first = Searcher(search(), 5, "test")
     step = first.steps(1)[0]
-    assert first.tell(step.number, step.seed, None).state == "failed"
+    assert first.record(step.number, step.seed, None).state == "failed"
     go_on(first)
     assert len(first.configurations) == 12
     known = [Configuration(o.number, o.point, dict(o.values), o.state) for o in first.configurations.values()]
@@ -118,9 +118,9 @@ def test_a_designed_sample_has_its_points_in_order_and_no_pruning() -> None:
     ],
 )
 def test_shares_of_a_range(factor: Range, shares: tuple[float, ...], values: tuple[float, ...]) -> None:
-    found = [factor.at(share) for share in shares]
-    assert found == pytest.approx(values)
-    assert all(type(value) is type(factor.low) for value in found)
+    levels = [factor.at(share) for share in shares]
+    assert levels == pytest.approx(values)
+    assert all(type(value) is type(factor.low) for value in levels)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def read(folder: Path, encoder: Path, **more: Any) -> Design:
     } | more
     path = folder / "mine.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    return designs.read(path)
+    return designs.load(path)
 
 
 def drawn(run: Run, seed: int, lost: float = 0.0) -> dict[str, float]:
@@ -91,14 +91,14 @@ def test_winners_are_those_of_the_report(
     for spec in run.specs:
         if spec.key() not in values:
             assert confirming.more(1) == []  # before it is known how this one ends
-            confirming.tell(spec.key(), None)
+            confirming.record(spec.key(), None)
     specs = confirming.more(0)
     assert confirming.more(9) == []
     points = reported(run, values)
     default = rank_settings(points, ["alpha", "beta"])
     for backbone in backbones:
-        own = points[points["backbone"] == backbone].sort_values("mrr", ascending=False)
-        expected = {*own["arm"].head(2), *default.loc[default["default"], "arm"], "L1"}
+        ranked = points[points["backbone"] == backbone].sort_values("mrr", ascending=False)
+        expected = {*ranked["arm"].head(2), *default.loc[default["default"], "arm"], "L1"}
         fresh = [spec for spec in specs if spec.backbone == backbone]
         assert {(confirming.attributes[spec.key()]["label"], spec.seed) for spec in fresh} == {
             (f"{label}{FRESH_SEEDS}", seed) for label in expected for seed in (FRESH, FRESH + 1)
@@ -126,11 +126,11 @@ def test_a_factor_that_acts_in_l1_has_a_base_a_level(dataset: Path, tmp_path: Pa
         for spec in run.specs
     }
     specs = Confirming(run, values, set()).more(9)
-    found = {(spec.arm, spec.loss.temperature) for spec in specs}
+    varied = {(spec.arm, spec.loss.temperature) for spec in specs}
     # the best point, and one of those whose gain over L1 at its own temperature is the largest
-    assert ("L1+L2+L3", 7.0) in found
-    assert ("L1", 7.0) in found
-    assert {temperature for arm, temperature in found if arm == "L1"} == {t for arm, t in found if arm != "L1"}
+    assert ("L1+L2+L3", 7.0) in varied
+    assert ("L1", 7.0) in varied
+    assert {temperature for arm, temperature in varied if arm == "L1"} == {t for arm, t in varied if arm != "L1"}
 
 
 def test_confirmation_needs_a_grid(tmp_path: Path, tiny_encoder: Path) -> None:

@@ -48,7 +48,7 @@ def read(folder: Path, encoder: Path, **search: Any) -> Design:
     }
     path = folder / "mine.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    return designs.read(path)
+    return designs.load(path)
 
 
 # ---- study files ----------------------------------------------------------------------------------------------------
@@ -95,12 +95,12 @@ def test_a_factor_cannot_be_set_beside(dataset: Path, tmp_path: Path, tiny_encod
 
 
 def test_inside_a_search_the_student_is_the_same_and_test_is_left_alone(spec: TrialSpec, context: Context) -> None:
-    whole, inside = run_trial(spec, context), run_trial(spec, context, splits=("valid",))
-    valid = {name: value for name, value in whole.metrics.items() if name.startswith("valid")}
+    unbroken, inside = run_trial(spec, context), run_trial(spec, context, splits=("valid",))
+    valid = {name: value for name, value in unbroken.metrics.items() if name.startswith("valid")}
     assert inside.metrics == valid
     assert not inside.ranks
-    told = [[{k: v for k, v in row.items() if k != "seconds"} for row in each.curve] for each in (whole, inside)]
-    assert told[0] == told[1]
+    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in scored.curve] for scored in (unbroken, inside)]
+    assert rows[0] == rows[1]
 
 
 # ---- the whole ------------------------------------------------------------------------------------------------------
@@ -162,8 +162,8 @@ def test_a_search_that_is_cut_off_goes_on(
     (tmp_path / "whole").mkdir()
     (tmp_path / "cache").rename(tmp_path / "whole" / "cache")
     carry_out(run, tmp_path / "whole")
-    whole = load(run, tmp_path / "whole")[0]
-    by_cell = [each.set_index("cell")["valid_mrr"].sort_index() for each in (complete, whole)]
+    unbroken = load(run, tmp_path / "whole")[0]
+    by_cell = [trials.set_index("cell")["valid_mrr"].sort_index() for trials in (complete, unbroken)]
     pd.testing.assert_series_equal(*by_cell)
 
 

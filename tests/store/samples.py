@@ -13,10 +13,9 @@ import pandas as pd
 from harness.design import cells
 from harness.design import files as designs
 from harness.design.cells import Run
-from harness.store.opening import open_study
 from harness.store.records import ENVIRONMENT
 from harness.store.store import Store
-from harness.store.study import StudyStore
+from harness.store.study import StudyStore, open_study
 from harness.trial.run import TrialResult
 
 HERE: dict[str, Any] = {"machine": "m", "device": "cpu", "number_format": "bfloat16"}
@@ -68,8 +67,8 @@ def finished(store: Store, run: Run, about: Mapping[str, Any] = MappingProxyType
     study = open_study(store, run, "python -m harness.study ablation", COUNTS)
     study.attach(QUERIES)
     for k, spec in enumerate(run.specs[:-1]):
-        told = {"label": run.labels[spec.key()], "preset": "quick", **about}
-        study.finish(study.begin(spec, told), result(k))
+        attributes = {"label": run.labels[spec.key()], "preset": "quick", **about}
+        study.finish(study.begin(spec, attributes), result(k))
     study.fail(study.begin(run.specs[-1], {"label": "x"}), "for a reason")
     return study
 

@@ -15,9 +15,8 @@ from harness.errors import UserError
 from harness.store import frames
 from harness.store.copies import copy
 from harness.store.database.optuna_private import system_attributes
-from harness.store.opening import open_study
 from harness.store.store import SCHEMA, Store
-from harness.store.study import StudyStore
+from harness.store.study import StudyStore, open_study
 from tests.postgresql import Server
 from tests.store.samples import QUERIES, result
 
@@ -32,8 +31,8 @@ def store(folder: Path, url: str | None = None) -> Store:
     return Store(url or f"sqlite:///{folder / 'store.db'}", folder / "artifacts")
 
 
-def filled(own: Store, run: Run, cells: slice) -> StudyStore:
-    study = open_study(own, run, "command", {"training facts": 3})
+def filled(some_store: Store, run: Run, cells: slice) -> StudyStore:
+    study = open_study(some_store, run, "command", {"training facts": 3})
     study.attach(QUERIES)
     study.describe(run)
     for spec in run.specs[cells]:
@@ -42,8 +41,8 @@ def filled(own: Store, run: Run, cells: slice) -> StudyStore:
     return study
 
 
-def read(own: Store) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
-    trials, _, load_ranks = frames.load(own.url, "ablation", "lahman", own.artifacts)
+def read(some_store: Store) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
+    trials, _, load_ranks = frames.load(some_store.url, "ablation", "lahman", some_store.artifacts)
     return trials, [load_ranks(label) for label in trials.index[trials["state"] == "complete"]]
 
 
@@ -52,9 +51,9 @@ def test_a_copy_reads_as_its_original(run: Run, tmp_path: Path) -> None:
     study = filled(source, run, slice(0, 3))
     assert [(one.study, one.added, one.there) for one in copy(source, target)] == [(run.study_name, 3, 0)]
     there, ranks = read(target)
-    here, own = read(source)
+    here, some_store = read(source)
     pd.testing.assert_frame_equal(there, here[here["state"] == "complete"][there.columns], check_dtype=False)
-    for one, other in zip(ranks, own, strict=True):
+    for one, other in zip(ranks, some_store, strict=True):
         pd.testing.assert_frame_equal(one, other)
     copied = optuna.load_study(study_name=run.study_name, storage=target.storage)
     assert copied.user_attrs == study.study.user_attrs
@@ -81,8 +80,8 @@ def test_a_second_copy_adds_what_is_new(run: Run, tmp_path: Path) -> None:
 
 def test_trials_are_copied_with_what_they_share(run: Run, tmp_path: Path) -> None:
     source, target = store(tmp_path / "from"), store(tmp_path / "to")
-    for own, device, specs in ((target, "cpu", run.specs[:1]), (source, "cuda", run.specs[1:3])):
-        study = open_study(own, run, "command", {"training facts": 3})
+    for some_store, device, specs in ((target, "cpu", run.specs[:1]), (source, "cuda", run.specs[1:3])):
+        study = open_study(some_store, run, "command", {"training facts": 3})
         study.attach(QUERIES)
         for spec in specs:
             about = {"label": spec.arm, "environment": {"device": device, "torch": "2.13.0"}}

@@ -18,9 +18,8 @@ from harness.design import cells
 from harness.design import files as designs
 from harness.store.configurations import NUMBER
 from harness.store.files.artifacts import CURVES, QUERIES, RANKS
-from harness.store.opening import open_study
 from harness.store.store import Store
-from harness.store.study import StudyStore
+from harness.store.study import StudyStore, open_study
 from tests.store.samples import COUNTS, result
 from tests.store.samples import QUERIES as FOUR_QUERIES
 
@@ -54,7 +53,9 @@ def ask(store: Store) -> Ask:
 def shown(ask: Ask) -> dict[str, dict[str, Any]]:
     """The studies as the dashboard's page has them, by name."""
     summaries = json.loads(ask("/api/studies"))["study_summaries"]
-    return {each["study_name"]: json.loads(ask(f"/api/studies/{each['study_id']}?after=0")) for each in summaries}
+    return {
+        summary["study_name"]: json.loads(ask(f"/api/studies/{summary['study_id']}?after=0")) for summary in summaries
+    }
 
 
 def opened(store: Store, name: str) -> StudyStore:
@@ -68,12 +69,12 @@ def opened(store: Store, name: str) -> StudyStore:
 
 def ranges(study: dict[str, Any]) -> dict[str, Any]:
     """Of each parameter its choices, or the ends of its range."""
-    found = {}
-    for each in study["union_search_space"]:
-        about = each["distribution"]
+    factors = {}
+    for factor in study["union_search_space"]:
+        about = factor["distribution"]
         choices = sorted(choice["value"] for choice in about["choices"]) if "choices" in about else None
-        found[each["name"]] = choices or (about["low"], about["high"])
-    return found
+        factors[factor["name"]] = choices or (about["low"], about["high"])
+    return factors
 
 
 def test_a_grid_has_what_it_varies_on_its_axes(store: Store, ask: Ask) -> None:
@@ -89,7 +90,7 @@ def test_a_grid_has_what_it_varies_on_its_axes(store: Store, ask: Ask) -> None:
     }
     assert axes["seed"] == (0, 1)
     assert axes.keys() - grid.keys() == {"arm", "backbone", "seed"}
-    artifacts = {each["filename"]: each["artifact_id"] for each in page["artifacts"]}
+    artifacts = {artifact["filename"]: artifact["artifact_id"] for artifact in page["artifacts"]}
     assert artifacts.keys() == {RANKS, CURVES, QUERIES}
     number = next(s["study_id"] for s in json.loads(ask("/api/studies"))["study_summaries"])
     for name, artifact in artifacts.items():
@@ -103,7 +104,7 @@ def test_the_best_trial_is_a_student(store: Store, ask: Ask) -> None:
         study.finish(study.begin(spec, {}), result(0.0 if spec.arm == "teacher" else 1.0))
     pages = shown(ask)
     students, teachers = (pages[f"{study.study.study_name}{suffix}"] for suffix in ("", "-teachers"))
-    assert {each["params"][0]["param_external_value"] for each in students["best_trials"]}.isdisjoint(["teacher"])
+    assert {trial["params"][0]["param_external_value"] for trial in students["best_trials"]}.isdisjoint(["teacher"])
     assert ranges(teachers) == {"arm": ["llm-teacher", "teacher"], "backbone": ["ta-distmult", "ttranse"]}
     assert "teacher" not in ranges(students)["arm"]
 
@@ -128,7 +129,7 @@ def test_a_trial_of_a_search_is_a_configuration(store: Store, ask: Ask) -> None:
     trials = {trial.user_attrs[NUMBER]: trial for trial in study.study.trials}
     assert [trials[number].state.name for number in range(4)] == ["COMPLETE", "PRUNED", "FAIL", "RUNNING"]
     assert (trials[0].value, trials[0].intermediate_values) == (pytest.approx(0.25), {0: 0.3, 1: 0.2})
-    assert [each["number"] for each in page["best_trials"]] == [trials[0].number]
+    assert [trial["number"] for trial in page["best_trials"]] == [trials[0].number]
     # what failed is tried again, and more seeds extend what was complete
     study.configurations.put("ttranse", 2, point, {0: 0.1}, "open")
     study.configurations.put("ttranse", 0, point, {0: 0.3, 1: 0.2, 2: 0.1}, "complete")

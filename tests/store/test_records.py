@@ -1,10 +1,9 @@
-"""What trials of a study have in common, which the study tells once."""
+"""What trials of a study have in common, which the study stores once."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -12,8 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.design import cells
-from harness.design import files as designs
 from harness.design.cells import Run
 from harness.store import frames
 from harness.store.records import COMMON, ENVIRONMENT, packed, shared, unpacked
@@ -21,18 +18,7 @@ from harness.trial.spec import TrialSpec
 from tests.store.samples import opened, result
 
 
-@pytest.fixture
-def run() -> Run:
-    design = designs.load("ablation")
-    return cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/runs/harness.db"
-
-
-def test_what_trials_have_in_common_is_told_once(url: str, run: Run) -> None:
+def test_what_trials_have_in_common_is_stored_once(url: str, run: Run) -> None:
     study = opened(url, run)
     about = {"environment": {"torch": "2.13.0", "device": "cpu"}, "preset": "quick", "data_digest": "d"}
     for spec in run.specs[:3]:
@@ -40,20 +26,22 @@ def test_what_trials_have_in_common_is_told_once(url: str, run: Run) -> None:
     again = opened(url, run)  # by another machine
     about["environment"] = {"torch": "2.13.0", "device": "cuda"}
     again.finish(again.begin(run.specs[3], about), result())
-    told = [trial.user_attrs for trial in again.study.trials]
-    assert {each["common"] for each in told} == {name.removeprefix("common:") for name in again.records}
+    written = [trial.user_attrs for trial in again.study.trials]
+    assert {trial["common"] for trial in written} == {name.removeprefix("common:") for name in again.records}
     assert len(again.records) == 1
-    assert all("preset" not in each and "data_digest" not in each for each in told)
+    assert all("preset" not in trial and "data_digest" not in trial for trial in written)
     first, other = (spec.model_dump(mode="json") for spec in run.specs[:2])
-    assert "spec" not in told[0]
-    assert told[1]["spec"].keys() == {name for name in first if first[name] != other[name]} != first.keys()
-    assert [each.get("environment") for each in told] == [None, None, None, {"device": "cuda"}]
+    assert "spec" not in written[0]
+    assert written[1]["spec"].keys() == {name for name in first if first[name] != other[name]} != first.keys()
+    assert [trial.get("environment") for trial in written] == [None, None, None, {"device": "cuda"}]
     trials, _, _ = frames.load(url, "ablation", "lahman")
     assert [TrialSpec.model_validate_json(spec) for spec in trials["spec"]] == list(run.specs[:4])
     assert trials["device"].tolist() == ["cpu"] * 3 + ["cuda"]
     assert trials["data_digest"].tolist() == ["d"] * 4
     arms = [spec.arm for spec in run.specs[:4]]
-    assert again.done() == [unpacked(each, again.records) | {"arm": arm} for each, arm in zip(told, arms, strict=True)]
+    assert again.done() == [
+        unpacked(trial, again.records) | {"arm": arm} for trial, arm in zip(written, arms, strict=True)
+    ]
 
 
 def test_data_that_a_worker_read_otherwise_are_told(url: str, run: Run) -> None:
@@ -81,7 +69,7 @@ def test_a_record_that_is_added_while_a_report_reads_is_found(
         again = opened(url, run)
         again.finish(again.begin(run.specs[1], {"environment": {"torch": "2.13.0"}}), result())
         other = opened(url, run)
-        other.records.clear()  # as if nobody had told it yet
+        other.records.clear()  # as if it had stored none yet
         other.finish(other.begin(run.specs[2], {"environment": {"torch": "2.13.0"}}), result())
         return every(self, *arguments, **options)
 
@@ -107,7 +95,7 @@ def test_what_is_packed_comes_out_again(attributes: dict[str, float]) -> None:
 
 
 LEAVES = st.none() | st.booleans() | st.integers(0, 1) | st.sampled_from([0.0, 1.0, 1e-5]) | st.sampled_from(["", "x"])
-NESTED = st.recursive(LEAVES, lambda each: st.dictionaries(st.sampled_from("abc"), each, max_size=3), max_leaves=8)
+NESTED = st.recursive(LEAVES, lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3), max_leaves=8)
 SETTINGS = st.dictionaries(st.sampled_from("abc"), NESTED)
 
 
@@ -116,15 +104,15 @@ def test_what_trials_share_comes_out_again(trials: list[tuple[dict[str, Any], st
     records: dict[str, Any] = {}
     stored = []
     for settings, preset in trials:
-        own, record = shared({"spec": settings, "preset": preset, "label": "L1"}, records)
+        differing, record = shared({"spec": settings, "preset": preset, "label": "L1"}, records)
         records |= record
-        stored.append(json.loads(json.dumps(own)))
+        stored.append(json.loads(json.dumps(differing)))
     assert len(records) <= len(trials)
-    for own, (settings, preset) in zip(stored, trials, strict=True):
-        told = unpacked(own, json.loads(json.dumps(records)))
+    for differing, (settings, preset) in zip(stored, trials, strict=True):
+        restored = unpacked(differing, json.loads(json.dumps(records)))
         # as text: 1, 1.0 and true are equal to Python, and not to a reader
-        assert json.dumps(json.loads(told.pop("spec")), sort_keys=True) == json.dumps(settings, sort_keys=True)
-        assert told == {"preset": preset, "label": "L1"}
+        assert json.dumps(json.loads(restored.pop("spec")), sort_keys=True) == json.dumps(settings, sort_keys=True)
+        assert restored == {"preset": preset, "label": "L1"}
 
 
 def test_a_trial_tells_what_differs_from_the_record_alone() -> None:
@@ -139,6 +127,6 @@ def test_a_trial_tells_what_differs_from_the_record_alone() -> None:
     third, same = shared({**base, "data_digest": "d"}, records)
     assert third == {COMMON: first[COMMON], "data_digest": "d"}
     assert same == records
-    # settings that a later version of the project adds have a record of their own
+    # settings that a later version of the project adds have a record of their differing
     _, other = shared({**base, "spec": {**base["spec"], "depth": 2}}, records)
     assert other.keys() != records.keys()

@@ -10,10 +10,10 @@ import pytest
 
 from harness.errors import UserError
 from harness.store import frames
-from harness.store.opening import open_study
 from harness.store.records import ENVIRONMENT
 from harness.store.reuse import adopt, other_processors, refuse_mixing
 from harness.store.store import Store
+from harness.store.study import open_study
 from tests.store.samples import COUNTS, HERE, QUERIES, finished, planned
 
 NEW = {"preset": "quick"}

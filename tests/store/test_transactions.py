@@ -17,16 +17,13 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
-from harness.design import cells
-from harness.design import files as designs
 from harness.design.cells import Run
 from harness.store import frames
 from harness.store.factors import parameters
 from harness.store.files.artifacts import Evidence, key_of
-from harness.store.opening import open_study
 from harness.store.records import unpacked
 from harness.store.store import Store
-from harness.store.study import StudyStore
+from harness.store.study import StudyStore, open_study
 from harness.trial.provenance import provenance
 from harness.trial.run import TrialResult
 from harness.trial.spec import TrialSpec
@@ -34,12 +31,6 @@ from tests.postgresql import Server
 from tests.store.samples import COUNTS, QUERIES, result
 
 ABOUT = {**provenance(), "preset": "quick", "threads": 1, "protocol": "time-aware", "started": "2026-01-01T00:00:00"}
-
-
-@pytest.fixture
-def run() -> Run:
-    design = designs.load("ablation")
-    return cells.plan(design, dataset="lahman", data_digest="d", backbones=["ttranse"], preset="quick")
 
 
 @pytest.fixture
@@ -55,14 +46,14 @@ def opened(store: Store, run: Run) -> StudyStore:
 
 def real_result() -> TrialResult:
     """As many numbers as a real trial has: three directions of two splits, nine stages, sixteen epochs."""
-    found = result()
-    sides = {name.replace("_", f"_{side}_"): v for name, v in found.metrics.items() for side in ("tail", "head")}
-    found.metrics |= sides
+    actual = result()
+    sides = {name.replace("_", f"_{side}_"): v for name, v in actual.metrics.items() for side in ("tail", "head")}
+    actual.metrics |= sides
     stages = ("data", "teacher", "finetune", "encode", "semantic", "targets", "llm-targets", "stage1", "stage2")
-    found.seconds, found.peak_mib = dict.fromkeys(stages, 1.0), dict.fromkeys(stages, 300.0)
-    found.built_seconds = {"teacher": 30.0, "finetune": math.nan}
-    found.curve = [{"stage": 1, "epoch": e, "updates": e, "loss": 2.0, "valid_mrr": 0.3} for e in range(1, 17)]
-    return found
+    actual.seconds, actual.peak_mib = dict.fromkeys(stages, 1.0), dict.fromkeys(stages, 300.0)
+    actual.built_seconds = {"teacher": 30.0, "finetune": math.nan}
+    actual.curve = [{"stage": 1, "epoch": e, "updates": e, "loss": 2.0, "valid_mrr": 0.3} for e in range(1, 17)]
+    return actual
 
 
 def naively(study: StudyStore, spec: TrialSpec, result: TrialResult) -> None:
@@ -174,13 +165,13 @@ def test_killed_anywhere_a_store_resumes(store: Store, run: Run, tmp_path: Path)
     with engine.connect() as connection:
         snapshot(connection)
 
-    found = []
+    actual = []
     for folder in snapshots.values():
         url = f"sqlite:///{folder}/harness.db"
         with sqlite3.connect(folder / "harness.db") as raw:
             states = [state for (state,) in raw.execute("SELECT state FROM trials")]
         again = opened(Store(url), run)
-        found.append((states, again.complete()))
+        actual.append((states, again.complete()))
         if again.complete():
             trials, curves, load_ranks = frames.load(url, "ablation", "lahman")
             assert trials["test_mrr"].notna().all()
@@ -189,7 +180,7 @@ def test_killed_anywhere_a_store_resumes(store: Store, run: Run, tmp_path: Path)
             again.finish(again.begin(spec, ABOUT), real_result())
             assert again.complete() == {spec.key()}
         assert not [trial for trial in again.study.trials if not trial.state.is_finished()]
-    kinds = [kind for kind, _ in itertools.groupby(found)]
+    kinds = [kind for kind, _ in itertools.groupby(actual)]
     assert kinds == [([], set()), (["RUNNING"], set()), (["COMPLETE"], {spec.key()})]
 
 
@@ -267,10 +258,10 @@ def test_full_disk_is_a_storage_error(store: Store, run: Run) -> None:
 
     event.listen(store.storage.engine, "checkout", limit)
     store.storage.engine.dispose()
-    found = real_result()
-    found.metrics |= {f"more_{k}": 0.5 for k in range(1000)}
+    actual = real_result()
+    actual.metrics |= {f"more_{k}": 0.5 for k in range(1000)}
     with pytest.raises(optuna.exceptions.StorageInternalError):
-        study.finish(trial, found)
+        study.finish(trial, actual)
     assert study.complete() == set()
 
 

@@ -12,8 +12,7 @@ import pytest
 from rich.console import Console
 
 from harness.design import files as designs
-from harness.design.cells import Run
-from harness.design.space import space_of
+from harness.design.cells import Run, space_of
 from harness.engine import coordinator as execute
 from harness.engine.coordinator import Tally
 from harness.engine.scheduler import stacks

@@ -7,7 +7,7 @@ from pkgutil import iter_modules
 
 from harness.distill.losses.base import LOSSES, Acts, Given, Loss, loss, register
 from harness.distill.passes.step import Outcomes, Step, Term
-from harness.options import MethodOptions, option
+from harness.registry import MethodOptions, option
 
 # the first in the order in which arms name them, then whatever other file there is
 _FIRST = ("l1", "l2", "l3", "fitnet", "rkd")

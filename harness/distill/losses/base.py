@@ -13,17 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 from torch import Tensor, nn
 
 from harness import vocabulary
-from harness.distill.passes.step import Step, Term
+from harness.distill.passes.step import Term
 from harness.distill.targets import ScoreTargets, SoftTargets
 from harness.errors import UserError
-from harness.options import MethodOptions, check_defaults
-from harness.registry import Registry
+from harness.registry import MethodOptions, Registry, check_defaults
 
 M = TypeVar("M", bound=nn.Module)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -69,7 +67,7 @@ Prepared = Term | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Loss:
-    """A registered loss; the arguments of `loss` say what its fields are."""
+    """A registered loss; its fields are the arguments of `loss`."""
 
     name: str
     prepare: Callable[[Given, Any], Prepared]
@@ -133,17 +131,11 @@ def loss(
 
     def decorate(method: F) -> F:
         def prepare(given: Given, chosen: MethodOptions) -> Prepared:
-            if isinstance(method, type):
-                term: Term = method(given, chosen)
-                return term
-            return partial(_weighted, method, chosen)
+            term: Term = method(given, chosen) if isinstance(method, type) else lambda step: method(step, chosen)
+            return term
 
-        made = Loss(name, prepare, options, tuple(needs), acts, tuple(excludes), version, flat)
-        register(made, label=label, colour=colour)
+        declared = Loss(name, prepare, options, tuple(needs), acts, tuple(excludes), version, flat)
+        register(declared, label=label, colour=colour)
         return method
 
     return decorate
-
-
-def _weighted(function: Callable[[Step, Any], Tensor], options: MethodOptions, step: Step) -> Tensor:
-    return function(step, options)

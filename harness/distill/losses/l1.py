@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from harness.distill.losses.base import Given, Loss, register
-from harness.options import MethodOptions, option
+from harness.registry import MethodOptions, option
 
 
 class SoftOptions(MethodOptions):

@@ -15,7 +15,7 @@ from harness.distill.passes.step import Step
 from harness.distill.passes.terms import standardize
 from harness.distill.targets import ScoreTargets
 from harness.models.candidates import candidate_scores
-from harness.options import MethodOptions, option
+from harness.registry import MethodOptions, option
 
 
 class L2Options(MethodOptions):
@@ -62,12 +62,12 @@ class Alignment:
     """L2 as a term of the total, with a comparison other than Huber's, which the compiled pass computes."""
 
     targets: ScoreTargets
-    kind: str
+    compare: Callable[[Tensor, Tensor], Tensor]
     weight: float
 
     def __call__(self, step: Step) -> Tensor:
         z = candidate_scores(step.model, step.query, step.table, self.targets.ids[step.index])
-        return self.weight * ALIGNMENTS[self.kind](z, self.targets.scores[step.index])
+        return self.weight * self.compare(z, self.targets.scores[step.index])
 
 
 def with_outliers(targets: ScoreTargets, share: float, size: float, seed: int) -> ScoreTargets:
@@ -89,7 +89,7 @@ def with_outliers(targets: ScoreTargets, share: float, size: float, seed: int) -
 def _prepare(given: Given, options: L2Options) -> Prepared:
     if options.alignment == "huber":  # which the compiled pass computes
         return {"aligned": given.score_targets(), "alpha": options.alpha, "delta": options.delta}
-    return Alignment(given.score_targets(), options.alignment, options.alpha)
+    return Alignment(given.score_targets(), ALIGNMENTS[options.alignment], options.alpha)
 
 
 register(Loss("L2", _prepare, L2Options, needs=("llm",), flat=True))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from harness.distill.losses.base import Given, Loss, register
 from harness.distill.passes.step import Step
-from harness.options import MethodOptions, option
+from harness.registry import MethodOptions, option
 
 
 class L3Options(MethodOptions):

@@ -16,7 +16,7 @@ from torch.nn.functional import normalize, smooth_l1_loss
 
 from harness.distill.losses.base import Given, Loss, register
 from harness.distill.passes.step import Step
-from harness.options import MethodOptions, option
+from harness.registry import MethodOptions, option
 
 
 class RelationalOptions(MethodOptions):

@@ -2,7 +2,7 @@
 
 Row by row: a query's stored candidates are gathered and scored, the step's shared candidates are scored, both are
 exponentiated, and the gradient goes to the query and the candidates while all of them still lie in the first-level
-cache. Nothing of size [B, K, d] or [B, M] exists. What is computed is said in ``sampled``; kinds of scores are those of
+cache. Nothing of size [B, K, d] or [B, M] exists. The formulas are in ``sampled``, the kinds of scores in
 ``models.compiled``.
 """
 
@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.models.compiled import DOT, FAST, L2, LANES, F, exp, largest, pair_of, to_scores
+from harness.models.compiled import FAST, LANES, F, exp, largest, pair_of, to_scores
 
 #: what a pass sums up: the cross-entropies, the divergences, the Huber losses, ∂L/∂scale
 CE, KL, HUBER, SCALE = range(4)
@@ -48,45 +48,7 @@ def pass_of(kind: int) -> Callable[..., None]:
     It raises an IndexError if a candidate is not an entity.
     """
     inline = numba.njit(fastmath=FAST, inline="always", error_model="numpy")
-    score, factor, pull = pair_of(kind)
-
-    @inline
-    def score_columns(q: Any, columns: Any, scale: Any, out: Any) -> None:
-        n = len(out)
-        out[:] = F(0.0)
-        for d in range(len(q)):
-            value, column = q[d], columns[d]
-            if kind == DOT:
-                for j in range(n):
-                    out[j] += value * column[j]
-            elif kind == L2:
-                for j in range(n):
-                    out[j] += (value - column[j]) * (value - column[j])
-            else:
-                for j in range(n):
-                    out[j] += abs(value - column[j])
-        to_scores(out, kind, scale)
-
-    @inline
-    def pull_columns(w: Any, q: Any, columns: Any, grad_q: Any, grad_columns: Any) -> None:
-        for d in range(len(q)):
-            value, column, grad, total = q[d], columns[d], grad_columns[d], F(0.0)
-            if kind == DOT:
-                for j in range(len(w)):
-                    total += w[j] * column[j]
-                    grad[j] += w[j] * value
-            elif kind == L2:
-                for j in range(len(w)):
-                    step = w[j] * (column[j] - value)
-                    total += step
-                    grad[j] -= step
-            else:
-                for j in range(len(w)):
-                    difference = column[j] - value
-                    step = w[j] if difference > F(0.0) else (-w[j] if difference < F(0.0) else F(0.0))
-                    total += step
-                    grad[j] -= step
-            grad_q[d] += total
+    score, compare, factor, pull, pull_columns = pair_of(kind)
 
     @inline
     def standardize(row: Any) -> Any:
@@ -104,36 +66,14 @@ def pass_of(kind: int) -> Callable[..., None]:
         return mean, deviation
 
     @numba.njit(fastmath=FAST, nogil=True, error_model="numpy")
-    def run(
-        query: Any,
-        table: Any,
-        scale: Any,
-        answer: Any,
-        index: Any,
-        columns: Any,
-        position: Any,
-        ids: Any,
-        log_p: Any,
-        log_rest: Any,
-        temperature: Any,
-        aligned_ids: Any,
-        aligned: Any,
-        delta: Any,
-        teachers_gold: Any,
-        teachers_scale: Any,
-        teachers_kind: Any,
-        teachers: Any,
-        hard: Any,
-        soft: Any,
-        alpha: Any,
-        grad_query: Any,
-        grad_table: Any,
-        grad_columns: Any,
-        sums: Any,
-    ) -> None:
+    def run(step: Any, stored: Any, teachers: Any, weights: Any, gradients: Any) -> None:
+        query, table, scale, answer, index, columns, position, ids = step
+        log_p, log_rest, temperature, aligned_ids, aligned, delta, teachers_gold, teachers_scale, teachers_kind = stored
+        hard, soft, alpha = weights
+        grad_query, grad_table, grad_columns, sums = gradients
         n_entities, n_listed, n_shared, n_aligned = len(table), ids.shape[1], columns.shape[1], aligned_ids.shape[1]
         inverse = F(1.0) / temperature
-        own_ids = np.empty(n_listed + 1, np.int64)
+        local = np.empty(n_listed + 1, np.int64)
         work, work_s = np.empty((3, n_listed + 1), np.float32), np.empty((3, n_shared), np.float32)
         z, once, warm = work[0], work[1], work[2]
         zs, once_s, warm_s = work_s[0], work_s[1], work_s[2]
@@ -153,40 +93,41 @@ def pass_of(kind: int) -> Callable[..., None]:
                 raise IndexError("a candidate is not an entity")
             at = n_listed
             for k in range(n_listed):
-                own_ids[k] = ids[row, k]
-                z[k] = score(q, table[own_ids[k]], scale)
-                if own_ids[k] == gold:
+                local[k] = ids[row, k]
+                z[k] = score(q, table[local[k]], scale)
+                if local[k] == gold:
                     at = k
-            n_own = n_listed
+            n_local = n_listed
             if at == n_listed:
-                own_ids[at] = gold
+                local[at] = gold
                 z[at] = score(q, table[gold], scale)
-                n_own += 1
-            score_columns(q, columns, scale, zs)
+                n_local += 1
+            compare(q, columns, zs)
+            to_scores(zs, kind, scale)
             # ---- exponentials at T = 1
             top = z[at]
-            for k in range(n_own):
+            for k in range(n_local):
                 top = max(top, z[k])
             top = max(top, largest(zs, lanes))
             total, others = F(0.0), F(0.0)
-            for k in range(n_own):
+            for k in range(n_local):
                 once[k] = exp(z[k] - top)
                 total += once[k]
             for j in range(n_shared):
                 once_s[j] = exp(zs[j] - top)
             left = n_shared
-            for k in range(n_own):
-                if position[own_ids[k]] >= 0:
-                    once_s[position[own_ids[k]]] = F(0.0)
+            for k in range(n_local):
+                if position[local[k]] >= 0:
+                    once_s[position[local[k]]] = F(0.0)
                     left -= 1
             for j in range(n_shared):
                 others += once_s[j]
-            weight = F(n_entities - n_own) / F(left) if left > 0 else F(0.0)
+            weight = F(n_entities - n_local) / F(left) if left > 0 else F(0.0)
             total += weight * others
             sums[CE] += np.log(total) + top - z[at]
             # ---- gradients by score, from here on in once and once_s
             per = hard / total
-            for k in range(n_own):
+            for k in range(n_local):
                 once[k] *= per
             once[at] -= hard
             per *= weight
@@ -194,27 +135,27 @@ def pass_of(kind: int) -> Callable[..., None]:
                 once_s[j] *= per
             # ---- the divergence at T
             if log_p.shape[1] > 0:
-                inside, rest, entropy = F(0.0), F(0.0), F(0.0)
-                for k in range(n_own):
+                inside, unlisted, entropy = F(0.0), F(0.0), F(0.0)
+                for k in range(n_local):
                     warm[k] = exp((z[k] - top) * inverse)
                 for k in range(n_listed):
                     inside += warm[k]
                 for j in range(n_shared):
                     warm_s[j] = exp((zs[j] - top) * inverse)
-                for k in range(n_own):
-                    if position[own_ids[k]] >= 0:
-                        warm_s[position[own_ids[k]]] = F(0.0)
+                for k in range(n_local):
+                    if position[local[k]] >= 0:
+                        warm_s[position[local[k]]] = F(0.0)
                 for j in range(n_shared):
-                    rest += warm_s[j]
-                rest *= weight
+                    unlisted += warm_s[j]
+                unlisted *= weight
                 if at == n_listed:
-                    rest += warm[at]
-                total_warm = inside + rest
-                log_whole = np.log(total_warm)
+                    unlisted += warm[at]
+                total_warm = inside + unlisted
+                log_total = np.log(total_warm)
                 outside = np.exp(log_rest[row])
                 for k in range(n_listed):
                     p = exp(log_p[row, k])
-                    entropy += p * (log_p[row, k] - (z[k] - top) * inverse + log_whole)
+                    entropy += p * (log_p[row, k] - (z[k] - top) * inverse + log_total)
                     once[k] += soft * temperature * (warm[k] / total_warm - p)
                 spread, known = F(0.0), teachers.shape[1] > 0
                 if known:  # how the teacher's mass lies on what it does not list
@@ -224,9 +165,9 @@ def pass_of(kind: int) -> Callable[..., None]:
                     y_gold -= highest
                     for j in range(n_shared):
                         y[j] -= highest
-                    for k in range(n_own):
-                        if position[own_ids[k]] >= 0:
-                            y[position[own_ids[k]]] = F(-1e30)
+                    for k in range(n_local):
+                        if position[local[k]] >= 0:
+                            y[position[local[k]]] = F(-1e30)
                     for j in range(n_shared):
                         spread += exp(y[j])
                     spread *= weight
@@ -237,19 +178,19 @@ def pass_of(kind: int) -> Callable[..., None]:
                     per = outside / spread
                     if at == n_listed:
                         p = per * exp(y_gold)
-                        entropy += p * (log_part + y_gold - (z[at] - top) * inverse + log_whole)
+                        entropy += p * (log_part + y_gold - (z[at] - top) * inverse + log_total)
                         once[at] += soft * temperature * (warm[at] / total_warm - p)
                     fall, flow, of_rest = F(1.0) / total_warm, soft * temperature * weight, F(0.0)
                     for j in range(n_shared):
                         p = per * exp(y[j])
                         p = p if y[j] > F(-1e29) else F(0.0)
-                        of_rest += p * (log_part + y[j] - (zs[j] - top) * inverse + log_whole)
+                        of_rest += p * (log_part + y[j] - (zs[j] - top) * inverse + log_total)
                         once_s[j] += flow * (warm_s[j] * fall - p)
                     entropy += weight * of_rest
-                elif rest > F(0.0):
+                elif unlisted > F(0.0):
                     if outside > F(0.0):
-                        entropy += outside * (log_rest[row] - np.log(rest) + log_whole)
-                    per = soft * temperature * (F(1.0) / total_warm - outside / rest)
+                        entropy += outside * (log_rest[row] - np.log(unlisted) + log_total)
+                    per = soft * temperature * (F(1.0) / total_warm - outside / unlisted)
                     if at == n_listed:
                         once[at] += per * warm[at]
                     per *= weight
@@ -258,9 +199,9 @@ def pass_of(kind: int) -> Callable[..., None]:
                 sums[KL] += temperature * temperature * entropy
             # ---- to the query and the candidates
             of_scale = F(0.0)
-            for k in range(n_own):
+            for k in range(n_local):
                 of_scale += once[k] * z[k]
-                pull(factor(once[k], z[k], scale), q, table[own_ids[k]], grad_q, grad_table[own_ids[k]])
+                pull(factor(once[k], z[k], scale), q, table[local[k]], grad_q, grad_table[local[k]])
             for j in range(n_shared):
                 of_scale += once_s[j] * zs[j]
                 once_s[j] = factor(once_s[j], zs[j], scale)

@@ -59,8 +59,7 @@ class Blocks:
 
         Distances below ``nearest`` are taken for it where the gradient divides by them.
         """
-        logs_, grad_ = logs.numpy(), grad.contiguous().numpy()
-        of_scale = 0.0
+        of_scale, given = 0.0, (logs.numpy(), grad.contiguous().numpy(), np.float32(nearest))
         # a last row of ones gives the sums of rows and columns of the weights
         size = self.query.shape[1] + (self.kind == L2)
         queries, entities = torch.ones(size, len(self.query)), torch.ones(size, len(self.table))
@@ -68,9 +67,7 @@ class Blocks:
         of_queries, of_entities = torch.zeros_like(queries), torch.zeros_like(entities)
         for part in parts:
             weight = self._block(part)
-            of_scale += pull_back(
-                weight.numpy(), self.kind, self.scale, self.inverses, logs_, grad_, np.float32(nearest)
-            )
+            of_scale += pull_back(weight.numpy(), self.kind, self.scale, self.inverses, *given)
             if self.kind == L1:
                 columns, pulled = entities[:, part].contiguous(), torch.zeros(size, weight.shape[1])
                 pull_back_manhattan(*(x.numpy() for x in (weight, self.query, columns, of_queries, pulled)))

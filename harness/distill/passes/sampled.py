@@ -1,10 +1,10 @@
 """The losses of a step over sampled candidates: each query's own, and some that all queries of the step share.
 
-A query's own candidates are its true answer and a list: of the entities that its teacher's targets name or, without a
-teacher, of those that the model itself scored highest some epochs ago. They stand for themselves. The shared ones are
+A query's own candidates C are its true answer and a list: of the entities that its teacher's targets name or, without a
+teacher, of those that the model itself scored highest some epochs ago. They stand for themselves. The shared ones S are
 drawn uniformly without replacement, and those of them that are not a query's own stand for all entities that are not:
 
-    Σ_e exp(z_e/T)  ≈  Σ_own exp(z_e/T) + (E - |own|)/|shared - own| · Σ_{shared - own} exp(z_e/T)
+    Σ_e exp(z_e/T)  ≈  Σ_C exp(z_e/T) + (E - |C|)/|S - C| · Σ_{S - C} exp(z_e/T)
 
 The right side is unbiased for the left whatever is on the list (stratified sampling with one stratum taken whole), with
 a variance that only the entities outside of it cause: little, if the list has those with large scores. Its logarithm is
@@ -152,7 +152,7 @@ class _Asked:
 
 
 def apart_from(ids: Tensor, shared: Tensor, n_entities: int) -> Tensor:
-    """Which of ``shared`` int64 [M] are not among a query's ``own`` int [B, K]: bool [B, M]."""
+    """Which of ``shared`` int64 [M] are not among a query's ``ids`` int [B, K]: bool [B, M]."""
     numbers = torch.arange(len(shared), device=shared.device)
     position = torch.full((n_entities,), -1, device=shared.device).scatter(0, shared, numbers)
     at = position[ids]
@@ -164,17 +164,17 @@ def _composed(query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> lis
     """With tensor operations."""
     kernel, answer, index, shared, lists = asked.kernel, asked.answer, asked.index, asked.shared, asked.lists
     weighted, soft, aligned = asked.weighted, asked.weighted.soft, asked.weighted.aligned
-    own_ids = answer[:, None] if lists is None else torch.cat([answer[:, None], lists[index].long()], 1)
-    apart = apart_from(own_ids, shared, len(table))
-    z_own = gathered_scores(query, table[own_ids], kernel, scale)
+    ids = answer[:, None] if lists is None else torch.cat([answer[:, None], lists[index].long()], 1)
+    apart = apart_from(ids, shared, len(table))
+    z = gathered_scores(query, table[ids], kernel, scale)
     z_shared = scores(query, table[shared], kernel, scale).masked_fill(~apart, NEVER)
-    doubled = (own_ids[:, 1:] == answer[:, None]).any(1)  # the answer is on the list, too
-    others = len(table) - own_ids.shape[1] + doubled
+    doubled = (ids[:, 1:] == answer[:, None]).any(1)  # the answer is on the list, too
+    others = len(table) - ids.shape[1] + doubled
     log_weight = (others / apart.sum(1).clamp(min=1)).log()[:, None]
-    gold, listed = z_own[:, :1], z_own[:, 1:]
+    gold, listed = z[:, :1], z[:, 1:]
     once = gold.masked_fill(doubled[:, None], NEVER)
-    rest = torch.cat([once, z_shared + log_weight], 1)
-    terms = [weighted.hard_weight * (torch.cat([listed, rest], 1).logsumexp(1) - gold[:, 0]).mean()]
+    partition = torch.cat([listed, once, z_shared + log_weight], 1).logsumexp(1)
+    terms = [weighted.hard_weight * (partition - gold[:, 0]).mean()]
     if soft is not None:
         t, log_p, log_rest = soft.temperature, soft.log_p[index], soft.log_rest[index]
         outside = torch.cat([once / t, z_shared / t + log_weight], 1).logsumexp(1)
@@ -187,17 +187,17 @@ def _composed(query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> lis
             y_gold, y_shared = soft.teacher.gold[index][:, None], soft.teacher.scores(index, shared)
             counted = torch.cat([~doubled[:, None], apart], 1)
             log_weights = torch.cat([torch.zeros_like(log_weight), log_weight.expand(-1, len(shared))], 1)
-            y, z = torch.cat([y_gold, y_shared], 1), torch.cat([once, z_shared], 1)
-            kl = kl + others_divergence(y, z, counted, log_weights, log_rest, log_partition, t)
+            unlisted = torch.cat([y_gold, y_shared], 1), torch.cat([once, z_shared], 1)
+            kl = kl + others_divergence(*unlisted, counted, log_weights, log_rest, log_partition, t)
         terms.append(weighted.soft_weight * t**2 * kl.mean())
     if aligned is not None:
-        z = gathered_scores(query, table[aligned.ids[index].long()], kernel, scale)
-        terms.append(weighted.alpha * huber_alignment(z, aligned.scores[index], weighted.delta))
+        z_aligned = gathered_scores(query, table[aligned.ids[index].long()], kernel, scale)
+        terms.append(weighted.alpha * huber_alignment(z_aligned, aligned.scores[index], weighted.delta))
     return terms
 
 
 class _Compiled(torch.autograd.Function):
-    """With the compiled pass, which finds the gradients on its way: nothing is left to do in the backward pass."""
+    """With the compiled pass, which computes the gradients on its way: nothing is left to do in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> tuple[Tensor, ...]:
@@ -212,7 +212,7 @@ class _Compiled(torch.autograd.Function):
         position = np.full(len(e), -1, np.int32)
         position[shared] = np.arange(len(shared), dtype=np.int32)
         weights = weighted.hard_weight, weighted.soft_weight, weighted.alpha
-        shares = [np.float32(weight / len(q)) for weight in weights]
+        shares = tuple(np.float32(weight / len(q)) for weight in weights)
         grad_query = np.zeros_like(q)
         teacher = None if weighted.soft is None else weighted.soft.teacher
         drawn = None if teacher is None else teacher.table[asked.shared]
@@ -220,11 +220,11 @@ class _Compiled(torch.autograd.Function):
         def work(part: Any) -> tuple[Any, Any, Any]:
             rows = slice(part[0], part[-1] + 1)
             gradients = np.zeros_like(e), np.zeros_like(columns), np.zeros(4)
-            given = q[rows], e, np.float32(scale.item()), answer[rows], index[rows], columns, position, ids
-            others = _NOTHING
+            step = q[rows], e, np.float32(scale.item()), answer[rows], index[rows], columns, position, ids
+            compared = _NOTHING
             if teacher is not None and drawn is not None:
-                others = teacher.compared(asked.index[rows], drawn).numpy()
-            run(*given, *weighted.stored, others, *shares, grad_query[rows], *gradients)
+                compared = teacher.compared(asked.index[rows], drawn).numpy()
+            run(step, weighted.stored, compared, shares, (grad_query[rows], *gradients))
             return gradients
 
         first, *others = np.array_split(np.arange(len(q)), min(_pass_threads.get() or torch.get_num_threads(), len(q)))

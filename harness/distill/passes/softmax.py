@@ -104,15 +104,14 @@ class _FusedLogPartition(torch.autograd.Function):
     ) -> Tensor:
         from harness.distill.passes import fused  # here, since loading a compiler takes a moment
 
-        work = fused.Blocks(query, table, scale, kernel, temperatures)
-        result = work.log_partition(_blocks(query, table))
-        ctx.work = work
-        ctx.save_for_backward(query, table, scale, result)
+        ctx.work = fused.Blocks(query, table, scale, kernel, temperatures)
+        result: Tensor = ctx.work.log_partition(_blocks(query, table))
+        ctx.save_for_backward(query, table, result)
         return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        query, table, _, result = ctx.saved_tensors
+        query, table, result = ctx.saved_tensors
         nearest = float(_nearest(query, table))
         return (*ctx.work.gradients(_blocks(query, table), result, grad, nearest), None, None)
 

@@ -102,8 +102,8 @@ class Step:
             return even.clamp(min=NEVER)
         query = teacher.query[self.index].to(teacher.table.dtype)
         best = gathered_scores(query, teacher.table[listed[:, :1]], teacher.kernel, teacher.scale)
-        log_whole = best / self.temperature - log_p[:, :1]
-        gold = teacher.gold[self.index][:, None] / self.temperature - log_whole
+        log_total = best / self.temperature - log_p[:, :1]
+        gold = teacher.gold[self.index][:, None] / self.temperature - log_total
         return torch.minimum(gold, log_rest).clamp(min=NEVER)
 
     @cached_property
@@ -115,17 +115,17 @@ class Step:
         repeated = torch.cat([torch.zeros_like(ids[:, :1], dtype=torch.bool), listed == ids[:, :1]], 1)
         z = z.masked_fill(repeated, NEVER)
         if self.candidates is None or self.candidates.exact:
-            log_whole = log_partition(self.query, self.table, self.model.scale(), self.model.kernel, (t,))
-            inside = (z - log_whole).logsumexp(1, keepdim=True).clamp(max=-1e-6)  # rounding may reach more than all
-            return Outcomes(torch.cat([z - log_whole, (-torch.expm1(inside)).log()], 1))
+            log_total = log_partition(self.query, self.table, self.model.scale(), self.model.kernel, (t,))
+            inside = (z - log_total).logsumexp(1, keepdim=True).clamp(max=-1e-6)  # rounding may reach more than all
+            return Outcomes(torch.cat([z - log_total, (-torch.expm1(inside)).log()], 1))
         shared = self.candidates.shared
         apart = apart_from(ids, shared, len(self.table))
         z_shared = scores(self.query, self.table[shared], self.model.kernel, self.model.scale()) / t
         others = len(self.table) - ids.shape[1] + repeated.sum(1, keepdim=True)
         log_weight = (others / apart.sum(1, keepdim=True).clamp(min=1)).log()
-        rest = (z_shared.masked_fill(~apart, NEVER).logsumexp(1, keepdim=True) + log_weight).clamp(min=NEVER)
-        every = torch.cat([z, rest], 1)
-        return Outcomes(every - every.logsumexp(1, keepdim=True))
+        unlisted = z_shared.masked_fill(~apart, NEVER).logsumexp(1, keepdim=True) + log_weight
+        z = torch.cat([z, unlisted.clamp(min=NEVER)], 1)
+        return Outcomes(z - z.logsumexp(1, keepdim=True))
 
     @property
     def _soft(self) -> SoftTargets:
@@ -136,12 +136,11 @@ class Step:
     def cross_entropy(self, query: Tensor, rows: slice) -> Tensor:
         """-log softmax(z')[answer], batch mean, where z' scores other query vectors [b, d] of the batch's ``rows``."""
         answer, scale, kernel = self.batch.answer[rows], self.model.scale(), self.model.kernel
-        if self.candidates is not None and not self.candidates.exact:
-            candidates = self.candidates
+        if (candidates := self.candidates) is not None and not candidates.exact:
             if self.soft is not None:
                 candidates = replace(candidates, lists=self.soft.ids)
-            chosen = query, self.table, scale, kernel, answer, self.index[rows], candidates, Weighted()
-            return sampled_losses(*chosen)[0]
+            plain = Weighted()
+            return sampled_losses(query, self.table, scale, kernel, answer, self.index[rows], candidates, plain)[0]
         partition = log_partition(query, self.table, scale, kernel)
         gold = candidate_scores(self.model, query, self.table, answer[:, None])[:, 0]
         return cross_entropy(gold, partition[:, 0])

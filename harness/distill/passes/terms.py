@@ -39,8 +39,8 @@ def lumped_divergence(
     # rounding may put a hair more than the whole mass on the K entities
     inside = log_q.logsumexp(1).clamp(max=-1e-6)
     log_q_rest = (-torch.expm1(inside)).log()
-    rest = log_rest.exp()
-    outside = torch.where(rest > 0, rest * (log_rest.clamp(min=-80) - log_q_rest), 0.0)
+    others = log_rest.exp()
+    outside = torch.where(others > 0, others * (log_rest.clamp(min=-80) - log_q_rest), 0.0)
     divergence = (log_p.exp() * (log_p - log_q)).sum(1) + outside
     return temperature**2 * divergence.mean()
 
@@ -63,9 +63,9 @@ def others_divergence(
 ) -> Tensor:
     """Σ p·log(p/q) [B] over the entities that are not listed, estimated from some of them.
 
-    The teacher's mass outside of its list is known; the sample says how it is spread: p is that mass times a softmax of
-    the sample's t/T. The q of the sample and of what is listed add up to one in the same way, if ``log_partition`` was
-    made of them, so that the gradient neither pushes nor pulls all scores at once.
+    The teacher's mass outside of its list is known, and the sample shows how it is spread: p is that mass times a
+    softmax of the sample's t/T. The q of the sample and of what is listed add up to one in the same way, if
+    ``log_partition`` was made of them, so that the gradient neither pushes nor pulls all scores at once.
 
     Args:
         teacher_scores: t of the sample [B, M].

@@ -34,7 +34,7 @@ class DivergedError(ArithmeticError):
 class Schedule:
     """What one stage of training does.
 
-    ``first_epoch`` and ``total_epochs`` place the stage in the whole run: the learning rate falls linearly from
+    ``first_epoch`` and ``total_epochs`` place the stage in the run: the learning rate falls linearly from
     ``learning_rate`` to a tenth over ``total_epochs`` (None: until this stage ends), whatever stages the run has.
     ``patience`` None: no early end, so that compared arms get equal numbers of updates. Validations of epochs before
     ``select_from`` do not compete for the best state. From epoch ``rounded_from`` on (None: never) the entity table is
@@ -56,7 +56,7 @@ class Schedule:
     rounded_from: int | None = None
 
     def fall(self, epochs: float) -> float:
-        """What the learning rate is multiplied with after so many epochs of the whole run."""
+        """The factor of the learning rate after so many epochs of the run."""
         return 1 - 0.9 * (epochs / (self.total_epochs or self.first_epoch + self.epochs))
 
     def rounds(self, epoch: int) -> bool:
@@ -229,13 +229,8 @@ def snapshot(model: nn.Module) -> dict[str, Tensor]:
 
 def dump_optimizer(optimizer: torch.optim.Optimizer, n_parameters: int) -> dict[str, Tensor]:
     """The state of the first ``n_parameters`` parameters as named tensors, which safetensors can hold."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{k}.{name}": value.detach().cpu().clone()
-        for k, entries in state.items()
-        if k < n_parameters
-        for name, value in entries.items()
-    }
+    state = {k: entries for k, entries in optimizer.state_dict()["state"].items() if k < n_parameters}
+    return {f"{k}.{name}": value.detach().cpu().clone() for k, part in state.items() for name, value in part.items()}
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

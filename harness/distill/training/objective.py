@@ -29,7 +29,6 @@ from harness.models.candidates import candidate_scores
 #: terms of the loss, weighted, by name
 Objective = Callable[[Backbone, QueryTensors, Tensor, Candidates | None], dict[str, Tensor]]
 
-
 #: the fields of ``Distillation`` without which a loss that the engine computes is left out
 _ENGINE = {"L1": "soft", "L2": "aligned", "L3": "adapter"}
 
@@ -48,7 +47,7 @@ class Distillation(Weighted):
     semantic_share: float = 1.0
     #: the teacher's distribution for losses that read it, in arms without L1
     distribution: SoftTargets | None = None
-    #: the weighted terms of losses that the engine knows nothing of, by the loss's name
+    #: the weighted terms of losses that the engine does not compute itself, by the loss's name
     terms: Mapping[str, Term] = field(default_factory=dict)
 
     def auxiliary(self) -> nn.ModuleList:
@@ -91,19 +90,16 @@ class Distillation(Weighted):
         partition = log_partition(query, table, model.scale(), model.kernel, temperatures)
         gold = candidate_scores(model, query, table, batch.answer[:, None])[:, 0]
         terms = {"loss_ce": self.hard_weight * cross_entropy(gold, partition[:, 0])}
-        if self.soft is not None:
-            soft = self.soft
+        if (soft := self.soft) is not None:
             z = candidate_scores(model, query, table, soft.ids[index])
-            log_p, log_rest, log_whole, t = soft.log_p[index], soft.log_rest[index], partition[:, 1], soft.temperature
+            log_p, log_rest, log_total, t = soft.log_p[index], soft.log_rest[index], partition[:, 1], soft.temperature
             if lumped or soft.teacher is None:
-                kl = lumped_divergence(z, log_p, log_rest, log_whole, t)
+                kl = lumped_divergence(z, log_p, log_rest, log_total, t)
             else:
-                counted = torch.ones(len(batch), len(table), dtype=torch.bool, device=table.device)
-                counted = counted.scatter(1, soft.ids[index].long(), False)
-                every = scores(query, table, model.kernel, model.scale())
-                y = soft.teacher.scores(index)
-                others = others_divergence(y, every, counted, y.new_zeros(1, 1), log_rest, log_whole, t)
-                kl = t**2 * (listed_divergence(z, log_p, log_whole, t) + others).mean()
+                y, all_z = soft.teacher.scores(index), scores(query, table, model.kernel, model.scale())
+                counted = torch.ones_like(all_z, dtype=torch.bool).scatter(1, soft.ids[index].long(), False)
+                others = others_divergence(y, all_z, counted, y.new_zeros(1, 1), log_rest, log_total, t)
+                kl = t**2 * (listed_divergence(z, log_p, log_total, t) + others).mean()
             terms["loss_l1"] = self.soft_weight * kl
         if self.aligned is not None:
             z = candidate_scores(model, query, table, self.aligned.ids[index])

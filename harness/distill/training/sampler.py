@@ -14,6 +14,7 @@ from harness.distill.seeds import derive_seed
 from harness.models.base import Backbone, Kernel, scores
 from harness.models.batch import QueryTensors
 from harness.models.ordering import ROWS, Ordering
+from harness.models.vmapped import can_compile
 
 #: queries that are encoded at a time
 ENCODED = 1024
@@ -24,7 +25,7 @@ class Sampling:
     """How a training samples candidates; the default is not to: every step scores all entities.
 
     ``shared`` random entities a step (0: all), but all entities in the run's first ``exact_epochs``; after them a list
-    of the ``hard`` ones of each query, found anew every ``hard_every`` epochs (0: no lists).
+    of the ``hard`` ones of each query, renewed every ``hard_every`` epochs (0: no lists).
 
     A model that has learnt nothing has no hard candidates. And an optimiser that divides by the gradients so far, as
     Adagrad does, moves an entity much less by one large gradient than by many small ones: without a first epoch in
@@ -87,8 +88,7 @@ def hardest(model: Backbone, data: QueryTensors, size: int, seed: int) -> Tensor
     chosen = torch.randperm(len(table), generator=torch.Generator().manual_seed(seed))[: size * width].to(table.device)
     rows = table[chosen]
     hard = torch.empty(len(data), size, dtype=torch.int32, device=table.device)
-    compiled = table.device.type == "cpu" and table.dtype == torch.float32
-    compiled = compiled and len(data) * len(table) >= COMPILED_FROM
+    compiled = can_compile(table) and len(data) * len(table) >= COMPILED_FROM
     best_of = _champions(rows, size, model.kernel) if compiled else None
     for start in range(0, len(data), ENCODED):
         batch = data[slice(start, start + ENCODED)]

@@ -2,7 +2,7 @@
 
 A student of 25 dimensions leaves nearly all of a GPU idle. Here a step of many is one: their parameters are stacked,
 and ``torch.func.vmap`` makes of every operation of a student's step one over the stack. Batches and candidates follow
-from each student's own seed as in ``trainer.train``, optimisers work number by number, and the losses are added up, so
+from each student's own seed as in ``loop.train``, optimisers work number by number, and the losses are added up, so
 that each student gets the gradient that it would have alone. So it ends as it would alone, but for rounding, whichever
 others share its stack. One that diverges leaves the stack at the end of its epoch and touches no other.
 
@@ -31,16 +31,8 @@ from torch.func import functional_call, vmap
 
 from harness.distill.passes.sampled import Candidates
 from harness.distill.targets import ScoreTargets, SoftTargets
-from harness.distill.training.loop import (
-    Report,
-    Schedule,
-    Trained,
-    batches,
-    begin,
-    dump_optimizer,
-    optimizer_of,
-    snapshot,
-)
+from harness.distill.training import loop
+from harness.distill.training.loop import Report, Schedule, Trained
 from harness.distill.training.objective import Distillation
 from harness.distill.training.sampler import Sampler
 from harness.models.base import Backbone
@@ -57,7 +49,7 @@ CPU_MEMORY = 2**30
 
 @dataclass(frozen=True, eq=False)
 class Student:
-    """What ``trainer.train`` takes of one student; the adapter of L3 is its only auxiliary module."""
+    """What ``loop.train`` takes of one student; the adapter of L3 is its only auxiliary module."""
 
     model: Backbone
     loss: Distillation
@@ -72,18 +64,17 @@ def train_stacked(
     *,
     report: Report | None = None,
 ) -> list[Trained | ArithmeticError]:
-    """Train students together, as ``trainer.train`` trains each of them.
+    """Train students together, as ``loop.train`` trains each of them.
 
     Args:
-        students: equal in backbone, shape, kinds of targets and schedule, but for what the module's text says. Their
+        students: equal in backbone, shape, kinds of targets and schedule, but for what the module's text allows. Their
             models and adapters are changed in place and end in their last states.
         data: training queries on the models' device.
         validate: a model's validation MRR, a fraction; an ArithmeticError where it has none.
         report: called after each epoch, and every second within one, with the mean of the latest validation MRRs.
 
     Returns:
-        For each student what its training yields, or why it yields nothing. Seconds in its curve are its share of the
-        stack's.
+        What each student's training yields, or why it yields nothing. Seconds in a curve are its share of the stack's.
 
     Raises:
         ValueError: if the students cannot share a stack.
@@ -91,8 +82,8 @@ def train_stacked(
     lacking = [_lacking(student.loss) for student in students]
     students = _alike(students)
     schedule, memory = students[0].schedule, _memory(data.subject.device)
-    begun = [begin(s.model, s.schedule, s.loss.adapter, s.resume) for s in students]
-    optimizer = _one_optimizer(students, [made for made, _, _ in begun])
+    begun = [loop.begin(s.model, s.schedule, s.loss.adapter, s.resume) for s in students]
+    optimizer = _one_optimizer(students, [single for single, _, _ in begun])
     samplers = [Sampler(s.schedule.sampling, s.schedule.seed) for s in students]
     failures: dict[int, ArithmeticError] = {}
     steps = math.ceil(len(data) / schedule.batch_size)
@@ -117,7 +108,7 @@ def train_stacked(
                 reported = time.perf_counter()
                 report((epoch - schedule.first_epoch + (step + 1) / steps) / schedule.epochs, latest)
         validated = []
-        for k, terms in zip(going, (made for stack in stacks for made in stack.means()), strict=True):
+        for k, terms in zip(going, (means for stack in stacks for means in stack.means()), strict=True):
             model, means = students[k].model, {name: terms[name] for name in terms if name not in lacking[k]}
             validation = partial(validate, model) if schedule.validates(epoch) else None
             try:
@@ -135,7 +126,10 @@ def train_stacked(
         optimizer_of_student.state.update(
             {p: optimizer.state[p] for group in optimizer_of_student.param_groups for p in group["params"]}
         )
-        result.last, result.optimizer = snapshot(student.model), dump_optimizer(optimizer_of_student, n_parameters)
+        result.last, result.optimizer = (
+            loop.snapshot(student.model),
+            loop.dump_optimizer(optimizer_of_student, n_parameters),
+        )
     return [failures.get(k, result) for k, (_, _, result) in enumerate(begun)]
 
 
@@ -171,28 +165,23 @@ def _alike(students: Sequence[Student]) -> list[Student]:
         for name, value in _shape(student).items():
             if value != _shape(first)[name]:
                 raise ValueError(f"students of a stack cannot differ in their {name}")
-        if _teacher_table(student) is not _teacher_table(first):
-            raise ValueError("students of a stack cannot differ in their structural teacher")
         one, other = first.loss.adapter, student.loss.adapter
         if one is not None and other is not None and not torch.equal(one.entities, other.entities):
             raise ValueError("students of a stack cannot differ in their LLM teacher")
     return alike
 
 
-def _teacher_table(student: Student) -> Tensor | None:
-    soft = student.loss.soft
-    return None if soft is None or soft.teacher is None else soft.teacher.table
-
-
 def _shape(student: Student) -> dict[str, object]:
     """All that students of a stack have in common."""
     model, loss = student.model, student.loss
     modules = [module for module in (model, loss.adapter) if module is not None]
+    teacher = None if loss.soft is None else loss.soft.teacher
     return {
         "backbone": (type(model), model.kernel),
         "sizes": [(name, p.shape, p.dtype) for module in modules for name, p in module.named_parameters()],
         "schedule": replace(student.schedule, learning_rate=1.0, seed=0),
         "soft targets": None if loss.soft is None else loss.soft.ids.shape,
+        "structural teacher": None if teacher is None else id(teacher.table),
         "score targets": None if loss.aligned is None else loss.aligned.ids.shape,
         "share of L3": loss.semantic_share,
         "penalty": bool(loss.regularization),
@@ -205,11 +194,8 @@ def _one_optimizer(students: Sequence[Student], optimizers: Sequence[torch.optim
     for student, optimizer in zip(students, optimizers, strict=True):
         for group in optimizer.param_groups:
             by_rate.setdefault((student.schedule.learning_rate, group["rate"]), []).extend(group["params"])
-    groups = [
-        {"params": parameters, "learning_rate": learning_rate, "rate": rate}
-        for (learning_rate, rate), parameters in by_rate.items()
-    ]
-    one = optimizer_of(groups, students[0].schedule.optimizer, students[0].schedule.learning_rate)
+    groups = [{"params": group, "learning_rate": both[0], "rate": both[1]} for both, group in by_rate.items()]
+    one = loop.optimizer_of(groups, students[0].schedule.optimizer, students[0].schedule.learning_rate)
     for optimizer in optimizers:
         one.state.update(optimizer.state)
     return one
@@ -236,9 +222,8 @@ class _Rows:
 
     def __init__(self, tables: Sequence[Tensor]) -> None:
         distinct = {id(table): table for table in tables}
-        number = {key: k for k, key in enumerate(distinct)}
         self.rows = tables[0] if len(distinct) == 1 else torch.cat(list(distinct.values()))
-        first = [[number[id(table)] * len(table)] for table in tables]
+        first = [[list(distinct).index(id(table)) * len(table)] for table in tables]
         self.first = torch.tensor(first, device=self.rows.device)
 
     def __getitem__(self, index: Tensor) -> Tensor:
@@ -255,7 +240,7 @@ class _Stack:
         first, n, device = students[0], len(data), data.subject.device
         self.step, self.loss = _Step(first), first.loss
         self.parameters = [dict(_Step(student).named_parameters()) for student in students]
-        order = torch.stack([next(batches(n, n, student.schedule.seed, epoch)) for student in students])
+        order = torch.stack([next(loop.batches(n, n, student.schedule.seed, epoch)) for student in students])
         self.order = order.to(device).split(first.schedule.batch_size, dim=1)
 
         losses, dtype = [student.loss for student in students], first.model.entity_table().dtype
@@ -288,9 +273,7 @@ class _Stack:
         given = {**vars(self.data[index]), **{name: rows[index] for name, rows in self.tables.items()}, **self.numbers}
         if self.shared is not None:
             given["shared"] = self.shared[:, step]
-        stacked = {
-            name: torch.stack([of_student[name] for of_student in self.parameters]) for name in self.parameters[0]
-        }
+        stacked = {name: torch.stack([of[name] for of in self.parameters]) for name in self.parameters[0]}
         with within_vmap():
             terms: dict[str, Tensor] = vmap(self._terms)(stacked, given)
         torch.stack(list(terms.values())).sum().backward()

@@ -1,8 +1,7 @@
-"""Which coordinator works on a cell, when several work on one study: a lock in the database for each cell.
+"""Leases: where several coordinators work on one study, a lock in the database for each trial.
 
-PostgreSQL's advisory locks belong to a connection. So those of a coordinator that dies are free again at once, and
-nothing has to be cleaned up. A coordinator whose connection broke leases again what it had; what another one has taken
-meanwhile is lost to it.
+PostgreSQL's advisory locks belong to a connection: those of a coordinator that dies are free again at once. A
+coordinator whose connection broke leases again what it had; what another one has taken meanwhile is lost to it.
 """
 
 from __future__ import annotations
@@ -27,28 +26,28 @@ ORDER BY trials.trial_id
 
 
 class Leases:
-    """Those of the only coordinator that a store admits: it has what it asks for."""
+    """Leases of the only coordinator that a store admits, which gets whatever it asks for."""
 
     #: whether there may be other coordinators
     shared = False
 
-    def take(self, cell: str) -> bool:
-        """Lease a cell; False if another coordinator has it."""
+    def take(self, name: str) -> bool:
+        """Lease what has this name, such as the key of a trial; False if another coordinator has it."""
         return True
 
-    def keep(self, cell: str) -> bool:
-        """Whether a cell that was leased still is."""
+    def keep(self, name: str) -> bool:
+        """Whether a lease is still held."""
         return True
 
-    def free(self, cell: str) -> None:
-        """Give a cell back."""
+    def free(self, name: str) -> None:
+        """Give a lease back."""
 
     def close(self) -> None:
-        """Give all back."""
+        """Give all leases back."""
 
 
 class DatabaseLeases(Leases):
-    """Leases of the cells of one study in a PostgreSQL database.
+    """Leases in a PostgreSQL database, of the trials of one study.
 
     Raises:
         optuna.exceptions.StorageInternalError: in any method, if the database does not answer for long.
@@ -61,22 +60,22 @@ class DatabaseLeases(Leases):
         self.held: set[str] = set()
         self.connection: Connection | None = None
 
-    def take(self, cell: str) -> bool:
-        if cell in self.held:
-            return self.keep(cell)
-        if self._ask(TAKE, cell):
-            self.held.add(cell)
+    def take(self, name: str) -> bool:
+        if name in self.held:
+            return self.keep(name)
+        if self._ask(TAKE, name):
+            self.held.add(name)
             return True
         return False
 
-    def keep(self, cell: str) -> bool:
-        self._ask("SELECT 1")  # a broken connection is found out by asking
-        return cell in self.held
+    def keep(self, name: str) -> bool:
+        self._ask("SELECT 1")  # only a question shows that a connection is broken
+        return name in self.held
 
-    def free(self, cell: str) -> None:
-        if cell in self.held:
-            self.held.discard(cell)
-            self._ask("SELECT pg_advisory_unlock(:key)", cell)
+    def free(self, name: str) -> None:
+        if name in self.held:
+            self.held.discard(name)
+            self._ask("SELECT pg_advisory_unlock(:key)", name)
 
     def close(self) -> None:
         self.held.clear()
@@ -86,16 +85,16 @@ class DatabaseLeases(Leases):
             self.connection.close()
             self.connection = None
 
-    def _ask(self, question: str, cell: str = "") -> bool:
-        return retried(partial(self._try, question, cell), RETRY_TIMEOUT)
+    def _ask(self, question: str, name: str = "") -> bool:
+        return retried(partial(self._try, question, name), RETRY_TIMEOUT)
 
-    def _try(self, question: str, cell: str) -> bool:
+    def _try(self, question: str, name: str) -> bool:
         try:
             if self.connection is None:
                 # each question is a transaction of its own; locks last as long as the connection
                 self.connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
                 self.held = {held for held in self.held if self._call(TAKE, held)}
-            return self._call(question, cell)
+            return self._call(question, name)
         except DBAPIError:
             if self.connection is not None:
                 self.connection.invalidate()
@@ -103,24 +102,24 @@ class DatabaseLeases(Leases):
                 self.connection = None
             raise
 
-    def _call(self, question: str, cell: str) -> bool:
+    def _call(self, question: str, name: str) -> bool:
         assert self.connection is not None
-        key = int.from_bytes(hashlib.sha256(f"{self.study}/{cell}".encode()).digest()[:8], signed=True)
+        key = int.from_bytes(hashlib.sha256(f"{self.study}/{name}".encode()).digest()[:8], signed=True)
         given = {"key": key} if ":key" in question else {}
         return bool(self.connection.execute(text(question), given).scalar())
 
 
 def leases_of(engine: Engine, study: str) -> Leases:
-    """Leases of the cells of a study; other databases than PostgreSQL admit one coordinator only."""
+    """Leases of the trials of a study; other databases than PostgreSQL admit one coordinator only."""
     return DatabaseLeases(engine, study) if engine.dialect.name == "postgresql" else Leases()
 
 
-def ended(engine: Engine, studies: Collection[str], cell: str) -> list[int]:
-    """The numbers in the database of the trials of a cell that are over.
+def ended(engine: Engine, studies: Collection[str], key: str) -> list[int]:
+    """The database's numbers of the trials with a key that have ended.
 
     Optuna would read all trials that run, with all that they have, whenever it is asked.
     """
     with engine.connect() as connection:
         question = text(ENDED).bindparams(bindparam("studies", expanding=True))
-        values = {"studies": list(studies), "cell": json.dumps(cell)}
+        values = {"studies": list(studies), "cell": json.dumps(key)}
         return list(connection.execute(question, values).scalars())

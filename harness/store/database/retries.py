@@ -29,7 +29,7 @@ def retried(call: Callable[[], T], retry_timeout: float) -> T:
     """What ``call`` returns; it is called again while the server is gone, so it must be one transaction, or only read.
 
     Raises:
-        StorageInternalError: the server is gone for more than ``retry_timeout`` seconds, or says no.
+        StorageInternalError: the server is gone for more than ``retry_timeout`` seconds, or refuses.
         UserError: as ``call`` does, of a storage that cannot be opened for so long.
     """
     deadline = time.monotonic() + retry_timeout
@@ -37,9 +37,9 @@ def retried(call: Callable[[], T], retry_timeout: float) -> T:
         try:
             return call()
         except (StorageInternalError, UserError, *GONE) as error:
-            is_told = isinstance(error, (StorageInternalError, UserError))
-            if not isinstance(error.__cause__ if is_told else error, GONE) or time.monotonic() >= deadline:
-                if is_told:
+            is_known = isinstance(error, (StorageInternalError, UserError))
+            if not isinstance(error.__cause__ if is_known else error, GONE) or time.monotonic() >= deadline:
+                if is_known:
                     raise
                 raise StorageInternalError("the database does not answer") from error
             time.sleep(0.5)

@@ -64,7 +64,7 @@ def safe(text: str) -> str:
 
 
 def reason_of(error: BaseException, url: str) -> str:
-    """What an error says, short, on one line, and without the passwords of ``url``."""
+    """The message of an error, short, on one line, and without the passwords of ``url``."""
     text = safe(str(error))
     for secret in [match[2] for pattern in (_PASSWORD, _OPTION) for match in pattern.finditer(url)]:
         for form in sorted({secret, unquote(secret)} - {""}, key=len, reverse=True):

@@ -1,10 +1,10 @@
 """What a store has as files: ranks and learning curves, and what test queries are about.
 
 A trial's result is a small file first. When a study begins or ends, these are folded into two files of the study, one
-with all ranks and one with all curves, and removed. A file is written under another name and renamed, so what is killed
-at any moment leaves the old or the new one; readers look for a trial in its own file, and then in its study's. Trials
-are named by their cell and the moment they began, so a copy of a trial in another study or store has the same name, and
-files can be merged in any order. Where a store is read, names and files may be others' work.
+with all ranks and one with all curves, and removed. A file is written under another name and renamed, so a process that
+is killed leaves the old or the new one; readers look for a trial in its file, and then in its study's. Files are named
+by the trial's key and the moment it began, so a copy of a trial in another study or store has the same name, and files
+can be merged in any order. Names and files that are read may be others' work.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _CURVE = b"curve"
 
 
 def key_of(trial: Trial | FrozenTrial) -> str:
-    """The name of a trial among those of all stores: its cell, and when it began."""
+    """The name of a trial among those of all stores, by its key and when it began."""
     assert trial.datetime_start is not None
     return digest(trial.user_attrs.get("cell"), trial.datetime_start.isoformat())
 
@@ -54,12 +54,7 @@ def study_file(study: str, file: str) -> str:
 
 
 class Artifacts:
-    """A folder of artifacts, written by one store, or by several at once.
-
-    Args:
-        folder: where they are.
-        store: the URL of the store, without a password; stores that share a folder leave each other's files alone.
-    """
+    """A folder of artifacts; stores (URLs without a password) that share one leave the files of others alone."""
 
     def __init__(self, folder: Path, store: str) -> None:
         self.folder, self._writer = folder, digest(store)[:8]
@@ -76,12 +71,10 @@ class Artifacts:
             ranks = doubled.astype(np.int32)
             assert np.array_equal(ranks, doubled), "a rank is an integer or a half"
         with self._replacing(self.folder / f"{key}-{self._writer}") as file:
-            table = pa.table({"doubled_rank": ranks}).replace_schema_metadata(
-                {_CURVE: json.dumps(result.curve, default=_plain)}
-            )
-            pq.write_table(
-                table, file, compression="zstd", use_dictionary=False, column_encoding={"doubled_rank": BYTES}
-            )
+            curve = json.dumps(result.curve, default=lambda number: number.item())  # of NumPy
+            table = pa.table({"doubled_rank": ranks}).replace_schema_metadata({_CURVE: curve})
+            encoding = {"doubled_rank": BYTES}
+            pq.write_table(table, file, compression="zstd", use_dictionary=False, column_encoding=encoding)
 
     def drop(self, key: str) -> None:
         """Remove the file of a trial that did not become complete."""
@@ -93,11 +86,11 @@ class Artifacts:
             queries.to_parquet(file, compression="zstd", index=False)
 
     def has_loose(self) -> bool:
-        """Whether a trial has a file of its own."""
+        """Whether a trial has a file that is not folded yet."""
         return bool(_loose(self.folder))
 
     def fold(self, study: str, keys: Collection[str]) -> None:
-        """Move ranks and curves of complete trials from their own files into those of their study.
+        """Move ranks and curves of complete trials from their files into those of their study.
 
         Raises:
             UserError: a file cannot be read or written; nothing is lost then.
@@ -106,12 +99,12 @@ class Artifacts:
             with self._locked():
                 there = _loose(self.folder)
                 loose = {key: there[key] for key in keys if key in there}
-                if not loose:  # another coordinator was at it
+                if not loose:  # another coordinator has folded them
                     return
                 ranks, curves = {}, []
                 for key, paths in loose.items():
-                    ranks[key], curve = _read_trial(paths[0])
-                    curves.append(curve.assign(trial=key))
+                    ranks[key], curve = _read_trial(paths[0], key)
+                    curves.append(curve)
                 self._merge(study, ranks, pd.concat(curves, ignore_index=True))
                 for path in chain(*loose.values()):
                     path.unlink(missing_ok=True)
@@ -146,7 +139,7 @@ class Artifacts:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One process at a time merges, also where stores share a folder, or machines."""
+        """Let one process at a time merge, also where stores or machines share a folder."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.folder / ".lock")
@@ -185,7 +178,7 @@ class Evidence:
             UserError: they cannot be read.
         """
         try:
-            return _read_trial(self._loose[key][0])[0]
+            return _read_trial(self._loose[key][0], key)[0]
         except (KeyError, FileNotFoundError):  # folded already, or while this was read
             pass
         if self._blocks is None:
@@ -202,20 +195,15 @@ class Evidence:
         frames = {}
         for key in self._loose.keys() & set(keys):
             with suppress(FileNotFoundError):
-                frames[key] = _read_trial(self._loose[key][0])[1].assign(trial=key)
+                frames[key] = _read_trial(self._loose[key][0], key)[1]
         if folded := set(keys) - frames.keys():
             if not self._curves.exists():
                 raise UserError(f"learning curves {self._curves}: cannot be read (no such file); restore it")
-            every = _read_curves(self._curves)
-            frames[""] = every[every["trial"].isin(folded)]
+            curves = _read_curves(self._curves)
+            frames[""] = curves[curves["trial"].isin(folded)]
             if lost := folded - set(frames[""]["trial"]):
                 raise UserError(f"learning curves {self._curves}: lack those of {len(lost)} trials; restore it")
         return pd.concat(frames.values(), ignore_index=True) if frames else pd.DataFrame()
-
-
-def _plain(value: Any) -> Any:
-    """A number of NumPy's as Python's."""
-    return value.item()
 
 
 def _loose(folder: Path) -> dict[str, list[Path]]:
@@ -227,14 +215,14 @@ def _loose(folder: Path) -> dict[str, list[Path]]:
     return paths
 
 
-def _read_trial(path: Path) -> tuple[Doubled, pd.DataFrame]:
-    """Ranks and curve of the file of a trial."""
+def _read_trial(path: Path, key: str) -> tuple[Doubled, pd.DataFrame]:
+    """Ranks and curve of the file of a trial; the curve with its key."""
     with reading_file(path):
         if path.stat().st_size > _MOST_BYTES // 8:
             raise ValueError("too large")
         frame = read_table(path)
         metadata = pq.read_schema(path).metadata or {}
-        return doubled_of(frame["doubled_rank"]), pd.DataFrame(json.loads(metadata[_CURVE]))
+        return doubled_of(frame["doubled_rank"]), pd.DataFrame(json.loads(metadata[_CURVE])).assign(trial=key)
 
 
 def _read_curves(path: Path) -> pd.DataFrame:
@@ -249,7 +237,7 @@ def path_of(folder: Path, name: object) -> Path:
     """The file of an artifact.
 
     Raises:
-        UserError: its name is not one that Optuna gives, such as a path out of the folder.
+        UserError: its name is none that Optuna gives, such as a path out of the folder.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UserError(
@@ -259,7 +247,7 @@ def path_of(folder: Path, name: object) -> Path:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A parquet file; one that would take all memory when it is unpacked is not.
+    """A parquet file, unless it would take all memory when it is unpacked.
 
     Raises:
         OSError, ValueError: it cannot be read, or is too large.
@@ -275,7 +263,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def copy_to(source: Path, target: Path) -> None:
-    """Copy a file, which appears as a whole or not at all.
+    """Copy a file; no incomplete copy appears.
 
     Raises:
         UserError: one of the two cannot be read or written.

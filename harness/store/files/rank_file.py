@@ -1,8 +1,8 @@
 """The file with the ranks of all trials of a study: parquet, a row group a block of trials.
 
 A block has the ranks of its trials for the first query, for the second, and so on: those of one query are alike, and
-take a quarter of the room that they take trial by trial. It is unpacked to read one of its trials. Ranks are doubled,
-since ties have halves, and integers are packed better. The file's metadata name the trials of each block.
+take a quarter of the room that they take trial by trial. Ranks are doubled, since ties have halves, and integers are
+packed better. The file's metadata name the trials of the blocks.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def trial_of(path: Path, keys: list[list[str]], key: str) -> Doubled | None:
 
 
 def write_ranks(target: IO[bytes], path: Path, trials: Mapping[str, Doubled]) -> None:
-    """Write the ranks of ``trials``, and of those that ``path`` has beside.
+    """Write the ranks of ``trials``, and of the other trials that ``path`` has.
 
     Raises:
         UserError: ``path`` cannot be read.
@@ -100,7 +100,7 @@ def _blocks(file: pq.ParquetFile) -> list[list[str]]:
 
 @lru_cache(maxsize=4)
 def _block(path: Path, changed: int, number: int) -> NDArray[np.int32]:
-    """The ranks of a block [queries, trials]; ``changed``: when the file was, to remember none that is gone."""
+    """The ranks of a block [queries, trials]; ``changed``, the time of the file, keeps the cache up to date."""
     file = pq.ParquetFile(path)
     keys, about = _blocks(file)[number], file.metadata.row_group(number)
     if about.num_rows > _MOST_ROWS or about.total_byte_size > _MOST_BYTES:
@@ -121,10 +121,10 @@ def doubled_of(column: pd.Series[Any]) -> Doubled:
 
 @contextmanager
 def reading_file(path: Path, kind: str = "artifact") -> Iterator[None]:
-    """Say which file cannot be read, and what it is.
+    """Report a damaged file.
 
     Raises:
-        UserError: in the place of what a damaged file raises.
+        UserError: names the file and its kind.
     """
     try:
         yield

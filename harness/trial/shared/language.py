@@ -39,28 +39,20 @@ def weights_version(model: str) -> str:
     folder = Path(where)
     if not folder.is_dir():
         return where
-    files = (
-        [folder / gguf]
-        if gguf
-        else sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json", ".txt"))
-    )
+    read = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json", ".txt"))
     sums = []
-    for path in files:
+    for path in [folder / gguf] if gguf else read:
         with path.open("rb") as file:
             sums.append([path.name, hashlib.file_digest(file, "sha256").hexdigest()])
     return digest(sums)
-
-
-def _number_format(spec: TrialSpec) -> str:
-    """How its weights are read; where a spec leaves that open, it is another one on another machine."""
-    return str(spec.llm.torch_dtype)
 
 
 # ---- fine-tuning ---------------------------------------------------------------------------------------------------
 
 
 def _finetune_content(spec: TrialSpec, planned: Planned) -> list[Any]:
-    settings = spec.llm.model_dump() | {"dtype": _number_format(spec)}
+    # where a spec leaves the format of weights open, it is another one on another machine
+    settings = spec.llm.model_dump() | {"dtype": str(spec.llm.torch_dtype)}
     return [planned.data_digest, settings, weights_version(spec.llm.model)]
 
 
@@ -79,13 +71,8 @@ register(
 
 def _encode_content(spec: TrialSpec, planned: Planned) -> list[Any]:
     llm = spec.llm
-    read = [weights_version(llm.model), _number_format(spec), llm.max_length, llm.batch_tokens]
+    read = [weights_version(llm.model), str(llm.torch_dtype), llm.max_length, llm.batch_tokens]
     return [planned.data_digest, read]
-
-
-def _encode(stages: Stages) -> Built:
-    """LLM(p) of all entities and relations."""
-    return encode.encode(stages.graph, stages.spec.llm, stages.adapter(), stages.fraction("encode"))
 
 
 register(
@@ -94,7 +81,7 @@ register(
         wanted=_has_language_model,
         needs=lambda _: ("finetune",),
         content=_encode_content,
-        build=_encode,
+        build=lambda stages: encode.encode(stages.graph, stages.spec.llm, stages.adapter(), stages.fraction("encode")),
         whose=_whose,
     )
 )

@@ -71,15 +71,7 @@ def _teacher(stages: Stages) -> Built:
     return trained.best, summary(trained)
 
 
-register(
-    Stage(
-        "teacher",
-        wanted=_has_teacher,
-        content=_teacher_content,
-        build=_teacher,
-        whose=_whose,
-    )
-)
+register(Stage("teacher", wanted=_has_teacher, content=_teacher_content, build=_teacher, whose=_whose))
 
 # ---- its distribution ----------------------------------------------------------------------------------------------
 
@@ -88,8 +80,7 @@ def _targets_content(spec: TrialSpec, planned: Planned) -> list[Any]:
     stored = [spec.loss.temperature, spec.loss.targets]
     if _has_model(spec):
         return stored
-    teacher = TEACHERS[spec.teacher.source]
-    plugin = TEACHERS.origin(teacher.name)
+    teacher, plugin = TEACHERS[spec.teacher.source], TEACHERS.origin(spec.teacher.source)
     options = teacher.options.model_validate(spec.teacher.method(teacher.name))
     code = [teacher.name, teacher.version, None if plugin is None else plugin.digest]
     return [*stored, planned.data_digest, code, options.model_dump(), teacher.content(options)]

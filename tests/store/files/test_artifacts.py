@@ -30,8 +30,8 @@ def check(folder: Path, numbers: list[int]) -> None:
         expected = (2 * numbered(number).ranks["rank"]).tolist()
         assert evidence.doubled(KEYS[number]).tolist() == expected
     curves = evidence.curves([KEYS[number] for number in numbers])
-    found = curves.groupby("trial")["valid_mrr"].agg(list).to_dict()
-    assert found == {KEYS[number]: [number / 10] * 2 for number in numbers}
+    folded = curves.groupby("trial")["valid_mrr"].agg(list).to_dict()
+    assert folded == {KEYS[number]: [number / 10] * 2 for number in numbers}
 
 
 @pytest.fixture

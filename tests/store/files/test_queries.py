@@ -4,8 +4,8 @@ from pathlib import Path
 
 from harness.store import frames
 from harness.store.files import queries
-from harness.store.opening import open_study
 from harness.store.store import Store
+from harness.store.study import open_study
 from harness.trial.inputs import graph_of
 from tests.store.samples import finished, planned
 
