@@ -24,7 +24,7 @@ def capacity(numbers: Numbers, path: Path) -> bool:
         numbers: of one backbone.
         path: without suffix.
     """
-    means = numbers.means[numbers.means["measure"] == "mrr"]
+    means = numbers.means[numbers.means["metric"] == "mrr"]
     arms = student_arms(means["arm"])
     gains = numbers.gain()
     if not arms:

@@ -35,7 +35,7 @@ FACTORS = pa.DataFrameSchema(
     name="trials",
 )
 GAINS_COLUMNS = [
-    *("backbone", "arm", "base", "dim", "smaller", "measure"),
+    *("backbone", "arm", "base", "dim", "smaller", "metric"),
     *(f"{name}{end}" for name in ("difference", "relative", "effect") for end in ("", "_low", "_high")),
     *("p", "p_holm", "seeds", "facts", "seeds_up", "detectable", "verdict"),
 ]
@@ -65,17 +65,17 @@ class Numbers:
         frames = (self.means, self.gains, self.kept, self.thresholds)
         return Numbers(*(frame[frame["backbone"] == backbone] for frame in frames))
 
-    def gain(self, measure: str = "mrr") -> pd.DataFrame:
-        """Rows of ``gains``: the full method against L1 in a measure, dimensions ascending."""
-        return self._of_full(measure, contrasts=False)
+    def gain(self, metric: str = "mrr") -> pd.DataFrame:
+        """Rows of ``gains``: the full method against L1 in a metric, dimensions ascending."""
+        return self._of_full(metric, contrasts=False)
 
     def contrasts(self) -> pd.DataFrame:
         """Rows of ``gains``: how the gain in MRR of the full method over L1 differs between two dimensions."""
         return self._of_full("mrr", contrasts=True)
 
-    def _of_full(self, measure: str, *, contrasts: bool) -> pd.DataFrame:
+    def _of_full(self, metric: str, *, contrasts: bool) -> pd.DataFrame:
         rows = self.gains
-        of_full = (rows["arm"] == FULL) & (rows["base"] == BASE) & (rows["measure"] == measure)
+        of_full = (rows["arm"] == FULL) & (rows["base"] == BASE) & (rows["metric"] == metric)
         return rows[of_full & (rows["smaller"].notna() == contrasts)].sort_values("dim", kind="stable")
 
 
@@ -167,7 +167,7 @@ def kept(sizes: Sizes) -> pd.DataFrame:
 
 
 def table_by_size(means: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
-    """One row per backbone, losses and dimension: n, failed, interval, measures with their ends, share of the teacher.
+    """One row per backbone, losses and dimension: n, failed, interval, metrics with their ends, share of the teacher.
 
     Args:
         means: of `means_by_size`.
@@ -185,12 +185,12 @@ def table_by_size(means: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
 def gains_by_size(sizes: Sizes) -> pd.DataFrame:
     """Paired comparisons of arms at each dimension, and of the gain of the full method at two of them.
 
-    One row per backbone, arm, base, dimension and measure. Rows with a dimension in ``smaller`` are contrasts of MRR:
+    One row per backbone, arm, base, dimension and metric. Rows with a dimension in ``smaller`` are contrasts of MRR:
     the gain of the full method over L1 at ``dim`` minus that at ``smaller``. Holm's correction takes all dimensions as
-    a family, by backbone, arm, base and measure; all contrasts of a backbone are another. Verdicts are those of
+    a family, by backbone, arm, base and metric; all contrasts of a backbone are another. Verdicts are those of
     `harness.reporting.data.results.paired`.
 
-    Columns: backbone, arm, base (losses), dim, smaller, measure, difference, relative, effect (each with _low and
+    Columns: backbone, arm, base (losses), dim, smaller, metric, difference, relative, effect (each with _low and
     _high), p, p_holm, seeds, facts, seeds_up, detectable (smallest difference that would be shown with a power of
     `POWER`), verdict ("better", "worse", "undecided").
     """
@@ -216,15 +216,15 @@ def gains_by_size(sizes: Sizes) -> pd.DataFrame:
             place = {"backbone": backbone, "arm": arm, "base": base, "dim": dim, "smaller": other}
             # of a contrast, a part of a difference means nothing
             nothing = {} if other is None else dict.fromkeys(("relative", "relative_low", "relative_high"), np.nan)
-            for k, (measure, comparison) in enumerate(zip(METRICS, comparisons, strict=False)):
+            for k, (metric, comparison) in enumerate(zip(METRICS, comparisons, strict=False)):
                 seen = detectable(first[:, :, k] - second[:, :, k], POWER, tests=tests)
-                more = {"measure": measure.key, "seeds": len(first), "detectable": seen}
+                more = {"metric": metric.key, "seeds": len(first), "detectable": seen}
                 rows.append(place | comparison_row(comparison) | nothing | more)
     if not rows:
         return pd.DataFrame(columns=GAINS_COLUMNS)
     frame = pd.DataFrame(rows).astype({"smaller": "Int64"})
     frame["contrast"] = frame["smaller"].notna()
-    return decided(frame, ["backbone", "arm", "base", "measure", "contrast"])[GAINS_COLUMNS]
+    return decided(frame, ["backbone", "arm", "base", "metric", "contrast"])[GAINS_COLUMNS]
 
 
 def thresholds(sizes: Sizes) -> pd.DataFrame:

@@ -83,7 +83,7 @@ def small_student_keeps_up(numbers: Numbers, _: Sequence[int]) -> tuple[Verdict,
     Supported if the 95 % interval of that share lies at or above .95, contradicted if it lies below. Arguments and
     return value as in `language_model_needs_room`.
     """
-    mrr = numbers.means[numbers.means["measure"] == "mrr"]
+    mrr = numbers.means[numbers.means["metric"] == "mrr"]
     small = {row["arm"]: row for row in records(mrr[(mrr["dim"] == SMALL) & (mrr["arm"] != "teacher")])}
     if not small:
         return ("not tested", f"there is no student of {SMALL} dimensions"), []

@@ -1,4 +1,4 @@
-"""What a report on costs says in numbers, as tidy frames: training, teachers in the loop, inference, amortisation."""
+"""The numbers of a report on costs as tidy frames: training, online teachers, inference, amortisation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pandas as pd
 import pandera.pandas as pa
 from numpy.typing import NDArray
 
-from harness.reporting.data.frames import records, validate
-from harness.reporting.data.results import Results
+from harness.reporting.data.frames import records, rows_of, validate
+from harness.reporting.data.results import Results, costs_by_stage, means
 from harness.stats import mean_interval
 from harness.vocabulary import METRICS, REFERENCES, by_level, student_arms
 
@@ -44,7 +44,7 @@ SCHEMAS = {
     ),
     "export": pa.DataFrameSchema(
         {"backbone": _TEXT, "format": _TEXT, "size_mb": _OPTIONAL, "reason": _OPTIONAL_TEXT}
-        | {measure.key: _OPTIONAL for measure in METRICS}
+        | {metric.key: _OPTIONAL for metric in METRICS}
         | {"moved": _OPTIONAL, "largest": _OPTIONAL},
         name="measured exports",
     ),
@@ -65,63 +65,46 @@ class Measured:
 def cells_of(trials: pd.DataFrame) -> pd.DataFrame:
     """The trials with ``losses`` (what each is trained with) and ``batch_size``, NaN of a reference row."""
     losses = trials["losses"] if "losses" in trials else trials["arm"]
-    sizes = [_batch_size(spec) for spec in trials.get("spec", pd.Series(None, index=trials.index, dtype=object))]
-    is_teacher = losses.str.contains("teacher")
-    return trials.assign(losses=losses, batch_size=np.where(is_teacher, np.nan, np.array(sizes, dtype=float)))
+    sizes = trials["spec"].map(_batch_size).mask(losses.isin(REFERENCES))
+    return trials.assign(losses=losses, batch_size=sizes.astype(float))
 
 
 def _batch_size(spec: object) -> float:
     try:
         return float(json.loads(str(spec))["student"]["batch_size"])
     except (ValueError, KeyError, TypeError):
-        return float("nan")
+        return math.nan
 
 
 def measured(measurements: Sequence[Mapping[str, Any]], trials: pd.DataFrame) -> Measured:
     """Frames of the records that are about the given trials, of which some may be shown and others not.
 
     Args:
-        found: records of one design.
+        measurements: records of one design.
         trials: as of `cells_of`.
 
     Raises:
         UserError: a row has not the columns of its kind, or a value out of range.
     """
-    cells = trials.drop_duplicates("cell").set_index("cell") if "cell" in trials else pd.DataFrame()
+    keys = ["backbone", "losses", "seed", "batch_size"]
+    by_cell = trials.drop_duplicates("cell").set_index("cell")[keys].rename(columns={"losses": "arm"})
+    owners = {str(row.pop("index")): row for row in records(by_cell.reset_index(names="index"))}
     rows: dict[str, list[dict[str, Any]]] = {kind: [] for kind in SCHEMAS}
     failed = []
     for record in measurements:
-        owners = [cells.loc[cell] for cell in record["cells"] if cell in cells.index]
-        if not owners or record["kind"] not in rows:
+        of_record = [owners[cell] for cell in record["cells"] if cell in owners]
+        if not of_record or record["kind"] not in rows:
             continue
         if record["reason"] is not None:
             failed.append((str(record["label"]), str(record["reason"])))
             continue
-        for row in record["rows"]:
-            rows[record["kind"]] += [_key(cell) | row for cell in (owners if record["kind"] == "stage" else owners[:1])]
-    frames = {kind: _frame(kind, of_kind) for kind, of_kind in rows.items()}
-    return Measured(**frames, failed=tuple(failed))
-
-
-def _key(cell: pd.Series[Any]) -> dict[str, Any]:
-    return {
-        "backbone": cell["backbone"],
-        "arm": cell["losses"],
-        "seed": cell["seed"],
-        "batch_size": cell["batch_size"],
+        of_record = of_record if record["kind"] == "stage" else of_record[:1]
+        rows[record["kind"]] += [owner | row for row in record["rows"] for owner in of_record]
+    frames = {
+        kind: validate(schema, pd.DataFrame(rows[kind])) if rows[kind] else pd.DataFrame(columns=list(schema.columns))
+        for kind, schema in SCHEMAS.items()
     }
-
-
-def _frame(kind: str, rows: list[dict[str, Any]]) -> pd.DataFrame:
-    schema = SCHEMAS[kind]
-    if not rows:
-        return pd.DataFrame({name: pd.Series(dtype=object) for name in schema.columns})
-    return validate(schema, pd.DataFrame(rows))
-
-
-def figures(values: object) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The values of all turns of a measurement."""
-    return np.asarray(values, dtype=np.float64)
+    return Measured(**frames, failed=tuple(failed))
 
 
 def first_reason(stages: pd.DataFrame) -> str:
@@ -133,7 +116,7 @@ def first_reason(stages: pd.DataFrame) -> str:
 
 #: stages that all students of a backbone and arm share
 SHARED = ("teacher", "finetune", "encode", "semantic", "llm-targets", "targets", "teacher-vectors")
-#: of them those that store what the teachers say
+#: of them those that cache the teachers' outputs
 STORING = ("llm-targets", "targets", "teacher-vectors")
 STUDENT = ("stage1", "stage2")
 #: where the memory of a student's last stage is, by the way in which it is trained
@@ -169,7 +152,7 @@ def training(results: Results, costs: pd.DataFrame, means: pd.DataFrame, measure
     """
     trials = cells_of(results.trials)
     done = trials[trials["state"] == "complete"]
-    mrr = {(row["backbone"], row["arm"]): row for row in records(means) if row["measure"] == "mrr"}
+    mrr = {(row["backbone"], row["arm"]): row for row in records(means) if row["metric"] == "mrr"}
     rows: list[dict[str, Any]] = []
     for backbone in results.backbones:
         for label in results.arms(backbone):
@@ -230,7 +213,7 @@ def memory(measured: Measured, backbone: str, size: float) -> pd.DataFrame:
 
 
 def loops(measured: Measured, costs: pd.DataFrame, training: pd.DataFrame) -> pd.DataFrame:
-    """Teachers in the loop beside their stored outputs: one row per backbone, arm and way.
+    """Online teachers beside cached targets: one row per backbone, arm and way.
 
     Columns: backbone, arm, way, seeds, trained, seconds (mean), ratio (to the same student trained from what is
     stored), mrr (test, mean), difference (the stored way's MRR minus this one's, mean over seeds, with _low and _high,
@@ -279,14 +262,14 @@ def inference(measured: Measured) -> pd.DataFrame:
     """
     rows = []
     for row in records(measured.inference):
-        latency, rate = figures(row["latency_ms"]), figures(row["queries_per_second"])
-        by_model = keyed(measured.inference[measured.inference["backbone"] == row["backbone"]], "model")
-        ratio = mean_interval(np.log(latency / figures(by_model["none"]["latency_ms"]))) if "none" in by_model else None
+        latency = np.asarray(row["latency_ms"], dtype=float)
+        plain = rows_of(measured.inference, backbone=row["backbone"], model="none")
+        ratio = mean_interval(np.log(latency / np.asarray(plain[0]["latency_ms"], dtype=float))) if plain else None
         low, middle, high = np.percentile(latency, [25, 50, 75])
         rows.append(
             {name: row[name] for name in ("backbone", "model", "parameters", "size_mb")}
             | {"latency_ms": middle, "latency_ms_low": low, "latency_ms_high": high}
-            | {"queries_per_second": float(np.median(rate))}
+            | {"queries_per_second": float(np.median(row["queries_per_second"]))}
             | {"ratio": math.exp(ratio.estimate) if ratio else math.nan}
             | {f"ratio_{end}": math.exp(getattr(ratio, end)) if ratio else math.nan for end in ("low", "high")}
         )
@@ -351,3 +334,39 @@ def front(training: pd.DataFrame, inference: pd.DataFrame, exports: pd.DataFrame
             before = order["mrr"].cummax().shift(fill_value=-np.inf)
             frame.loc[order.index, name] = order["mrr"] > before
     return frame
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """The frames of a report on costs; ``stages`` as of `harness.reporting.data.results.costs_by_stage`."""
+
+    measured: Measured
+    stages: pd.DataFrame
+    training: pd.DataFrame
+    loops: pd.DataFrame
+    inference: pd.DataFrame
+    amortised: pd.DataFrame
+    front: pd.DataFrame
+    #: the batch size that tables and figures show which have room for one
+    batch_size: float
+
+    @classmethod
+    def of(cls, results: Results, measured: Measured) -> Numbers:
+        """All numbers of the report."""
+        stages = costs_by_stage(results)
+        trained = training(results, stages, means(results), measured)
+        answering = inference(measured)
+        return cls(
+            measured=measured,
+            stages=stages,
+            training=trained,
+            loops=loops(measured, stages, trained),
+            inference=answering,
+            amortised=amortised(trained),
+            front=front(trained, answering, measured.export),
+            batch_size=reference_size(trained),
+        )
+
+    def at_size(self, backbone: str) -> pd.DataFrame:
+        """The training of a backbone's students at that batch size, and its reference rows."""
+        return at(self.training, backbone, self.batch_size)

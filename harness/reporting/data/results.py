@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.errors import UserError
-from harness.reporting.data.frames import fact_measures, known_of, validate_trials
+from harness.reporting.data.frames import fact_metrics, known_of, validate_trials
 from harness.reporting.data.layout import Layout, Meta
 from harness.stats import Comparison, bootstrap_intervals, compare, holm, mean_interval
 from harness.vocabulary import BACKBONES, METRICS, STAGES, ordered
@@ -28,7 +28,7 @@ CONFIRMATION = "confirm"
 
 ALPHA = 0.05
 PAIRED_COLUMNS = [
-    *("backbone", "arm", "base", "measure"),
+    *("backbone", "arm", "base", "metric"),
     *(f"{name}{end}" for name in ("difference", "relative", "effect") for end in ("", "_low", "_high")),
     *("p", "p_holm", "seeds", "facts", "seeds_up", "detectable", "verdict"),
 ]
@@ -67,7 +67,7 @@ class Frames:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """The complete trials of one design with the measures of each test fact.
+    """The complete trials of one design with the metrics of each test fact.
 
     ``per_fact[backbone, arm][seed]`` is ``[2, N, 5]``: directions (tail, head), test facts, `METRICS`.
     ``relations`` is ``[N]``, the relation of each test fact; ``queries`` is what is known of their 2N queries, in the
@@ -86,7 +86,7 @@ class Results:
         """Check the trials, then load and check the ranks of the complete ones.
 
         Raises:
-            UserError: see `validate_trials` and `fact_measures`; or two trials were not tested on the same facts.
+            UserError: see `validate_trials` and `fact_metrics`; or two trials were not tested on the same facts.
         """
         current = validate_trials(trials)
         values: dict[tuple[str, str], dict[int, Array]] = {}
@@ -94,7 +94,7 @@ class Results:
         queries: pd.DataFrame | None = None
         for label, trial in current[current["state"] == "complete"].iterrows():
             ranks = load_ranks(label)
-            of_trial, metrics = fact_measures(ranks, trial)
+            of_trial, metrics = fact_metrics(ranks, trial)
             if relations is not None and not np.array_equal(relations, of_trial):
                 raise UserError(
                     f"ranks: trial {trial['trial']} ({trial['backbone']}, {trial['arm']}) was not tested on the same "
@@ -125,9 +125,9 @@ class Results:
 
 
 def means(results: Results) -> pd.DataFrame:
-    """Mean of each measure over seeds, one row per backbone, arm and measure.
+    """Mean of each metric over seeds, one row per backbone, arm and metric.
 
-    Columns: backbone, arm, measure, mean, low, high (95 % interval), n (seeds), failed (seeds), interval: "seeds" (t
+    Columns: backbone, arm, metric, mean, low, high (95 % interval), n (seeds), failed (seeds), interval: "seeds" (t
     interval over seeds) or, when there is only one, "facts" (bootstrap over test facts).
     """
     rows = []
@@ -144,7 +144,7 @@ def means(results: Results) -> pd.DataFrame:
                 {
                     "backbone": backbone,
                     "arm": arm,
-                    "measure": measure.key,
+                    "metric": metric.key,
                     "mean": interval.estimate,
                     "low": interval.low,
                     "high": interval.high,
@@ -152,21 +152,21 @@ def means(results: Results) -> pd.DataFrame:
                     "failed": int((failures["arm"] == arm).sum()),
                     "interval": "seeds" if seeds > 1 else "facts",
                 }
-                for measure, interval in zip(METRICS, intervals, strict=True)
+                for metric, interval in zip(METRICS, intervals, strict=True)
             ]
     return pd.DataFrame(rows)
 
 
 def paired(results: Results) -> pd.DataFrame:
-    """Paired comparisons of arms, one row per backbone, arm, base and measure.
+    """Paired comparisons of arms, one row per backbone, arm, base and metric.
 
     Contrasts of the layout are rows whose base is "". Holm's correction takes all arms that are compared with the same
-    one as a family, by backbone and measure. The verdict is "better" or "worse" only if the corrected p value
+    one as a family, by backbone and metric. The verdict is "better" or "worse" only if the corrected p value
     is below .05 and the 95 % interval excludes zero: the test speaks of these trained models on new facts, the
     interval of new seeds as well.
 
-    Columns: backbone, arm, base, measure, difference, relative, effect (each with _low and _high), p, p_holm, seeds,
-    facts, seeds_up (seeds in which the measure's value grew), detectable (the smallest difference that the design shows
+    Columns: backbone, arm, base, metric, difference, relative, effect (each with _low and _high), p, p_holm, seeds,
+    facts, seeds_up (seeds in which the metric's value grew), detectable (the smallest difference that the design shows
     with 80 % power), verdict ("better", "worse", "undecided").
     """
     rows = []
@@ -181,34 +181,40 @@ def paired(results: Results) -> pd.DataFrame:
                 rows += _rows(backbone, name, "", compare(a - b, c - d), len(seeds))
     if not rows:
         return pd.DataFrame(columns=PAIRED_COLUMNS)
-    return decided(pd.DataFrame(rows), ["backbone", "base", "measure"])[PAIRED_COLUMNS]
+    return decided(pd.DataFrame(rows), ["backbone", "base", "metric"])[PAIRED_COLUMNS]
 
 
 def decided(rows: pd.DataFrame, family: list[str]) -> pd.DataFrame:
     """Comparisons with their verdicts, as `paired` explains them.
 
     Args:
-        rows: columns measure, difference, difference_low, difference_high, p, and those of ``family``; at least a row.
+        rows: columns metric, difference, difference_low, difference_high, p (NaN: not compared, verdict ""), and those
+            of ``family``.
         family: Holm's correction is applied within the rows that agree in these columns.
 
     Returns:
         The rows with the columns p_holm and verdict added.
     """
-    frame = rows.copy()
-    families = frame.groupby(family, dropna=False)["p"]
-    frame["p_holm"] = families.transform(lambda p: holm(p.to_numpy()))
-    better_up = frame["measure"].map({measure.key: measure.higher_is_better for measure in METRICS})
-    shown = (frame["p_holm"] < ALPHA) & ((frame["difference_low"] > 0) | (frame["difference_high"] < 0))
-    better = (frame["difference"] > 0) == better_up
-    frame["verdict"] = np.where(shown, np.where(better, "better", "worse"), "undecided")
-    return frame
+    p_holm = corrected(rows, family)
+    better_up = rows["metric"].map({metric.key: metric.higher_is_better for metric in METRICS})
+    shown = (p_holm < ALPHA) & ((rows["difference_low"] > 0) | (rows["difference_high"] < 0))
+    word = np.where((rows["difference"] > 0) == better_up, "better", "worse")
+    verdict = np.where(rows["p"].isna(), "", np.where(shown, word, "undecided"))
+    return rows.assign(p_holm=p_holm, verdict=verdict)
+
+
+def corrected(rows: pd.DataFrame, family: list[str]) -> pd.Series[float]:
+    """The p values (column p) after Holm's correction, within the rows that agree in the columns ``family``."""
+    known = rows[rows["p"].notna()]
+    p_holm = known.groupby(family, dropna=False)["p"].transform(lambda p: holm(p.to_numpy(dtype=float)))
+    return p_holm.reindex(rows.index).astype(float)
 
 
 def _rows(backbone: str, arm: str, base: str, comparisons: Sequence[Comparison], seeds: int) -> list[dict[str, Any]]:
-    """A row a measure. Of a contrast, a part of a difference means nothing."""
+    """A row a metric. Of a contrast, a part of a difference means nothing."""
     rows = []
-    for measure, comparison in zip(METRICS, comparisons, strict=True):
-        key = {"backbone": backbone, "arm": arm, "base": base, "measure": measure.key}
+    for metric, comparison in zip(METRICS, comparisons, strict=True):
+        key = {"backbone": backbone, "arm": arm, "base": base, "metric": metric.key}
         nothing = {} if base else dict.fromkeys(("relative", "relative_low", "relative_high"), np.nan)
         rows.append(key | comparison_row(comparison) | nothing | {"seeds": seeds})
     return rows
@@ -220,13 +226,27 @@ def comparison_row(comparison: Comparison) -> dict[str, float | int]:
     for name in ("difference", "relative", "effect"):
         interval = getattr(comparison, name)
         row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    up = sum(value > 0 for value in comparison.per_seed)
-    return row | {
-        "p": comparison.p,
-        "facts": comparison.difference.n,
-        "seeds_up": up,
-        "detectable": comparison.detectable,
-    }
+    row |= {"p": comparison.p, "facts": comparison.difference.n, "detectable": comparison.detectable}
+    return row | {"seeds_up": sum(value > 0 for value in comparison.per_seed)}
+
+
+def importances_of(
+    importance: Importance | None, trials: Mapping[str, tuple[pd.DataFrame, pd.Series[float]]]
+) -> pd.DataFrame:
+    """Importances of factors; none without an evaluator.
+
+    Args:
+        importance: see `Frames`.
+        trials: factors (a row a configuration) and values, by backbone.
+
+    Returns:
+        Columns backbone, method, factor, importance, low, high, seed_sd and repeats.
+    """
+    columns = ["backbone", "method", "factor", "importance", "low", "high", "seed_sd", "repeats"]
+    if importance is None or not trials:
+        return pd.DataFrame(columns=columns)
+    parts = [importance(*values).assign(backbone=backbone) for backbone, values in trials.items()]
+    return pd.concat(parts, ignore_index=True)[columns]
 
 
 def costs_by_stage(results: Results) -> pd.DataFrame:
@@ -269,13 +289,13 @@ def _column(frame: pd.DataFrame, name: str) -> pd.Series[float]:
 
 
 def wide(means: pd.DataFrame) -> pd.DataFrame:
-    """One row per backbone and arm: n, failed, interval, then mean, low and high of each measure."""
+    """One row per backbone and arm: n, failed, interval, then mean, low and high of each metric."""
     keys = ["backbone", "arm", "n", "failed", "interval"]
-    table = means.pivot_table(index=keys, columns="measure", values=["mean", "low", "high"], dropna=True, sort=False)
+    table = means.pivot_table(index=keys, columns="metric", values=["mean", "low", "high"], dropna=True, sort=False)
     flat = pd.DataFrame(
         {
-            (measure.key if kind == "mean" else f"{measure.key}_{kind}"): table[kind, measure.key]
-            for measure in METRICS
+            (metric.key if kind == "mean" else f"{metric.key}_{kind}"): table[kind, metric.key]
+            for metric in METRICS
             for kind in ("mean", "low", "high")
         }
     )

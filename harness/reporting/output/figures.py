@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -104,6 +104,55 @@ def signed_ticks(axis: Axis, most: int = 7) -> None:
     axis.set_major_formatter(FuncFormatter(label))
 
 
+def name_rows(axes: Axes, names: Sequence[str], places: Sequence[float] | None = None) -> None:
+    """Write a name beside each row of a figure without a vertical axis.
+
+    Args:
+        axes: to label.
+        names: from top to bottom; no part of one is read as a formula.
+        places: heights of the rows; None: 0, -1, -2 ...
+    """
+    axes.set_yticks([-k for k in range(len(names))] if places is None else places, names, parse_math=False)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def zero_line(axes: Axes) -> None:
+    """A vertical line at no difference."""
+    axes.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
+
+
+def draw_difference(axes: Axes, row: Mapping[str, Any], place: float, color: str) -> None:
+    """Draw a difference with its interval at a height: a filled dot where it is decided, else a hollow one."""
+    axes.plot([row["difference_low"], row["difference_high"]], [place, place], color=color, linewidth=1.6)
+    face = "white" if row["verdict"] == "undecided" else color
+    axes.plot(row["difference"], place, "o", color=color, markerfacecolor=face, markersize=5.5)
+
+
+def draw_importances(axes: Axes, importances: pd.DataFrame, names: Mapping[str, str]) -> None:
+    """Draw importances (columns method, factor, importance, low, high) with their intervals, a row a factor.
+
+    Args:
+        axes: empty.
+        importances: of one backbone.
+        names: what each factor is called, by its key.
+    """
+    places = -np.arange(len(names), dtype=float)
+    for method, (marker, color, shift) in METHODS.items():
+        rows = importances[importances["method"] == method].set_index("factor").reindex([*names])
+        axes.hlines(places + shift, rows["low"], rows["high"], color=color, linewidth=1.1)
+        axes.plot(rows["importance"], places + shift, marker, color=color, markersize=4.5, label=method)
+    name_rows(axes, [*names.values()])
+    axes.set_ylim(0.5 - len(names), 0.5)
+    axes.set_xlabel("importance (sums to 1), with 95 % bootstrap interval", fontsize=8)
+    legend_above(axes)
+
+
+def legend_above(axes: Axes) -> None:
+    """A legend of two columns above the axes."""
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, handletextpad=0.3, fontsize=8)
+
+
 def spread(positions: Sequence[float], gap: float) -> list[float]:
     """Positions moved as little as needed to lie at least ``gap`` apart, in the same order (for labels of lines)."""
     order, gaps = np.argsort(positions, kind="stable"), gap * np.arange(len(positions))
@@ -163,9 +212,7 @@ def stage_costs(costs: pd.DataFrame, backbone: str, path: Path) -> bool:
                 left += width
             axes.annotate(duration(left * factor), (left, -place), (4, 0), textcoords="offset points", va="center",
                           fontsize=8)  # fmt: skip
-        axes.set_yticks([-i for i in range(len(arms))], [arm_name(arm) for arm in arms])
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
+        name_rows(axes, [*map(arm_name, arms)])
         axes.margins(x=0.14)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -18,9 +18,10 @@ from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from harness.reporting.data.results import ALPHA
+from harness.reporting.data.frames import where
+from harness.reporting.data.results import ALPHA, corrected
 from harness.reporting.sensitivity.points import Cells, Factor, has_several
-from harness.stats import holm, mean_interval
+from harness.stats import mean_interval
 
 Array = NDArray[np.float64]
 
@@ -81,8 +82,7 @@ def matched(cells: Cells, backbone: str, factor: Factor) -> pd.DataFrame:
     In a grid without gaps these are all. With gaps, means of other sets would mix up the factors. A level without any
     complete point is left out of account.
     """
-    complete = cells.complete()
-    rows = complete[complete["backbone"] == backbone]
+    rows = where(cells.complete(), backbone=backbone)
     others = [name for name in cells.names if name != factor.key]
     group = rows[others].apply(tuple, axis=1) if others else pd.Series([()] * len(rows), index=rows.index)
     rows = rows.assign(group=group)
@@ -111,9 +111,9 @@ def levels(cells: Cells) -> pd.DataFrame:
             for level in sorted(trials[factor.key].unique()):
                 at = trials[trials[factor.key] == level]
                 by = "seed" if has_several(at["seed"]) else "group"
-                interval = mean_interval(at.groupby(by)["mrr"].mean())
+                mean = mean_interval(at.groupby(by)["mrr"].mean())
                 row = {"backbone": backbone, "factor": factor.key, "level": level}
-                row |= {"mean": interval.estimate, "low": interval.low, "high": interval.high}
+                row |= {"mean": mean.estimate, "low": mean.low, "high": mean.high}
                 gain = (at["mrr"] - at["base"]).groupby(at[by]).mean().dropna()
                 if len(gain):
                     change = mean_interval(gain)
@@ -145,15 +145,9 @@ def ranges(cells: Cells) -> pd.DataFrame:
                 | {"points": trials["group"].nunique(), "blocks": table.shape[1], "interval": interval}
             )
     frame = pd.DataFrame(rows, columns=[c for c in RANGE_COLUMNS if c not in ("p_holm", "decided")])
-    frame["p_holm"] = frame.groupby("backbone")["p"].transform(_holm)
+    frame["p_holm"] = corrected(frame, ["backbone"])
     frame["decided"] = (frame["p_holm"] < ALPHA) & (frame["low"] > 0)
     return frame[RANGE_COLUMNS]
-
-
-def _holm(p: pd.Series[float]) -> pd.Series[float]:
-    """Holm's correction of those that are known."""
-    known = p.dropna()
-    return pd.Series(holm(known.tolist()), index=known.index).reindex(p.index)
 
 
 def pairs(cells: Cells) -> pd.DataFrame:
@@ -180,22 +174,17 @@ def variance(cells: Cells) -> pd.DataFrame:
     """
     rows = []
     for backbone in cells.backbones:
-        complete = cells.complete()
-        trials = complete[complete["backbone"] == backbone]
+        trials = where(cells.complete(), backbone=backbone)
         seeds = trials["seed"].nunique()
         if cells.missing(backbone) or len(trials) != seeds * trials["arm"].nunique():
             continue
-        highest = min(3, len(cells.factors) if seeds > 1 else len(cells.factors) - 1)
+        highest = min(3, len(cells.factors) - (seeds == 1))
         if highest < 1:
             continue
         # a formula is evaluated: names from a store must not get into it
         aliases = {name: f"factor{k}" for k, name in enumerate(cells.names)}
-        data = (
-            trials[cells.names]
-            .astype(str)
-            .rename(columns=aliases)
-            .assign(mrr=trials["mrr"] - trials["mrr"].mean(), seed=trials["seed"].astype(str))
-        )
+        data = trials[cells.names].astype(str).rename(columns=aliases)
+        data = data.assign(mrr=trials["mrr"] - trials["mrr"].mean(), seed=trials["seed"].astype(str))
         terms = ["C(seed)"] if seeds > 1 else []
         for order in range(1, highest + 1):
             terms += [":".join(f"C({name})" for name in names) for names in combinations(aliases.values(), order)]
@@ -206,8 +195,7 @@ def variance(cells: Cells) -> pd.DataFrame:
 
 def _sources(backbone: str, table: pd.DataFrame, names: Mapping[str, str]) -> list[dict[str, object]]:
     total = float(table["sum_sq"].drop("C(seed)", errors="ignore").sum())
-    residual, df = (float(table["sum_sq"]["Residual"]), float(table["df"]["Residual"]))
-    error = residual / df if df > 0 else float("nan")
+    error = table["sum_sq"]["Residual"] / table["df"]["Residual"] if table["df"]["Residual"] > 0 else np.nan
     rows: list[dict[str, object]] = []
     for name, row in table.iterrows():
         parts = str(name).replace("C(", "").replace(")", "").replace("Residual", "rest").split(":")
@@ -221,10 +209,10 @@ def _sources(backbone: str, table: pd.DataFrame, names: Mapping[str, str]) -> li
                 "order": 0 if is_rest or is_seed else source.count(":") + 1,
                 "df": int(row["df"]),
                 "sum_sq": float(row["sum_sq"]),
-                "share": float("nan") if is_seed else float(row["sum_sq"] / total) if total > 0 else 0.0,
-                "omega_sq": float("nan") if is_rest or is_seed else max(float(omega), 0.0),
-                "f": float("nan") if is_rest else float(row["F"]),
-                "p": float("nan") if is_rest else float(row["PR(>F)"]),
+                "share": np.nan if is_seed else float(row["sum_sq"] / total) if total > 0 else 0.0,
+                "omega_sq": np.nan if is_rest or is_seed else max(float(omega), 0.0),
+                "f": np.nan if is_rest else float(row["F"]),
+                "p": np.nan if is_rest else float(row["PR(>F)"]),
             }
         )
     return rows

@@ -1,4 +1,4 @@
-"""Ways in which a setting goes wrong, by name, and how often each occurs at each level of a factor."""
+"""Failure modes of trials, and how often each occurs at each level of a factor."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import pandas as pd
 
 from harness.reporting.sensitivity.points import Cells
 
-#: the signs by key, with what each says of a trial
-SIGNATURES = {
-    "failed": "no result: the loss or the scores became infinite or undefined, or the worker died",
-    "below_base": "the student is under L1: validation MRR below that of L1 with the same seed",
-    "rank_against_hits": "validation MR is worse than that of L1 with the same seed while one of its Hits@k is better",
-    "l2_not_falling": "L2 does not decrease: the trend of loss_l2 over the epochs of stage 2 does not point down",
-}
-NAMES = {
-    "failed": "failed",
-    "below_base": "under L1",
-    "rank_against_hits": "MR worse, Hits@k better",
-    "l2_not_falling": "L2 not falling",
+#: failure modes of a trial by key: a short name, and what it means
+MODES = {
+    "failed": ("failed", "no result: the loss or the scores became infinite or undefined, or the worker died"),
+    "below_base": ("under L1", "the student is under L1: validation MRR below that of L1 with the same seed"),
+    "rank_against_hits": (
+        "MR worse, Hits@k better",
+        "validation MR is worse than that of L1 with the same seed while one of its Hits@k is better",
+    ),
+    "l2_not_falling": (
+        "L2 not falling",
+        "L2 does not decrease: the trend of loss_l2 over the epochs of stage 2 does not point down",
+    ),
 }
 #: Epochs with a value of L2 that a trend needs.
 FEWEST_EPOCHS = 3
-COLUMNS = ["backbone", "factor", "level", "signature", "found", "assessed"]
+COLUMNS = ["backbone", "factor", "level", "mode", "count", "assessed"]
 
 
 def marks(cells: Cells, trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """Which trials of the points show which sign: 1 or 0, NaN where it cannot be said.
+    """Which trials of the points show which failure mode: 1 or 0, NaN where this is not known.
 
     Args:
         cells: the points.
@@ -34,7 +34,7 @@ def marks(cells: Cells, trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFr
         curves: one row an epoch of a trial, with ``loss_l2`` where it was recorded; may be empty.
 
     Returns:
-        A row a trial of the points: backbone, arm, seed, the factors, and a column a sign (`SIGNATURES`).
+        A row a trial of the points: backbone, arm, seed, the factors, and a column for each of `MODES`.
     """
     frame = cells.frame
     marked = frame[["backbone", "arm", "seed", *cells.names]].copy()
@@ -42,8 +42,7 @@ def marks(cells: Cells, trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFr
     marked["failed"] = (frame["state"] == "failed").astype(float).where(frame["state"] != "running")
     marked["below_base"] = (frame["mrr"] < frame["base"]).astype(float).where(known & frame["base"].notna())
     marked["rank_against_hits"] = _against(cells, trials)
-    slopes = _slopes(curves)
-    slope = frame["trial"].map(slopes).astype(float)
+    slope = frame["trial"].map(_slopes(curves)).astype(float)
     marked["l2_not_falling"] = (slope >= 0).astype(float).where(known & slope.notna())
     return marked
 
@@ -73,9 +72,9 @@ def _slopes(curves: pd.DataFrame) -> dict[int, float]:
 
 
 def counts(cells: Cells, marked: pd.DataFrame) -> pd.DataFrame:
-    """How many trials show each sign at each level of each factor; ``factor`` "" is the sum over all.
+    """How many trials show each failure mode at each level of each factor; ``factor`` "" is the sum over all.
 
-    Columns: backbone, factor, level (NaN for the sum), signature, found, assessed (trials of which it can be said).
+    Columns: backbone, factor, level (NaN for the sum), mode, count, assessed (trials for which it is known).
     """
     rows = []
     for backbone in cells.backbones:
@@ -85,7 +84,7 @@ def counts(cells: Cells, marked: pd.DataFrame) -> pd.DataFrame:
             (f.key, level, of_backbone[of_backbone[f.key] == level]) for f in cells.factors for level in f.levels
         ]
         for factor, level, group in groups:
-            for name in SIGNATURES:
+            for name in MODES:
                 known = group[name].dropna()
                 rows.append((backbone, factor, level, name, int(known.sum()), len(known)))
     return pd.DataFrame(rows, columns=COLUMNS)

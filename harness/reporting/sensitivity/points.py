@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import UserError
+from harness.reporting.data.frames import where
 from harness.reporting.data.results import CONFIRMATION, with_role
 from harness.vocabulary import BACKBONES, REFERENCES, SYMBOLS, ordered, symbol_of
 
@@ -73,9 +75,8 @@ class Cells:
         means = grouped[["mrr", "base", "difference"]].mean()  # NaN where a seed of L1 failed are left out
         means["base_arm"] = grouped["base_arm"].first()
         means["seeds"] = grouped.size()
-        place = {backbone: position for position, backbone in enumerate(self.backbones)}
-        order = means.reset_index().assign(_place=lambda f: f["backbone"].map(place))
-        return order.sort_values(["_place", *self.names], ignore_index=True).drop(columns="_place")
+        place = means.index.get_level_values("backbone").map(self.backbones.index)
+        return means.assign(_place=place).sort_values(["_place", *self.names]).drop(columns="_place").reset_index()
 
     def complete(self) -> pd.DataFrame:
         """The trials of the points that are complete with every seed that was tried: what seeds are missing would
@@ -85,9 +86,8 @@ class Cells:
 
     def missing(self, backbone: str) -> int:
         """How many combinations of levels have no complete point with a backbone."""
-        complete = self.complete()
-        combinations = complete[complete["backbone"] == backbone][self.names].drop_duplicates()
-        return int(np.prod([len(factor.levels) for factor in self.factors])) - len(combinations)
+        present = where(self.complete(), backbone=backbone)[self.names].drop_duplicates()
+        return math.prod(len(factor.levels) for factor in self.factors) - len(present)
 
 
 def are_confirmation_runs(trials: pd.DataFrame) -> pd.Series[bool]:

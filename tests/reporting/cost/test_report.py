@@ -15,9 +15,9 @@ import pytest
 from pypdf import PdfReader
 
 from harness.errors import UserError
-from harness.reporting.cost.numbers import at, cells_of, measured, reference_size
-from harness.reporting.cost.report import Numbers, content
-from harness.reporting.cost.verdicts import Costs, judge
+from harness.reporting.cost.numbers import Numbers, at, cells_of, measured, reference_size
+from harness.reporting.cost.report import content
+from harness.reporting.cost.verdicts import judge
 from harness.reporting.data.results import Results
 from harness.reporting.output.typst import write
 from tests.reporting.conftest import SECONDS, Frames, written
@@ -38,8 +38,7 @@ def loaded(seeds: int) -> Results:
 
 
 def verdicts(found: Numbers) -> dict[str, tuple[str, str]]:
-    costs = Costs(found.training, found.loops, found.inference, found.amortised)
-    return {claim.id: (claim.verdict, claim.reason) for claim in judge(LAYOUT.claims, costs, ["ttranse"])}
+    return {claim.id: (claim.verdict, claim.reason) for claim in judge(LAYOUT.claims, found, ["ttranse"])}
 
 
 # ---- numbers -------------------------------------------------------------------------------------------------------

@@ -195,7 +195,7 @@ def test_the_default_is_the_best_in_the_worst_situation() -> None:
     assert found["default"].tolist() == [True, False, False]
     assert found["least"].tolist() == pytest.approx([0.003, -0.001, -0.002])
     assert found["lost"].tolist() == pytest.approx([0.006, 0.011, 0.008])
-    assert found["robust"].tolist() == [True, False, False]
+    assert found["stable"].tolist() == [True, False, False]
     assert not found["near_best"].any()
 
 
@@ -231,7 +231,7 @@ def test_best_points_are_chosen_by_validation_and_told_by_test() -> None:
     # the very best lost a seed, which may have been its bad one
     assert best.loc[0, "arm"] == label({"alpha": 1.0, "beta": 0.01, "delta": 1.0})
     tested = on_test(loaded, best)
-    mrr = tested[tested["measure"] == "mrr"].set_index("arm").loc[best["arm"]]
+    mrr = tested[tested["metric"] == "mrr"].set_index("arm").loc[best["arm"]]
     by_hand = study.trials.groupby("arm")["test_mrr"].mean()
     assert mrr["value"].to_numpy() == pytest.approx(by_hand[best["arm"]].to_numpy())
     assert mrr["difference"].to_numpy() == pytest.approx((by_hand[best["arm"]] - by_hand["L1"]).to_numpy())
@@ -255,19 +255,19 @@ def test_signs_of_failure_are_counted_by_level() -> None:
     study.trials.loc[one, ["valid_mr", "valid_hits1"]] = 1e6, 1.0
     found = cells(study)
     counted = failures.counts(found, failures.marks(found, study.trials, study.curves))
-    at = counted.set_index(["factor", "level", "signature"])[["found", "assessed"]]
+    at = counted.set_index(["factor", "level", "mode"])[["count", "assessed"]]
     assert at.loc[("alpha", 0.1, "failed")].tolist() == [1, 18]
     assert at.loc[("beta", 0.1, "failed")].tolist() == [0, 18]
     assert at.loc[("alpha", 0.1, "below_base")].tolist() == [17, 17]
     assert at.loc[("alpha", 1.0, "below_base")].tolist() == [0, 18]
     assert at.loc[("alpha", 0.5, "l2_not_falling")].tolist() == [18, 18]
     assert at.loc[("alpha", 1.0, "l2_not_falling")].tolist() == [0, 18]
-    whole = counted[counted["factor"] == ""].set_index("signature")["found"]
+    whole = counted[counted["factor"] == ""].set_index("mode")["count"]
     assert (whole["failed"], whole["below_base"], whole["l2_not_falling"]) == (1, 17, 18)
     study.trials.loc[one, ["valid_hits1", "valid_hits3", "valid_hits10"]] = 0.0
     fewer = failures.counts(found, failures.marks(found, study.trials, study.curves))
-    assert counted.query("signature == 'rank_against_hits'")["found"].iloc[0] == (
-        fewer.query("signature == 'rank_against_hits'")["found"].iloc[0] + 2
+    assert counted.query("mode == 'rank_against_hits'")["count"].iloc[0] == (
+        fewer.query("mode == 'rank_against_hits'")["count"].iloc[0] + 2
     )
 
 
@@ -293,7 +293,7 @@ def verdict(
         pd.DataFrame({"backbone": names, "arm": "p", "alpha": 1.0, "mrr": 0.3, "difference": least}), ["alpha"]
     )
     rows = [
-        {"backbone": b, "measure": "mrr", "difference": 0.004, "verdict": v} for b, v in zip(names, tested, strict=True)
+        {"backbone": b, "metric": "mrr", "difference": 0.004, "verdict": v} for b, v in zip(names, tested, strict=True)
     ]
     return judge_settings(ranges, region, pd.DataFrame(rows), ["alpha"], one_seed=one_seed)
 
@@ -345,7 +345,7 @@ def test_one_seed_gaps_failures_and_two_backbones_make_a_report(tmp_path: Path) 
     make(study, tmp_path)
     assert "figures/ta-distmult_effects.png" in written(tmp_path)
     signs = pd.read_csv(tmp_path / "grid_signs.csv")
-    assert (signs.query("signature == 'failed' and factor.isna()")["found"] == 1).all()
+    assert (signs.query("mode == 'failed' and factor.isna()")["count"] == 1).all()
     assert pd.read_parquet(tmp_path / "grid_variance.parquet").empty
 
 
