@@ -179,7 +179,7 @@ def test_from_a_grid_to_its_confirmed_winners(
     # as at the end of a study: a table, and the report
     monkeypatch.setattr(report, "as_layout", lambda design: LAYOUT)
     console = Console(file=io.StringIO(), width=100)
-    names = (run.design, trials, curves, load_ranks, tmp_path / "whole", run.study_name, tally.keys, console)
+    names = (run.design, (trials, curves, load_ranks), tmp_path / "whole", run.study_name, tally.keys, console)
     assert report.report_of_cells(*names).is_file()
     assert console.file.getvalue().count("fresh seeds") == len(set(fresh["arm"]))
     meta = trials.attrs["meta"][run.study_name]
