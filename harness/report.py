@@ -319,7 +319,7 @@ def all_(
     layouts = _shipped()
     by_kind: dict[str, ReportKind] = {}
     for study, data in _held(storage, dataset or []):
-        if study not in layouts:  # from a file of a user's own
+        if study not in layouts:  # from a user's file
             try:
                 print(make(study, data, storage, output / f"{study}-{Path(data).name}"))
             except UserError as error:

@@ -16,7 +16,7 @@ from harness.vocabulary import backbone_name
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What one data set says of a claim.
+    """The evidence of one data set on a claim.
 
     Attributes:
         verdicts: one a backbone.

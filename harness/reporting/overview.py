@@ -22,7 +22,7 @@ from harness.vocabulary import BACKBONES, DATASETS, dataset_name, ordered
 
 @dataclass(frozen=True, eq=False)
 class StudyEvidence:
-    """What a study says of its claims on one data set; ``missing``: why it says nothing."""
+    """A study's evidence on its claims on one data set; ``missing``: why there is none."""
 
     layout: Layout
     dataset: str
@@ -35,7 +35,7 @@ def claims_report(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout
     """Write ``claims.pdf``, ``claims.csv``, ``.parquet`` and ``.tex`` (all verdicts) and what each page shows.
 
     Args:
-        found: what there is, a study and data set each.
+        studies: a study and data set each.
         layouts: all layouts by name, for the claims that nothing is known of.
         output: folder, made if it is not there.
 
@@ -54,7 +54,7 @@ def claims_report(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout
         created = max(dates, default=datetime.fromtimestamp(0, UTC))
         datasets = ordered({study.dataset for study in studies}, DATASETS)
         content = {
-            "title": "The claims, and what the layouts say of them",
+            "title": "The claims, and the evidence on each",
             "subtitle": " · ".join([*(dataset_name(name) for name in datasets), f"{created:%-d %B %Y}"]),
             "overview": asdict(table),
             "pages": pages,
@@ -93,7 +93,7 @@ def overall(verdicts: Sequence[str]) -> str:
 
 def _overview(verdicts: pd.DataFrame) -> Table:
     judged = verdicts[verdicts["dataset"] != ""]
-    # what is said of two backbones together stands with both
+    # a verdict on two backbones together stands with both
     judged = judged.assign(backbone=judged["backbone"].str.split(" and ")).explode("backbone")
     datasets, backbones = (
         ordered(judged["dataset"], DATASETS),

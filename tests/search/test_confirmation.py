@@ -20,7 +20,7 @@ from harness.errors import UserError
 from harness.reporting.data.layout import Meta
 from harness.reporting.data.results import Frames
 from harness.reporting.kinds import kind_of
-from harness.reporting.sensitivity.points import are_confirmation_runs, cells_of
+from harness.reporting.sensitivity.points import are_confirmation_runs, grid_of
 from harness.search.confirmation import Confirming
 from harness.selection import rank_settings
 from harness.store.study import StudyStore
@@ -75,7 +75,7 @@ def reported(run: Run, values: dict[str, float]) -> pd.DataFrame:
         }
         for k, spec in enumerate(run.specs)
     ]
-    return cells_of(pd.DataFrame(rows)).points()
+    return grid_of(pd.DataFrame(rows)).points()
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -14,7 +14,7 @@ import pandera.pandas as pa
 from numpy.typing import NDArray
 
 from harness.errors import UserError
-from harness.reporting.data.frames import records, validate
+from harness.reporting.data.frames import records, validate, where
 from harness.reporting.data.results import Frames, Results, comparison_row, decided, means, wide
 from harness.stats import Comparison, compare, detectable, threshold
 from harness.vocabulary import METRICS, REFERENCES
@@ -24,7 +24,7 @@ K = TypeVar("K")
 
 #: the gain whose threshold is looked for: of the full method over the structural teacher alone
 FULL, BASE = "L1+L2+L3", "L1"
-#: power that the smallest detectable difference is told for
+#: power of the smallest detectable difference
 POWER = 0.8
 
 FACTORS = pa.DataFrameSchema(
@@ -65,18 +65,13 @@ class Numbers:
         frames = (self.means, self.gains, self.kept, self.thresholds)
         return Numbers(*(frame[frame["backbone"] == backbone] for frame in frames))
 
-    def gain(self, metric: str = "mrr") -> pd.DataFrame:
-        """Rows of ``gains``: the full method against L1 in a metric, dimensions ascending."""
-        return self._of_full(metric, contrasts=False)
+    def gain(self, metric: str = "mrr", *, contrasts: bool = False) -> pd.DataFrame:
+        """Rows of ``gains``: the full method against L1 in a metric, dimensions ascending.
 
-    def contrasts(self) -> pd.DataFrame:
-        """Rows of ``gains``: how the gain in MRR of the full method over L1 differs between two dimensions."""
-        return self._of_full("mrr", contrasts=True)
-
-    def _of_full(self, metric: str, *, contrasts: bool) -> pd.DataFrame:
-        rows = self.gains
-        of_full = (rows["arm"] == FULL) & (rows["base"] == BASE) & (rows["metric"] == metric)
-        return rows[of_full & (rows["smaller"].notna() == contrasts)].sort_values("dim", kind="stable")
+        ``contrasts``: instead how that gain differs between two dimensions, which is there for MRR.
+        """
+        rows = where(self.gains, arm=FULL, base=BASE, metric=metric)
+        return rows[rows["smaller"].notna() == contrasts].sort_values("dim", kind="stable")
 
 
 @dataclass(frozen=True, eq=False)

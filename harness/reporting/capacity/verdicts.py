@@ -1,4 +1,4 @@
-"""What students of several dimensions say in words: claims C9 and C10, and the threshold of the gain."""
+"""Students of several dimensions in words: claims C9 and C10, and the threshold of the gain."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def language_model_needs_room(numbers: Numbers, dims: Sequence[int]) -> tuple[Ve
     Returns:
         The verdict with its reason, and the numbers of seeds that it rests on.
     """
-    plain, contrasts = numbers.gain(), numbers.contrasts()
+    plain, contrasts = numbers.gain(), numbers.gain(contrasts=True)
     seeds = [int(n) for n in plain["seeds"]]
     if len(plain) < 2:
         return ("not tested", f"fewer than two dimensions have students of both {arm_name(BASE)} and all losses"), seeds

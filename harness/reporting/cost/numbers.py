@@ -62,7 +62,7 @@ class Measured:
     failed: tuple[tuple[str, str], ...]
 
 
-def cells_of(trials: pd.DataFrame) -> pd.DataFrame:
+def with_batch_size(trials: pd.DataFrame) -> pd.DataFrame:
     """The trials with ``losses`` (what each is trained with) and ``batch_size``, NaN of a reference row."""
     losses = trials["losses"] if "losses" in trials else trials["arm"]
     sizes = trials["spec"].map(_batch_size).mask(losses.isin(REFERENCES))
@@ -81,7 +81,7 @@ def measured(measurements: Sequence[Mapping[str, Any]], trials: pd.DataFrame) ->
 
     Args:
         measurements: records of one design.
-        trials: as of `cells_of`.
+        trials: as of `with_batch_size`.
 
     Raises:
         UserError: a row has not the columns of its kind, or a value out of range.
@@ -132,7 +132,7 @@ def reference_size(training: pd.DataFrame) -> float:
 
 
 def keyed(frame: pd.DataFrame, name: str) -> dict[str, dict[str, Any]]:
-    """The rows by the value of a column that tells them apart, in their order."""
+    """The rows by the value of a column that distinguishes them, in their order."""
     return {str(row[name]): row for row in records(frame)}
 
 
@@ -150,7 +150,7 @@ def training(results: Results, costs: pd.DataFrame, means: pd.DataFrame, measure
     mean, with _low and _high), student_mib and peak_mib (most memory in the student's stages and in all; NaN where it
     was not measured), energy_wh (all stages; NaN where one could not be read).
     """
-    trials = cells_of(results.trials)
+    trials = with_batch_size(results.trials)
     done = trials[trials["state"] == "complete"]
     mrr = {(row["backbone"], row["arm"]): row for row in records(means) if row["metric"] == "mrr"}
     rows: list[dict[str, Any]] = []

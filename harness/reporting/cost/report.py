@@ -12,7 +12,7 @@ import pandas as pd
 from harness.reporting.content import claims_box, document, heading
 from harness.reporting.cost import tables
 from harness.reporting.cost.figures import accuracy_cost
-from harness.reporting.cost.numbers import Numbers, cells_of, first_reason, measured, memory
+from harness.reporting.cost.numbers import Numbers, first_reason, measured, memory, with_batch_size
 from harness.reporting.cost.verdicts import judge
 from harness.reporting.data.frames import where
 from harness.reporting.data.results import Frames, Results
@@ -27,7 +27,7 @@ from harness.vocabulary import arm_name, by_level, student_arms
 
 def _loaded(frames: Frames) -> tuple[Results, Numbers]:
     results = frames.results()
-    return results, Numbers.of(results, measured(frames.meta.measured, cells_of(results.trials)))
+    return results, Numbers.of(results, measured(frames.meta.measured, with_batch_size(results.trials)))
 
 
 def _labels(costs: Numbers, backbone: str) -> dict[str, str]:

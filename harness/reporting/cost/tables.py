@@ -23,7 +23,7 @@ MODELS = {"llm-teacher": "LLM teacher, encodings stored", "language model": "lan
 
 STAGES_NOTE = (
     "Seconds: mean of the trials, one thread each, as many at a time as workers. Small print: most memory (MiB) "
-    "that a process of its own held after that stage, interpreter, libraries and data included; one seed."
+    "that a separate process held after that stage, interpreter, libraries and data included; one seed."
 )
 BATCHES_NOTE = (
     "Student: stages 1 and 2 with their validations. All pass over the facts as often, so larger batches make "

@@ -197,7 +197,7 @@ def fact_metrics(ranks: pd.DataFrame, trial: pd.Series[Any]) -> tuple[NDArray[np
         trial: the trial's row.
 
     Raises:
-        UserError: wrong columns or values, missing queries, or ranks that do not yield the trial's own metrics.
+        UserError: wrong columns or values, missing queries, or ranks that do not yield the trial's recorded metrics.
     """
     checked = validate(RANKS, ranks).sort_values("query")
     facts = len(checked) // 2
@@ -219,7 +219,7 @@ def _trial(row: pd.Series[Any]) -> str:
 
 
 def _refuse_gaps(trials: pd.DataFrame) -> None:
-    """Compared arms must have tried the same seeds. Reference rows are shared by all seeds and have their own."""
+    """Compared arms must have tried the same seeds. Reference rows are shared by all seeds."""
     students = trials[~trials["arm"].isin(REFERENCES)]
     for backbone, group in students.groupby("backbone"):
         tried = group.groupby("arm")["seed"].agg(set)

@@ -1,4 +1,4 @@
-"""Everything a report of a fixed design says in numbers, as tidy frames: means, paired differences, gains, costs."""
+"""The numbers of a fixed design as tidy frames: means, paired differences, importances, costs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Frames:
         load_ranks: takes the index label of a row of ``trials`` and returns the trial's ranks, one row a test query
             (`harness.reporting.data.frames.RANKS`); call it for the trials that count, once each.
         meta: how the study was run.
-        importance: says how important each factor is (`harness.search.importance.importances`); None: not known.
+        importance: measures how important each factor is (`harness.search.importance.importances`); None: not known.
     """
 
     layout: Layout
@@ -162,7 +162,7 @@ def paired(results: Results) -> pd.DataFrame:
 
     Contrasts of the layout are rows whose base is "". Holm's correction takes all arms that are compared with the same
     one as a family, by backbone and metric. The verdict is "better" or "worse" only if the corrected p value
-    is below .05 and the 95 % interval excludes zero: the test speaks of these trained models on new facts, the
+    is below .05 and the 95 % interval excludes zero: the test is about these trained models on new facts, the
     interval of new seeds as well.
 
     Columns: backbone, arm, base, metric, difference, relative, effect (each with _low and _high), p, p_holm, seeds,

@@ -27,7 +27,7 @@ from harness.scratch import scratch
 
 @dataclass(frozen=True, eq=False)
 class Document:
-    """What a report says and shows, before anything is written.
+    """The content of a report before anything is written.
 
     Attributes:
         template: name of a template of the package, such as "comparison.typ" or "plain.typ", or the path of another.
@@ -90,7 +90,7 @@ def render(template: str | Path, content: dict[str, Any], folder: Path, output: 
     for source in [*templates().glob("*.typ"), *([template] if isinstance(template, Path) else [])]:
         shutil.copyfile(source, work / source.name)
     (work / "content.json").write_text(json.dumps(content, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-    # Typst's own fonts set the text; those of the system only lend glyphs of scripts that its fonts lack.
+    # fonts that come with Typst set the text; those of the system only lend glyphs of scripts that its fonts lack.
     main = work / Path(template).name
     compiler = typst.Compiler(main, root=folder, font_paths=typst.Fonts(include_embedded_fonts=True))
     pdf = compiler.compile(format="pdf", timestamp=created)

@@ -48,7 +48,7 @@ class Axis:
         return SYMBOLS.get(self.key, self.key)
 
     def scaled(self, values: Any) -> Array:
-        """Values on the search's own scale, from -1 to 1 over the range."""
+        """Values on the scale of the search, from -1 to 1 over the range."""
         given = np.asarray(values, dtype=np.float64)
         ends = np.array([self.low, self.high])
         if self.log:

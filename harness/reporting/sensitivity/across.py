@@ -15,7 +15,7 @@ from harness.reporting.data.results import Frames, Results
 from harness.reporting.data.text import number
 from harness.reporting.output.typst import Document
 from harness.reporting.sensitivity import figures, tables
-from harness.reporting.sensitivity.points import are_confirmation_runs, cells_of
+from harness.reporting.sensitivity.points import are_confirmation_runs, grid_of
 from harness.reporting.sensitivity.selection import on_test
 from harness.selection import TOLERANCE, rank_settings
 from harness.vocabulary import arm_name, backbone_name, dataset_name
@@ -45,13 +45,13 @@ def across_content(grids: Sequence[Frames]) -> Document | None:
         )
         for grid in grids
     }
-    cells = {dataset: cells_of(of_dataset.trials) for dataset, of_dataset in results.items()}
-    first = next(iter(cells.values()))
+    varied = {dataset: grid_of(of_dataset.trials) for dataset, of_dataset in results.items()}
+    first = next(iter(varied.values()))
     names = first.names
-    studies = f"the {layout.name} studies of {', '.join(cells)}"
-    if any(of_dataset.names != names for of_dataset in cells.values()):
+    studies = f"the {layout.name} studies of {', '.join(varied)}"
+    if any(of_dataset.names != names for of_dataset in varied.values()):
         raise UserError(f"{studies} vary other factors; none can be compared")
-    by_dataset = {dataset: _with_case(of_dataset.points(), dataset) for dataset, of_dataset in cells.items()}
+    by_dataset = {dataset: _with_case(of_dataset.points(), dataset) for dataset, of_dataset in varied.items()}
     points = pd.concat(by_dataset.values(), ignore_index=True)
     region = rank_settings(points, names)
     if region.empty:
@@ -65,7 +65,7 @@ def across_content(grids: Sequence[Frames]) -> Document | None:
     trials = pd.concat([of_dataset.trials for of_dataset in results.values()])
     content = {
         "title": "Settings that work across data sets and backbones",
-        "subtitle": " · ".join([*map(dataset_name, cells), f"{started(trials)[-1]:%-d %B %Y}"]),
+        "subtitle": " · ".join([*map(dataset_name, varied), f"{started(trials)[-1]:%-d %B %Y}"]),
         "about": f"{arm_name(first.losses)} at the {len(region)} points that all {layout.name} studies share.",
         "default": _default(region, names),
         "cases": list(points[CASE].unique()),

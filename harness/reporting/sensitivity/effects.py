@@ -1,7 +1,7 @@
 """What the factors of a grid do to validation MRR: main effects, pairs, and the decomposition of variance.
 
 Levels are fixed, seeds are drawn. With several seeds every interval covers other seeds at these same points. With one
-seed nothing can be said of others: then the other factors' combinations take the place of the seeds, and an effect is
+seed nothing is known of others: then the other factors' combinations take the place of the seeds, and an effect is
 set against how much it changes from one of them to the next.
 """
 
@@ -20,7 +20,7 @@ from statsmodels.stats.anova import anova_lm
 
 from harness.reporting.data.frames import where
 from harness.reporting.data.results import ALPHA, corrected
-from harness.reporting.sensitivity.points import Cells, Factor, has_several
+from harness.reporting.sensitivity.points import Factor, Grid, has_several
 from harness.stats import mean_interval
 
 Array = NDArray[np.float64]
@@ -76,14 +76,14 @@ def tukey_range(values: Array, level: float = 0.95) -> Range:
     return Range(estimate, estimate - half, estimate + half, p)
 
 
-def matched(cells: Cells, backbone: str, factor: Factor) -> pd.DataFrame:
+def matched(grid: Grid, backbone: str, factor: Factor) -> pd.DataFrame:
     """The trials at those combinations of the other factors that have every level of ``factor``, all seeds complete.
 
     In a grid without gaps these are all. With gaps, means of other sets would mix up the factors. A level without any
     complete point is left out of account.
     """
-    rows = where(cells.complete(), backbone=backbone)
-    others = [name for name in cells.names if name != factor.key]
+    rows = where(grid.complete(), backbone=backbone)
+    others = [name for name in grid.names if name != factor.key]
     group = rows[others].apply(tuple, axis=1) if others else pd.Series([()] * len(rows), index=rows.index)
     rows = rows.assign(group=group)
     has_all = rows.groupby("group")[factor.key].transform("nunique") == rows[factor.key].nunique()
@@ -97,7 +97,7 @@ def _blocks(rows: pd.DataFrame, factor: Factor) -> tuple[pd.DataFrame, str]:
     return table.dropna(axis=1), "seeds" if by == "seed" else "points"
 
 
-def levels(cells: Cells) -> pd.DataFrame:
+def levels(grid: Grid) -> pd.DataFrame:
     """Mean validation MRR at each level of each factor, over all combinations of the others, with 95 % t intervals.
 
     Columns: backbone, factor, level, mean, low, high, difference (to L1, with _low and _high; NaN without), base (mean
@@ -105,9 +105,9 @@ def levels(cells: Cells) -> pd.DataFrame:
     seed, over other combinations).
     """
     rows = []
-    for backbone in cells.backbones:
-        for factor in cells.factors:
-            trials = matched(cells, backbone, factor)
+    for backbone in grid.backbones:
+        for factor in grid.factors:
+            trials = matched(grid, backbone, factor)
             for level in sorted(trials[factor.key].unique()):
                 at = trials[trials[factor.key] == level]
                 by = "seed" if has_several(at["seed"]) else "group"
@@ -124,16 +124,16 @@ def levels(cells: Cells) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=LEVEL_COLUMNS)
 
 
-def ranges(cells: Cells) -> pd.DataFrame:
+def ranges(grid: Grid) -> pd.DataFrame:
     """Range of the main effect of each factor: best minus worst level's mean, see `tukey_range`.
 
     Holm's correction takes the factors of a backbone as a family. ``decided``: the corrected p value is below .05 and
     the interval excludes zero.
     """
     rows = []
-    for backbone in cells.backbones:
-        for factor in cells.factors:
-            trials = matched(cells, backbone, factor)
+    for backbone in grid.backbones:
+        for factor in grid.factors:
+            trials = matched(grid, backbone, factor)
             if trials.empty:
                 continue
             table, interval = _blocks(trials, factor)
@@ -150,11 +150,11 @@ def ranges(cells: Cells) -> pd.DataFrame:
     return frame[RANGE_COLUMNS]
 
 
-def pairs(cells: Cells) -> pd.DataFrame:
+def pairs(grid: Grid) -> pd.DataFrame:
     """Mean validation MRR, and its difference to L1, at each pair of levels of each pair of factors."""
-    points = cells.points()
+    points = grid.points()
     frames = []
-    for first, second in cells.pairs():
+    for first, second in grid.pairs():
         grouped = points.groupby(["backbone", first.key, second.key], sort=False)
         means = grouped[["mrr", "difference"]].mean().assign(points=grouped.size()).reset_index()
         means = means.rename(columns={first.key: "first_level", second.key: "second_level"})
@@ -162,10 +162,10 @@ def pairs(cells: Cells) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[PAIR_COLUMNS] if frames else pd.DataFrame(columns=PAIR_COLUMNS)
 
 
-def variance(cells: Cells) -> pd.DataFrame:
+def variance(grid: Grid) -> pd.DataFrame:
     """The variance of validation MRR over a complete grid, split into main effects and interactions (ANOVA).
 
-    Seeds are blocks. Of K factors interactions of up to min(3, K) of them are told apart, of up to K - 1 with one seed;
+    Seeds are blocks. Of K factors interactions of up to min(3, K) of them are separated, of up to K - 1 with one seed;
     the rest is the error. ``share`` is a part's share of the sum of squares within seeds, ``omega_sq`` the same without
     what noise adds to it on average. Backbones whose grid has gaps are left out.
 
@@ -173,17 +173,17 @@ def variance(cells: Cells) -> pd.DataFrame:
     df, sum_sq, share, omega_sq, f, p.
     """
     rows = []
-    for backbone in cells.backbones:
-        trials = where(cells.complete(), backbone=backbone)
+    for backbone in grid.backbones:
+        trials = where(grid.complete(), backbone=backbone)
         seeds = trials["seed"].nunique()
-        if cells.missing(backbone) or len(trials) != seeds * trials["arm"].nunique():
+        if grid.missing(backbone) or len(trials) != seeds * trials["arm"].nunique():
             continue
-        highest = min(3, len(cells.factors) - (seeds == 1))
+        highest = min(3, len(grid.factors) - (seeds == 1))
         if highest < 1:
             continue
         # a formula is evaluated: names from a store must not get into it
-        aliases = {name: f"factor{k}" for k, name in enumerate(cells.names)}
-        data = trials[cells.names].astype(str).rename(columns=aliases)
+        aliases = {name: f"factor{k}" for k, name in enumerate(grid.names)}
+        data = trials[grid.names].astype(str).rename(columns=aliases)
         data = data.assign(mrr=trials["mrr"] - trials["mrr"].mean(), seed=trials["seed"].astype(str))
         terms = ["C(seed)"] if seeds > 1 else []
         for order in range(1, highest + 1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from harness.reporting.sensitivity.points import Cells
+from harness.reporting.sensitivity.points import Grid
 
 #: failure modes of a trial by key: a short name, and what it means
 MODES = {
@@ -25,33 +25,33 @@ FEWEST_EPOCHS = 3
 COLUMNS = ["backbone", "factor", "level", "mode", "count", "assessed"]
 
 
-def marks(cells: Cells, trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+def marks(grid: Grid, trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """Which trials of the points show which failure mode: 1 or 0, NaN where this is not known.
 
     Args:
-        cells: the points.
+        grid: the points.
         trials: all trials of the design, with validation metrics.
         curves: one row an epoch of a trial, with ``loss_l2`` where it was recorded; may be empty.
 
     Returns:
         A row a trial of the points: backbone, arm, seed, the factors, and a column for each of `MODES`.
     """
-    frame = cells.frame
-    marked = frame[["backbone", "arm", "seed", *cells.names]].copy()
+    frame = grid.frame
+    marked = frame[["backbone", "arm", "seed", *grid.names]].copy()
     known = frame["mrr"].notna()
     marked["failed"] = (frame["state"] == "failed").astype(float).where(frame["state"] != "running")
     marked["below_base"] = (frame["mrr"] < frame["base"]).astype(float).where(known & frame["base"].notna())
-    marked["rank_against_hits"] = _against(cells, trials)
+    marked["rank_against_hits"] = _against(grid, trials)
     slope = frame["trial"].map(_slopes(curves)).astype(float)
     marked["l2_not_falling"] = (slope >= 0).astype(float).where(known & slope.notna())
     return marked
 
 
-def _against(cells: Cells, trials: pd.DataFrame) -> pd.Series[float]:
+def _against(grid: Grid, trials: pd.DataFrame) -> pd.Series[float]:
     columns = ["valid_mr", "valid_hits1", "valid_hits3", "valid_hits10"]
     keyed = trials.set_index(["backbone", "arm", "seed"])[columns]
     keyed = keyed[~keyed.index.duplicated(keep="last")]
-    frame = cells.frame
+    frame = grid.frame
     point = keyed.reindex(pd.MultiIndex.from_frame(frame[["backbone", "arm", "seed"]])).to_numpy(dtype=float)
     base = keyed.reindex(pd.MultiIndex.from_frame(frame[["backbone", "base_arm", "seed"]])).to_numpy(dtype=float)
     known = frame["mrr"].notna().to_numpy() & frame["base"].notna().to_numpy()
@@ -71,18 +71,16 @@ def _slopes(curves: pd.DataFrame) -> dict[int, float]:
     }
 
 
-def counts(cells: Cells, marked: pd.DataFrame) -> pd.DataFrame:
+def counts(grid: Grid, marked: pd.DataFrame) -> pd.DataFrame:
     """How many trials show each failure mode at each level of each factor; ``factor`` "" is the sum over all.
 
     Columns: backbone, factor, level (NaN for the sum), mode, count, assessed (trials for which it is known).
     """
     rows = []
-    for backbone in cells.backbones:
+    for backbone in grid.backbones:
         of_backbone = marked[marked["backbone"] == backbone]
         groups = [("", float("nan"), of_backbone)]
-        groups += [
-            (f.key, level, of_backbone[of_backbone[f.key] == level]) for f in cells.factors for level in f.levels
-        ]
+        groups += [(f.key, level, of_backbone[of_backbone[f.key] == level]) for f in grid.factors for level in f.levels]
         for factor, level, group in groups:
             for name in MODES:
                 known = group[name].dropna()

@@ -18,7 +18,7 @@ from matplotlib.patches import Patch, Rectangle
 from harness.reporting.data.frames import records
 from harness.reporting.data.text import number, percent
 from harness.reporting.output.figures import draw_importances, figure, name_rows, signed_ticks
-from harness.reporting.sensitivity.points import Cells, Factor
+from harness.reporting.sensitivity.points import Factor, Grid
 from harness.vocabulary import (
     BLACK,
     BLUE,
@@ -49,11 +49,11 @@ def source_name(source: str) -> str:
     return plain.get(source) or " × ".join(symbol_of(name) for name in source.split(":"))
 
 
-def main_effects(levels: pd.DataFrame, cells: Cells, backbone: str, path: Path) -> bool:
+def main_effects(levels: pd.DataFrame, grid: Grid, backbone: str, path: Path) -> bool:
     """Draw the mean validation MRR at each level of each factor with L1 as a line, and below it the difference to L1,
     whose intervals leave out what students of one seed have in common. False: nothing to draw."""
     shown = levels[levels["backbone"] == backbone]
-    factors = [factor for factor in cells.factors if factor.key in set(shown["factor"])]
+    factors = [factor for factor in grid.factors if factor.key in set(shown["factor"])]
     if not factors:
         return False
     kinds = ["mean", "difference"] if shown["difference"].notna().any() else ["mean"]
@@ -85,13 +85,13 @@ def _effect(panel: Axes, at: pd.DataFrame, factor: Factor, kind: str) -> None:
     panel.set_xlim(-0.4, len(factor.levels) - 0.6)
 
 
-def interactions(pairs: pd.DataFrame, cells: Cells, backbone: str, path: Path) -> bool:
+def interactions(pairs: pd.DataFrame, grid: Grid, backbone: str, path: Path) -> bool:
     """Draw a map for each pair of factors: validation MRR minus that of L1, in thousandths; without L1 the MRR itself.
 
-    All maps have the same colours; the best cell of each is framed. False: there are no two factors.
+    All maps have the same colours; the best pair of levels of each is framed. False: there are no two factors.
     """
     rows_of = pairs[pairs["backbone"] == backbone]
-    drawn = [(a, b) for a, b in cells.pairs() if ((rows_of["first"] == a.key) & (rows_of["second"] == b.key)).any()]
+    drawn = [(a, b) for a, b in grid.pairs() if ((rows_of["first"] == a.key) & (rows_of["second"] == b.key)).any()]
     if not drawn:
         return False
     relative = bool(rows_of["difference"].notna().any())
@@ -132,7 +132,7 @@ def _map(
     table = table.reindex(index=list(first.levels), columns=list(second.levels))
     values = table.to_numpy(dtype=float)
     palette = mpl.colormaps[colors]
-    panel.set_facecolor(LIGHT)  # of cells without a complete point
+    panel.set_facecolor(LIGHT)  # of pairs of levels without a complete point
     panel.imshow(np.ma.masked_invalid(values), cmap=palette, norm=norm, aspect="auto", origin="lower")
     small = 7.5 if values.shape[1] <= 4 else 6
     for (row, column), value in np.ndenumerate(values):

@@ -38,7 +38,7 @@ def has_several(values: pd.Series[Any]) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
+class Grid:
     """The trials at points that differ in factors.
 
     ``frame`` has a row a trial: backbone, arm (the point's label), seed, state, the factors, mrr (of validation, a
@@ -114,7 +114,7 @@ def failed_confirmation_runs(trials: pd.DataFrame) -> pd.DataFrame:
     return lost[~lost.set_index(keys).index.isin(done)]
 
 
-def cells_of(trials: pd.DataFrame) -> Cells:
+def grid_of(trials: pd.DataFrame) -> Grid:
     """The points among the trials of one design (`harness.reporting.data.frames.validate_trials`).
 
     The points are the trials of the arm with most labels; factors are the settings, as columns of
@@ -141,7 +141,7 @@ def cells_of(trials: pd.DataFrame) -> Cells:
     frame = varied_trials[["backbone", "arm", "seed", "state", "trial"]].copy()
     frame[varied] = varied_trials[varied].astype(float)
     frame["mrr"] = varied_trials["valid_mrr"].where(varied_trials["state"] == "complete")
-    return Cells(losses, factors, _with_base(frame, students[students["losses"] == BASE], losses))
+    return Grid(losses, factors, _with_base(frame, students[students["losses"] == BASE], losses))
 
 
 def _settings_in(trials: pd.DataFrame) -> list[str]:

@@ -19,11 +19,11 @@ from harness.reporting.output.typst import Document
 from harness.reporting.sensitivity import effects, failures, figures, tables
 from harness.reporting.sensitivity.across import across_content
 from harness.reporting.sensitivity.points import (
-    Cells,
+    Grid,
     are_confirmation_runs,
-    cells_of,
     complete_confirmation_runs,
     failed_confirmation_runs,
+    grid_of,
     has_several,
 )
 from harness.reporting.sensitivity.selection import best_points, confirmed_points, on_test
@@ -39,7 +39,7 @@ MOST_IN_EVIDENCE = 12
 class Numbers:
     """The tidy frames of a report; see `effects` and `selection`."""
 
-    cells: Cells
+    grid: Grid
     points: pd.DataFrame
     ranges: pd.DataFrame
     region: pd.DataFrame
@@ -52,7 +52,7 @@ class Numbers:
     @property
     def one_seed(self) -> bool:
         """Whether every point has one seed."""
-        return not has_several(self.cells.frame["seed"])
+        return not has_several(self.grid.frame["seed"])
 
     @property
     def fresh_default(self) -> int:
@@ -82,17 +82,17 @@ def numbers_of(results: Results, again: Results | None = None) -> Numbers:
     Raises:
         UserError: nothing is varied, or no point is complete.
     """
-    cells = cells_of(results.trials)
-    points = cells.points()
-    region = rank_settings(points, cells.names)
+    grid = grid_of(results.trials)
+    points = grid.points()
+    region = rank_settings(points, grid.names)
     default = points[points["arm"].isin(region.loc[region["default"], "arm"])]
-    winners = points.head(0) if again is None else confirmed_points(cells, again)
+    winners = points.head(0) if again is None else confirmed_points(grid, again)
     fresh = winners[winners["arm"].isin(default["arm"] + FRESH_SEEDS) & winners["base_arm"].notna()]
     is_fresh = 0 < len(default) == len(fresh)
     return Numbers(
-        cells=cells,
+        grid=grid,
         points=points,
-        ranges=effects.ranges(cells),
+        ranges=effects.ranges(grid),
         region=region,
         default_on_test=on_test(again, fresh) if again and is_fresh else on_test(results, default),
         winners=winners,
@@ -103,12 +103,12 @@ def numbers_of(results: Results, again: Results | None = None) -> Numbers:
 
 def _points(results: Results, numbers: Numbers) -> dict[str, str]:
     """What was run beside the points of the grid, in place of their labels."""
-    cells = numbers.cells
-    seeds = cells.frame["seed"].nunique()
-    others = [arm for arm in results.layout.order(results.trials["arm"]) if arm not in set(cells.frame["arm"])]
+    grid = numbers.grid
+    seeds = grid.frame["seed"].nunique()
+    others = [arm for arm in results.layout.order(results.trials["arm"]) if arm not in set(grid.frame["arm"])]
     return {
-        "Points": f"{cells.frame['arm'].nunique()} of {arm_name(cells.losses)}, {seeds} seed{'s' * (seeds > 1)} each",
-        "Varied": "; ".join(f"{f.symbol} = {', '.join(map(level_name, f.levels))}" for f in cells.factors),
+        "Points": f"{grid.frame['arm'].nunique()} of {arm_name(grid.losses)}, {seeds} seed{'s' * (seeds > 1)} each",
+        "Varied": "; ".join(f"{f.symbol} = {', '.join(map(level_name, f.levels))}" for f in grid.factors),
         "Beside them": ", ".join(map(arm_name, others)),
         "Confirmation runs": _confirmation_runs(results, numbers),
     }
@@ -126,9 +126,9 @@ def _confirmation_runs(results: Results, numbers: Numbers) -> str:
     return f"{text}; {joined(sorted(other - grid_machines))}" if other - grid_machines else text
 
 
-def _gaps(cells: Cells) -> list[str]:
+def _gaps(grid: Grid) -> list[str]:
     """What the reader must know of points without a result."""
-    missing = {backbone: cells.missing(backbone) for backbone in cells.backbones}
+    missing = {backbone: grid.missing(backbone) for backbone in grid.backbones}
     gaps = [f"{count} on {backbone_name(backbone)}" for backbone, count in missing.items() if count]
     if not gaps:
         return []
@@ -143,11 +143,11 @@ def _default(numbers: Numbers) -> str:
     if numbers.region.empty:
         return "No point is complete on every backbone, so nothing is recommended."
     row = records(numbers.region.head(1))[0]
-    text = f"Recommended default: {tables.point_name(row, numbers.cells.names)}. "
+    text = f"Recommended default: {tables.point_name(row, numbers.grid.names)}. "
     if pd.isna(row["least"]):
         return text + "Of all points its largest distance to the best of a backbone is the smallest."
     why = "it has the largest difference to L1"
-    if len(numbers.cells.backbones) > 1:
+    if len(numbers.grid.backbones) > 1:
         why = "its smallest difference to L1 over the backbones is the largest"
     return f"{text}Of all points {why}: {number(row['least'], 4, signed=True)} of validation MRR."
 
@@ -160,11 +160,11 @@ def judged(results: Results, numbers: Numbers) -> list[Claim]:
         numbers.ranges,
         numbers.region,
         numbers.default_on_test,
-        numbers.cells.names,
+        numbers.grid.names,
         one_seed=numbers.one_seed or numbers.fresh_default == 1,
         fresh=numbers.fresh_default > 0,
     )
-    return [Claim("C7", CLAIMS["C7"], joined([*map(backbone_name, numbers.cells.backbones)]), *verdict)]
+    return [Claim("C7", CLAIMS["C7"], joined([*map(backbone_name, numbers.grid.backbones)]), *verdict)]
 
 
 def evidence_of(frames: Frames) -> dict[str, Evidence]:
@@ -183,9 +183,9 @@ def evidence_of(frames: Frames) -> dict[str, Evidence]:
     return {
         claim.id: Evidence(
             verdicts=[claim],
-            table=tables.region_table(numbers.region.head(MOST_IN_EVIDENCE), numbers.cells.names),
+            table=tables.region_table(numbers.region.head(MOST_IN_EVIDENCE), numbers.grid.names),
             numbers=numbers.region,
-            figures={"": partial(figures.stable_points, numbers.region, numbers.points, numbers.cells.names)},
+            figures={"": partial(figures.stable_points, numbers.region, numbers.points, numbers.grid.names)},
             trials=trials,
             marks="Filled: stable; hollow: not; shaded: the recommended default.",
         )
@@ -193,9 +193,9 @@ def evidence_of(frames: Frames) -> dict[str, Evidence]:
     }
 
 
-def _importances(cells: Cells, points: pd.DataFrame, importance: Importance | None) -> pd.DataFrame:
-    rows = {backbone: where(points, backbone=backbone) for backbone in cells.backbones}
-    return importances_of(importance, {name: (part[cells.names], part["mrr"]) for name, part in rows.items()})
+def _importances(grid: Grid, points: pd.DataFrame, importance: Importance | None) -> pd.DataFrame:
+    rows = {backbone: where(points, backbone=backbone) for backbone in grid.backbones}
+    return importances_of(importance, {name: (part[grid.names], part["mrr"]) for name, part in rows.items()})
 
 
 @report_kind(
@@ -218,11 +218,11 @@ def content(frames: Frames) -> Document:
     results, again = loaded(frames)
     curves = curves_of(frames.curves)
     numbers = numbers_of(results, again)
-    cells, points = numbers.cells, numbers.points
-    levels, pairs, variance = effects.levels(cells), effects.pairs(cells), effects.variance(cells)
-    importances = _importances(cells, points, frames.importance)
-    signs = failures.counts(cells, failures.marks(cells, results.trials, curves))
-    best = best_points(cells)
+    grid, points = numbers.grid, numbers.points
+    levels, pairs, variance = effects.levels(grid), effects.pairs(grid), effects.variance(grid)
+    importances = _importances(grid, points, frames.importance)
+    signs = failures.counts(grid, failures.marks(grid, results.trials, curves))
+    best = best_points(grid)
     best_on_test = on_test(results, best)
     best_and_test, winners_and_test = (
         chosen.merge(tested, on=["backbone", "arm"], suffixes=("_valid", "_test"))
@@ -242,12 +242,12 @@ def content(frames: Frames) -> Document:
     }
     shown = {
         "": {
-            "region": tables.region_table(numbers.region, cells.names),
+            "region": tables.region_table(numbers.region, grid.names),
             "default": tables.default_table(numbers.default_on_test, numbers.fresh_default),
         }
     }
-    drawings = {"": {"region": partial(figures.stable_points, numbers.region, points, cells.names)}}
-    for backbone in cells.backbones:
+    drawings = {"": {"region": partial(figures.stable_points, numbers.region, points, grid.names)}}
+    for backbone in grid.backbones:
         chosen = tables.chosen_lines(best, best_on_test, backbone)
         winners = tables.chosen_lines(numbers.winners, numbers.winners_on_test, backbone)
         shown[backbone] = {
@@ -256,18 +256,18 @@ def content(frames: Frames) -> Document:
             "pairs": tables.pairs_table(pairs, backbone),
             "importance": tables.importance_table(importances, backbone),
             "variance": tables.variance_table(variance, backbone),
-            "best": tables.chosen_table(chosen, cells.names),
-            "winners": tables.chosen_table(winners, cells.names, fresh=True),
-            "signs": tables.failures_table(signs, cells, backbone),
+            "best": tables.chosen_table(chosen, grid.names),
+            "winners": tables.chosen_table(winners, grid.names, fresh=True),
+            "signs": tables.failures_table(signs, grid, backbone),
         }
         drawings[backbone] = {
-            "effects": partial(figures.main_effects, levels, cells, backbone),
-            "pairs": partial(figures.interactions, pairs, cells, backbone),
+            "effects": partial(figures.main_effects, levels, grid, backbone),
+            "pairs": partial(figures.interactions, pairs, grid, backbone),
             "importance": partial(figures.importance, importances, variance, backbone),
         }
-    top = heading(results, frames.meta, points=_points(results, numbers), varied=cells.names)
+    top = heading(results, frames.meta, points=_points(results, numbers), varied=grid.names)
     content = top | {
-        "notes": [*frames.meta.notes, *_gaps(cells)],
+        "notes": [*frames.meta.notes, *_gaps(grid)],
         "claims": claims_box(judged(results, numbers)),
         "default": _default(numbers),
         "one_seed": numbers.one_seed,

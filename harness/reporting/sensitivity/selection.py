@@ -12,7 +12,7 @@ import pandas as pd
 
 from harness.reporting.data.frames import records
 from harness.reporting.data.results import Results, comparison_row, decided
-from harness.reporting.sensitivity.points import Cells
+from harness.reporting.sensitivity.points import Grid
 from harness.selection import best_first
 from harness.stats import compare
 from harness.vocabulary import FRESH_SEEDS, METRICS
@@ -24,27 +24,27 @@ CHOSEN_COLUMNS = [
 ]
 
 
-def best_points(cells: Cells, most: int = BEST) -> pd.DataFrame:
+def best_points(grid: Grid, most: int = BEST) -> pd.DataFrame:
     """The points with the highest mean validation MRR, up to ``most`` a backbone, best first.
 
-    Columns: those of `Cells.points`, and rank (1, 2 ...). Points that lost a seed do not take part.
+    Columns: those of `Grid.points`, and rank (1, 2 ...). Points that lost a seed do not take part.
     """
-    ranked = best_first(cells.points(), cells.backbones)
+    ranked = best_first(grid.points(), grid.backbones)
     ranked["rank"] = ranked.groupby("backbone").cumcount() + 1
     return ranked[ranked["rank"] <= most].reset_index(drop=True)
 
 
-def confirmed_points(cells: Cells, again: Results) -> pd.DataFrame:
+def confirmed_points(grid: Grid, again: Results) -> pd.DataFrame:
     """The points with confirmation runs, under the labels that they have there, best by validation first.
 
     Args:
-        cells: the points of the grid.
+        grid: the points of the grid.
         again: the trials with fresh seeds.
 
     Returns:
-        Columns of `Cells.points`; ``arm`` and ``base_arm`` (missing without one) are labels of ``again``.
+        Columns of `Grid.points`; ``arm`` and ``base_arm`` (missing without one) are labels of ``again``.
     """
-    points = best_first(cells.points(), cells.backbones)
+    points = best_first(grid.points(), grid.backbones)
     for column in ("arm", "base_arm"):
         keys = zip(points["backbone"], points[column] + FRESH_SEEDS, strict=True)
         points[column] = [key[1] if key in again.per_fact else None for key in keys]

@@ -24,7 +24,7 @@ from harness.reporting.output.tables import (
 )
 from harness.reporting.sensitivity.failures import MODES
 from harness.reporting.sensitivity.figures import UNIT, source_name
-from harness.reporting.sensitivity.points import Cells
+from harness.reporting.sensitivity.points import Grid
 from harness.vocabulary import BACKBONES, METRICS, backbone_name, level_name, ordered, symbol_of
 
 MOST_POINTS = 10
@@ -201,7 +201,7 @@ def default_table(tested: pd.DataFrame, fresh: int = 0) -> Table:
     return Table("The recommended default on test", ("", *(m.label for m in METRICS)), "lrrrrr", tuple(rows), note)
 
 
-def failures_table(counts: pd.DataFrame, cells: Cells, backbone: str) -> Table:
+def failures_table(counts: pd.DataFrame, grid: Grid, backbone: str) -> Table:
     """How many trials show each failure mode, in all and at each level."""
     by_key = {(row["factor"], level_name(row["level"]), row["mode"]): row for row in rows_of(counts, backbone=backbone)}
 
@@ -213,7 +213,7 @@ def failures_table(counts: pd.DataFrame, cells: Cells, backbone: str) -> Table:
         ("", "l", lambda group: f"{symbol_of(group[0])} = {level_name(group[1])}" if group[0] else "all points"),
         *((short, "r", lambda group, mode=mode: count(group, mode)) for mode, (short, _) in MODES.items()),
     ]
-    groups = [("", math.nan), *((factor.key, level) for factor in cells.factors for level in factor.levels)]
+    groups = [("", math.nan), *((factor.key, level) for factor in grid.factors for level in factor.levels)]
     note = "Trials that show it, of those for which this is known. "
     note += "; ".join(f"{short}: {meaning}" for short, meaning in MODES.values()) + "."
     return table_of("Signs of failure by level", groups, columns, note, group=lambda group: group[0])

@@ -15,7 +15,7 @@ import pytest
 from pypdf import PdfReader
 
 from harness.errors import UserError
-from harness.reporting.cost.numbers import Numbers, at, cells_of, measured, reference_size
+from harness.reporting.cost.numbers import Numbers, at, measured, reference_size, with_batch_size
 from harness.reporting.cost.report import content
 from harness.reporting.cost.verdicts import judge
 from harness.reporting.data.results import Results
@@ -27,7 +27,7 @@ from tests.reporting.costs import LAYOUT, Record, record, records, study, usual
 def numbers(found: Frames, every: list[Record]) -> Numbers:
     known = found is usual(found.trials["seed"].nunique())
     results = loaded(found.trials["seed"].nunique()) if known else Results.load(found.trials, found.load_ranks, LAYOUT)
-    return Numbers.of(results, measured(every, cells_of(results.trials)))
+    return Numbers.of(results, measured(every, with_batch_size(results.trials)))
 
 
 @lru_cache
