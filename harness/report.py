@@ -62,10 +62,7 @@ def _reports(plugin: Plugins = None) -> None:
 
 
 def layout_of(study: str | Path) -> Layout:
-    """The layout that a study file asks for.
-
-    Args:
-        study: the name of a study of the package, or the path of a study file.
+    """The layout that the file of a study asks for; ``study``: a name, or the path of a file.
 
     Raises:
         UserError: there is no such study, its file cannot be read, or it asks for an unknown kind of report.
@@ -96,11 +93,7 @@ def _shipped() -> dict[str, Layout]:
 
 
 def layout_in_store(study: str, meta: Mapping[str, Mapping[str, Any]]) -> Layout:
-    """The layout of a study whose file the package does not have: the store keeps the file beside its results.
-
-    Args:
-        study: its name.
-        meta: what the store has on each of its Optuna studies, by their names.
+    """The layout of a study whose file the package does not have: the store keeps it (``meta``, by Optuna study).
 
     Raises:
         UserError: the store does not have the file, or has something else in its place.
@@ -141,13 +134,7 @@ def make(
 ) -> Path:
     """Make the report of a study again from its store; return the path of its PDF.
 
-    Args:
-        study: the name of a study of the package, or the path of a study file.
-        dataset: name or folder of the data.
-        storage: URL of the store.
-        output: folder of the report.
-        design: name of the Optuna study; None: the one that started last.
-        kind: of report; None: the one that the study file names.
+    ``study``, ``design`` and ``kind`` are as on the command line, ``dataset`` is a name or folder, ``storage`` a URL.
 
     Raises:
         UserError: the store has no such study, its results do not pass the report's checks, or there is no such kind.
@@ -164,12 +151,7 @@ def make(
 
 
 def verdicts(datasets: Collection[str], storage: str, output: Path) -> Path:
-    """Make the claims report from all studies of the store; return the path of its PDF.
-
-    Args:
-        datasets: those that count; empty: all.
-        storage: URL of the store.
-        output: folder of the report.
+    """Make the claims report from the studies of a store on some data sets (empty: all); return the path of its PDF.
 
     Raises:
         UserError: the store cannot be opened, or has no study on these data sets, or none that bears on a claim.
@@ -202,16 +184,9 @@ def _on(datasets: Collection[str]) -> str:
 
 
 def reports_of(kind: ReportKind, datasets: Collection[str], storage: str, output: Path) -> Iterator[Path]:
-    """Make a report of each design of the store whose study asks for a kind, and each study's across its data sets.
+    """Make a report of each design whose study asks for a kind, and each study's across its data sets; yield the PDFs.
 
-    Args:
-        kind: of report.
-        datasets: those that count; empty: all.
-        storage: URL of the store.
-        output: folder that gets a folder for each report (`harness.reporting.designs.folder_of`).
-
-    Yields:
-        The paths of the PDFs, one by one.
+    ``datasets``: those that count, empty: all; each report has a folder in ``output``.
 
     Raises:
         UserError: the store has no such study, or its results do not pass a report's checks.

@@ -79,13 +79,9 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def claim(name: str, backbone: str, verdict: Verdict, seeds: Iterable[int]) -> Claim:
-    """A claim with its verdict on a backbone.
+    """A claim with its verdict on a backbone, by comparisons with these numbers of seeds.
 
-    Args:
-        name: id of the claim.
-        backbone: as the frames call it.
-        verdict: of the comparisons.
-        seeds: their numbers of seeds: a single one anywhere is never a verdict on the method.
+    A single seed anywhere is never a verdict on the method.
     """
     if verdict[0] in ("supported", "contradicted") and min(seeds, default=2) < 2:
         verdict = no_verdict(verdict)

@@ -33,7 +33,7 @@ def heading(
         results: of the trials.
         meta: how the study was run.
         factors: see `harness.reporting.data.about.facts`.
-        points: what to show in place of arms and weights, by name, of a study that varies settings.
+        points: of a study that varies settings, what to show in place of arms and weights.
         varied: keys of settings that are not common to all students.
     """
     name = dataset_name(str(results.trials["dataset"].iloc[0]))

@@ -88,11 +88,7 @@ def report_kind(
 
 
 def kind_of(name: str, trials: pd.DataFrame) -> ReportKind:
-    """The kind that makes the report of a study.
-
-    Args:
-        name: as the study file gives it.
-        trials: of one design.
+    """The kind that makes the report of a design whose study file names a kind.
 
     Raises:
         UserError: there is no such kind; names the nearest.

@@ -34,13 +34,7 @@ class StudyEvidence:
 def claims_report(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout], output: Path) -> Path:
     """Write ``claims.pdf``, ``claims.csv``, ``.parquet`` and ``.tex`` (all verdicts) and what each page shows.
 
-    Args:
-        studies: a study and data set each.
-        layouts: all layouts by name, for the claims that nothing is known of.
-        output: folder, made if it is not there.
-
-    Returns:
-        The path of the PDF.
+    ``layouts`` names the study of a claim that has no evidence yet. Returns the path of the PDF.
 
     Raises:
         UserError: the folder cannot be written.

@@ -162,12 +162,7 @@ def kept(sizes: Sizes) -> pd.DataFrame:
 
 
 def table_by_size(means: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
-    """One row per backbone, losses and dimension: n, failed, interval, metrics with their ends, share of the teacher.
-
-    Args:
-        means: of `means_by_size`.
-        kept: of `kept`.
-    """
+    """`means_by_size` and `kept` as one row per backbone, losses and dimension: n, failed, interval, metrics, share."""
     # `wide` knows no dimensions: numbered rows stand for arms of one dimension each
     keys = means[["backbone", "arm", "dim"]].drop_duplicates(ignore_index=True)
     numbered = means.merge(keys.reset_index(), on=["backbone", "arm", "dim"]).drop(columns=["arm", "dim"])
@@ -180,14 +175,10 @@ def table_by_size(means: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
 def gains_by_size(sizes: Sizes) -> pd.DataFrame:
     """Paired comparisons of arms at each dimension, and of the gain of the full method at two of them.
 
-    One row per backbone, arm, base, dimension and metric. Rows with a dimension in ``smaller`` are contrasts of MRR:
-    the gain of the full method over L1 at ``dim`` minus that at ``smaller``. Holm's correction takes all dimensions as
-    a family, by backbone, arm, base and metric; all contrasts of a backbone are another. Verdicts are those of
-    `harness.reporting.data.results.paired`.
-
-    Columns: backbone, arm, base (losses), dim, smaller, metric, difference, relative, effect (each with _low and
-    _high), p, p_holm, seeds, facts, seeds_up, detectable (smallest difference that would be shown with a power of
-    `POWER`), verdict ("better", "worse", "undecided").
+    Columns as of `harness.reporting.data.results.paired`, and dim and smaller. Rows with a dimension in ``smaller`` are
+    contrasts of MRR: the gain of the full method over L1 at ``dim`` minus that at ``smaller``. Holm's correction takes
+    all dimensions as a family, by backbone, arm, base and metric; all contrasts of a backbone are another.
+    ``detectable`` is the smallest difference that would be shown with a power of `POWER`.
     """
     rows: list[dict[str, Any]] = []
     for backbone in sizes.results.backbones:

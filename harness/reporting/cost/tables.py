@@ -52,12 +52,9 @@ AMORTISED_NOTE = (
 
 
 def stages_table(costs: pd.DataFrame, memory: pd.DataFrame, names: dict[str, str]) -> Table:
-    """Time of each stage by arm, and its most memory.
+    """Time of each stage by arm, and its most memory, of one backbone.
 
-    Args:
-        costs: of one backbone, see `harness.reporting.data.results.costs_by_stage`.
-        memory: see `harness.reporting.cost.numbers.memory`.
-        names: the arm (losses) of each label of ``costs`` that is shown, in order.
+    ``names``: the arm (losses) of each label of ``costs`` (`costs_by_stage`) that is shown, in order.
     """
     spent = {(row["arm"], row["stage"]): row["seconds"] for row in records(costs) if row["arm"] in names}
     by_arm = {(row["arm"], row["stage"]): row["peak_mib"] for row in records(memory)}

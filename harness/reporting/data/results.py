@@ -185,15 +185,10 @@ def paired(results: Results) -> pd.DataFrame:
 
 
 def decided(rows: pd.DataFrame, family: list[str]) -> pd.DataFrame:
-    """Comparisons with their verdicts, as `paired` explains them.
+    """Comparisons with p_holm and verdict, as `paired` explains them.
 
-    Args:
-        rows: columns metric, difference, difference_low, difference_high, p (NaN: not compared, verdict ""), and those
-            of ``family``.
-        family: Holm's correction is applied within the rows that agree in these columns.
-
-    Returns:
-        The rows with the columns p_holm and verdict added.
+    ``rows`` have metric, difference (with _low and _high), p (NaN: not compared, and the verdict is "") and the columns
+    of ``family``, within which Holm's correction is applied.
     """
     p_holm = corrected(rows, family)
     better_up = rows["metric"].map({metric.key: metric.higher_is_better for metric in METRICS})
@@ -233,14 +228,9 @@ def comparison_row(comparison: Comparison) -> dict[str, float | int]:
 def importances_of(
     importance: Importance | None, trials: Mapping[str, tuple[pd.DataFrame, pd.Series[float]]]
 ) -> pd.DataFrame:
-    """Importances of factors; none without an evaluator.
+    """Importances of factors (`Frames`) by backbone, from factors (a row a configuration) and values.
 
-    Args:
-        importance: see `Frames`.
-        trials: factors (a row a configuration) and values, by backbone.
-
-    Returns:
-        Columns backbone, method, factor, importance, low, high, seed_sd and repeats.
+    Columns: backbone, method, factor, importance, low, high, seed_sd, repeats. No rows without an evaluator.
     """
     columns = ["backbone", "method", "factor", "importance", "low", "high", "seed_sd", "repeats"]
     if importance is None or not trials:

@@ -70,15 +70,9 @@ def figure(
     *,
     share_y: Literal["none", "row", "all"] = "none",
 ) -> Iterator[list[Axes]]:
-    """Yield the axes of a figure, which is saved as ``path`` with the suffixes .pdf and .png.
+    """Yield ``rows`` × ``columns`` axes, row by row, of a figure that is saved as ``path`` with suffixes .pdf and .png.
 
-    Args:
-        path: without suffix.
-        height: inches.
-        columns: axes side by side.
-        width: inches.
-        rows: axes above each other; those of the first row come first.
-        share_y: which axes have the same vertical scale.
+    Height and width are inches; ``share_y``: which axes have the same vertical scale.
     """
     with mpl.rc_context(_RC), warnings.catch_warnings():
         # a name in a script that neither font knows shows as boxes, as it does in the PDF
@@ -105,13 +99,7 @@ def signed_ticks(axis: Axis, most: int = 7) -> None:
 
 
 def name_rows(axes: Axes, names: Sequence[str], places: Sequence[float] | None = None) -> None:
-    """Write a name beside each row of a figure without a vertical axis.
-
-    Args:
-        axes: to label.
-        names: from top to bottom; no part of one is read as a formula.
-        places: heights of the rows; None: 0, -1, -2 ...
-    """
+    """Write names (none of it a formula) beside the rows of a figure, at ``places`` or else 0, -1, -2 ..."""
     axes.set_yticks([-k for k in range(len(names))] if places is None else places, names, parse_math=False)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -130,13 +118,7 @@ def draw_difference(axes: Axes, row: Mapping[str, Any], place: float, color: str
 
 
 def draw_importances(axes: Axes, importances: pd.DataFrame, names: Mapping[str, str]) -> None:
-    """Draw importances (columns method, factor, importance, low, high) with their intervals, a row a factor.
-
-    Args:
-        axes: empty.
-        importances: of one backbone.
-        names: what each factor is called, by its key.
-    """
+    """Draw importances of one backbone with their intervals, a row a factor; ``names``: what each factor is called."""
     places = -np.arange(len(names), dtype=float)
     for method, (marker, color, shift) in METHODS.items():
         rows = importances[importances["method"] == method].set_index("factor").reindex([*names])
@@ -163,13 +145,8 @@ def spread(positions: Sequence[float], gap: float) -> list[float]:
 
 
 def label_ends(axes: Axes, lines: Sequence[tuple[str, float, str]]) -> None:
-    """Write the name of each line beside its end, moved apart where lines end close together.
-
-    Args:
-        axes: their limits must be final.
-        lines: name, height of the end in units of the vertical axis, and colour; nothing is written where the height is
-            NaN.
-    """
+    """Write the names of lines (name, height of the end or NaN, colour) beside their ends, moved apart where these are
+    close together; the limits of ``axes`` must be final."""
     low, high = axes.get_ylim()
     drawn = [line for line in lines if not math.isnan(line[1])]
     places = spread([end for _, end, _ in drawn], 0.085 * (high - low))

@@ -70,20 +70,10 @@ def write(document: Document, output: Path) -> Path:
 
 
 def render(template: str | Path, content: dict[str, Any], folder: Path, output: Path, created: datetime) -> Path:
-    """Set ``content`` with a template and write the PDF.
+    """Set ``content`` (JSON values) with a template, see `Document`, and write the PDF with that date.
 
-    The template reads ``content`` as JSON data, so no text in it can act as markup, and Typst reads no file outside
-    ``folder``. The same content gives the same bytes.
-
-    Args:
-        template: see `Document`.
-        content: JSON values; paths in it are relative to ``folder``.
-        folder: holds the figures; gets a subfolder with the template, removed afterwards.
-        output: path of the PDF.
-        created: date that the PDF's metadata give.
-
-    Returns:
-        ``output``.
+    The template reads ``content`` as data, so no text in it can act as markup, and Typst reads no file outside
+    ``folder``, which holds the figures. The same content gives the same bytes.
     """
     work = folder / "typst"
     work.mkdir()
@@ -102,9 +92,7 @@ def render(template: str | Path, content: dict[str, Any], folder: Path, output: 
 
 @contextmanager
 def staging(output: Path) -> Iterator[Path]:
-    """Yield a temporary folder whose files move to ``output`` when the block ends without an error.
-
-    Each file is moved by renaming it, so no reader ever sees half of one; after an error nothing is left behind.
+    """Yield a temporary folder whose files are renamed into ``output`` when the block ends without an error.
 
     Raises:
         UserError: the folder cannot be made or written (read-only, full, or a file is in its place), or its name must

@@ -48,18 +48,11 @@ class Range:
 
 
 def tukey_range(values: Array, level: float = 0.95) -> Range:
-    """The range of the means of levels that all blocks have, by the studentised range (Tukey's HSD).
+    """The range of the means of levels by the studentised range (Tukey's HSD), of values ``[levels, blocks]``.
 
     The error is the interaction of levels and blocks, so that what blocks have in common does not count. The interval
     is one of a family that holds for all pairs of levels at once: that the pair was chosen for its difference does no
-    harm.
-
-    Args:
-        values: ``[L, B]``, a value a level and block.
-        level: coverage of the interval, in (0, 1).
-
-    Returns:
-        The range with its interval (ends are NaN with one block) and the p value of no difference among the levels.
+    harm. With one block its ends are NaN; p is that of no difference among the levels.
     """
     levels, blocks = values.shape
     means = values.mean(axis=1)

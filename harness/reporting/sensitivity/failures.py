@@ -28,13 +28,8 @@ COLUMNS = ["backbone", "factor", "level", "mode", "count", "assessed"]
 def marks(grid: Grid, trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """Which trials of the points show which failure mode: 1 or 0, NaN where this is not known.
 
-    Args:
-        grid: the points.
-        trials: all trials of the design, with validation metrics.
-        curves: one row an epoch of a trial, with ``loss_l2`` where it was recorded; may be empty.
-
-    Returns:
-        A row a trial of the points: backbone, arm, seed, the factors, and a column for each of `MODES`.
+    ``trials`` are all of the design, ``curves`` have ``loss_l2`` where it was recorded. A row a trial of the points:
+    backbone, arm, seed, the factors, and a column for each of `MODES`.
     """
     frame = grid.frame
     marked = frame[["backbone", "arm", "seed", *grid.names]].copy()

@@ -78,9 +78,6 @@ def numbers_of(results: Results, again: Results | None = None) -> Numbers:
 
     The recommended default is tested with fresh seeds if it has confirmation runs on every backbone, else with the
     seeds that chose it.
-
-    Raises:
-        UserError: nothing is varied, or no point is complete.
     """
     grid = grid_of(results.trials)
     points = grid.points()

@@ -35,14 +35,9 @@ def best_points(grid: Grid, most: int = BEST) -> pd.DataFrame:
 
 
 def confirmed_points(grid: Grid, again: Results) -> pd.DataFrame:
-    """The points with confirmation runs, under the labels that they have there, best by validation first.
+    """The points (`Grid.points`) with confirmation runs in ``again``, best by validation first.
 
-    Args:
-        grid: the points of the grid.
-        again: the trials with fresh seeds.
-
-    Returns:
-        Columns of `Grid.points`; ``arm`` and ``base_arm`` (missing without one) are labels of ``again``.
+    ``arm`` and ``base_arm`` (missing without one) are the labels of their confirmation runs.
     """
     points = best_first(grid.points(), grid.backbones)
     for column in ("arm", "base_arm"):
@@ -52,19 +47,13 @@ def confirmed_points(grid: Grid, again: Results) -> pd.DataFrame:
 
 
 def on_test(results: Results, chosen: pd.DataFrame) -> pd.DataFrame:
-    """Test results of points that validation chose, with paired differences to L1 (`harness.stats.compare`).
+    """Test results of points (backbone, arm, base_arm or missing) with paired differences to L1, a row a metric.
 
-    The points of a backbone are the family of Holm's correction, by metric. The verdict is that of
-    `harness.reporting.data.results.paired`.
+    The points of a backbone are the family of Holm's correction, by metric; verdicts are those of
+    `harness.reporting.data.results.paired`. Without L1 the differences are NaN and the verdict is "".
 
-    Args:
-        results: of all trials.
-        chosen: a row a point: backbone, arm, base_arm (missing: nothing to compare with).
-
-    Returns:
-        A row a point and metric: backbone, arm, base, metric, value and base_value (means over seeds), difference,
-        difference_low, difference_high, p, p_holm, seeds, facts, verdict. Without L1 the differences are NaN and the
-        verdict is "".
+    Columns: backbone, arm, base, metric, value and base_value (means over seeds), difference (with _low and _high), p,
+    p_holm, seeds, facts, verdict.
     """
     rows: list[dict[str, Any]] = []
     for point in records(chosen):

@@ -61,16 +61,9 @@ def judge_settings(
     """C7: results depend on the factors, and there are defaults that work on every backbone.
 
     Supported if a main effect is decided and the recommended default, chosen by validation, is better than L1 on the
-    test facts of every backbone. Contradicted if no main effect can exceed the tolerance, if no point is stable, or if
-    the default is worse than L1 on some backbone. With one seed there is no verdict.
-
-    Args:
-        ranges: `harness.reporting.sensitivity.effects.ranges`.
-        region: `harness.selection.rank_settings`.
-        tested: `harness.reporting.sensitivity.selection.on_test` of the default.
-        names: the columns of the factors.
-        one_seed: whether the points have one seed.
-        fresh: whether the default was tested with seeds that took no part in choosing it.
+    test facts of every backbone (``tested``, of `on_test`). Contradicted if no main effect can exceed the tolerance, if
+    no point is stable, or if the default is worse than L1 on some backbone. With one seed there is no verdict.
+    ``fresh``: the default was tested with seeds that took no part in choosing it.
     """
     mrr = rows_of(tested, metric="mrr")
     verdicts = {row["verdict"] for row in mrr}
