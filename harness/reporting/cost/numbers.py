@@ -13,9 +13,9 @@ import pandas as pd
 import pandera.pandas as pa
 from numpy.typing import NDArray
 
-from harness.reporting.data.frames import records, rows_of, validate
+from harness.reporting.data.frames import interval_columns, records, rows_of, validate, where
 from harness.reporting.data.results import Results, costs_by_stage, means
-from harness.stats import mean_interval
+from harness.stats import Interval, mean_interval
 from harness.vocabulary import METRICS, REFERENCES, by_level, student_arms
 
 _POSITIVE = pa.Check.gt(0)
@@ -138,7 +138,7 @@ def keyed(frame: pd.DataFrame, name: str) -> dict[str, dict[str, Any]]:
 
 def at(training: pd.DataFrame, backbone: str, size: float) -> pd.DataFrame:
     """The rows of a backbone with that batch size, and its reference rows."""
-    rows = training[training["backbone"] == backbone]
+    rows = where(training, backbone=backbone)
     return rows[(rows["batch_size"] == size) | rows["arm"].isin(REFERENCES)]
 
 
@@ -150,26 +150,24 @@ def training(results: Results, costs: pd.DataFrame, means: pd.DataFrame, measure
     mean, with _low and _high), student_mib and peak_mib (most memory in the student's stages and in all; NaN where it
     was not measured), energy_wh (all stages; NaN where one could not be read).
     """
-    trials = with_batch_size(results.trials)
-    done = trials[trials["state"] == "complete"]
-    mrr = {(row["backbone"], row["arm"]): row for row in records(means) if row["metric"] == "mrr"}
+    done = where(with_batch_size(results.trials), state="complete")
+    mrr = {(row["backbone"], row["arm"]): row for row in rows_of(means, metric="mrr")}
     rows: list[dict[str, Any]] = []
     for backbone in results.backbones:
         for label in results.arms(backbone):
-            group = done[(done["backbone"] == backbone) & (done["arm"] == label)]
+            group = where(done, backbone=backbone, arm=label)
             arm, size = str(group["losses"].iloc[0]), float(group["batch_size"].iloc[0])
-            shared_costs = costs[
-                (costs["backbone"] == backbone) & (costs["arm"] == label) & costs["stage"].isin(SHARED)
-            ]
-            shared = float(shared_costs["seconds"].sum())
-            student = mean_interval(student_seconds(group)) if arm not in REFERENCES else None
+            by_stage = where(costs, backbone=backbone, arm=label)
+            shared = float(by_stage[by_stage["stage"].isin(SHARED)]["seconds"].sum())
+            student = Interval(0.0, math.nan, math.nan, 0)
+            if arm not in REFERENCES:
+                student = mean_interval(student_seconds(group))
             quality = mrr[backbone, label]
             stages = _of(measured.stage, backbone, arm, size)
             rows.append(
                 {"backbone": backbone, "arm": arm, "batch_size": size, "label": label, "seeds": len(group)}
-                | {"student_seconds": student.estimate if student else 0.0}
-                | {f"student_seconds_{end}": getattr(student, end, math.nan) for end in ("low", "high")}
-                | {"shared_seconds": shared, "seconds": shared + (student.estimate if student else 0.0)}
+                | interval_columns("student_seconds", student)
+                | {"shared_seconds": shared, "seconds": shared + student.estimate}
                 | {"mrr": quality["mean"], "mrr_low": quality["low"], "mrr_high": quality["high"]}
                 | {"student_mib": _most(stages, STUDENT), "peak_mib": _most(stages, (*SHARED, *STUDENT))}
                 | {"energy_wh": float(stages["energy_wh"].sum()) if _all_read(stages) else math.nan}
@@ -190,7 +188,7 @@ def student_seconds(trials: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _of(stages: pd.DataFrame, backbone: str, arm: str, size: float) -> pd.DataFrame:
-    rows = stages[(stages["backbone"] == backbone) & (stages["arm"] == arm) & (stages["stage"] != "loop")]
+    rows = where(stages[stages["stage"] != "loop"], backbone=backbone, arm=arm)
     return rows if math.isnan(size) else rows[rows["batch_size"] == size]
 
 
@@ -206,7 +204,7 @@ def _all_read(stages: pd.DataFrame) -> bool:
 
 def memory(measured: Measured, backbone: str, size: float) -> pd.DataFrame:
     """Most memory (MiB) of each stage of a backbone, one row an arm and stage, students of one batch size."""
-    rows = measured.stage[measured.stage["backbone"] == backbone]
+    rows = where(measured.stage, backbone=backbone)
     rows = rows[(rows["batch_size"] == size) | rows["batch_size"].isna()]
     columns = ["backbone", "arm", "stage", "seconds", "peak_mib", "base_mib", "energy_wh"]
     return rows[columns].drop_duplicates(["arm", "stage"]).reset_index(drop=True)
@@ -222,21 +220,19 @@ def loops(measured: Measured, costs: pd.DataFrame, training: pd.DataFrame) -> pd
     """
     rows = []
     for (backbone, arm, way), group in measured.loop.groupby(["backbone", "arm", "way"], sort=False):
-        of = [row for row in records(measured.loop) if (row["backbone"], row["arm"]) == (backbone, arm)]
-        stored = {row["seed"]: row for row in of if row["way"] == "stored"}
+        stored = {row["seed"]: row for row in rows_of(measured.loop, backbone=backbone, arm=arm, way="stored")}
         seconds, usual = float(group["seconds"].mean()), sum(row["seconds"] for row in stored.values()) / len(stored)
         is_trained = bool(group["trained"].all())
-        off = [stored[row["seed"]]["test_mrr"] - row["test_mrr"] for row in records(group)]
-        difference = mean_interval(off) if is_trained and way != "stored" else None
-        peak = measured.stage[(measured.stage["backbone"] == backbone) & (measured.stage["arm"] == arm)]
-        peak = peak[(peak["batch_size"] == group["batch_size"].iloc[0]) & (peak["stage"] == _LAST.get(str(way)))]
+        changes = [stored[row["seed"]]["test_mrr"] - row["test_mrr"] for row in records(group)]
+        difference = mean_interval(changes) if is_trained and way != "stored" else None
+        size, last = group["batch_size"].iloc[0], _LAST.get(str(way))
+        peak = where(measured.stage, backbone=backbone, arm=arm, batch_size=size, stage=last)
         keeps = arm != "none" and str(way).startswith("stored")
         rows.append(
             {"backbone": backbone, "arm": arm, "way": way, "seeds": len(group), "trained": is_trained}
             | {"seconds": seconds, "ratio": seconds / usual}
             | {"mrr": float(group["test_mrr"].mean()) if is_trained else math.nan}
-            | {"difference": difference.estimate if difference else math.nan}
-            | {f"difference_{end}": getattr(difference, end, math.nan) for end in ("low", "high")}
+            | interval_columns("difference", difference)
             | {"storing_seconds": storing(costs, training, str(backbone), str(arm)) if keeps else 0.0}
             | {"peak_mib": float(peak["peak_mib"].max()) if len(peak) else math.nan}
         )
@@ -247,9 +243,8 @@ def loops(measured: Measured, costs: pd.DataFrame, training: pd.DataFrame) -> pd
 
 def storing(costs: pd.DataFrame, training: pd.DataFrame, backbone: str, arm: str) -> float:
     """Seconds of making what an arm's students read of their teachers."""
-    rows = at(training, backbone, reference_size(training))
-    labels = rows[rows["arm"] == arm]["label"]
-    made = costs[(costs["backbone"] == backbone) & costs["arm"].isin(labels) & costs["stage"].isin(STORING)]
+    labels = where(at(training, backbone, reference_size(training)), arm=arm)["label"]
+    made = where(costs[costs["arm"].isin(labels) & costs["stage"].isin(STORING)], backbone=backbone)
     return float(made["seconds"].sum())
 
 
@@ -286,12 +281,12 @@ def amortised(training: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for backbone, of_backbone in training.groupby("backbone", sort=False):
-        rows_of = keyed(at(training, str(backbone), reference_size(training)), "arm")
-        teacher = rows_of["teacher"]["shared_seconds"] if "teacher" in rows_of else 0.0
+        by_arm = keyed(at(training, str(backbone), reference_size(training)), "arm")
+        teacher = by_arm["teacher"]["shared_seconds"] if "teacher" in by_arm else 0.0
         for arm in student_arms(of_backbone["arm"]):
-            if arm == "none" or arm not in rows_of or not teacher > 0:
+            if arm == "none" or arm not in by_arm or not teacher > 0:
                 continue
-            shared, student = (rows_of[arm][f"{part}_seconds"] for part in ("shared", "student"))
+            shared, student = (by_arm[arm][f"{part}_seconds"] for part in ("shared", "student"))
             saved = teacher - student
             rows.append(
                 {"backbone": backbone, "arm": arm, "teacher_seconds": teacher, "shared_seconds": shared}
@@ -311,9 +306,7 @@ def front(training: pd.DataFrame, inference: pd.DataFrame, exports: pd.DataFrame
     """
     rows = []
     for row in records(training):
-        sizes = {
-            answer["model"]: answer["size_mb"] for answer in records(inference) if answer["backbone"] == row["backbone"]
-        }
+        sizes = {answer["model"]: answer["size_mb"] for answer in rows_of(inference, backbone=row["backbone"])}
         if row["arm"] == "llm-teacher":
             size = sizes.get("llm-teacher", math.nan) + sizes.get("language model", math.nan)
         elif row["arm"] == "teacher":

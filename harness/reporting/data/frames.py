@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pandera.errors import SchemaErrors
 
 from harness.errors import UserError
+from harness.stats import Interval
 from harness.vocabulary import METRICS, REFERENCES, STAGES
 
 #: What identifies a trial among those of one design.
@@ -121,6 +122,12 @@ def where(frame: pd.DataFrame, **values: object) -> pd.DataFrame:
 def rows_of(frame: pd.DataFrame, **values: object) -> list[dict[str, Any]]:
     """The same as dictionaries."""
     return records(where(frame, **values))
+
+
+def interval_columns(name: str, interval: Interval | None) -> dict[str, float]:
+    """An interval as the columns ``name``, ``name_low`` and ``name_high``; NaN where there is none."""
+    values = (interval.estimate, interval.low, interval.high) if interval else (np.nan,) * 3
+    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
 
 
 def validate(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pd.DataFrame:

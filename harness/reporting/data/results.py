@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.errors import UserError
-from harness.reporting.data.frames import fact_metrics, known_of, validate_trials
+from harness.reporting.data.frames import fact_metrics, interval_columns, known_of, validate_trials, where
 from harness.reporting.data.layout import Layout, Meta
 from harness.stats import Comparison, bootstrap_intervals, compare, holm, mean_interval
 from harness.vocabulary import BACKBONES, METRICS, STAGES, ordered
@@ -132,26 +132,17 @@ def means(results: Results) -> pd.DataFrame:
     """
     rows = []
     for backbone in results.backbones:
-        failures = results.trials[(results.trials["backbone"] == backbone) & (results.trials["state"] == "failed")]
         for arm in results.arms(backbone):
             values = results.by_fact(backbone, arm)
-            seeds = len(values)
+            seeds, failed = len(values), len(where(results.trials, backbone=backbone, arm=arm, state="failed"))
             if seeds > 1:
                 intervals = [mean_interval(values[:, :, k].mean(axis=1)) for k in range(len(METRICS))]
             else:
                 intervals = bootstrap_intervals(values)
             rows += [
-                {
-                    "backbone": backbone,
-                    "arm": arm,
-                    "metric": metric.key,
-                    "mean": interval.estimate,
-                    "low": interval.low,
-                    "high": interval.high,
-                    "n": seeds,
-                    "failed": int((failures["arm"] == arm).sum()),
-                    "interval": "seeds" if seeds > 1 else "facts",
-                }
+                {"backbone": backbone, "arm": arm, "metric": metric.key}
+                | {"mean": interval.estimate, "low": interval.low, "high": interval.high}
+                | {"n": seeds, "failed": failed, "interval": "seeds" if seeds > 1 else "facts"}
                 for metric, interval in zip(METRICS, intervals, strict=True)
             ]
     return pd.DataFrame(rows)
@@ -219,8 +210,7 @@ def comparison_row(comparison: Comparison) -> dict[str, float | int]:
     """A comparison as columns: difference, relative and effect (each with _low and _high), p, facts, seeds_up."""
     row: dict[str, float | int] = {}
     for name in ("difference", "relative", "effect"):
-        interval = getattr(comparison, name)
-        row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        row |= interval_columns(name, getattr(comparison, name))
     row |= {"p": comparison.p, "facts": comparison.difference.n, "detectable": comparison.detectable}
     return row | {"seeds_up": sum(value > 0 for value in comparison.per_seed)}
 
@@ -246,29 +236,23 @@ def costs_by_stage(results: Results) -> pd.DataFrame:
     its first computation), spent (seconds in these runs), cached (share of trials that took it from the cache),
     peak_mib (largest; NaN when it always came from the cache). Stages that no trial of an arm ran are left out.
     """
-    done = results.trials[results.trials["state"] == "complete"]
+    done = where(results.trials, state="complete")
     rows = []
     pairs = [(backbone, arm) for backbone in results.backbones for arm in results.arms(backbone)]
-    timed = (
-        name.partition("seconds_")[2] for name in map(str, done) if name.startswith(("seconds_", "built_seconds_"))
-    )
+    names = map(str, done)
+    timed = (name.partition("seconds_")[2] for name in names if name.startswith(("seconds_", "built_seconds_")))
     stages = ordered(timed, STAGES)
     for backbone, arm in pairs:
-        group = done[(done["backbone"] == backbone) & (done["arm"] == arm)]
+        group = where(done, backbone=backbone, arm=arm)
         for stage in stages:
             spent = _column(group, f"seconds_{stage}")
             full = spent.fillna(_column(group, f"built_seconds_{stage}"))
             if full.notna().any():
+                is_cached = spent.isna() & full.notna()
                 rows.append(
-                    {
-                        "backbone": backbone,
-                        "arm": arm,
-                        "stage": stage,
-                        "seconds": float(full.mean()),
-                        "spent": float(spent.fillna(0).mean()),
-                        "cached": float((spent.isna() & full.notna()).mean()),
-                        "peak_mib": float(_column(group, f"peak_mib_{stage}").max()),
-                    }
+                    {"backbone": backbone, "arm": arm, "stage": stage, "seconds": float(full.mean())}
+                    | {"spent": float(spent.fillna(0).mean()), "cached": float(is_cached.mean())}
+                    | {"peak_mib": float(_column(group, f"peak_mib_{stage}").max())}
                 )
     columns = ["backbone", "arm", "stage", "seconds", "spent", "cached", "peak_mib"]
     return pd.DataFrame(rows, columns=columns)
@@ -282,14 +266,12 @@ def wide(means: pd.DataFrame) -> pd.DataFrame:
     """One row per backbone and arm: n, failed, interval, then mean, low and high of each metric."""
     keys = ["backbone", "arm", "n", "failed", "interval"]
     table = means.pivot_table(index=keys, columns="metric", values=["mean", "low", "high"], dropna=True, sort=False)
-    flat = pd.DataFrame(
-        {
-            (metric.key if kind == "mean" else f"{metric.key}_{kind}"): table[kind, metric.key]
-            for metric in METRICS
-            for kind in ("mean", "low", "high")
-        }
-    )
-    return flat.reset_index()
+    columns = {
+        metric.key + end: table[kind, metric.key]
+        for metric in METRICS
+        for kind, end in (("mean", ""), ("low", "_low"), ("high", "_high"))
+    }
+    return pd.DataFrame(columns).reset_index()
 
 
 def with_role(trials: pd.DataFrame, *roles: str) -> pd.Series[bool]:

@@ -18,7 +18,7 @@ from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from harness.reporting.data.frames import where
+from harness.reporting.data.frames import interval_columns, where
 from harness.reporting.data.results import ALPHA, corrected
 from harness.reporting.sensitivity.points import Factor, Grid, has_several
 from harness.stats import mean_interval
@@ -108,9 +108,7 @@ def levels(grid: Grid) -> pd.DataFrame:
                 row = {"backbone": backbone, "factor": factor.key, "level": level}
                 row |= {"mean": mean.estimate, "low": mean.low, "high": mean.high}
                 gain = (at["mrr"] - at["base"]).groupby(at[by]).mean().dropna()
-                if len(gain):
-                    change = mean_interval(gain)
-                    row |= {"difference": change.estimate, "difference_low": change.low, "difference_high": change.high}
+                row |= interval_columns("difference", mean_interval(gain) if len(gain) else None)
                 row |= {"base": float(at["base"].mean()), "points": at["group"].nunique()}
                 row |= {"seeds": at["seed"].nunique(), "interval": "seeds" if by == "seed" else "points"}
                 rows.append(row)
