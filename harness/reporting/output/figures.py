@@ -126,6 +126,7 @@ def draw_importances(axes: Axes, importances: pd.DataFrame, names: Mapping[str, 
         axes.plot(rows["importance"], places + shift, marker, color=color, markersize=4.5, label=method)
     name_rows(axes, [*names.values()])
     axes.set_ylim(0.5 - len(names), 0.5)
+    axes.set_xlim(-0.03, 1.03)
     axes.set_xlabel("importance (sums to 1), with 95 % bootstrap interval", fontsize=8)
     legend_above(axes)
 
