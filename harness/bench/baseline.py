@@ -1,4 +1,4 @@
-"""PyKEEN on the same facts: its training loops and its evaluator. Import this module after ``common.has_pykeen()``.
+"""PyKEEN on the same facts: its training loops and its evaluator; see ``common.pykeen``.
 
 PyKEEN knows no time, so TransE stands for TTransE and DistMult for TA-DistMult. Both come without what is no part of
 scoring (regularisers, constraints), so that nothing is timed that could be left out.
@@ -55,17 +55,6 @@ def new_model(backbone: str, factory: CoreTriplesFactory, dim: int) -> Model:
     return TransE(scoring_fct_norm=2, **common) if backbone == "ttranse" else DistMult(**common)
 
 
-class Ticking(TrainingCallback):
-    """Ticks a clock once a step."""
-
-    def __init__(self, clock: Clock) -> None:
-        TrainingCallback.__init__(self)
-        self.clock = clock
-
-    def post_batch(self, epoch: int, batch: Any, **_: Any) -> None:
-        self.clock.tick(len(batch["pairs"] if "pairs" in batch else batch["positives"]))
-
-
 def training_rate(
     graph: TemporalGraph,
     backbone: str,
@@ -83,22 +72,24 @@ def training_rate(
     Args:
         negatives: of each fact, drawn at random (sLCWA); None: all entities are scored (LCWA; a query is a distinct
             pair of entity and relation with all its answers).
-        sub_batch_size: queries scored at a time; gradients are those of the whole batch.
+        sub_batch_size: queries scored at a time; gradients are those of the batch.
     """
-    factory = _factory(graph, inverse=True)
-    model = new_model(backbone, factory, dim)
-    common: dict[str, Any] = {
-        "model": model,
-        "triples_factory": factory,
-        "optimizer": optimizer,
-        "optimizer_kwargs": {"lr": learning_rate, "fused": True},
-        "automatic_memory_optimization": False,
-    }
-    if negatives is None:
-        loop: Any = LCWATrainingLoop(**common)
-    else:
-        loop = SLCWATrainingLoop(negative_sampler_kwargs={"num_negs_per_pos": negatives}, **common)
-    clock = Clock(seconds)
+    factory, clock = _factory(graph, inverse=True), Clock(seconds)
+
+    class Ticking(TrainingCallback):
+        def post_batch(self, epoch: int, batch: Any, **_: Any) -> None:
+            clock.tick(len(batch["pairs"] if "pairs" in batch else batch["positives"]))
+
+    kind: Any = LCWATrainingLoop if negatives is None else SLCWATrainingLoop
+    sampler = {} if negatives is None else {"negative_sampler_kwargs": {"num_negs_per_pos": negatives}}
+    loop = kind(
+        model=new_model(backbone, factory, dim),
+        triples_factory=factory,
+        optimizer=optimizer,
+        optimizer_kwargs={"lr": learning_rate, "fused": True},
+        automatic_memory_optimization=False,
+        **sampler,
+    )
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), suppress(TimeIsUpError):
         warnings.simplefilter("ignore", DeprecationWarning)  # PyKEEN warns of how it calls itself
         loop.train(
@@ -107,7 +98,7 @@ def training_rate(
             batch_size=batch_size,
             sub_batch_size=sub_batch_size,
             use_tqdm=False,
-            callbacks=Ticking(clock),
+            callbacks=Ticking,
             checkpoint_directory=folder,
             pin_memory=False,
         )
@@ -141,9 +132,9 @@ class Ranking:
     def evaluate(self, model: Model, batch_size: int) -> NDArray[np.float64]:
         """Ranks [2N], tails then heads."""
         if batch_size not in self._evaluators:
-            # of the 40 metrics that PyKEEN makes unless told otherwise, one: they would be timed
-            made = RankBasedEvaluator(metrics=["mrr"], add_defaults=False, clear_on_finalize=False)
-            self._evaluators[batch_size] = made
+            # one of the 40 metrics that PyKEEN makes by default: they would be timed
+            evaluator = RankBasedEvaluator(metrics=["mrr"], add_defaults=False, clear_on_finalize=False)
+            self._evaluators[batch_size] = evaluator
         evaluator = self._evaluators[batch_size]
         evaluator.evaluate(
             model, self.facts, batch_size=batch_size, additional_filter_triples=self.known, use_tqdm=False

@@ -1,7 +1,4 @@
-"""What all benchmarks share: options, a table and a JSON file.
-
-Nothing here or at the top of a command's module imports PyTorch, so that ``--help`` is quick.
-"""
+"""What the commands share: the engine on a data set, a table and a JSON file."""
 
 from __future__ import annotations
 
@@ -10,82 +7,67 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
 
+import torch
 import typer
 from rich.table import Table
 
 from harness import console as cli
-from harness.errors import UserError, nearest
+from harness.bench.options import Options
+from harness.design import files
+from harness.design.cells import settle
+from harness.design.settings import parse_changes
 from harness.measurements.timer import Measured
+from harness.models import BACKBONES
+from harness.trial.cache import default_root
+from harness.trial.inputs import graph_of
+from harness.trial.provenance import provenance
+from harness.trial.spec import TrialSpec
+from harness.trial.stages import Context, Stages
 
-if TYPE_CHECKING:
-    from harness.trial.spec import TrialSpec
-    from harness.trial.stages import Stages
-
-app = typer.Typer(
-    help="Measure the engine on this machine.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",  # which fills the lines of a paragraph
-)
+Row = Mapping[str, Any]
 
 
-def _writable(file: Path | None) -> Path | None:
-    """Refuse a file that cannot be written before minutes are spent on what it should hold."""
-    if file is not None and not file.parent.is_dir():
-        raise UserError(f"--json {file}: no such folder {file.parent}")
-    return file
-
-
-Dataset = Annotated[str, typer.Option(help="Name of a data set, or a folder of one.")]
-DataDir = Annotated[Path | None, typer.Option(help="Look for the files of named data sets here only.")]
-OneBackbone = Annotated[str, typer.Option(help="ttranse or ta-distmult.")]
-AnyBackbone = Annotated[str, typer.Option(help="ttranse, ta-distmult or all.")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of both ways.")]
-Rounds = Annotated[int, typer.Option(min=1, help="Measurements of each way, in turns; their median counts.")]
-Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures here, too.", callback=_writable)]
-
-
-def backbones(name: str, *, several: bool = False) -> list[str]:
-    """The backbones that ``--backbone`` names.
-
-    Raises:
-        UserError: if there is no such backbone.
-    """
-    from harness.models import BACKBONES
-
-    if several and name == "all":
-        return list(BACKBONES)
-    if name not in BACKBONES:
-        raise UserError(f"unknown backbone {name!r}: {nearest(name, [*BACKBONES, *(['all'] if several else [])])}")
-    return [name]
-
-
-def open_stages(dataset: str, backbone: str, data_dir: Path | None, threads: int, device: str = "cpu") -> Stages:
-    """The engine on a data set, with the default settings of a trial, single-threaded or not."""
-    import torch
-
-    from harness.trial.cache import default_root
-    from harness.trial.spec import TrialSpec
-    from harness.trial.stages import Context, Stages
-
+def run(options: Options) -> None:
+    """Run the command of the options; with ``--json`` write its figures, and what they were measured with."""
+    command, threads = type(options).__name__.lower(), getattr(options, "threads", 1)
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    return Stages(TrialSpec(dataset=dataset, backbone=backbone), Context(default_root(), data_dir, device))
+    figures = importlib.import_module(f"harness.bench.commands.{command}").run(options)
+    if options.file is None:
+        return
+    about = {
+        "command": command,
+        "dataset": options.dataset,
+        "data_digest": graph_of(options.dataset, options.data_dir).digest,
+        "threads": threads,
+        "provenance": provenance(),
+    }
+    options.file.write_text(json.dumps(about | figures, indent=1) + "\n", "utf-8")
+
+
+def backbones(name: str) -> list[str]:
+    """The backbones that ``--backbone`` names."""
+    return list(BACKBONES) if name == "all" else [name]
+
+
+def context_of(options: Options, device: str = "cpu") -> Context:
+    """The cache and the data of trials."""
+    return Context(default_root(), options.data_dir, device)
+
+
+def open_stages(options: Options, backbone: str, device: str = "cpu") -> Stages:
+    """The engine on a data set, with the default settings of a trial."""
+    return Stages(TrialSpec(dataset=options.dataset, backbone=backbone), context_of(options, device))
 
 
 def settled(dataset: str, backbone: str, arm: str, changes: Sequence[str]) -> TrialSpec:
-    """A trial of study ablation with its default settings, whose teachers are therefore shared."""
-    from harness.design import files
-    from harness.design.cells import settle
-    from harness.design.settings import parse_changes
-
+    """A trial of study ablation with its default settings, so that both share teachers."""
     ablation = files.load("ablation")
-    preset, wanted = ablation.preset("default"), parse_changes(changes)
-    spec = settle(ablation, preset, wanted, dataset=dataset, backbone=backbone)
+    spec = settle(ablation, ablation.preset("default"), parse_changes(changes), dataset=dataset, backbone=backbone)
     return spec.model_copy(update={"dataset": dataset, "backbone": backbone, "arm": arm})
 
 
@@ -97,68 +79,44 @@ def build_missing(stages: Stages) -> None:
             stages.entry(name)
 
 
-def has_pykeen() -> bool:
-    """Whether PyKEEN can be imported. If so it is, kept from making its folders in the home directory."""
-    before = os.environ.get("PYSTOW_HOME")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["PYSTOW_HOME"] = folder
+def pykeen() -> ModuleType | None:
+    """``harness.bench.baseline``, or None without PyKEEN, which is kept from making folders in the home directory."""
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, PYSTOW_HOME=folder):
         try:
             for name in ("pykeen", "pykeen.constants"):  # the latter makes the folders
                 importlib.import_module(name)
         except ImportError:
-            return False
-        finally:
-            del os.environ["PYSTOW_HOME"]
-            if before is not None:
-                os.environ["PYSTOW_HOME"] = before
-    return True
+            return None
+    return importlib.import_module("harness.bench.baseline")
 
 
 # ---- results -------------------------------------------------------------------------------------------------------
 
-Row = Mapping[str, Any]
-
 
 def show(title: str, columns: Mapping[str, str], rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
     """Print a table and lines below it. ``columns`` maps keys of the rows to headings; a key no row has is left out."""
-    kept = {key: heading for key, heading in columns.items() if any(key in row for row in rows)}
     table = Table(title=title)
-    for key, heading in kept.items():
+    columns = {key: heading for key, heading in columns.items() if any(key in row for row in rows)}
+    for key, heading in columns.items():
         numbers = all(isinstance(row.get(key), int | float | None) for row in rows)
         table.add_column(heading, justify="right" if numbers else "left")
     for row in rows:
-        table.add_row(*(_cell(row.get(key)) for key in kept))
+        table.add_row(*(_text(row.get(key)) for key in columns))
     console = cli.console()
     console.print(table)
     for note in notes:
         console.print(note)
 
 
-def _cell(value: object) -> str:
+def _text(value: object) -> str:
     if value is None:
         return "–"
-    if not isinstance(value, float):
-        return f"{value:,}" if isinstance(value, int) else str(value)
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def warm_up_notes(measured: Mapping[str, Measured]) -> list[str]:
+def warm_up_notes(what: str, measured: Mapping[str, Measured]) -> list[str]:
     """A line for each way that took more than a second to warm up."""
-    slow = {name: way.warm_up for name, way in measured.items() if way.warm_up > 1}
-    return [f"not counted: {seconds:.1f} s of warming up, {name}" for name, seconds in slow.items()]
-
-
-def save(file: Path | None, command: str, stages: Stages, threads: int, **figures: object) -> None:
-    """Write the figures, and what they were measured with, as JSON."""
-    if file is None:
-        return
-    from harness.trial.provenance import provenance
-
-    about: dict[str, object] = {
-        "command": command,
-        "dataset": stages.spec.dataset,
-        "data_digest": stages.graph.digest,
-        "threads": threads,
-        "provenance": provenance(),
-    }
-    file.write_text(json.dumps(about | figures, indent=1) + "\n", "utf-8")
+    slow = {way: figure.warm_up for way, figure in measured.items() if figure.warm_up > 1}
+    return [f"not counted: {seconds:.1f} s of warming up, {way}, {what}" for way, seconds in slow.items()]

@@ -29,10 +29,7 @@ def cut(graph: TemporalGraph, count: int) -> TemporalGraph:
 
 
 def repeat(graph: TemporalGraph, copies: int) -> TemporalGraph:
-    """``copies`` of the training split, each about entities of its own; relations and times are shared. No other split.
-
-    The facts of a copy follow those of the one before.
-    """
+    """``copies`` of the training split in a row, each about other entities, at the same times; no other split."""
     n, train = len(graph.entities), graph.train
     columns = {name: np.tile(column, copies) for name, column in train.columns.items()}
     shift = n * np.repeat(np.arange(copies), len(train))

@@ -15,7 +15,7 @@ from harness.distill.passes.sampled import Candidates, shared_candidates, thread
 from harness.distill.targets import ScoreTargets, SoftTargets, TeacherVectors
 from harness.distill.training.loop import batches, make_optimizer
 from harness.distill.training.objective import Distillation, Objective
-from harness.models import Backbone, Recipe
+from harness.models import Backbone
 from harness.models.batch import QueryTensors
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Stages
@@ -71,29 +71,27 @@ def stepper(
     data: QueryTensors,
     objective: Objective,
     batch_size: int,
-    recipe: Recipe | None = None,
     *,
-    shared: int = 0,
-    lists: torch.Tensor | None = None,
-    exact: bool = False,
+    shared: int,
+    lists: torch.Tensor | None,
+    exact: bool,
 ) -> Callable[[], Seconds]:
     """A function that makes one training step of a full batch and returns its seconds (``forward`` reads the batch).
 
-    ``shared`` random entities are scored (0: all), and the queries' ``lists`` int32 [Q, K]; ``exact``: all are, as in
-    the first epoch of a sampled training, in which L1 asks the teacher for no more than it lists.
+    ``shared`` random entities are scored, and the queries' ``lists`` int32 [Q, K]; ``exact``: all are, as in the first
+    epoch of a sampled training, in which L1 asks the teacher for no more than it lists.
     """
-    recipe = recipe or model.student_recipe
+    recipe, size = model.student_recipe, min(batch_size, len(data))
     optimizer = make_optimizer(model, recipe.optimizer, recipe.learning_rate)
-    size = min(batch_size, len(data))
     endless = chain.from_iterable(batches(len(data), size, 0, epoch) for epoch in count())
     full = (index for index in endless if len(index) == size)
-    drawn = shared_candidates(len(model.entity_table()), shared, 0) if shared else None
+    drawn = shared_candidates(len(model.entity_table()), shared, 0)
 
     def step() -> Seconds:
         index = next(full)
         times = [time.perf_counter()]
-        candidates = None if drawn is None else Candidates(next(drawn), lists, exact)
-        with threads_for_the_pass(candidates is not None and not exact):
+        candidates = Candidates(next(drawn), lists, exact)
+        with threads_for_the_pass(not exact):
             loss = torch.stack(list(objective(model, data[index], index, candidates).values())).sum()
             times.append(time.perf_counter())
             loss.backward()

@@ -28,7 +28,6 @@ from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages
 
 State = dict[str, Tensor]
-Change = Callable[[State], State]
 #: scores [B, E] of all entities for queries
 Scorer = Callable[[QueryTensors], Tensor]
 
@@ -53,23 +52,31 @@ def export(spec: TrialSpec, context: Context) -> Rows:
     """
     model = copy.deepcopy(trained(spec, context)).to("cpu")
     task = Stages(spec, context).inputs.task("test", model.time_input).to("cpu")
+    example = task.queries[:2]
     trained_ranks = evaluate.ranks(model, task)
-    rows = [_row("as trained", None, trained_ranks, trained_ranks)]
-    graph = "ONNX" if not missing() else "torch.export"
-    ways: dict[str, Callable[[Path], NDArray[np.float64]]] = {
-        "safetensors": lambda path: _by_weights(model, task, path, dict, dict),
-        "int8": lambda path: _by_weights(model, task, path, quantised, restored),
-        graph: lambda path: ranks_of((onnx if graph == "ONNX" else program)(model, path, task.queries[:2]), task),
+    formats: dict[str, Callable[[Path], NDArray[np.float64]]] = {
+        "as trained": lambda path: trained_ranks,
+        "safetensors": lambda path: _by_weights(model, task, path, model.state_dict()),
+        "int8": lambda path: _by_weights(model, task, path, quantised(model.state_dict())),
     }
-    for name, way in ways.items():
+    if missing():
+        formats["torch.export"] = lambda path: ranks_of(program(model, path, example), task)
+    else:
+        formats["ONNX"] = lambda path: ranks_of(onnx(model, path, example), task)
+    rows: Rows = []
+    for name, ranks_in in formats.items():
+        row: dict[str, Any] = {"format": name, "size_mb": None, "reason": None}
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "student"
             try:
-                ranks = way(path)
-                rows.append(_row(name, sum(p.stat().st_size for p in Path(folder).iterdir()), ranks, trained_ranks))
+                ranks = ranks_in(Path(folder) / "student")
             except Exception as error:  # exporters raise whatever they like; the other formats are there all the same
-                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
-                rows.append({"format": name, "size_mb": None, "reason": reason})
+                row["reason"] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+            else:
+                sizes = [path.stat().st_size for path in Path(folder).iterdir()]
+                off = np.abs(ranks - trained_ranks)
+                row |= {"size_mb": sum(sizes) / 1e6 if sizes else None, **evaluate.metrics(ranks)}
+                row |= {"moved": float((off > 0).mean()), "largest": float(off.max(initial=0))}
+        rows.append(row)
     return rows
 
 
@@ -78,46 +85,32 @@ def missing() -> list[str]:
     return [name for name in ONNX if importlib.util.find_spec(name) is None]
 
 
-def _row(name: str, size: int | None, ranks: NDArray[np.float64], trained_ranks: NDArray[np.float64]) -> dict[str, Any]:
-    off = np.abs(ranks - trained_ranks)
-    about = {"format": name, "size_mb": None if size is None else size / 1e6, "reason": None}
-    return about | evaluate.metrics(ranks) | {"moved": float((off > 0).mean()), "largest": float(off.max(initial=0))}
-
-
 # ---- weights -------------------------------------------------------------------------------------------------------
 
 
-def _by_weights(
-    model: Backbone, task: evaluate.RankTask, path: Path, pack: Change, unpack: Change
-) -> NDArray[np.float64]:
-    """Ranks of a model whose weights went through a file."""
-    save_file({name: tensor.contiguous() for name, tensor in pack(model.state_dict()).items()}, path)
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    try:
-        model.load_state_dict(unpack(load_file(path)))
-        return evaluate.ranks(model, task)
-    finally:
-        model.load_state_dict(before)
+def _by_weights(model: Backbone, task: evaluate.RankTask, path: Path, state: State) -> NDArray[np.float64]:
+    """Ranks of a model whose weights, quantised or not, went through a file."""
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    loaded = copy.deepcopy(model)
+    loaded.load_state_dict(restored(load_file(path)))
+    return evaluate.ranks(loaded, task)
 
 
 def quantised(state: State) -> State:
-    """Weights with tables of vectors as int8 and a float32 scale a row, whose largest number is 127 steps.
+    """Weights with the tables of entities, relations and times as int8, and a float32 scale a row (its largest: 127).
 
-    Tables are those of entities, relations and times; all else, such as an LSTM, stays as it is.
+    All else, such as an LSTM, stays as it is.
     """
-    quantised: State = {}
+    packed = dict(state)
     for name, tensor in state.items():
-        if tensor.dim() != 2 or not name.endswith(".weight"):
-            quantised[name] = tensor
-            continue
-        scale = tensor.abs().amax(1).clamp_min(1e-12) / 127
-        quantised[name] = (tensor / scale[:, None]).round().to(torch.int8)
-        quantised[f"{name}{SCALE}"] = scale.float()
-    return quantised
+        if tensor.dim() == 2 and name.endswith(".weight"):
+            scale = tensor.abs().amax(1).clamp_min(1e-12) / 127
+            packed |= {name: (tensor / scale[:, None]).round().to(torch.int8), f"{name}{SCALE}": scale.float()}
+    return packed
 
 
 def restored(state: State) -> State:
-    """Weights in float32 from what ``quantised`` made of them."""
+    """Weights in float32 from those that ``quantised`` packed; others stay as they are."""
     return {
         name: state[f"{name}{SCALE}"][:, None] * tensor.float() if f"{name}{SCALE}" in state else tensor
         for name, tensor in state.items()
@@ -144,10 +137,10 @@ class Graph(nn.Module):
 
 
 def _traced(example: QueryTensors) -> dict[str, Any]:
-    """What both exporters take besides the graph: arguments to trace it with, and their dimension that may vary."""
+    """Arguments of both exporters: queries to trace the graph with, whose number may vary."""
     batch = {0: torch.export.Dim("batch", min=1)}
-    arguments = (example.subject, example.relation, example.time)
-    return {"args": arguments, "dynamic_shapes": (batch, batch, batch)}
+    queries = (example.subject, example.relation, example.time)
+    return {"args": queries, "dynamic_shapes": (batch, batch, batch)}
 
 
 def program(model: Backbone, path: Path, example: QueryTensors) -> Scorer:
@@ -176,8 +169,8 @@ def onnx(model: Backbone, path: Path, example: QueryTensors) -> Scorer:
     names = [given.name for given in session.get_inputs()]
 
     def score(batch: QueryTensors) -> Tensor:
-        asked = (batch.subject, batch.relation, batch.time)
-        return torch.from_numpy(session.run(None, {n: a.numpy() for n, a in zip(names, asked, strict=True)})[0])
+        inputs = (batch.subject, batch.relation, batch.time)
+        return torch.from_numpy(session.run(None, {n: a.numpy() for n, a in zip(names, inputs, strict=True)})[0])
 
     return score
 
@@ -189,12 +182,10 @@ def ranks_of(score: Scorer, task: evaluate.RankTask) -> NDArray[np.float64]:
     Raises:
         ValueError: a score is not finite.
     """
-    starts = torch.arange(0, len(task.queries) + BATCH, BATCH)
-    bounds = torch.searchsorted(task.row, starts).tolist()
     batches = []
-    for k, start in enumerate(range(0, len(task.queries), BATCH)):
+    for start in range(0, len(task.queries), BATCH):
         batch = task.queries[slice(start, start + BATCH)]
-        z, known = score(batch), slice(bounds[k], bounds[k + 1])
+        z, known = score(batch), (task.row >= start) & (task.row < start + BATCH)
         if not z.isfinite().all():
             raise ValueError("the exported student's scores are not finite")
         batches.append(evaluate.rank_of(z, batch.answer, task.row[known] - start, task.entity[known]))

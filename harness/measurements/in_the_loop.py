@@ -2,7 +2,7 @@
 
 In every step both teachers score the batch against all entities, without gradients, and so does the student, with them;
 every loss is over all entities. Plain tensor operations, fairly written: the teachers are frozen, so what does not
-depend on the batch (the tables of their entities, all that the language model says) is computed once, and a distance is
+depend on the batch (the tables of their entities, the outputs of the language model) is computed once, a distance is
 a matrix product here as everywhere else. The language model itself never runs in a step, or this would take hours.
 """
 
@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from harness import evaluate
-from harness.distill.losses.l3 import SemanticAdapter
 from harness.distill.passes.sampled import Candidates
 from harness.distill.passes.terms import huber_alignment
 from harness.distill.training.loop import Schedule, train
@@ -31,26 +30,22 @@ from harness.measurements.timer import Clock, Rows, TimeIsUpError, alternate
 from harness.models.base import Backbone, scores
 from harness.models.batch import QueryTensors
 from harness.trial.arms import parts_of
-from harness.trial.spec import LossSpec, TrialSpec
+from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages
 
+T = TypeVar("T")
 Way = Literal["fast", "exact"]
 #: turns in which the steps of all ways are measured, and steps of each stage a turn
 TURNS, STEPS = 3, 8
 
 
-@dataclass(frozen=True, eq=False)
 class FrozenTeacher:
     """A trained teacher, its entity vectors [E, d], and the training queries [Q] as it reads their time."""
 
-    model: Backbone
-    table: Tensor
-    data: QueryTensors
-
-    @classmethod
     @torch.no_grad()
-    def of(cls, model: Backbone, data: QueryTensors) -> FrozenTeacher:
-        return cls(model.eval(), model.entity_table(), data)
+    def __init__(self, model: Backbone, stages: Stages) -> None:
+        self.model, self.table = model.eval(), model.entity_table()
+        self.data = stages.inputs.training(model.time_input)
 
     @torch.no_grad()
     def scores(self, index: Tensor) -> Tensor:
@@ -60,19 +55,19 @@ class FrozenTeacher:
         return scores(query, self.table, self.model.kernel, self.model.scale())
 
 
-@dataclass(frozen=True, eq=False)
 class InTheLoop:
     """L = w_hard·CE + w_soft·T²·KL + α·L2 + β·L3 + λ·penalty over all entities; a part that is None is left out.
 
-    An ``Objective`` with the weights and names of ``Distillation``. Differences are what makes it exact: KL and L2
-    compare all entities, not stored ones (L2 scores standardised over all of them).
+    An ``Objective`` with the weights and names of ``Distillation``, the exact counterpart of ``Stages.distillation``:
+    KL and L2 compare all entities, not stored ones (L2 scores standardised over all of them).
     """
 
-    loss: LossSpec
-    regularization: float | Tensor
-    teacher: FrozenTeacher | None = None
-    language: FrozenTeacher | None = None
-    adapter: SemanticAdapter | None = None
+    def __init__(self, stages: Stages, model: Backbone, arm: str) -> None:
+        parts, self.loss = parts_of(arm), stages.spec.loss
+        self.regularization = stages.distillation(model, ()).regularization
+        self.teacher = FrozenTeacher(stages.teacher(), stages) if "L1" in parts else None
+        self.language = FrozenTeacher(stages.semantic(), stages) if "L2" in parts else None
+        self.adapter = stages.distillation(model, ("L3",)).adapter if "L3" in parts else None
 
     def __call__(
         self, model: Backbone, batch: QueryTensors, index: Tensor, candidates: Candidates | None = None
@@ -93,26 +88,12 @@ class InTheLoop:
         if self.adapter is not None:
             part = batch[slice(math.ceil(loss.semantic_share * len(batch)))]
             entity, relation = self.adapter(part.subject, part.relation)
-            said = model.encode_vectors(entity, relation, part.time)
-            l3 = F.cross_entropy(scores(said, table, model.kernel, scale), part.answer)
+            projected = model.encode_vectors(entity, relation, part.time)
+            l3 = F.cross_entropy(scores(projected, table, model.kernel, scale), part.answer)
             terms["loss_l3"] = loss.beta * l3
         if self.regularization:
             terms["penalty"] = self.regularization * model.penalty(query, subject, table[batch.answer])
         return terms
-
-
-def in_the_loop(stages: Stages, model: Backbone, *, arm: str) -> InTheLoop:
-    """The exact loss of an arm for a student; the counterpart of ``Stages.distillation``."""
-    parts, training = parts_of(arm), stages.inputs.training
-    teacher = stages.teacher() if "L1" in parts else None
-    language = stages.semantic() if "L2" in parts else None
-    return InTheLoop(
-        loss=stages.spec.loss,
-        regularization=stages.distillation(model, ()).regularization,
-        teacher=None if teacher is None else FrozenTeacher.of(teacher, training(teacher.time_input)),
-        language=None if language is None else FrozenTeacher.of(language, training(language.time_input)),
-        adapter=stages.distillation(model, ("L3",)).adapter if "L3" in parts else None,
-    )
 
 
 # ---- training, both ways ---------------------------------------------------------------------------------------------
@@ -138,7 +119,8 @@ def stages_of(spec: TrialSpec) -> list[Stage]:
 class Outcome:
     """A trained student: MRRs as fractions, and seconds of training with validations."""
 
-    test_mrr: float
+    #: of the test split
+    mrr: float
     valid_mrr: float
     best_epoch: int
     updates: int
@@ -155,12 +137,20 @@ def train_student(spec: TrialSpec, context: Context, way: Way) -> Outcome:
     """
     stages, model = _fresh(spec, context)
     data, task = stages.inputs.training(model.time_input), stages.inputs.task("test", model.time_input)
-    validate = _Stopwatch(stages.inputs.validator(model.time_input))
+    validator, validation_seconds = stages.inputs.validator(model.time_input), 0.0
+
+    def validate(model: Backbone) -> float:
+        nonlocal validation_seconds
+        began = time.perf_counter()
+        mrr = validator(model)
+        validation_seconds += time.perf_counter() - began
+        return mrr
+
     trained, to_best, started = None, 0.0, time.perf_counter()
     for stage in stages_of(spec):
         before = time.perf_counter() - started
-        loss, schedule = _parts(stages, model, way, stage)
-        if trained is not None:  # only the epochs with the arm's own losses compete, see run_trial
+        loss, schedule = _loss(stages, model, way, stage)
+        if trained is not None:  # only the epochs with the arm's losses compete, see run_trial
             trained = replace(trained, best=trained.last, best_mrr=-math.inf)
         trained = train(model, data, loss, schedule, validate, auxiliary=loss.adapter, resume=trained)
         to_best = before + next(row["seconds"] for row in trained.curve if row["epoch"] == trained.best_epoch)
@@ -168,40 +158,47 @@ def train_student(spec: TrialSpec, context: Context, way: Way) -> Outcome:
     assert trained is not None, "a student has at least one epoch"
     model.load_state_dict(trained.best)
     return Outcome(
-        test_mrr=evaluate.metrics(evaluate.ranks(model, task))["mrr"],
+        mrr=evaluate.metrics(evaluate.ranks(model, task))["mrr"],
         valid_mrr=trained.best_mrr,
         best_epoch=trained.best_epoch,
         updates=trained.updates,
         seconds=seconds,
         seconds_to_best=to_best,
-        validation_seconds=validate.seconds,
+        validation_seconds=validation_seconds,
     )
 
 
 def step_rate(spec: TrialSpec, context: Context, way: Way, stage: Stage, steps: int) -> float:
     """Queries a second of ``steps`` training steps of a stage; those before and the objective's making do not count."""
     stages, model = _fresh(spec, context)
-    loss, schedule = _parts(stages, model, way, stage)
-    clock, left = Clock(math.inf), 2 + steps
-
-    def ticking(
-        model: Backbone, batch: QueryTensors, index: Tensor, candidates: Candidates | None
-    ) -> dict[str, Tensor]:
-        nonlocal left
-        terms = loss(model, batch, index, candidates)
-        clock.tick(len(batch))
-        left -= 1
-        if not left:
-            raise TimeIsUpError
-        return terms
-
+    loss, schedule = _loss(stages, model, way, stage)
     # no validations, and not the first epoch, in which a model without a teacher has no hard candidates
     first, many = max(1, stage.first), 1_000_000
     endless = replace(schedule, first_epoch=first, epochs=many, total_epochs=None, validate_every=2 * many)
-    data = stages.inputs.training(model.time_input)
+    data, clock = stages.inputs.training(model.time_input), Clock(steps=steps)
     with suppress(TimeIsUpError):
-        train(model, data, ticking, endless, lambda model: 0.0, auxiliary=loss.adapter)
+        train(model, data, clock.ticking(loss), endless, lambda model: 0.0, auxiliary=loss.adapter)
     return clock.rate
+
+
+def step_rates(
+    ways: Mapping[T, tuple[TrialSpec, Way]], context: Context, steps: int, turns: int
+) -> dict[T, list[float]]:
+    """Queries a second of the steps of each stage, by way; ways and stages take turns."""
+    measured = alternate(
+        {
+            (key, stage): partial(step_rate, spec, context, way, stage, steps)
+            for key, (spec, way) in ways.items()
+            for stage in stages_of(spec)
+        },
+        turns,
+    )
+    return {key: [measured[key, stage].value for stage in stages_of(spec)] for key, (spec, _) in ways.items()}
+
+
+def seconds_in_steps(spec: TrialSpec, queries: int, rates: Sequence[float]) -> float:
+    """Seconds of all epochs over so many queries, from queries a second of each stage."""
+    return sum(queries * (stage.last - stage.first) / rate for stage, rate in zip(stages_of(spec), rates, strict=True))
 
 
 def _fresh(spec: TrialSpec, context: Context) -> tuple[Stages, Backbone]:
@@ -209,27 +206,15 @@ def _fresh(spec: TrialSpec, context: Context) -> tuple[Stages, Backbone]:
     return stages, stages.new_model(spec.backbone, spec.student, spec.seed)
 
 
-def _parts(stages: Stages, model: Backbone, way: Way, stage: Stage) -> tuple[Distillation | InTheLoop, Schedule]:
+def _loss(stages: Stages, model: Backbone, way: Way, stage: Stage) -> tuple[Distillation | InTheLoop, Schedule]:
     """Loss and schedule of a stage: all that the ways differ in."""
-    spec = stages.spec
-    parts, span = parts_of(stage.arm), {"first": stage.first, "last": stage.last}
-    schedule = stages.schedule(spec.student, model.student_recipe, spec.seed, listed="L1" in parts, **span)
+    spec, parts = stages.spec, parts_of(stage.arm)
+    schedule = stages.schedule(
+        spec.student, model.student_recipe, spec.seed, listed="L1" in parts, first=stage.first, last=stage.last
+    )
     if way == "fast":
         return stages.distillation(model, parts), schedule
-    return in_the_loop(stages, model, arm=stage.arm), replace(schedule, sampling=Sampling())
-
-
-class _Stopwatch:
-    """A function of a model, and the seconds spent in it."""
-
-    def __init__(self, call: Callable[[Backbone], float]) -> None:
-        self.call, self.seconds = call, 0.0
-
-    def __call__(self, model: Backbone) -> float:
-        started = time.perf_counter()
-        value = self.call(model)
-        self.seconds += time.perf_counter() - started
-        return value
+    return InTheLoop(stages, model, stage.arm), replace(schedule, sampling=Sampling())
 
 
 # ---- the measurement -------------------------------------------------------------------------------------------------
@@ -260,35 +245,21 @@ def loop(spec: TrialSpec, context: Context, trained: bool) -> Rows:
         (spec.arm, "stored, all entities"): (spec.model_copy(update={"student": exact}), "fast"),
         (spec.arm, "stored"): (spec, "fast"),
     }
-    measured = alternate(
-        {
-            (key, stage): partial(step_rate, variant, context, way, stage, STEPS)
-            for key, (variant, way) in ways.items()
-            for stage in stages_of(variant)
-        },
-        TURNS,
-    )
+    rates = step_rates(ways, context, STEPS, TURNS)
     outcomes = {
         key: train_student(variant, context, way)
         for key, (variant, way) in ways.items()
         if key[1] == "stored" or (trained and key == (spec.arm, "loop"))
     }
-    queries = len(Stages(spec, context).inputs.queries("train"))
+    queries, size = len(Stages(spec, context).inputs.queries("train")), spec.student.batch_size
     rows: Rows = []
-    for key, (variant, _) in ways.items():
-        arm, way_name = key
-        rates = {stage: measured[key, stage].value for stage in stages_of(variant)}
-        steps = sum(queries * (stage.last - stage.first) / rate for stage, rate in rates.items())
-        outcome, validations = outcomes.get(key), outcomes[arm, "stored"].validation_seconds
-        row: dict[str, Any] = {
-            "arm": arm,
-            "way": way_name,
-            "trained": outcome is not None,
-            "seconds": steps + validations if outcome is None else outcome.seconds,
-            "step_ms": [1e3 * variant.student.batch_size / rate for rate in rates.values()],
-            "updates": math.ceil(queries / variant.student.batch_size) * variant.student.epochs,
-            "test_mrr": None if outcome is None else outcome.test_mrr,
-            "valid_mrr": None if outcome is None else outcome.valid_mrr,
-        }
+    for (arm, way), rate in rates.items():
+        outcome, validations = outcomes.get((arm, way)), outcomes[arm, "stored"].validation_seconds
+        row: dict[str, Any] = {"arm": arm, "way": way, "trained": outcome is not None}
+        row["seconds"] = outcome.seconds if outcome else seconds_in_steps(spec, queries, rate) + validations
+        row["step_ms"] = [1e3 * size / queries_per_second for queries_per_second in rate]
+        row["updates"] = math.ceil(queries / size) * spec.student.epochs
+        row["test_mrr"] = outcome.mrr if outcome else None
+        row["valid_mrr"] = outcome.valid_mrr if outcome else None
         rows.append(row)
     return rows

@@ -6,8 +6,8 @@ import copy
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import cycle
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,29 +43,29 @@ def inference(specs: Sequence[TrialSpec], context: Context) -> Rows:
         its calls).
     """
     ways: dict[str, Ways] = {}
-    sizes: dict[str, tuple[int, int]] = {}
+    models: dict[str, nn.Module] = {}
     for spec in specs:
         stages = Stages(spec, context)
         model = copy.deepcopy(trained(spec, context)).to("cpu").eval()
-        ways[spec.arm] = _ways(model, _batches(stages, model, 1), _batches(stages, model, BATCH))
-        sizes[spec.arm] = size(model)
+        ways[spec.arm], models[spec.arm] = _ways(stages, model), model
         if spec.arm == "llm-teacher":
             language = _language_model(stages)
-            ways["language model"] = _texts(stages, language)
-            sizes["language model"] = size(language.base)
-    figures: dict[str, list[list[float]]] = {name: [[], []] for name in ways}
+            ways["language model"], models["language model"] = _texts(stages, language), language.base
+    latency: dict[str, list[float]] = {name: [] for name in ways}
+    speed: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(1 + TURNS):
         for name, (single, batch) in ways.items():
-            few = name == "language model"
-            latency, long = _seconds(single, 5 if few else SINGLE), _seconds(batch, 3)
-            measured = 1e3 * latency, (TEXTS if few else BATCH) / long
-            for values, value in zip(figures[name], measured, strict=True):
-                values += [value] * (turn > 0)  # the first fills allocators and caches
-    return [
-        {"model": name, "parameters": sizes[name][0], "size_mb": sizes[name][1] / 1e6}
-        | {"latency_ms": figures[name][0], "queries_per_second": figures[name][1]}
-        for name in ways
-    ]
+            calls, queries = (5, TEXTS) if name == "language model" else (SINGLE, BATCH)
+            seconds, seconds_of_batch = _seconds(single, calls), _seconds(batch, 3)
+            if turn:  # the first fills allocators and caches
+                latency[name].append(1e3 * seconds)
+                speed[name].append(queries / seconds_of_batch)
+    rows: Rows = []
+    for name, measured in models.items():
+        parameters, n_bytes = size(measured)
+        row = {"model": name, "parameters": parameters, "size_mb": n_bytes / 1e6}
+        rows.append(row | {"latency_ms": latency[name], "queries_per_second": speed[name]})
+    return rows
 
 
 def size(model: nn.Module) -> tuple[int, int]:
@@ -75,7 +75,7 @@ def size(model: nn.Module) -> tuple[int, int]:
 
 
 def _seconds(call: Callable[[], object], times: int) -> float:
-    """Seconds of a call: the median, since a call that had to wait for other work of the machine says nothing."""
+    """Seconds of a call: the median, since a call that waited for other work of the machine misleads."""
     seconds = []
     for _ in range(times):
         started = time.perf_counter()
@@ -84,25 +84,24 @@ def _seconds(call: Callable[[], object], times: int) -> float:
     return statistics.median(seconds)
 
 
-def _batches(stages: Stages, model: Backbone, count: int) -> Iterator[QueryTensors]:
-    """Test queries, ``count`` at a time, over and over; those left at the end of the split are not asked."""
-    every = query_tensors(stages.inputs.queries("test"), stages.inputs.timeline, model.time_input)
-    order = torch.randperm(len(every), generator=torch.Generator().manual_seed(0))
-    if len(every) < count:
-        order = order.repeat(-(-count // len(every)))
-    return cycle([every[part] for part in order.split(count) if len(part) == count])
-
-
-def _ways(model: Backbone, single: Iterator[QueryTensors], batch: Iterator[QueryTensors]) -> Ways:
+def _ways(stages: Stages, model: Backbone) -> Ways:
+    """Scoring all entities for the next test query, and for the next batch of them."""
+    tensors = query_tensors(stages.inputs.queries("test"), stages.inputs.timeline, model.time_input)
+    order = torch.randperm(len(tensors), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         table, scale = model.entity_table(), model.scale()  # computed once: they do not depend on the query
 
-    @torch.inference_mode()
-    def answer(queries: Iterator[QueryTensors]) -> Tensor:
-        asked = next(queries)
-        return scores(model.encode(asked.subject, asked.relation, asked.time), table, model.kernel, scale)
+    def batches(count: int) -> Iterator[QueryTensors]:
+        """``count`` queries at a time, over and over; what is left at the end of the split is left out."""
+        repeated = order.repeat(-(-count // len(order)))
+        return cycle([tensors[part] for part in repeated.split(count) if len(part) == count])
 
-    return (lambda: answer(single)), (lambda: answer(batch))
+    @torch.inference_mode()
+    def answer(batches: Iterator[QueryTensors]) -> Tensor:
+        batch = next(batches)
+        return scores(model.encode(batch.subject, batch.relation, batch.time), table, model.kernel, scale)
+
+    return partial(answer, batches(1)), partial(answer, batches(BATCH))
 
 
 def _language_model(stages: Stages) -> LanguageModel:
@@ -121,8 +120,8 @@ def _texts(stages: Stages, model: LanguageModel) -> Ways:
     rows = cycle(model.tokens([f"{entities[s]}, {relations[r]}" for s, r in pairs], 3 * stages.spec.llm.max_length))
 
     @torch.inference_mode()
-    def encode(count: int) -> Any:
+    def encode(count: int) -> Tensor:
         ids, mask = model.pad([next(rows) for _ in range(count)])
         return mean_pool(model.hidden(ids, mask), mask)
 
-    return (lambda: encode(1)), (lambda: encode(TEXTS))
+    return partial(encode, 1), partial(encode, TEXTS)

@@ -26,7 +26,7 @@ from harness.measurements.timer import Rows
 from harness.store.opening import open_study
 from harness.store.store import Store
 from harness.trial.provenance import provenance
-from harness.trial.shared.stage import STAGES, Stage
+from harness.trial.shared.stage import STAGES
 from harness.trial.spec import StudentSpec, TrialSpec
 from harness.trial.stages import Context
 from harness.vocabulary import REFERENCES, arm_name, backbone_name, stage_name
@@ -37,17 +37,29 @@ VERSIONS = {"stage": 1, "loop": 1, "inference": 1, "export": 1}
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measurement: a function that runs alone, its arguments, and the trials that what it says is about.
+    """One measurement: a function that runs alone, its arguments, and the trials that its rows are about.
 
-    ``name`` is its place in the store; ``label`` tells people what it is.
+    ``name`` is its place in the store, ``label`` its name for people.
     """
 
-    kind: str
     name: str
     label: str
     trials: tuple[str, ...]
     call: Callable[..., Rows]
     arguments: tuple[object, ...]
+
+    @property
+    def kind(self) -> str:
+        """stage, loop, inference or export."""
+        return self.call.__name__
+
+    @classmethod
+    def of(
+        cls, place: str, label: str, specs: Sequence[TrialSpec], call: Callable[..., Rows], *arguments: object
+    ) -> Measurement:
+        """One of some trials, of which the first names its place."""
+        keys = tuple(spec.key() for spec in specs)
+        return cls(f"{place}:{keys[0]}", label, keys, call, arguments)
 
 
 def wanted(run: Run, plans: Plans, kinds: Sequence[Measure], complete: set[str], context: Context) -> list[Measurement]:
@@ -57,50 +69,34 @@ def wanted(run: Run, plans: Plans, kinds: Sequence[Measure], complete: set[str],
     Where a grid varies the batch size, ``loop``, ``inference`` and ``export`` take the default one if it is a level.
     """
     specs = [spec for spec in run.specs if spec.key() in complete]
+    arm = run.design.arms[-1] if run.design.arms else ""
     measurements: list[Measurement] = []
     for backbone in dict.fromkeys(spec.backbone for spec in specs):
-        of_backbone = [spec for spec in specs if spec.backbone == backbone]
-        models = {spec.arm: spec for spec in reversed(_reference(_lowest_seed(of_backbone)))}
-        arm = run.design.arms[-1] if run.design.arms else ""
-        name = backbone_name(backbone)
-        asked = [models[key] for key in ("none", arm, "teacher", "llm-teacher") if key in models]
-        if "inference" in kinds and asked:
-            measurements.append(_one("inference", f"inference, {name}", asked, inference, (asked, context)))
+        of_backbone, name = [spec for spec in specs if spec.backbone == backbone], backbone_name(backbone)
+        models = {spec.arm: spec for spec in reversed(_of_one_batch_size(_lowest_seed(of_backbone)))}
+        compared = [models[key] for key in ("none", arm, "teacher", "llm-teacher") if key in models]
+        if "inference" in kinds and compared:
+            label = f"inference, {name}"
+            measurements.append(Measurement.of("inference", label, compared, inference, compared, context))
         if "export" in kinds and arm in models:
-            spec = models[arm]
             label = f"export, {name}, {arm_name(arm)}"
-            measurements.append(_one("export", label, (spec,), export, (spec, context)))
-        measurements += _loops([spec for spec in _reference(of_backbone) if spec.arm == arm], kinds, context)
+            measurements.append(Measurement.of("export", label, [models[arm]], export, models[arm], context))
+        students = [
+            spec for spec in _of_one_batch_size(of_backbone) if spec.arm == arm and {"L1", "L2"} <= {*spec.parts}
+        ]
+        trained = "trained loop" in kinds
+        if not students or not (trained or "loop" in kinds):
+            continue
+        label = f"teachers in the loop, {name}"
+        for spec in students if trained else students[:1]:
+            seed = f"{label}, seed {spec.seed}"
+            measurements.append(Measurement.of("loop", seed, [spec], loop, spec, context, trained))
+        if "stages" in kinds:
+            memory, first = f"{label}, memory", students[0]
+            measurements.append(Measurement.of("loop-memory", memory, [first], stage, first, "loop", context))
     if "stages" in kinds:  # last, since they take longest
         measurements += _stages(_lowest_seed(specs), specs, plans, context)
     return measurements
-
-
-def _loops(students: Sequence[TrialSpec], kinds: Sequence[Measure], context: Context) -> list[Measurement]:
-    """Teachers in the loop of students of one arm that has both; and the memory that this takes."""
-    if not students or not {"L1", "L2"} <= set(students[0].parts) or not {"loop", "trained loop"} & set(kinds):
-        return []
-    first, is_trained = students[0], "trained loop" in kinds
-    label = f"teachers in the loop, {backbone_name(first.backbone)}"
-    measurements = [
-        _one("loop", f"{label}, seed {spec.seed}", (spec,), loop, (spec, context, is_trained))
-        for spec in (students if is_trained else students[:1])
-    ]
-    if "stages" in kinds:
-        measurements.append(_one("stage", f"{label}, memory", (first,), stage, (first, "loop", context), "loop-memory"))
-    return measurements
-
-
-def _one(
-    kind: str,
-    label: str,
-    specs: Sequence[TrialSpec],
-    call: Callable[..., Rows],
-    arguments: tuple[object, ...],
-    place: str = "",
-) -> Measurement:
-    keys = tuple(spec.key() for spec in specs)
-    return Measurement(kind, f"{place or kind}:{keys[0]}", label, keys, call, arguments)
 
 
 def _lowest_seed(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
@@ -113,45 +109,37 @@ def _lowest_seed(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
     return list(lowest.values())
 
 
-def _reference(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
-    """The students of the default batch size, or of the first if none has it; all else as it is."""
+def _of_one_batch_size(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
+    """The students of the default batch size, or of the first if none has it, and all references."""
     sizes = [spec.student.batch_size for spec in specs if spec.arm not in REFERENCES]
-    usual = StudentSpec().batch_size
-    size = usual if usual in sizes or not sizes else sizes[0]
+    default = StudentSpec().batch_size
+    size = default if default in sizes or not sizes else sizes[0]
     return [spec for spec in specs if spec.arm in REFERENCES or spec.student.batch_size == size]
 
 
 def _stages(
-    measured: Sequence[TrialSpec], every: Sequence[TrialSpec], plans: Plans, context: Context
+    measured: Sequence[TrialSpec], complete: Sequence[TrialSpec], plans: Plans, context: Context
 ) -> list[Measurement]:
-    """Each shared stage of the trials once, and what each student has of its own."""
+    """Each shared stage of the trials once, and each student's stage 2."""
+    keys = {spec.key(): plans[spec.key()].keys for spec in complete}
     measurements = []
     for name, shared in STAGES.items():
-        owners: dict[str, list[TrialSpec]] = {}
+        makers: dict[str, TrialSpec] = {}
         for spec in measured:
-            if name in plans[spec.key()].keys:
-                owners.setdefault(plans[spec.key()].keys[name], []).append(spec)
-        for key, specs in owners.items():
-            first = specs[0]
-            keys = tuple(spec.key() for spec in every if plans[spec.key()].keys.get(name) == key)
-            label = f"{stage_name(name)}, {_owner(first, shared)}"
-            measurements.append(Measurement("stage", f"{name}:{key}", label, keys, stage, (first, name, context)))
+            if name in keys[spec.key()]:
+                makers.setdefault(keys[spec.key()][name], spec)
+        for key, spec in makers.items():
+            label = f"{stage_name(name)}, {shared.whose(spec)}"
+            if name == "stage1":
+                label += f" {'L1' if spec.first_parts else 'undistilled'}, batches of {spec.student.batch_size}"
+            trials = tuple(trial for trial, stages in keys.items() if stages.get(name) == key)
+            measurements.append(Measurement(f"{name}:{key}", label, trials, stage, (spec, name, context)))
     for spec in measured:
         if spec.arm not in REFERENCES:
-            label = f"student, stage 2, {_student(spec)}"
-            measurements.append(_one("stage", label, (spec,), stage, (spec, "student", context), "student"))
+            student = f"{backbone_name(spec.backbone)} {arm_name(spec.arm)}, batches of {spec.student.batch_size}"
+            label = f"student, stage 2, {student}"
+            measurements.append(Measurement.of("student", label, [spec], stage, spec, "student", context))
     return measurements
-
-
-def _owner(spec: TrialSpec, shared: Stage) -> str:
-    if shared.name != "stage1":
-        return shared.whose(spec)
-    taught = "L1" if spec.first_parts else "undistilled"
-    return f"{shared.whose(spec)} {taught}, batches of {spec.student.batch_size}"
-
-
-def _student(spec: TrialSpec) -> str:
-    return f"{backbone_name(spec.backbone)} {arm_name(spec.arm)}, batches of {spec.student.batch_size}"
 
 
 def measure(
@@ -170,17 +158,19 @@ def measure(
     with store.only_writer():
         study = open_study(store, run, command, counts(graph))
         known = study.measured()
-        todo = wanted(run, plans, kinds, study.complete(), context)
-        lacking = [measurement for measurement in todo if not _is_known(measurement, known.get(measurement.name))]
+        lacking = [
+            measurement
+            for measurement in wanted(run, plans, kinds, study.complete(), context)
+            if not _is_known(measurement, known.get(measurement.name))
+        ]
         for number, measurement in enumerate(lacking, 1):
-            with console.status(f"measuring {number} of {len(lacking)}: {escape(measurement.label)}"):
+            label = escape(measurement.label)
+            with console.status(f"measuring {number} of {len(lacking)}: {label}"):
                 record = _record(measurement)
             study.measure(measurement.name, record)
             mark = "[green]measured[/]" if record["reason"] is None else "[red]failed[/]"
-            outcome = printable(record["reason"] or f"{record['took']:.0f} s")
-            console.print(
-                f"{mark} {number}/{len(lacking)} {escape(measurement.label)}: {escape(outcome)}", highlight=False
-            )
+            outcome = escape(printable(record["reason"] or f"{record['took']:.0f} s"))
+            console.print(f"{mark} {number}/{len(lacking)} {label}: {outcome}", highlight=False)
 
 
 def _is_known(measurement: Measurement, record: Mapping[str, Any] | None) -> bool:
@@ -192,14 +182,14 @@ def _is_known(measurement: Measurement, record: Mapping[str, Any] | None) -> boo
 
 def _record(measurement: Measurement) -> dict[str, Any]:
     """Measure; a record of JSON values, with the reason where that failed."""
-    started, rows, reason, details = time.perf_counter(), [], None, ""
+    record: dict[str, Any] = {"rows": [], "reason": None}
+    started = time.perf_counter()
     begun = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        rows = in_a_fresh_process(measurement.call, *measurement.arguments)
+        record["rows"] = in_a_fresh_process(measurement.call, *measurement.arguments)
     except Exception as error:  # a failed measurement never ends a study
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
-        details = traceback.format_exc()[-2000:]
-    about = {"kind": measurement.kind, "label": measurement.label, "cells": list(measurement.trials), "threads": 1}
-    about |= {"version": VERSIONS[measurement.kind]}
-    about |= {"started": begun, "took": round(time.perf_counter() - started, 1), **provenance()}
-    return about | {"rows": rows, "reason": reason} | ({"traceback": details} if details else {})
+        record["reason"] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
+        record["traceback"] = traceback.format_exc()[-2000:]
+    kind, took = measurement.kind, round(time.perf_counter() - started, 1)
+    about = {"kind": kind, "label": measurement.label, "cells": list(measurement.trials), "threads": 1}
+    return about | {"version": VERSIONS[kind], "started": begun, "took": took, **provenance(), **record}

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import math
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from harness.distill.training.loop import Trained
 from harness.measurements.in_the_loop import stages_of, step_rate
 from harness.measurements.timer import Rows
 from harness.models import Backbone
@@ -29,13 +27,13 @@ LOOP_STEPS = 6
 
 
 def stage(spec: TrialSpec, name: str, context: Context) -> Rows:
-    """Make a stage of a trial, of which all others are cached, and say what that took.
+    """Make a stage of a trial, of which all others are cached.
 
     Args:
         spec: the trial.
         name: a shared stage; "student" for what comes after them (stage 2 and evaluation); "loop" for some steps of
             stage 2 with the teachers in the loop.
-        context: whose cache has the other stages. The stage is made in a cache of its own.
+        context: whose cache has the other stages. The stage is made in another cache.
 
     Returns:
         A row a stage: ``stage``, ``seconds`` (compiling included), ``peak_mib`` (most memory that the process ever
@@ -43,8 +41,7 @@ def stage(spec: TrialSpec, name: str, context: Context) -> Rows:
         held, None without one), ``energy_wh`` and ``energy_reason``.
     """
     Stages(spec, context).inputs.training("classes")  # reads the data, once a process
-    base = peak_memory()
-    started = time.perf_counter()
+    base, started = peak_memory(), time.perf_counter()
     with metered() as energy:
         if name == "student":
             result = run_trial(spec, context)
@@ -53,18 +50,18 @@ def stage(spec: TrialSpec, name: str, context: Context) -> Rows:
         else:
             with without(name, context) as elsewhere:
                 Stages(spec, elsewhere).entry(name)
-    seconds = time.perf_counter() - started
-    device = torch.cuda.max_memory_allocated() / 2**20 if context.device == "cuda" else None
-    about = {"base_mib": base, "device_mib": device}
-    parts = [(name, seconds, peak_memory())]
+    parts = [(name, time.perf_counter() - started, peak_memory())]
     if name == "student":
         students = [part for part in ("stage1", "stage2", "evaluate") if part in result.seconds]
         parts = [(part, result.seconds[part], result.peak_mib[part]) for part in students]
-    return [
-        {"stage": part, "seconds": seconds, "peak_mib": peak, **about}
-        | (energy.row if k == 0 else {"energy_wh": None, "energy_reason": "counted with the stage before"})
-        for k, (part, seconds, peak) in enumerate(parts)
+    device = torch.cuda.max_memory_allocated() / 2**20 if context.device == "cuda" else None
+    rows: Rows = [
+        {"stage": part, "seconds": seconds, "peak_mib": peak, "base_mib": base, "device_mib": device}
+        | {"energy_wh": None, "energy_reason": "counted with the stage before"}
+        for part, seconds, peak in parts
     ]
+    rows[0] |= energy
+    return rows
 
 
 @contextmanager
@@ -98,32 +95,18 @@ def trained(spec: TrialSpec, context: Context) -> Backbone:
         model.load_state_dict({k.removeprefix("best/"): v for k, v in tensors.items() if k.startswith("best/")})
         return model.eval()
     student = stage2_student(stages)
-    best: Trained = stages.train(student, "stage2")
-    student.model.load_state_dict(best.best)
+    student.model.load_state_dict(stages.train(student, "stage2").best)
     return student.model.eval()
 
 
 # ---- energy ----------------------------------------------------------------------------------------------------------
 
-#: what codecarbon reads counters through: module, and its function that tells whether it can
+#: what codecarbon reads counters through: module, and its function that checks whether it can
 _COUNTERS = (
     ("codecarbon.core.cpu", "is_rapl_available"),
     ("codecarbon.core.cpu", "is_powergadget_available"),
     ("codecarbon.core.powermetrics", "is_powermetrics_available"),
 )
-
-
-@dataclass
-class Energy:
-    """Watt hours that the machine used, or why they could not be read."""
-
-    wh: float = math.nan
-    reason: str = ""
-
-    @property
-    def row(self) -> dict[str, Any]:
-        """As JSON values: ``energy_wh``, None where it could not be read, and ``energy_reason``."""
-        return {"energy_wh": None if math.isnan(self.wh) else self.wh, "energy_reason": self.reason}
 
 
 def unreadable() -> str:
@@ -145,11 +128,14 @@ def unreadable() -> str:
 
 
 @contextmanager
-def metered() -> Iterator[Energy]:
-    """Yield what the block's energy is written to when it ends; no file is written, and no network is used."""
-    energy = Energy(reason=unreadable())
-    if energy.reason:
-        yield energy
+def metered() -> Iterator[dict[str, Any]]:
+    """Yield a row that gets the block's ``energy_wh`` when it ends (None: unreadable, see ``energy_reason``).
+
+    No file is written, and no network is used.
+    """
+    row: dict[str, Any] = {"energy_wh": None, "energy_reason": unreadable()}
+    if row["energy_reason"]:
+        yield row
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -162,7 +148,7 @@ def metered() -> Iterator[Energy]:
         )
         tracker.start()
         try:
-            yield energy
+            yield row
         finally:
             tracker.stop()
-            energy.wh = 1000 * float(tracker.final_emissions_data.energy_consumed)
+            row["energy_wh"] = 1000 * float(tracker.final_emissions_data.energy_consumed)

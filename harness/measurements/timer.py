@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from torch import Tensor
+
+from harness.distill.passes.sampled import Candidates
+from harness.distill.training.objective import Objective
+from harness.models import Backbone
+from harness.models.batch import QueryTensors
 
 T = TypeVar("T")
 #: what a measurement yields: JSON values by name, a row a thing that was measured
@@ -69,11 +77,12 @@ class TimeIsUpError(Exception):
 class Clock:
     """Counts the queries a second of a training loop from its second step on, and leaves the loop after a while.
 
-    The first step makes the state of the optimiser, and compiles.
+    The first step makes the state of the optimiser, and compiles. The loop is left after ``seconds`` and at least one
+    step that counts, or after so many that count.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float = math.inf, steps: float = math.inf) -> None:
+        self.seconds, self.steps = seconds, steps
         self._stamps: list[float] = []
         self._queries: list[int] = []
 
@@ -81,12 +90,25 @@ class Clock:
         """To be called once a step, always at the same point of it.
 
         Raises:
-            TimeIsUpError: once the time is over and at least one step is counted.
+            TimeIsUpError: the loop is to be left.
         """
         self._stamps.append(time.perf_counter())
         self._queries.append(queries)
-        if len(self._stamps) > 2 and self._stamps[-1] - self._stamps[1] >= self.seconds:
+        counted = len(self._stamps) - 2
+        if counted >= self.steps or (counted > 0 and self._stamps[-1] - self._stamps[1] >= self.seconds):
             raise TimeIsUpError
+
+    def ticking(self, objective: Objective) -> Objective:
+        """The objective, which ticks at the end of each call."""
+
+        def both(
+            model: Backbone, batch: QueryTensors, index: Tensor, candidates: Candidates | None
+        ) -> dict[str, Tensor]:
+            terms = objective(model, batch, index, candidates)
+            self.tick(len(batch))
+            return terms
+
+        return both
 
     @property
     def rate(self) -> float:

@@ -18,11 +18,11 @@ def figures(tmp_path: Path, *arguments: str) -> dict[str, Any]:
     file = tmp_path / "figures.json"
     done = CliRunner().invoke(app, [*arguments, "--json", str(file)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    found: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    assert found["command"] == arguments[0]
-    assert found["threads"] == 1
-    assert found["provenance"]["torch"] == torch.__version__
-    return found
+    written: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    assert written["command"] == arguments[0]
+    assert written["threads"] == 1
+    assert written["provenance"]["torch"] == torch.__version__
+    return written
 
 
 def assert_positive(row: dict[str, Any], *keys: str) -> None:

@@ -36,41 +36,41 @@ def figures(tmp_path: Path, toy: Path, model: Path, *arguments: str) -> dict[str
     chosen = ("llm", "--dataset", str(toy), "--model", str(model), *sizes, *settings, *arguments)
     done = CliRunner().invoke(app, chosen, catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    found: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    assert (found["command"], found["threads"]) == ("llm", 1)
-    assert (found["model"], found["dtype"]) == (str(model), "float32")
-    return found
+    written: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    assert (written["command"], written["threads"]) == ("llm", 1)
+    assert (written["model"], written["dtype"]) == (str(model), "float32")
+    return written
 
 
 @pytest.mark.parametrize("kind", ["tiny_causal", "tiny_encoder"])
 def test_both_kinds_of_model(kind: str, tmp_path: Path, toy: Path, request: pytest.FixtureRequest) -> None:
-    found = figures(tmp_path, toy, request.getfixturevalue(kind))
-    assert "memory" not in found
+    written = figures(tmp_path, toy, request.getfixturevalue(kind))
+    assert "memory" not in written
 
-    as_they_come, by_length = found["encoding"]
+    as_they_come, by_length = written["encoding"]
     assert [as_they_come["what"], by_length["what"]] == ["texts as they come", "similar lengths"]
     assert as_they_come["ratio"] == 1
     assert by_length["ratio"] == by_length["tokens_per_second"] / as_they_come["tokens_per_second"] > 0
     assert 0 <= by_length["padding"] <= as_they_come["padding"] < 1
-    assert all(1 <= row["measured"] <= row["batches"] for row in found["encoding"])
+    assert all(1 <= row["measured"] <= row["batches"] for row in written["encoding"])
 
-    ways = {row["way"]: row for row in found["finetuning"]}
-    assert list(ways) == ["stage", "frozen", "adapted", "whole", "all-adapted"]
+    ways = {row["way"]: row for row in written["finetuning"]}
+    assert list(ways) == ["stage", "frozen", "adapted", "all-layers", "all-adapted"]
     assert ways["stage"]["ms"] == ways["frozen"]["ms"] + ways["adapted"]["ms"]
     assert all(row["ratio"] == row["ms"] / ways["stage"]["ms"] > 0 for row in ways.values())
 
-    assert [row["what"] for row in found["formats"]] == ["forward", "backward"]
-    assert all(row["ratio"] == row["float32_ms"] / row["bfloat16_ms"] > 0 for row in found["formats"])
+    assert [row["what"] for row in written["formats"]] == ["forward", "backward"]
+    assert all(row["ratio"] == row["float32_ms"] / row["bfloat16_ms"] > 0 for row in written["formats"])
 
 
 def test_nothing_is_frozen(tmp_path: Path, toy: Path, tiny_causal: Path) -> None:
-    found = figures(tmp_path, toy, tiny_causal, "--set", f"llm.lora_layers={LAYERS}")
-    assert all(row["ms"] > 0 for row in found["finetuning"])
+    written = figures(tmp_path, toy, tiny_causal, "--set", f"llm.lora_layers={LAYERS}")
+    assert all(row["ms"] > 0 for row in written["finetuning"])
 
 
 def test_memory_of_a_process_of_its_own(tmp_path: Path, toy: Path, tiny_causal: Path) -> None:
-    found = figures(tmp_path, toy, tiny_causal, "--memory", "--set", "llm.token_budget=200")
-    finetune, encode = found["memory"]
+    written = figures(tmp_path, toy, tiny_causal, "--memory", "--set", "llm.token_budget=200")
+    finetune, encode = written["memory"]
     assert (finetune["stage"], encode["stage"]) == ("finetune", "encode")
     assert 100 < finetune["peak_mib"] <= encode["peak_mib"]
 
@@ -106,15 +106,15 @@ def assert_one_line(
     with pytest.raises(SystemExit) as caught:
         cli.run(app)
     assert caught.value.code == 2
-    told = capsys.readouterr().err
-    assert told.startswith(line)
-    assert told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith(line)
+    assert error.count("\n") == 1
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_language_model_fits_into_one_and_a_half_gibibytes() -> None:
     """All of fine-tuning and encoding at default settings, as a worker does them for docs/measurements.md."""
-    found = peaks(TrialSpec(dataset="lahman", arm="llm-teacher"))
-    assert list(found) == ["finetune", "encode"]
-    assert max(found.values()) < 1.5 * 1024
+    after = peaks(TrialSpec(dataset="lahman", arm="llm-teacher"))
+    assert list(after) == ["finetune", "encode"]
+    assert max(after.values()) < 1.5 * 1024

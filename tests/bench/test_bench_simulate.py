@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from harness.bench import app, sleepers
 from harness.bench.commands import simulate
+from harness.bench.options import Simulate
 from harness.data import load
 from harness.engine.task import Task
 from harness.errors import UserError
@@ -27,13 +28,12 @@ CELLS, FEW = 65, 7
 
 @pytest.fixture
 def place(tmp_path: Path) -> simulate.Place:
-    data = write_dataset(tmp_path / "toy")
-    url = f"sqlite:///{tmp_path / 'harness.db'}"
-    return simulate.Place(CELLS, 8, 0.001, str(data), None, url, tmp_path / "artifacts", tmp_path)
+    options = Simulate(dataset=str(write_dataset(tmp_path / "toy")), jobs=8, seconds=0.001)
+    return simulate.Place(CELLS, options, f"sqlite:///{tmp_path / 'harness.db'}", tmp_path)
 
 
 def test_sleepers_end_after_a_sampled_time(place: simulate.Place) -> None:
-    workers = sleepers.Sleepers(8, 0.02, sleepers.Results(load(place.dataset)))
+    workers = sleepers.Sleepers(8, 0.02, sleepers.Results(load(place.options.dataset)))
     began = time.perf_counter()
     todo = [Task(f"{k:x}", TrialSpec(), "stage1" if k == 3 else None) for k in range(8)]
     futures = [workers.submit([task]) for task in todo]
@@ -51,11 +51,11 @@ def test_a_simulated_study_is_resumed_and_read_like_any_other(
     monkeypatch.setattr(simulate, "STUDY", "ablation")
     few = replace(place, trials=FEW)
     first, some, none = (simulate._run(few, missing, fresh) for missing, fresh in ((3, True), (0, False), (0, False)))
-    assert [each["trials"] for each in (first, some, none)] == [FEW - 3, FEW, FEW]
+    assert [summary["trials"] for summary in (first, some, none)] == [FEW - 3, FEW, FEW]
     assert first["cpu_ms"] > 0
     assert some["first_task"] < some["seconds"]
     assert none["per_second"] == 0
-    trials, curves, load_ranks = frames.load(place.url, "ablation", place.dataset, place.artifacts)
+    trials, curves, load_ranks = frames.load(place.url, "ablation", place.options.dataset, place.artifacts)
     assert trials["state"].eq("complete").all()
     assert len(curves) == FEW * sleepers.EPOCHS
     fact_metrics(load_ranks(trials.index[4]), trials.iloc[4])  # which refuses metrics that are not those of the ranks
@@ -66,7 +66,18 @@ def test_a_simulated_study_is_resumed_and_read_like_any_other(
 
 @pytest.mark.slow
 def test_the_command(tmp_path: Path, place: simulate.Place) -> None:
-    options = ("--dataset", place.dataset, "--trials", "66", "--jobs", "8", "--seconds", "0.001", "--missing", "9")
+    options = (
+        "--dataset",
+        place.options.dataset,
+        "--trials",
+        "66",
+        "--jobs",
+        "8",
+        "--seconds",
+        "0.001",
+        "--missing",
+        "9",
+    )
     (row,) = figures(tmp_path, "simulate", *options, "--figure", str(tmp_path / "growth.png"))["rows"]
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
     assert (row["trials"], row["missing"]) == (2 * CELLS, 9)

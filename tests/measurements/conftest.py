@@ -32,6 +32,6 @@ def spec(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> TrialS
 
 
 def change(spec: TrialSpec, part: str = "", **values: object) -> TrialSpec:
-    """The spec with other values of its own, or of one of its parts."""
+    """The spec with other values, or with other values of one of its parts."""
     changed = {part: {**getattr(spec, part).model_dump(), **values}} if part else values
     return TrialSpec.model_validate({**spec.model_dump(), **changed})

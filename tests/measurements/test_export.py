@@ -85,13 +85,13 @@ def test_rows_are_quantised_to_half_a_step() -> None:
     packed = quantised(state)
     assert packed["entity.weight"].dtype == torch.int8
     assert int(packed["entity.weight"].abs().max()) == 127
-    found = restored(packed)
-    assert found.keys() == state.keys()
+    unpacked = restored(packed)
+    assert unpacked.keys() == state.keys()
     step = table.abs().amax(1, keepdim=True) / 127
-    assert bool(((found["entity.weight"] - table).abs() <= step / 2 * 1.001 + 1e-12).all())
-    assert torch.equal(found["entity.weight"][7], torch.zeros(6))
+    assert bool(((unpacked["entity.weight"] - table).abs() <= step / 2 * 1.001 + 1e-12).all())
+    assert torch.equal(unpacked["entity.weight"][7], torch.zeros(6))
     for kept in ("lstm.weight_ih_l0", "log_scale"):
-        assert torch.equal(found[kept], state[kept])
+        assert torch.equal(unpacked[kept], state[kept])
 
 
 @pytest.mark.parametrize("protocol", ["time-aware", "timeplex"])

@@ -69,13 +69,13 @@ def asked(run: Run, context: Context, complete: set[str] | None = None) -> list[
 
 def test_each_stage_is_measured_once(runs: Callable[..., Run], context: Context) -> None:
     run = runs("default", seeds=2, backbones=("ttranse", "ta-distmult"))
-    found = asked(run, context)
-    names = [each.name for each in found]
+    measurements = asked(run, context)
+    names = [one.name for one in measurements]
     assert len(set(names)) == len(names)
-    stages = [each for each in found if each.kind == "stage"]
+    stages = [one for one in measurements if one.kind == "stage"]
     by_stage: dict[object, int] = {}
-    for each in stages:
-        by_stage[each.arguments[1]] = by_stage.get(each.arguments[1], 0) + 1
+    for one in stages:
+        by_stage[one.arguments[1]] = by_stage.get(one.arguments[1], 0) + 1
     assert by_stage == {
         # of two backbones, which share the language model
         "teacher": 2,
@@ -89,37 +89,37 @@ def test_each_stage_is_measured_once(runs: Callable[..., Run], context: Context)
         "student": 18,
         "loop": 2,
     }
-    assert {each.arguments[0].seed for each in stages} == {0}
-    semantic = next(each for each in stages if each.arguments[1] == "semantic")
+    assert {one.arguments[0].seed for one in stages} == {0}
+    semantic = next(one for one in stages if one.arguments[1] == "semantic")
     labels = {run.labels[cell].split(" ")[0] for cell in semantic.trials}
     assert labels == {"L1+L2+L3", "llm-teacher"}
 
 
 def test_students_of_the_usual_batch_size_stand_for_all(runs: Callable[..., Run], context: Context) -> None:
-    found = {each.kind: each for each in asked(runs(seeds=2), context) if each.kind != "stage"}
-    assert list(found) == ["inference", "export", "loop"]
-    (spec, _, is_trained) = found["loop"].arguments
+    by_kind = {one.kind: one for one in asked(runs(seeds=2), context) if one.kind != "stage"}
+    assert list(by_kind) == ["inference", "export", "loop"]
+    (spec, _, is_trained) = by_kind["loop"].arguments
     assert (spec.arm, spec.student.batch_size, spec.seed, is_trained) == ("L1+L2+L3", 512, 0, False)
-    specs = found["inference"].arguments[0]
-    assert [each.arm for each in specs] == ["none", "L1+L2+L3", "teacher", "llm-teacher"]
-    full = [each for each in asked(runs("full", seeds=2), context) if each.kind == "loop"]
-    assert [(each.arguments[0].seed, each.arguments[2]) for each in full] == [(0, True), (1, True)]
+    specs = by_kind["inference"].arguments[0]
+    assert [one.arm for one in specs] == ["none", "L1+L2+L3", "teacher", "llm-teacher"]
+    full = [one for one in asked(runs("full", seeds=2), context) if one.kind == "loop"]
+    assert [(one.arguments[0].seed, one.arguments[2]) for one in full] == [(0, True), (1, True)]
 
 
 def test_only_what_complete_cells_allow(runs: Callable[..., Run], context: Context) -> None:
     run = runs()
     plain = {spec.key() for spec in run.specs if spec.arm == "none"}
-    found = asked(run, context, plain)
-    assert {each.kind for each in found} == {"stage", "inference"}
-    assert {each.arguments[1] for each in found if each.kind == "stage"} == {"stage1", "student"}
+    measurements = asked(run, context, plain)
+    assert {one.kind for one in measurements} == {"stage", "inference"}
+    assert {one.arguments[1] for one in measurements if one.kind == "stage"} == {"stage1", "student"}
     assert asked(run, context, set()) == []
 
 
 def test_the_lowest_seed_that_is_complete_is_measured(runs: Callable[..., Run], context: Context) -> None:
     run = runs(seeds=2)
     lost = {spec.key() for spec in run.specs if spec.arm == "none" and spec.seed == 0}
-    found = asked(run, context, {spec.key() for spec in run.specs} - lost)
-    (specs,) = (each.arguments[0] for each in found if each.kind == "inference")
+    measurements = asked(run, context, {spec.key() for spec in run.specs} - lost)
+    (specs,) = (one.arguments[0] for one in measurements if one.kind == "inference")
     assert [(spec.arm, spec.seed) for spec in specs] == [
         ("none", 1),
         ("L1+L2+L3", 0),
@@ -178,13 +178,11 @@ def test_what_failed_is_tried_again_and_the_rest_is_not(
 
 
 def test_a_process_of_its_own() -> None:
-    here = os.getpid()
-    first, second = (in_a_fresh_process(os.getpid) for _ in range(2))
-    assert len({here, first, second}) == 3
+    assert len({os.getpid(), *(in_a_fresh_process(os.getpid) for _ in range(2))}) == 3
     with pytest.raises(ValueError, match="mine"):
-        in_a_fresh_process(_raise, "mine")
+        in_a_fresh_process(int, "mine")
     with pytest.raises(MemoryError, match=r"was killed \(out of memory\?: \{SIGKILL"):
-        in_a_fresh_process(_die)
+        in_a_fresh_process(signal.raise_signal, signal.SIGKILL)
 
 
 def test_a_process_gives_its_semaphores_back() -> None:
@@ -196,11 +194,3 @@ def test_a_process_gives_its_semaphores_back() -> None:
 
 def test_every_kind_has_a_version() -> None:
     assert set(module.VERSIONS) == set(SCHEMAS)
-
-
-def _raise(message: str) -> None:
-    raise ValueError(message)
-
-
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)

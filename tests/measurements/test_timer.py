@@ -24,12 +24,12 @@ def test_ways_take_turns_and_the_first_call_does_not_count() -> None:
 
     measured = timer.alternate({"a": way("a", 100, 1, 5, 3), "b": way("b", 0, 8, 7, 9)}, rounds=3)
     assert "".join(calls) == "abababab"
-    assert {name: each.value for name, each in measured.items()} == {"a": 3, "b": 8}
+    assert {name: figure.value for name, figure in measured.items()} == {"a": 3, "b": 8}
 
 
 def test_the_fastest_setting_counts() -> None:
     speed = {8: iter([9.0, 1.0, 1.0]), 32: iter([0.0, 3.0, 3.0]), 256: iter([9.0, 2.0, 2.0])}
-    assert timer.fastest({size: partial(next, each) for size, each in speed.items()}) == 32
+    assert timer.fastest({size: partial(next, rates) for size, rates in speed.items()}) == 32
 
 
 def test_the_clock_counts_from_the_second_step_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,76 +6,46 @@ import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
-
-from harness.bench.common import (
-    DataDir,
-    Dataset,
-    JsonFile,
-    OneBackbone,
-    Rounds,
-    Threads,
-    app,
-    backbones,
-    open_stages,
-    save,
-    show,
-    warm_up_notes,
-)
+from harness.bench import workload
+from harness.bench.common import open_stages, show, warm_up_notes
+from harness.bench.options import Step
+from harness.bench.workload import Seconds
+from harness.distill.passes import sampled, softmax
 from harness.measurements.timer import alternate
-
-if TYPE_CHECKING:
-    from harness.bench.workload import Seconds
+from harness.models import candidates
 
 
-@app.command()
-def step(
-    dataset: Dataset = "lahman",
-    backbone: OneBackbone = "ttranse",
-    data_dir: DataDir = None,
-    threads: Threads = 1,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of a turn; its first one does not count.")] = 20,
-    rounds: Rounds = 5,
-    file: JsonFile = None,
-) -> None:
-    """A student's training step on a CPU: tensor operations against compiled passes.
-
-    Scored are all entities, as in a student's first epoch, and those that the teacher names and random ones, as in the
-    others. Targets and encodings are
-    random; a step costs the same whatever they are, or less where the names of popular entities come again and again.
-    A turn makes some steps of one way, so that it finds its own data in the cache, as in training. The parts of the
-    compiled step are medians of their own and need not add up.
-    """
-    (name,) = backbones(backbone)
-    from harness.bench import workload
-
-    stages = open_stages(dataset, name, data_dir, threads)
-    spec = stages.spec
-    model = stages.new_model(name, spec.student, 0)
+def run(options: Step) -> dict[str, Any]:
+    stages = open_stages(options, options.backbone)
+    spec = stages.spec.student
+    model = stages.new_model(options.backbone, spec, 0)
     data = stages.inputs.training(model.time_input)
-    mined = workload.random_ids(len(data), len(stages.graph.entities), spec.student.hard_candidates)
-
+    mined = workload.random_ids(len(data), len(stages.graph.entities), spec.hard_candidates)
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     for arm, loss in workload.losses(stages, model, data).items():
         # an undistilled student lists what it finds hard itself
-        hard = None if loss.soft is not None else mined
+        lists = None if loss.soft is not None else mined
         for scored in ("all", "sampled"):
-            size, shared, exact = spec.student.batch_size, spec.student.candidates, scored == "all"
-            once = workload.stepper(model, data, loss, size, shared=shared, lists=hard, exact=exact)
-            taken: dict[bool, list[Seconds]] = {True: [], False: []}
-            both = {compiled: partial(_turn, compiled, once, steps, taken[compiled]) for compiled in taken}
-            measured = alternate(both, rounds)
+            make = partial(workload.stepper, model, data, loss, spec.batch_size)
+            once = make(shared=spec.candidates, lists=lists, exact=scored == "all")
+            steps: list[Seconds] = []  # of the compiled way, in parts
+            both = {
+                "compiled": partial(_turn, True, once, options.steps, steps),
+                "tensors": partial(_turn, False, once, options.steps, []),
+            }
+            measured = alternate(both, options.rounds)
             row: dict[str, Any] = {"arm": arm, "scored": scored}
-            row |= {"tensors_ms": 1e3 * measured[False].value, "compiled_ms": 1e3 * measured[True].value}
-            counted = zip(*taken[True][steps:], strict=True)  # without the first turn, which compiles
-            parts = (1e3 * statistics.median(part) for part in counted)
-            row |= dict(zip(("forward_ms", "backward_ms", "update_ms"), parts, strict=True))
+            row |= {f"{way}_ms": 1e3 * figure.value for way, figure in measured.items()}
+            counted = zip(*steps[options.steps :], strict=True)  # without the first turn, which compiles
+            row |= {
+                f"{part}_ms": 1e3 * statistics.median(seconds)
+                for part, seconds in zip(Seconds._fields, counted, strict=True)
+            }
             rows.append(row | {"ratio": row["tensors_ms"] / row["compiled_ms"]})
-            named = {"compiled": measured[True], "tensors": measured[False]}
-            notes += warm_up_notes({f"{way}, {arm}, {scored}": figure for way, figure in named.items()})
+            notes += warm_up_notes(f"{arm}, {scored}", measured)
     columns = {
         "arm": "losses",
         "scored": "scored",
@@ -86,8 +56,8 @@ def step(
         "backward_ms": "backward",
         "update_ms": "update",
     }
-    show(f"{name} on {dataset}, {threads} thread(s)", columns, rows, notes)
-    save(file, "step", stages, threads, backbone=name, candidates=spec.student.candidates, rows=rows)
+    show(f"{options.backbone} on {options.dataset}, {options.threads} thread(s)", columns, rows, notes)
+    return {"backbone": options.backbone, "candidates": spec.candidates, "rows": rows}
 
 
 def _turn(compiled: bool, once: Callable[[], Seconds], steps: int, taken: list[Seconds]) -> float:
@@ -102,9 +72,6 @@ def _turn(compiled: bool, once: Callable[[], Seconds], steps: int, taken: list[S
 @contextmanager
 def ways(compiled: bool) -> Iterator[None]:
     """Have every problem take the compiled way, or none."""
-    from harness.distill.passes import sampled, softmax
-    from harness.models import candidates
-
     before = softmax.FUSED_FROM, candidates.COMPILED_FROM, sampled.COMPILED_FROM
     softmax.FUSED_FROM = candidates.COMPILED_FROM = sampled.COMPILED_FROM = 0 if compiled else 1 << 62
     try:

@@ -5,34 +5,17 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from types import ModuleType
+from typing import Any
 
-import typer
-
-from harness.bench.common import (
-    AnyBackbone,
-    DataDir,
-    Dataset,
-    JsonFile,
-    Rounds,
-    Threads,
-    app,
-    backbones,
-    has_pykeen,
-    open_stages,
-    save,
-    show,
-    warm_up_notes,
-)
+from harness.bench.common import backbones, open_stages, pykeen, show, warm_up_notes
+from harness.bench.options import Train
+from harness.distill.training import loop
+from harness.distill.training.objective import Distillation
+from harness.distill.training.sampler import Sampling
 from harness.measurements.timer import Clock, TimeIsUpError, alternate, fastest, rate
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from harness.distill.passes.sampled import Candidates
-    from harness.models import Backbone
-    from harness.models.batch import QueryTensors
-    from harness.trial.stages import Stages
+from harness.models import Backbone
+from harness.trial.stages import Stages
 
 #: queries of a batch that PyKEEN scores at a time; its fastest is what counts
 LCWA_SUB_BATCHES, SLCWA_SUB_BATCHES = (8, 16, 64), (32, 128, 512)
@@ -42,32 +25,15 @@ CANDIDATES: tuple[tuple[int | None, int | None], ...] = ((None, None), (320, 320
 LISTED = 64
 
 
-@app.command()
-def train(
-    dataset: Dataset = "lahman",
-    backbone: AnyBackbone = "all",
-    data_dir: DataDir = None,
-    seconds: Annotated[float, typer.Option(min=0, help="Seconds of each measurement, and at least a step.")] = 2.0,
-    threads: Threads = 1,
-    rounds: Rounds = 5,
-    file: JsonFile = None,
-) -> None:
-    """Queries a second of an undistilled student's training loop, beside PyKEEN's if PyKEEN is installed.
-
-    Same facts in both directions, dimension, batch size and kind of optimiser (fused); softmax cross-entropy. PyKEEN's
-    TransE (for ttranse) and DistMult (for ta-distmult) train with LCWA, which scores all entities, and with sLCWA,
-    which scores as many negatives as the column says; of three sizes of sub-batches the fastest counts. Loading
-    batches and updating weights are included, validation is not.
-    """
-    names = backbones(backbone, several=True)
-    stages = open_stages(dataset, names[0], data_dir, threads)
-    beside = has_pykeen()
-    rows, notes = [], []
-    for name in names:
-        for candidates, negatives in CANDIDATES if beside else CANDIDATES[:1]:
-            row, more = _trained(stages, name, candidates, negatives, seconds=seconds, rounds=rounds, beside=beside)
-            rows.append(row)
-            notes += more
+def run(options: Train) -> dict[str, Any]:
+    names = backbones(options.backbone)
+    stages, baseline = open_stages(options, names[0]), pykeen()
+    spec, notes = stages.spec.student, [] if baseline else ["PyKEEN is not installed: ours alone"]
+    rows = [
+        _row(stages, name, candidates, negatives, options, baseline, notes)
+        for name in names
+        for candidates, negatives in (CANDIDATES if baseline else CANDIDATES[:1])
+    ]
     columns = {
         "backbone": "backbone",
         "scored": "scored by ours",
@@ -77,34 +43,19 @@ def train(
         "pykeen_per_second": "PyKEEN, queries/s",
         "ratio": "ratio",
     }
-    if not beside:
-        notes.append("PyKEEN is not installed: ours alone")
-    about = f"{stages.spec.student.dim}-d, batches of {stages.spec.student.batch_size}, {threads} thread(s)"
-    show(f"training on {dataset}, {about}", columns, rows, notes)
-    save(file, "train", stages, threads, batch_size=stages.spec.student.batch_size, rows=rows)
+    about = f"{options.dataset}, {spec.dim}-d, batches of {spec.batch_size}, {options.threads} thread(s)"
+    show(f"training on {about}", columns, rows, notes)
+    return {"batch_size": spec.batch_size, "rows": rows}
 
 
 def ours(stages: Stages, model: Backbone, candidates: int | None, seconds: float) -> float:
     """Queries a second of the training loop of an undistilled student; ``candidates`` None: all entities are scored.
 
-    Else whole epochs are trained, as many as share lists of hard candidates, and finding those is included.
+    Else complete epochs are trained, as many as share lists of hard candidates, and finding those is included.
     """
-    from harness.distill.training import loop as trainer
-    from harness.distill.training.objective import Distillation
-    from harness.distill.training.sampler import Sampling
-
-    objective = Distillation(regularization=model.student_recipe.regularization)
-    clock = Clock(seconds)
-
-    def ticking(
-        model: Backbone, batch: QueryTensors, index: Tensor, candidates: Candidates | None
-    ) -> dict[str, Tensor]:
-        terms = objective(model, batch, index, candidates)
-        clock.tick(len(batch))
-        return terms
-
     recipe, data, endless = model.student_recipe, stages.inputs.training(model.time_input), 1_000_000
-    schedule = trainer.Schedule(
+    objective = Distillation(regularization=recipe.regularization)
+    schedule = loop.Schedule(
         epochs=endless,
         total_epochs=endless,
         validate_every=endless,
@@ -113,55 +64,51 @@ def ours(stages: Stages, model: Backbone, candidates: int | None, seconds: float
         learning_rate=recipe.learning_rate,
         seed=0,
     )
-    if candidates is None:
-        with suppress(TimeIsUpError):
-            trainer.train(model, data, ticking, schedule, lambda model: 0.0)
-        return clock.rate
-    sampling = Sampling(shared=candidates - LISTED, hard=LISTED)
-    cycle = replace(schedule, first_epoch=sampling.hard_every, epochs=sampling.hard_every, sampling=sampling)
-    return rate(cycle.epochs * len(data), lambda: trainer.train(model, data, objective, cycle, lambda model: 0.0))()
+    if candidates is not None:
+        sampling = Sampling(shared=candidates - LISTED, hard=LISTED)
+        cycle = replace(schedule, first_epoch=sampling.hard_every, epochs=sampling.hard_every, sampling=sampling)
+        return rate(cycle.epochs * len(data), lambda: loop.train(model, data, objective, cycle, lambda model: 0.0))()
+    clock = Clock(seconds)
+    with suppress(TimeIsUpError):
+        loop.train(model, data, clock.ticking(objective), schedule, lambda model: 0.0)
+    return clock.rate
 
 
-def _trained(
+def _row(
     stages: Stages,
     backbone: str,
     candidates: int | None,
     negatives: int | None,
-    *,
-    seconds: float,
-    rounds: int,
-    beside: bool,
-) -> tuple[dict[str, Any], list[str]]:
-    """A row, and lines on it."""
+    options: Train,
+    baseline: ModuleType | None,
+    notes: list[str],
+) -> dict[str, Any]:
+    """A row; ``notes`` gets lines on it."""
     spec, entities = stages.spec.student, len(stages.graph.entities)
     model = stages.new_model(backbone, spec, 0)
+    recipe = model.student_recipe
     row: dict[str, Any] = {"backbone": backbone, "dim": spec.dim, "scored": candidates or entities}
-    ways = {"ours": partial(ours, stages, model, candidates, seconds)}
-    if beside:
-        from harness.bench import baseline
-
-        def theirs(sub_batch_size: int, seconds: float) -> float:
-            return baseline.training_rate(
-                stages.graph,
-                backbone,
-                dim=spec.dim,
-                negatives=negatives,
-                batch_size=spec.batch_size,
-                sub_batch_size=sub_batch_size,
-                optimizer=model.student_recipe.optimizer,
-                learning_rate=model.student_recipe.learning_rate,
-                seconds=seconds,
-            )
-
+    ways = {"ours": partial(ours, stages, model, candidates, options.seconds)}
+    if baseline:
+        theirs = partial(
+            baseline.training_rate,
+            stages.graph,
+            backbone,
+            dim=spec.dim,
+            negatives=negatives,
+            batch_size=spec.batch_size,
+            optimizer=recipe.optimizer,
+            learning_rate=recipe.learning_rate,
+        )
         sizes = LCWA_SUB_BATCHES if negatives is None else SLCWA_SUB_BATCHES
-        best = fastest({size: partial(theirs, size, 0.0) for size in sizes})
-        ways["PyKEEN"] = partial(theirs, best, seconds)
+        best = fastest({size: partial(theirs, sub_batch_size=size, seconds=0.0) for size in sizes})
+        ways["PyKEEN"] = partial(theirs, sub_batch_size=best, seconds=options.seconds)
         row["rival"] = f"{baseline.NAMES[backbone]}, {'LCWA' if negatives is None else 'sLCWA'}"
         row |= {"pykeen_scored": negatives or entities, "pykeen_sub_batch_size": best}
-    measured = alternate(ways, rounds)
+    measured = alternate(ways, rounds=options.rounds)
+    notes += warm_up_notes(f"{backbone}, {'all' if candidates is None else f'{candidates:,}'} entities", measured)
     row["queries_per_second"] = measured["ours"].value
-    if beside:
+    if baseline:
         row["pykeen_per_second"] = measured["PyKEEN"].value
-        row["ratio"] = measured["ours"].value / measured["PyKEEN"].value
-    scored = "all" if candidates is None else f"{candidates:,}"
-    return row, warm_up_notes({f"{way}, {backbone}, {scored} entities": figure for way, figure in measured.items()})
+        row["ratio"] = row["queries_per_second"] / row["pykeen_per_second"]
+    return row
