@@ -18,14 +18,13 @@ from harness.design import files
 from harness.design.schema import Design
 from harness.errors import UserError, nearest
 from harness.plugins import load_asked_for
+from harness.reporting import designs
 from harness.reporting.data.layout import Layout, Meta
-from harness.reporting.data.results import INSIDE, Frames, LoadRanks, is_search, with_role
+from harness.reporting.data.results import Frames
 from harness.reporting.kinds import KINDS, ReportKind, kind_of, load_shipped
 from harness.reporting.output.tables import terminal_table
 from harness.reporting.output.typst import write
 from harness.reporting.overview import StudyEvidence, claims_report
-from harness.reporting.sensitivity.points import are_confirmation_runs, complete_confirmation_runs
-from harness.vocabulary import declare
 
 load_shipped()
 
@@ -48,12 +47,13 @@ Plugins = Annotated[
 Dataset = Annotated[str, typer.Option(help="Data set of the study.")]
 Storage = Annotated[str, typer.Option(envvar="HARNESS_STORAGE", help="Optuna storage that holds the study.")]
 Output = Annotated[Path | None, typer.Option(help="Folder of the report; default: reports/output/STUDY-DATASET.")]
+STORAGE = "sqlite:///runs/harness.db"
 Folder = Annotated[Path, typer.Option(help="Folder that gets a folder for each report.")]
 Datasets = Annotated[
     list[str] | None, typer.Option(help="Data set, may be given several times; default: all of the store.")
 ]
 DesignName = Annotated[str | None, typer.Option(help="Name of the Optuna study; default: the latest.")]
-KindName = Annotated[str | None, typer.Option(help="Kind of report; default: what the study file says.")]
+KindName = Annotated[str | None, typer.Option(help="Kind of report; default: the one that the study file names.")]
 
 
 @app.callback()
@@ -62,10 +62,7 @@ def _reports(plugin: Plugins = None) -> None:
 
 
 def layout_of(study: str | Path) -> Layout:
-    """What a study file says of the report.
-
-    Args:
-        study: the name of a study of the package, or the path of a study file.
+    """The layout that the file of a study asks for; ``study``: a name, or the path of a file.
 
     Raises:
         UserError: there is no such study, its file cannot be read, or it asks for an unknown kind of report.
@@ -85,18 +82,9 @@ def as_layout(design: Design) -> Layout:
         UserError: the study asks for a kind of report that is not registered.
     """
     if design.report not in KINDS:
-        known = nearest(design.report, KINDS)
-        raise UserError(f"report: unknown kind {design.report!r}: {known}")
-    return Layout(
-        name=design.name,
-        title=design.title,
-        about=design.about,
-        report=design.report,
-        claims=design.claims,
-        arms=tuple(design.conditions),
-        compare=design.compare,
-        contrasts=design.contrasts,
-    )
+        raise UserError(f"report: unknown kind {design.report!r}: {nearest(design.report, KINDS)}")
+    shared = ("name", "title", "about", "report", "claims", "compare", "contrasts")
+    return Layout(arms=tuple(design.conditions), **{name: getattr(design, name) for name in shared})
 
 
 def _shipped() -> dict[str, Layout]:
@@ -105,11 +93,7 @@ def _shipped() -> dict[str, Layout]:
 
 
 def layout_in_store(study: str, meta: Mapping[str, Mapping[str, Any]]) -> Layout:
-    """The layout of a study whose file the package does not have: the store keeps the file beside its results.
-
-    Args:
-        study: its name.
-        meta: what the store says of each of its Optuna studies, by their names.
+    """The layout of a study whose file the package does not have: the store keeps it (``meta``, by Optuna study).
 
     Raises:
         UserError: the store does not have the file, or has something else in its place.
@@ -118,13 +102,13 @@ def layout_in_store(study: str, meta: Mapping[str, Mapping[str, Any]]) -> Layout
     try:
         design = Design.model_validate(kept[-1])
     except (IndexError, ValueError):
-        raise UserError(f"the store does not say what study {study!r} is about; run it again from its file") from None
+        raise UserError(f"the store does not have the file of study {study!r}; run it again from its file") from None
     if design.name != study:  # which folders are named after
         raise UserError(f"the store has the file of study {design.name!r} for {study!r}; run it again from its file")
     return as_layout(design)
 
 
-def _load(storage: str, study: str, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame, LoadRanks]:
+def _load(storage: str, study: str, dataset: str) -> designs.Stored:
     """The only door to the store."""
     from harness.store import frames
 
@@ -138,24 +122,11 @@ def _held(storage: str, datasets: Collection[str]) -> list[tuple[str, str]]:
     return [(study, dataset) for study, dataset in frames.held(storage) if not datasets or dataset in datasets]
 
 
-def _importance(factors: pd.DataFrame, values: pd.Series[float]) -> pd.DataFrame:
+def importance(factors: pd.DataFrame, values: pd.Series[float]) -> pd.DataFrame:
     """Optuna's evaluators: the only door from reports to Optuna, which takes seconds to load."""
     from harness.search.importance import importances
 
     return importances(factors, values)
-
-
-def frames_of(
-    layout: Layout, trials: pd.DataFrame, curves: pd.DataFrame, load_ranks: LoadRanks, design: str | None = None
-) -> Frames:
-    """What the report of one design is made from; ``design``: None: the one that started last."""
-    by_design = trials.attrs.get("meta", {})
-    trials, curves = one_design(trials, curves, design)
-    about = by_design.get(trials["study_name"].iloc[0], {})
-    meta = Meta.model_validate({name: value for name, value in about.items() if name != "design"})
-    for label in meta.labels:  # of the methods that plugins brought when the study ran
-        declare(*label)
-    return Frames(layout, trials, curves, load_ranks, meta, _importance)
 
 
 def make(
@@ -163,13 +134,7 @@ def make(
 ) -> Path:
     """Make the report of a study again from its store; return the path of its PDF.
 
-    Args:
-        study: the name of a study of the package, or the path of a study file.
-        dataset: name or folder of the data.
-        storage: URL of the store.
-        output: folder of the report.
-        design: name of the Optuna study; None: the one that started last.
-        kind: of report; None: what the study file says.
+    ``study``, ``design`` and ``kind`` are as on the command line, ``dataset`` is a name or folder, ``storage`` a URL.
 
     Raises:
         UserError: the store has no such study, its results do not pass the report's checks, or there is no such kind.
@@ -179,53 +144,35 @@ def make(
     is_known = isinstance(study, Path) or study in files.files()
     layout = layout_of(study) if is_known else None  # before the store is read, which may take long
     name = str(study) if layout is None else layout.name
-    trials, curves, load_ranks = _load(storage, name, dataset)
-    layout = layout or layout_in_store(name, trials.attrs.get("meta", {}))
-    frames = frames_of(layout, trials, curves, load_ranks, design)
+    stored = _load(storage, name, dataset)
+    layout = layout or layout_in_store(name, stored[0].attrs.get("meta", {}))
+    frames = designs.frames_of(layout, stored, importance, design)
     return kind_of(kind or layout.report, frames.trials).report(frames, output)
 
 
-def one_design(trials: pd.DataFrame, curves: pd.DataFrame, design: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The trials and curves of one design (Optuna study): the one named, else the one that started last.
-
-    Raises:
-        UserError: no design has that name.
-    """
-    names = trials["study_name"].unique().tolist()
-    if design is not None and design not in names:
-        raise UserError(f"design '{design}' is not in the store; {nearest(design, names)}")
-    chosen = design or trials.sort_values("started")["study_name"].iloc[-1]
-    # without any curve there are no columns
-    return trials[trials["study_name"] == chosen], curves[curves["study_name"] == chosen] if len(curves) else curves
-
-
 def verdicts(datasets: Collection[str], storage: str, output: Path) -> Path:
-    """Make the claims report from all studies of the store; return the path of its PDF.
-
-    Args:
-        datasets: those that count; empty: all.
-        storage: URL of the store.
-        output: folder of the report.
+    """Make the claims report from the studies of a store on some data sets (empty: all); return the path of its PDF.
 
     Raises:
         UserError: the store cannot be opened, or has no study on these data sets, or none that bears on a claim.
     """
     layouts = _shipped()
-    pairs = [
-        pair for pair in _held(storage, datasets) if pair[0] in layouts and KINDS[layouts[pair[0]].report].evidence
+    studies = [
+        _evidence(layouts[study], dataset, storage)
+        for study, dataset in _held(storage, datasets)
+        if study in layouts and KINDS[layouts[study].report].evidence
     ]
-    if not pairs:
+    if not studies:
         raise UserError(f"the store has no study{_on(datasets)}; run: python -m harness.study ablation --dataset wiki")
-    studies = [_evidence(layouts[study], dataset, storage) for study, dataset in pairs]
     if all(study.missing for study in studies):
         raise UserError(studies[0].missing)
     return claims_report(studies, layouts, output)
 
 
 def _evidence(layout: Layout, dataset: str, storage: str) -> StudyEvidence:
-    """What a study says of its claims on a data set; what it lacks does not silence the other studies."""
+    """A study's evidence on a data set; an error in one study leaves the others as they are."""
     try:
-        frames = frames_of(layout, *_load(storage, layout.name, dataset))
+        frames = designs.frames_of(layout, _load(storage, layout.name, dataset), importance)
         evidence = kind_of(layout.report, frames.trials).evidence
         return StudyEvidence(layout, dataset, frames.meta, evidence(frames) if evidence else {})
     except UserError as error:
@@ -237,17 +184,9 @@ def _on(datasets: Collection[str]) -> str:
 
 
 def reports_of(kind: ReportKind, datasets: Collection[str], storage: str, output: Path) -> Iterator[Path]:
-    """Make a report of each design of the store whose study asks for a kind, and each study's across its data sets.
+    """Make a report of each design whose study asks for a kind, and each study's across its data sets; yield the PDFs.
 
-    Args:
-        kind: of report.
-        datasets: those that count; empty: all.
-        storage: URL of the store.
-        output: folder that gets a folder for each report.
-
-    Yields:
-        The paths of the PDFs, one by one. The folder of a design is named after its study, data set and preset; that of
-        all but the last of one name after its digest, too.
+    ``datasets``: those that count, empty: all; each report has a folder in ``output``.
 
     Raises:
         UserError: the store has no such study, or its results do not pass a report's checks.
@@ -259,68 +198,31 @@ def reports_of(kind: ReportKind, datasets: Collection[str], storage: str, output
         raise UserError(f"the store has no study with 'report: {kind.name}'{_on(datasets)}; run one, {example}")
     by_study: dict[str, list[Frames]] = {}
     for study, dataset in held:
-        trials, curves, load_ranks = _load(storage, study, dataset)
-        designs = trials.sort_values("started")["study_name"].unique().tolist()
-        for design in designs:
-            frames = frames_of(layouts[study], trials, curves, load_ranks, design)
+        stored = _load(storage, study, dataset)
+        names = designs.names_of(stored[0])
+        for design in names:
+            frames = designs.frames_of(layouts[study], stored, importance, design)
             chosen = kind_of(kind.name, frames.trials)
-            yield chosen.report(frames, output / _folder(study, dataset, frames.trials, design, designs))
+            yield chosen.report(frames, output / designs.folder_of(frames, names))
         if chosen is kind:  # of several designs the last
             by_study.setdefault(study, []).append(frames)
-    for study, frames_by_dataset in by_study.items() if kind.across else ():
-        assert kind.across is not None
-        if (document := kind.across(frames_by_dataset)) is not None:
-            yield write(document, output / f"{study}-across")
-
-
-def _folder(study: str, dataset: str, trials: pd.DataFrame, design: str, designs: Sequence[str]) -> str:
-    preset = str(trials["preset"].iloc[0]) if "preset" in trials else "default"
-    name, _, digest = design.rpartition("-")
-    is_last = design == [other for other in designs if other.rpartition("-")[0] == name][-1]
-    parts = [study, Path(dataset).name, *([preset] if preset != "default" else []), *([] if is_last else [digest])]
-    return "-".join(parts)
+    if kind.across is not None:
+        for study, on_datasets in by_study.items():
+            if (document := kind.across(on_datasets)) is not None:
+                yield write(document, output / f"{study}-across")
 
 
 def report_of_cells(
-    study: Design,
-    trials: pd.DataFrame,
-    curves: pd.DataFrame,
-    load_ranks: LoadRanks,
-    output: Path,
-    design: str,
-    cells: Collection[str],
-    console: Console,
+    study: Design, stored: designs.Stored, output: Path, design: str, cells: Collection[str], console: Console
 ) -> Path:
     """Print the table of the given cells of a design and write their report; return the path of its PDF."""
-    frames = frames_of(as_layout(study), trials, curves, load_ranks, design)
-    trials = frames.trials[frames.trials["cell"].isin(cells)]
-    curves = frames.curves[frames.curves["trial"].isin(trials["trial"])] if len(frames.curves) else frames.curves
+    frames = designs.frames_of(as_layout(study), stored, importance, design)
+    frames = designs.with_cells(frames, cells)
     console.print()
-    tested = trials[~with_role(trials, *INSIDE)]  # what a search only validated has no test results
-    # confirmation runs apart: they have other seeds
-    parts = (
-        [tested] if is_search(trials) else [tested[~are_confirmation_runs(tested)], complete_confirmation_runs(tested)]
-    )
-    for part in parts:
-        if len(part):
-            console.print(terminal_table(part, frames.layout))
-            console.print()
-    chosen = Frames(frames.layout, trials, curves, load_ranks, frames.meta, frames.importance)
-    return kind_of(frames.layout.report, trials).report(chosen, output)
-
-
-def _command_of(study: str) -> Callable[..., None]:
-    def command(
-        dataset: Dataset = "lahman",
-        storage: Storage = "sqlite:///runs/harness.db",
-        output: Output = None,
-        design: DesignName = None,
-        kind: KindName = None,
-        plugin: Plugins = None,
-    ) -> None:
-        print(make(study, dataset, storage, output or _default_folder(study, dataset, kind), design, kind))
-
-    return command
+    for part in designs.tested_parts(frames.trials):
+        console.print(terminal_table(part, frames.layout))
+        console.print()
+    return kind_of(frames.layout.report, frames.trials).report(frames, output)
 
 
 def _default_folder(study: str, dataset: str, kind: str | None) -> Path:
@@ -329,9 +231,9 @@ def _default_folder(study: str, dataset: str, kind: str | None) -> Path:
 
 @app.command("run")
 def run(
-    study: Annotated[str, typer.Argument(help="Study file of your own, or its name: the store keeps what it said.")],
+    study: Annotated[str, typer.Argument(help="Study file of your own, or its name: the store keeps its content.")],
     dataset: Dataset = "lahman",
-    storage: Storage = "sqlite:///runs/harness.db",
+    storage: Storage = STORAGE,
     output: Output = None,
     design: DesignName = None,
     kind: KindName = None,
@@ -343,10 +245,24 @@ def run(
     print(make(asked, dataset, storage, output or _default_folder(path.stem, dataset, kind), design, kind))
 
 
+def _command_of(study: str) -> Callable[..., None]:
+    def command(
+        dataset: Dataset = "lahman",
+        storage: Storage = STORAGE,
+        output: Output = None,
+        design: DesignName = None,
+        kind: KindName = None,
+        plugin: Plugins = None,
+    ) -> None:
+        print(make(study, dataset, storage, output or _default_folder(study, dataset, kind), design, kind))
+
+    return command
+
+
 def _command_of_kind(kind: ReportKind) -> Callable[..., None]:
     def command(
         dataset: Datasets = None,
-        storage: Storage = "sqlite:///runs/harness.db",
+        storage: Storage = STORAGE,
         output: Folder = Path("reports", "output"),
         plugin: Plugins = None,
     ) -> None:
@@ -359,7 +275,7 @@ def _command_of_kind(kind: ReportKind) -> Callable[..., None]:
 @app.command()
 def claims(
     dataset: Datasets = None,
-    storage: Storage = "sqlite:///runs/harness.db",
+    storage: Storage = STORAGE,
     output: Output = None,
     plugin: Plugins = None,
 ) -> None:
@@ -370,15 +286,15 @@ def claims(
 @app.command("all")
 def all_(
     dataset: Datasets = None,
-    storage: Storage = "sqlite:///runs/harness.db",
+    storage: Storage = STORAGE,
     output: Folder = Path("reports", "output"),
     plugin: Plugins = None,
 ) -> None:
     """Make every report that the store has results for, and the claims report last."""
     layouts = _shipped()
-    complete: dict[str, ReportKind] = {}
+    by_kind: dict[str, ReportKind] = {}
     for study, data in _held(storage, dataset or []):
-        if study not in layouts:  # from a file of a user's own
+        if study not in layouts:  # from a user's file
             try:
                 print(make(study, data, storage, output / f"{study}-{Path(data).name}"))
             except UserError as error:
@@ -386,10 +302,10 @@ def all_(
             continue
         kind = KINDS[layouts[study].report]
         if kind.every_design:
-            complete[kind.name] = kind
+            by_kind[kind.name] = kind
         else:
             print(make(study, data, storage, output / f"{study}-{Path(data).name}"))
-    for kind in complete.values():
+    for kind in by_kind.values():
         for path in reports_of(kind, dataset or [], storage, output):
             print(path)
     print(verdicts(dataset or [], storage, output / "claims"))

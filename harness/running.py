@@ -78,7 +78,7 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
     results = frames.load(
         options.storage, design.name, options.dataset, options.artifacts, planned.study_name, store.retry_timeout
     )
-    return report_of_cells(design, *results, folder, planned.study_name, tally.keys, console)
+    return report_of_cells(design, results, folder, planned.study_name, tally.keys, console)
 
 
 def _backbones(name: str | None, design: Design) -> list[str]:

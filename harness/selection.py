@@ -23,7 +23,7 @@ def rank_settings(points: pd.DataFrame, factors: Sequence[str], tolerance: float
     Returns:
         A row a point that all cases have, best first: the factors, arm, ``least`` (smallest difference to L1; NaN
         without L1), ``lost`` (largest difference to the best point), ``near_best`` (nowhere more than the tolerance
-        below the best), ``beats_base`` (better than L1 everywhere), ``robust`` (one of both), ``default`` (the first
+        below the best), ``beats_base`` (better than L1 everywhere), ``stable`` (one of both), ``default`` (the first
         row: the largest ``least``, and of equals the smallest ``lost``).
     """
     cases = [name for name in ("dataset", "backbone") if name in points]
@@ -34,7 +34,7 @@ def rank_settings(points: pd.DataFrame, factors: Sequence[str], tolerance: float
     ranked = ranked[ranked["n"] == len(points[cases].drop_duplicates())].drop(columns="n").reset_index()
     ranked["near_best"] = ranked["lost"] <= tolerance
     ranked["beats_base"] = ranked["least"] > 0
-    ranked["robust"] = ranked["near_best"] | ranked["beats_base"]
+    ranked["stable"] = ranked["near_best"] | ranked["beats_base"]
     order = ["least", "lost"] if ranked["least"].notna().all() else ["lost"]
     ranked = ranked.sort_values([*order, *factors], ascending=[name != "least" for name in (*order, *factors)])
     ranked = ranked.reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""The paper's claims, and what the comparisons of a study say of them: a verdict with its reason."""
+"""The paper's claims, and the verdict of a study's comparisons on each, with its reason."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.reporting.data.frames import records
 from harness.reporting.data.text import NBSP, number
 from harness.vocabulary import METRIC, METRICS, arm_name, backbone_name, joined
 
@@ -30,8 +31,8 @@ CLAIMS = {
     "C14": "Teacher, fine-tuning and distillation together against training the teacher alone.",
 }
 
-#: comparisons of one backbone by (arm, base, measure)
-Rows = Mapping[tuple[str, str, str], "pd.Series[Any]"]
+#: comparisons of one backbone by (arm, base, metric)
+Rows = Mapping[tuple[str, str, str], dict[str, Any]]
 #: (verdict, reason)
 Verdict = tuple[str, str]
 
@@ -49,13 +50,13 @@ class Claim:
 
 @dataclass(frozen=True)
 class Question:
-    """What a claim asks of comparisons of arms: which of them, as (arm, base) by name, and by which measures.
+    """What a claim asks of comparisons of arms: which of them, as (arm, base) by name, and by which metrics.
 
-    ``decide`` makes the verdict; without it, all steps have to be better by all measures.
+    ``decide`` makes the verdict; without it, all steps have to be better by all metrics.
     """
 
     steps: Mapping[str, tuple[str, str]]
-    measures: tuple[str, ...] = ("mrr",)
+    metrics: tuple[str, ...] = ("mrr",)
     decide: Callable[[Rows, Question], Verdict] | None = None
 
 
@@ -63,10 +64,11 @@ def judge(names: Sequence[str], paired: pd.DataFrame, backbones: Sequence[str]) 
     """The claims ``names`` on each backbone; those that are not about comparisons of arms are left out."""
     judged = []
     for name in in_order(names):
-        for backbone in backbones if name in QUESTIONS else ():
+        if (question := QUESTIONS.get(name)) is None:
+            continue
+        for backbone in backbones:
             rows = paired[paired["backbone"] == backbone]
-            by_key = {(row["arm"], row["base"], row["measure"]): row for _, row in rows.iterrows()}
-            question = QUESTIONS[name]
+            by_key = {(row["arm"], row["base"], row["metric"]): row for row in records(rows)}
             judged.append(claim(name, backbone, (question.decide or _all)(by_key, question), rows["seeds"]))
     return judged
 
@@ -77,36 +79,34 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def claim(name: str, backbone: str, verdict: Verdict, seeds: Iterable[int]) -> Claim:
-    """A claim with its verdict on a backbone.
+    """A claim with its verdict on a backbone, by comparisons with these numbers of seeds.
 
-    Args:
-        name: id of the claim.
-        backbone: as the frames call it.
-        verdict: what the comparisons say.
-        seeds: their numbers of seeds: a single one anywhere is never a verdict on the method.
+    A single seed anywhere is never a verdict on the method.
     """
+    if verdict[0] in ("supported", "contradicted") and min(seeds, default=2) < 2:
+        verdict = no_verdict(verdict)
+    return Claim(name, CLAIMS[name], backbone_name(backbone), *verdict)
+
+
+def no_verdict(verdict: Verdict) -> Verdict:
+    """What one seed leaves of a verdict."""
     word, reason = verdict
-    if word in ("supported", "contradicted") and min(seeds) < 2:
-        reason += f"; with one seed this is no verdict on the method (it would read: {word})"
-        word = "undecided"
-    return Claim(name, CLAIMS[name], backbone_name(backbone), word, reason)
+    return "undecided", f"{reason}; with one seed this is no verdict on the method (it would read: {word})"
 
 
 def _all(rows: Rows, question: Question) -> Verdict:
-    """Supported if every step is better by every measure (an intersection: no correction between them), contradicted
+    """Supported if every step is better by every metric (an intersection: no correction between them), contradicted
     if one is worse."""
     missing = [step for step, (arm, base) in question.steps.items() if (arm, base, "mrr") not in rows]
     if missing:
         return "not tested", f"no trials to compare for: {joined(missing)}"
     verdicts, reasons = set(), []
     for step, (arm, base) in question.steps.items():
-        by_metric = {measure: str(rows[arm, base, measure]["verdict"]) for measure in question.measures}
+        by_metric = {metric: str(rows[arm, base, metric]["verdict"]) for metric in question.metrics}
         verdicts |= set(by_metric.values())
-        same = len(set(by_metric.values())) == 1
-        words = (
-            next(iter(by_metric.values())) if same else joined([f"{METRIC[m].label} {v}" for m, v in by_metric.items()])
-        )
-        reasons.append(f"{step}: {words}")
+        words = [f"{METRIC[metric].label} {verdict}" for metric, verdict in by_metric.items()]
+        same = set(by_metric.values())
+        reasons.append(f"{step}: {same.pop() if len(same) == 1 else joined(words)}")
     reason = "; ".join(reasons)
     return ("contradicted" if "worse" in verdicts else "supported" if verdicts == {"better"} else "undecided"), reason
 
@@ -138,7 +138,7 @@ QUESTIONS = {
             "against RKD-D": ("L1+L2+L3", "L1+RKD-D"),
             "against RKD-A": ("L1+L2+L3", "L1+RKD-A"),
         },
-        tuple(measure.key for measure in METRICS),
+        tuple(metric.key for metric in METRICS),
     ),
     "C2": Question(
         {

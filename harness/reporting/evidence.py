@@ -1,23 +1,22 @@
-"""What a study's results say of a claim on one data set: verdicts, the numbers behind them, and a figure."""
+"""What a study's results show of a claim on one data set: verdicts, the numbers behind them, and a figure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from harness.reporting.claims import Claim
 from harness.reporting.data.frames import records
-from harness.reporting.output.tables import Cell, Row, Table
+from harness.reporting.output.tables import Cell, Column, Row, Table, table_of
 from harness.vocabulary import backbone_name
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What one data set says of a claim.
+    """The evidence of one data set on a claim.
 
     Attributes:
         verdicts: one a backbone.
@@ -37,16 +36,13 @@ class Evidence:
     marks: str = ""
 
 
-def by_backbone(rows: pd.DataFrame, cells: Callable[[dict[str, Any]], tuple[Cell, ...]]) -> tuple[Row, ...]:
-    """Rows that begin with their backbone where it is another one than before, below a line."""
-    shown: list[Row] = []
-    last = ""
-    for row in records(rows):
-        backbone = backbone_name(row["backbone"])
-        is_new = backbone != last
-        shown.append(Row((Cell(backbone if is_new else ""), *cells(row)), rule=bool(shown) and is_new))
-        last = backbone
-    return tuple(shown)
+#: the first column of `by_backbone`
+BACKBONE: Column = ("", "l", lambda row: backbone_name(row["backbone"]))
+
+
+def by_backbone(caption: str, rows: pd.DataFrame, columns: Sequence[Column], note: str) -> Table:
+    """A table whose first column names the backbone once, with a line between backbones."""
+    return table_of(caption, records(rows), columns, note, group=lambda row: row["backbone"], once=True)
 
 
 def side_by_side(tables: Sequence[tuple[str, Table]]) -> Table:

@@ -1,4 +1,4 @@
-"""Report kinds by the name that a study file has for its own: ``report: comparison``.
+"""Report kinds by the name that a study file gives: ``report: comparison``.
 
 A kind is declared once, where its report is made, in the package or in a plugin:
 
@@ -33,10 +33,10 @@ class ReportKind:
     """A kind of report.
 
     Attributes:
-        name: what study files say.
+        name: as study files give it.
         label: what it shows, a phrase.
         content: makes the report of one design on one data set.
-        evidence: what the same frames say of the paper's claims, by claim; None: nothing.
+        evidence: of the same frames on the paper's claims, by claim; None: there is none.
         across: makes one report of a study's designs on several data sets; None: there is none.
         every_design: whether "all" makes it for each design in the store; otherwise for the latest.
         instead_of: the kind whose studies get this one where ``when`` is true of their trials; "": none.
@@ -88,11 +88,7 @@ def report_kind(
 
 
 def kind_of(name: str, trials: pd.DataFrame) -> ReportKind:
-    """The kind that makes the report of a study.
-
-    Args:
-        name: what the study file says.
-        trials: of one design.
+    """The kind that makes the report of a design whose study file names a kind.
 
     Raises:
         UserError: there is no such kind; names the nearest.
@@ -103,7 +99,7 @@ def kind_of(name: str, trials: pd.DataFrame) -> ReportKind:
 
 
 def load_shipped() -> None:
-    """Register the package's own kinds: each folder of ``harness/reporting`` that has a ``report.py``."""
+    """Register the kinds of the package: each folder of ``harness/reporting`` that has a ``report.py``."""
     for module in pkgutil.iter_modules(reporting.__path__, f"{reporting.__name__}."):
         if module.ispkg and find_spec(f"{module.name}.report"):
             import_module(f"{module.name}.report")

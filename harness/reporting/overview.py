@@ -22,7 +22,7 @@ from harness.vocabulary import BACKBONES, DATASETS, dataset_name, ordered
 
 @dataclass(frozen=True, eq=False)
 class StudyEvidence:
-    """What a study says of its claims on one data set; ``missing``: why it says nothing."""
+    """A study's evidence on its claims on one data set; ``missing``: why there is none."""
 
     layout: Layout
     dataset: str
@@ -34,13 +34,7 @@ class StudyEvidence:
 def claims_report(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout], output: Path) -> Path:
     """Write ``claims.pdf``, ``claims.csv``, ``.parquet`` and ``.tex`` (all verdicts) and what each page shows.
 
-    Args:
-        found: what there is, a study and data set each.
-        layouts: all layouts by name, for the claims that nothing is known of.
-        output: folder, made if it is not there.
-
-    Returns:
-        The path of the PDF.
+    ``layouts`` names the study of a claim that has no evidence yet. Returns the path of the PDF.
 
     Raises:
         UserError: the folder cannot be written.
@@ -54,7 +48,7 @@ def claims_report(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout
         created = max(dates, default=datetime.fromtimestamp(0, UTC))
         datasets = ordered({study.dataset for study in studies}, DATASETS)
         content = {
-            "title": "The claims, and what the layouts say of them",
+            "title": "The claims, and the evidence on each",
             "subtitle": " · ".join([*(dataset_name(name) for name in datasets), f"{created:%-d %B %Y}"]),
             "overview": asdict(table),
             "pages": pages,
@@ -93,7 +87,7 @@ def overall(verdicts: Sequence[str]) -> str:
 
 def _overview(verdicts: pd.DataFrame) -> Table:
     judged = verdicts[verdicts["dataset"] != ""]
-    # what is said of two backbones together stands with both
+    # a verdict on two backbones together stands with both
     judged = judged.assign(backbone=judged["backbone"].str.split(" and ")).explode("backbone")
     datasets, backbones = (
         ordered(judged["dataset"], DATASETS),

@@ -56,7 +56,7 @@ def test_evidence_has_the_comparisons_of_its_claim(frames: Make) -> None:
     assert numbers["step"].tolist()[:2] == ["L2 added to L1", "L3 added to L1"]
     assert numbers.set_index(["backbone", "step"]).loc[("ttranse", "L2 added to L1"), "verdict"] == "better"
     assert [verdict.verdict for verdict in evidence["C2"].verdicts] == ["contradicted"] * 2
-    assert set(evidence["C6"].numbers["measure"]) == {"mr", "hits1", "hits3", "hits10"}
+    assert set(evidence["C6"].numbers["metric"]) == {"mr", "hits1", "hits3", "hits10"}
     assert len(evidence["C2"].table.rows) == len(numbers)
 
 

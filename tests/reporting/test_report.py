@@ -15,9 +15,10 @@ import pytest
 import harness
 from harness import report
 from harness.errors import UserError
-from harness.report import main, one_design
+from harness.report import main
 from harness.reporting.comparison import report as comparison
 from harness.reporting.data.layout import Meta
+from harness.reporting.designs import one_design
 from harness.reporting.output.typst import templates, write
 from tests.reporting.conftest import LAYOUT, written
 

@@ -20,7 +20,7 @@ from harness.errors import UserError
 from harness.reporting.data.layout import Meta
 from harness.reporting.data.results import Frames
 from harness.reporting.kinds import kind_of
-from harness.reporting.sensitivity.points import are_confirmation_runs, cells_of
+from harness.reporting.sensitivity.points import are_confirmation_runs, grid_of
 from harness.search.confirmation import Confirming
 from harness.selection import rank_settings
 from harness.store.study import StudyStore
@@ -75,7 +75,7 @@ def reported(run: Run, values: dict[str, float]) -> pd.DataFrame:
         }
         for k, spec in enumerate(run.specs)
     ]
-    return cells_of(pd.DataFrame(rows)).points()
+    return grid_of(pd.DataFrame(rows)).points()
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -179,7 +179,7 @@ def test_from_a_grid_to_its_confirmed_winners(
     # as at the end of a study: a table, and the report
     monkeypatch.setattr(report, "as_layout", lambda design: LAYOUT)
     console = Console(file=io.StringIO(), width=100)
-    names = (run.design, trials, curves, load_ranks, tmp_path / "whole", run.study_name, tally.keys, console)
+    names = (run.design, (trials, curves, load_ranks), tmp_path / "whole", run.study_name, tally.keys, console)
     assert report.report_of_cells(*names).is_file()
     assert console.file.getvalue().count("fresh seeds") == len(set(fresh["arm"]))
     meta = trials.attrs["meta"][run.study_name]

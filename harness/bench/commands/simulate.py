@@ -160,13 +160,14 @@ def _sizes(place: Place, trials: int) -> dict[str, float]:
 def _report(place: Place) -> dict[str, float]:
     """Seconds and peak memory of the study's report."""
     from harness import report
+    from harness.reporting.designs import frames_of
     from harness.reporting.kinds import kind_of
     from harness.store import frames
 
     began = time.perf_counter()
-    trials, curves, load_ranks = frames.load(place.url, STUDY, place.options.dataset, place.artifacts)
+    stored = frames.load(place.url, STUDY, place.options.dataset, place.artifacts)
     read = time.perf_counter() - began
-    result = report.frames_of(report.layout_of(STUDY), trials, curves, load_ranks)
+    result = frames_of(report.layout_of(STUDY), stored, report.importance)
     kind_of(result.layout.report, result.trials).report(result, place.folder / "report")
     seconds = time.perf_counter() - began
     return {"report_seconds": seconds, "frames_seconds": read, "report_peak_mib": peak_memory()}

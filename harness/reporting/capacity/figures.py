@@ -15,16 +15,12 @@ from harness.vocabulary import GRAY, LIGHT, arm_colors, arm_name, student_arms
 
 
 def capacity(numbers: Numbers, path: Path) -> bool:
-    """Draw test MRR of the arms, and the gain over L1, against the dimension; False: nothing to draw.
+    """Draw test MRR of a backbone's arms, and the gain over L1, against the dimension; False: nothing to draw.
 
     Bands and bars are 95 % intervals; of the gain, filled markers are decided ones, and the shade is the interval of
     the threshold. Without a gain there is one panel.
-
-    Args:
-        numbers: of one backbone.
-        path: without suffix.
     """
-    means = numbers.means[numbers.means["measure"] == "mrr"]
+    means = numbers.means[numbers.means["metric"] == "mrr"]
     arms = student_arms(means["arm"])
     gains = numbers.gain()
     if not arms:

@@ -14,7 +14,7 @@ import pandera.pandas as pa
 from numpy.typing import NDArray
 
 from harness.errors import UserError
-from harness.reporting.data.frames import records, validate
+from harness.reporting.data.frames import records, validate, where
 from harness.reporting.data.results import Frames, Results, comparison_row, decided, means, wide
 from harness.stats import Comparison, compare, detectable, threshold
 from harness.vocabulary import METRICS, REFERENCES
@@ -24,7 +24,7 @@ K = TypeVar("K")
 
 #: the gain whose threshold is looked for: of the full method over the structural teacher alone
 FULL, BASE = "L1+L2+L3", "L1"
-#: power that the smallest detectable difference is told for
+#: power of the smallest detectable difference
 POWER = 0.8
 
 FACTORS = pa.DataFrameSchema(
@@ -35,7 +35,7 @@ FACTORS = pa.DataFrameSchema(
     name="trials",
 )
 GAINS_COLUMNS = [
-    *("backbone", "arm", "base", "dim", "smaller", "measure"),
+    *("backbone", "arm", "base", "dim", "smaller", "metric"),
     *(f"{name}{end}" for name in ("difference", "relative", "effect") for end in ("", "_low", "_high")),
     *("p", "p_holm", "seeds", "facts", "seeds_up", "detectable", "verdict"),
 ]
@@ -65,18 +65,13 @@ class Numbers:
         frames = (self.means, self.gains, self.kept, self.thresholds)
         return Numbers(*(frame[frame["backbone"] == backbone] for frame in frames))
 
-    def gain(self, measure: str = "mrr") -> pd.DataFrame:
-        """Rows of ``gains``: the full method against L1 in a measure, dimensions ascending."""
-        return self._of_full(measure, contrasts=False)
+    def gain(self, metric: str = "mrr", *, contrasts: bool = False) -> pd.DataFrame:
+        """Rows of ``gains``: the full method against L1 in a metric, dimensions ascending.
 
-    def contrasts(self) -> pd.DataFrame:
-        """Rows of ``gains``: how the gain in MRR of the full method over L1 differs between two dimensions."""
-        return self._of_full("mrr", contrasts=True)
-
-    def _of_full(self, measure: str, *, contrasts: bool) -> pd.DataFrame:
-        rows = self.gains
-        of_full = (rows["arm"] == FULL) & (rows["base"] == BASE) & (rows["measure"] == measure)
-        return rows[of_full & (rows["smaller"].notna() == contrasts)].sort_values("dim", kind="stable")
+        ``contrasts``: instead how that gain differs between two dimensions, which is there for MRR.
+        """
+        rows = where(self.gains, arm=FULL, base=BASE, metric=metric)
+        return rows[rows["smaller"].notna() == contrasts].sort_values("dim", kind="stable")
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,12 +162,7 @@ def kept(sizes: Sizes) -> pd.DataFrame:
 
 
 def table_by_size(means: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
-    """One row per backbone, losses and dimension: n, failed, interval, measures with their ends, share of the teacher.
-
-    Args:
-        means: of `means_by_size`.
-        kept: of `kept`.
-    """
+    """`means_by_size` and `kept` as one row per backbone, losses and dimension: n, failed, interval, metrics, share."""
     # `wide` knows no dimensions: numbered rows stand for arms of one dimension each
     keys = means[["backbone", "arm", "dim"]].drop_duplicates(ignore_index=True)
     numbered = means.merge(keys.reset_index(), on=["backbone", "arm", "dim"]).drop(columns=["arm", "dim"])
@@ -185,14 +175,10 @@ def table_by_size(means: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
 def gains_by_size(sizes: Sizes) -> pd.DataFrame:
     """Paired comparisons of arms at each dimension, and of the gain of the full method at two of them.
 
-    One row per backbone, arm, base, dimension and measure. Rows with a dimension in ``smaller`` are contrasts of MRR:
-    the gain of the full method over L1 at ``dim`` minus that at ``smaller``. Holm's correction takes all dimensions as
-    a family, by backbone, arm, base and measure; all contrasts of a backbone are another. Verdicts are those of
-    `harness.reporting.data.results.paired`.
-
-    Columns: backbone, arm, base (losses), dim, smaller, measure, difference, relative, effect (each with _low and
-    _high), p, p_holm, seeds, facts, seeds_up, detectable (smallest difference that would be shown with a power of
-    `POWER`), verdict ("better", "worse", "undecided").
+    Columns as of `harness.reporting.data.results.paired`, and dim and smaller. Rows with a dimension in ``smaller`` are
+    contrasts of MRR: the gain of the full method over L1 at ``dim`` minus that at ``smaller``. Holm's correction takes
+    all dimensions as a family, by backbone, arm, base and metric; all contrasts of a backbone are another.
+    ``detectable`` is the smallest difference that would be shown with a power of `POWER`.
     """
     rows: list[dict[str, Any]] = []
     for backbone in sizes.results.backbones:
@@ -216,15 +202,15 @@ def gains_by_size(sizes: Sizes) -> pd.DataFrame:
             place = {"backbone": backbone, "arm": arm, "base": base, "dim": dim, "smaller": other}
             # of a contrast, a part of a difference means nothing
             nothing = {} if other is None else dict.fromkeys(("relative", "relative_low", "relative_high"), np.nan)
-            for k, (measure, comparison) in enumerate(zip(METRICS, comparisons, strict=False)):
+            for k, (metric, comparison) in enumerate(zip(METRICS, comparisons, strict=False)):
                 seen = detectable(first[:, :, k] - second[:, :, k], POWER, tests=tests)
-                more = {"measure": measure.key, "seeds": len(first), "detectable": seen}
+                more = {"metric": metric.key, "seeds": len(first), "detectable": seen}
                 rows.append(place | comparison_row(comparison) | nothing | more)
     if not rows:
         return pd.DataFrame(columns=GAINS_COLUMNS)
     frame = pd.DataFrame(rows).astype({"smaller": "Int64"})
     frame["contrast"] = frame["smaller"].notna()
-    return decided(frame, ["backbone", "arm", "base", "measure", "contrast"])[GAINS_COLUMNS]
+    return decided(frame, ["backbone", "arm", "base", "metric", "contrast"])[GAINS_COLUMNS]
 
 
 def thresholds(sizes: Sizes) -> pd.DataFrame:

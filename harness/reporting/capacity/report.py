@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,33 +10,34 @@ import pandas as pd
 from harness.reporting.capacity.figures import capacity
 from harness.reporting.capacity.numbers import BASE, FULL, POWER, Numbers, Sizes, table_by_size
 from harness.reporting.capacity.verdicts import dimension, judge, threshold_in_words
-from harness.reporting.content import claims_box, figure_path, heading
-from harness.reporting.data.about import facts
-from harness.reporting.data.frames import records
-from harness.reporting.data.layout import Meta
+from harness.reporting.content import claims_box, document, heading
+from harness.reporting.data.frames import records, rows_of, where
 from harness.reporting.data.results import Frames
-from harness.reporting.data.text import interval, number, p_value, percent
-from harness.reporting.evidence import Evidence, by_backbone
+from harness.reporting.data.text import number, percent
+from harness.reporting.evidence import BACKBONE, Evidence, by_backbone
 from harness.reporting.kinds import report_kind
 from harness.reporting.output.tables import (
     COMPARISON,
+    ONE_SEED_NOTE,
     OTHERS,
     OTHERS_NOTE,
+    P_HOLM,
     Cell,
-    Row,
+    Column,
     Table,
-    comparison_cells,
     difference_cell,
     ends,
     mean_cell,
     paired_note,
+    table_of,
+    verdict_cell,
 )
 from harness.reporting.output.typst import Document
-from harness.vocabulary import METRIC, REFERENCES, arm_name, backbone_name, dataset_name, versus
+from harness.vocabulary import METRIC, REFERENCES, arm_name, versus
 
 
 def display_tables(sizes: Sizes, numbers: Numbers) -> dict[str, dict[str, Table]]:
-    """Display tables by backbone and name: main, gains, growth, threshold, measures; empty ones are left out."""
+    """Display tables by backbone and name: main, gains, growth, threshold, metrics."""
     # the same columns for all backbones, whose rows share a LaTeX table
     arms = sizes.results.layout.order(arm for arm in numbers.means["arm"] if arm not in REFERENCES)
     made = {}
@@ -49,38 +48,31 @@ def display_tables(sizes: Sizes, numbers: Numbers) -> dict[str, dict[str, Table]
             "gains": gains_table(of_backbone),
             "growth": growth_table(of_backbone),
             "threshold": threshold_table(of_backbone),
-            "measures": measures_table(of_backbone),
+            "metrics": metrics_table(of_backbone),
         }
-    return {backbone: {name: t for name, t in by_name.items() if t.rows} for backbone, by_name in made.items()}
+    return made
 
 
 def main_table(numbers: Numbers, arms: list[str], dims: list[int]) -> Table:
-    """MRR of the arms at each dimension, the gain of the full method over L1, and what it keeps of the teacher.
-
-    Args:
-        numbers: of one backbone.
-        arms: the columns, by losses.
-        dims: the rows.
-    """
-    mrr = records(numbers.means[numbers.means["measure"] == "mrr"])
+    """MRR of the arms at each dimension, the gain of the full method over L1, and what it keeps of the teacher."""
+    mrr = rows_of(numbers.means, metric="mrr")
     means = {(row["arm"], row["dim"]): row for row in mrr}
     gains = {row["dim"]: row for row in records(numbers.gain())}
-    kept = {row["dim"]: row for row in records(numbers.kept[numbers.kept["arm"] == FULL])}
-    rows = [
-        Row(
-            (
-                Cell(str(dim)),
-                Cell("–".join(map(str, sorted({means[arm, dim]["n"] for arm in arms if (arm, dim) in means}))) or "0"),
-                *(_mean(means.get((arm, dim))) for arm in arms),
-                *_gain(gains.get(dim)),
-                _kept(kept.get(dim)),
-            )
-        )
-        for dim in dims
+    kept = {row["dim"]: row for row in rows_of(numbers.kept, arm=FULL)}
+
+    def seeds(dim: int) -> str:
+        return "–".join(map(str, sorted({means[arm, dim]["n"] for arm in arms if (arm, dim) in means}))) or "0"
+
+    columns: list[Column] = [
+        ("dim", "r", str),
+        ("n", "l", seeds),
+        *((arm_name(arm), "r", lambda dim, arm=arm: _mean(means.get((arm, dim)))) for arm in arms),
+        (f"gain over {arm_name(BASE)}", "r", lambda dim: difference_cell(gains[dim]) if dim in gains else "–"),
+        ("verdict", "l", lambda dim: verdict_cell(gains[dim]) if dim in gains else "–"),
+        ("kept", "r", lambda dim: _kept(kept.get(dim, {}))),
     ]
     note = "Mean ± half of the 95 % interval over n seeds (Student's t). "
-    if any(row["n"] == 1 for row in mrr):
-        note += "† One seed: the interval is a bootstrap over test facts and does not cover the choice of the seed. "
+    note += ONE_SEED_NOTE if any(row["n"] == 1 for row in mrr) else ""
     if gains:
         note += f"Gain: {arm_name(FULL)} minus {arm_name(BASE)}, same seeds and facts, with 95 % bootstrap interval. "
         note += "Verdict: after Holm's correction over dimensions. "
@@ -89,9 +81,7 @@ def main_table(numbers: Numbers, arms: list[str], dims: list[int]) -> Table:
             mean = _mean(row)
             note += f"Kept: share of the teacher's MRR with {arm_name(FULL)}. " if kept else ""
             note += f"The teacher ({row['dim']}-d) has {mean.text} {mean.extra}."
-    header = ("dim", "n", *map(arm_name, arms), f"gain over {arm_name(BASE)}", "verdict", "kept")
-    align = "rl" + "r" * len(arms) + "rlr"
-    return Table("Test MRR by dimension of the student", header, align, tuple(rows), note.strip())
+    return table_of("Test MRR by dimension of the student", dims, columns, note.strip())
 
 
 def _mean(row: dict[str, Any] | None) -> Cell:
@@ -101,158 +91,82 @@ def _mean(row: dict[str, Any] | None) -> Cell:
     return Cell(cell.text, cell.extra + "†" * (row["n"] == 1))
 
 
-def _gain(row: dict[str, Any] | None) -> tuple[Cell, Cell]:
-    """The gain with its interval, and its verdict."""
-    if row is None:
-        return Cell("–"), Cell("–")
-    decided = row["verdict"] != "undecided"
-    change = number(row["difference"], 4, signed=True)
-    return Cell(change, ends(row, "difference", 4), decided), Cell(row["verdict"], strong=decided)
-
-
-def _kept(row: dict[str, Any] | None) -> Cell:
-    if row is None:
+def _kept(row: dict[str, Any]) -> Cell:
+    """The share of the teacher's MRR; "–" where it is not known."""
+    if pd.isna(row.get("kept")):
         return Cell("–")
-    return Cell(percent(row["kept"], signed=False), interval(100 * row["kept_low"], 100 * row["kept_high"], 1))
+    return Cell(percent(row["kept"], signed=False), ends(row, "kept", 1, 100))
 
 
 def gains_table(numbers: Numbers) -> Table:
-    """All comparisons of arms in MRR, dimension by dimension.
-
-    Args:
-        numbers: of one backbone.
-    """
-    lines = records(numbers.gains[(numbers.gains["measure"] == "mrr") & numbers.gains["smaller"].isna()])
-    rows: list[Row] = []
-    last = ""
-    for line in lines:
-        name = versus(line["arm"], line["base"])
-        first = Cell(name if name != last else "")
-        seen = Cell(number(line["detectable"], 4))
-        rows.append(Row((first, Cell(str(line["dim"])), *comparison_cells(line), seen), bool(rows) and name != last))
-        last = name
-    note = paired_note(lines) + "p: sign-flip test over facts; lines separate the families of Holm's correction. "
-    note += f"Detectable: the smallest difference that would be decided with a power of {percent(POWER, False, 0)}."
-    header = ("", "dim", *COMPARISON, "detectable")
-    return Table("Paired differences of test MRR by dimension", header, "lrrrrcrrlr", tuple(rows), note)
+    """All comparisons of arms of a backbone in MRR, dimension by dimension."""
+    lines = records(numbers.gains[(numbers.gains["metric"] == "mrr") & numbers.gains["smaller"].isna()])
+    columns: list[Column] = [
+        ("", "l", lambda line: versus(line["arm"], line["base"])),
+        ("dim", "r", lambda line: str(line["dim"])),
+        *COMPARISON,
+        ("detectable", "r", lambda line: number(line["detectable"], 4)),
+    ]
+    note = f"{paired_note(lines)} Detectable: the smallest difference that would be decided with a power of "
+    note += f"{percent(POWER, False, 0)}."
+    caption = "Paired differences of test MRR by dimension"
+    return table_of(caption, lines, columns, note, group=lambda line: (line["arm"], line["base"]), once=True)
 
 
 def growth_table(numbers: Numbers) -> Table:
-    """How the gain of the full method over L1 differs between dimensions: larger ones in rows, smaller in columns.
-
-    Args:
-        numbers: of one backbone.
-    """
-    contrasts = {(row["dim"], row["smaller"]): row for row in records(numbers.contrasts())}
+    """How the gain of the full method over L1 differs between dimensions: larger ones in rows, smaller in columns."""
+    contrasts = {(row["dim"], row["smaller"]): row for row in records(numbers.gain(contrasts=True))}
     larger, smaller = (sorted({key[side] for key in contrasts}) for side in (0, 1))
-    rows = [
-        Row(
-            (
-                Cell(str(dim)),
-                *(difference_cell(contrasts[dim, less]) if (dim, less) in contrasts else Cell("") for less in smaller),
-            )
-        )
-        for dim in larger
+
+    def contrast(dim: int, less: int) -> Cell:
+        return difference_cell(contrasts[dim, less]) if (dim, less) in contrasts else Cell("")
+
+    columns: list[Column] = [
+        ("dim", "r", str),
+        *((str(less), "r", lambda dim, less=less: contrast(dim, less)) for less in smaller),
     ]
     note = "Gain at the dimension of the row minus that at the dimension of the column, on the seeds of both. "
     note += "Bold: decided by the paired test after Holm's correction over this table."
-    header = ("dim", *map(str, smaller))
-    return Table("Differences between the gains over L1 in test MRR", header, "r" * len(header), tuple(rows), note)
+    return table_of("Differences between the gains over L1 in test MRR", larger, columns, note)
 
 
 def threshold_table(numbers: Numbers) -> Table:
-    """From which dimension on the full method gains over L1.
-
-    Args:
-        numbers: of one backbone.
-    """
-    rows = []
-    for row in records(numbers.thresholds):
-        onset, low, high = (Cell(dimension(row[key], row)) for key in ("threshold", "low", "high"))
-        shares = (Cell(percent(row[key], signed=False)) for key in ("always", "never"))
-        rows.append(Row((Cell(versus(row["arm"], row["base"])), onset, low, high, *shares, Cell(str(row["seeds"])))))
-    note = (
-        "Ends of the 95 % interval, and shares of resamples with a gain at all dimensions and with none at the largest."
-    )
-    header = ("", "threshold", "low", "high", "always", "never", "seeds")
-    return Table("Dimension from which on the gain is positive", header, "lrrrrrr", tuple(rows), note)
-
-
-def measures_table(numbers: Numbers) -> Table:
-    """The gain of the full method over L1 in the other measures.
-
-    Args:
-        numbers: of one backbone.
-    """
-    by_measure = [{row["dim"]: row for row in records(numbers.gain(key))} for key in OTHERS]
-    rows = [Row((Cell(str(dim)), *(difference_cell(by_dim[dim]) for by_dim in by_measure))) for dim in by_measure[0]]
-    header = ("dim", *(f"Δ {METRIC[key].label}" for key in OTHERS))
-    caption = f"{arm_name(FULL)} against {arm_name(BASE)} in the other measures"
-    return Table(caption, header, "rrrrr", tuple(rows), OTHERS_NOTE)
-
-
-def draw(sizes: Sizes, numbers: Numbers, folder: Path) -> dict[str, str]:
-    """Draw the figures into ``folder/figures``; return their paths by backbone, relative to ``folder``."""
-    drawn = {}
-    for position, backbone in enumerate(sizes.results.backbones):
-        path = figure_path(folder, backbone, position, "capacity")
-        if capacity(numbers.of(backbone), path):
-            drawn[backbone] = f"figures/{path.name}.pdf"
-    return drawn
-
-
-def _content(
-    sizes: Sizes, numbers: Numbers, shown: dict[str, dict[str, Table]], drawn: dict[str, str], meta: Meta
-) -> dict[str, Any]:
-    """Everything the template needs, as JSON values; texts are plain, none is read as markup."""
-    results = sizes.results
-    dataset = str(results.trials["dataset"].iloc[0])
-    name = dataset_name(dataset)
-    dims = sorted({dim for of_backbone in sizes.dims.values() for dim in of_backbone})
-    students = numbers.means[~numbers.means["arm"].isin(REFERENCES)]
-    tried = {backbone: sizes.dims.get(backbone, []) for backbone in results.backbones}
-    return heading(results, meta) | {
-        "facts": facts(results, meta.data, name, {"Dimensions": dims}),
-        "claims": claims_box(judge(results.layout.claims, numbers, tried)),
-        "sections": [
-            {
-                "backbone": backbone_name(backbone),
-                "threshold": threshold_in_words(numbers.of(backbone)),
-                "tables": {key: asdict(table) for key, table in shown[backbone].items()},
-                "figure": drawn.get(backbone),
-                "teacher": (backbone, "teacher") in results.per_fact,
-            }
-            for backbone in results.backbones
-        ],
-        "one_seed": len(students) > 0 and bool((students["n"] == 1).all()),
-    }
-
-
-def _sizes_table(numbers: Numbers) -> tuple[Table, pd.DataFrame]:
-    """The gain over L1 and the share of the teacher's MRR that is kept, by backbone and dimension."""
-    gains = numbers.gains
-    gains = gains[
-        (gains["measure"] == "mrr") & gains["smaller"].isna() & (gains["arm"] == FULL) & (gains["base"] == BASE)
+    """From which dimension on the full method gains over L1."""
+    columns: list[Column] = [
+        ("", "l", lambda row: versus(row["arm"], row["base"])),
+        *((key, "r", lambda row, key=key: dimension(row[key], row)) for key in ("threshold", "low", "high")),
+        *((key, "r", lambda row, key=key: percent(row[key], signed=False)) for key in ("always", "never")),
+        ("seeds", "r", lambda row: str(row["seeds"])),
     ]
-    kept = numbers.kept[numbers.kept["arm"] == FULL][["backbone", "dim", "kept", "kept_low", "kept_high"]]
-    rows = gains.merge(kept, on=["backbone", "dim"], how="left")
+    note = "Ends of the 95 % interval, and shares of resamples with a gain at all dimensions and with none at the "
+    note += "largest."
+    return table_of("Dimension from which on the gain is positive", records(numbers.thresholds), columns, note)
 
-    def cells(row: dict[str, Any]) -> tuple[Cell, ...]:
-        share = "–" if pd.isna(row["kept"]) else percent(row["kept"], signed=False)
-        ends = "" if pd.isna(row["kept"]) else interval(100 * row["kept_low"], 100 * row["kept_high"], 1)
-        return (
-            Cell(f"{row['dim']} dimensions"),
-            Cell(number(row["difference"], 4, signed=True), interval(row["difference_low"], row["difference_high"], 4)),
-            Cell(p_value(row["p_holm"]).removeprefix("= ")),
-            Cell(number(row["detectable"], 4)),
-            Cell(row["verdict"], strong=row["verdict"] != "undecided"),
-            Cell(share, ends),
-        )
 
-    header = ("", "", "gain over L1", "p (Holm)", "80 % power", "verdict", "of the teacher's MRR")
+def metrics_table(numbers: Numbers) -> Table:
+    """The gain of the full method over L1 in the other metrics."""
+    by_metric = {key: {row["dim"]: row for row in records(numbers.gain(key))} for key in OTHERS}
+    columns: list[Column] = [
+        ("dim", "r", str),
+        *((f"Δ {METRIC[key].label}", "r", lambda dim, key=key: difference_cell(by_metric[key][dim])) for key in OTHERS),
+    ]
+    caption = f"{arm_name(FULL)} against {arm_name(BASE)} in the other metrics"
+    return table_of(caption, by_metric[OTHERS[0]], columns, OTHERS_NOTE)
+
+
+def _evidence_table(rows: pd.DataFrame) -> Table:
+    columns: list[Column] = [
+        BACKBONE,
+        ("", "l", lambda row: f"{row['dim']} dimensions"),
+        ("gain over L1", "r", difference_cell),
+        P_HOLM,
+        ("80 % power", "r", lambda row: number(row["detectable"], 4)),
+        ("verdict", "l", verdict_cell),
+        ("of the teacher's MRR", "r", _kept),
+    ]
     note = "Gain of the full method in test MRR, with 95 % bootstrap interval over seeds and facts. "
     note += "The share is that of the full method."
-    return Table("By dimension of the student", header, "llrrrlr", by_backbone(rows, cells), note), rows
+    return by_backbone("By dimension of the student", rows, columns, note)
 
 
 def evidence_of(frames: Frames) -> dict[str, Evidence]:
@@ -266,7 +180,10 @@ def evidence_of(frames: Frames) -> dict[str, Evidence]:
     backbones = sizes.results.backbones
     verdicts = judge(frames.layout.claims, numbers, {name: sizes.dims.get(name, []) for name in backbones})
     figures = {f"_{k}": partial(capacity, numbers.of(name)) for k, name in enumerate(backbones)}
-    table, rows = _sizes_table(numbers)
+    kept = where(numbers.kept, arm=FULL).drop(columns="arm")
+    gains = where(numbers.gains[numbers.gains["smaller"].isna()], arm=FULL, base=BASE, metric="mrr")
+    rows = gains.merge(kept, on=["backbone", "dim"], how="left")
+    table = _evidence_table(rows)
     return {
         claim: Evidence([v for v in verdicts if v.id == claim], table, rows, figures, sizes.results.trials)
         for claim in frames.layout.claims
@@ -286,16 +203,23 @@ def content(frames: Frames) -> Document:
     """
     sizes = Sizes.load(frames)
     numbers = Numbers.of_sizes(sizes)
-    shown = display_tables(sizes, numbers)
-    return Document(
-        "capacity.typ",
-        frames.layout.name,
-        trials=sizes.results.trials,
-        frames={
-            "table": (table_by_size(numbers.means, numbers.kept), "main"),
-            "gains": (numbers.gains, "gains"),
-            "threshold": (numbers.thresholds, "threshold"),
-        },
-        tables=shown,
-        content=lambda folder: _content(sizes, numbers, shown, draw(sizes, numbers, folder), frames.meta),
-    )
+    results, students = sizes.results, numbers.means[~numbers.means["arm"].isin(REFERENCES)]
+    tried = {backbone: sizes.dims.get(backbone, []) for backbone in results.backbones}
+    dims = sorted({dim for of_backbone in sizes.dims.values() for dim in of_backbone})
+    content = heading(results, frames.meta, {"Dimensions": dims}) | {
+        "claims": claims_box(judge(results.layout.claims, numbers, tried)),
+        "one_seed": len(students) > 0 and bool((students["n"] == 1).all()),
+    }
+    files: dict[str, tuple[pd.DataFrame, str | None]] = {
+        "table": (table_by_size(numbers.means, numbers.kept), "main"),
+        "gains": (numbers.gains, "gains"),
+        "threshold": (numbers.thresholds, "threshold"),
+    }
+    drawings = {name: {"capacity": partial(capacity, numbers.of(name))} for name in results.backbones}
+
+    def section(backbone: str) -> dict[str, Any]:
+        has_teacher = (backbone, "teacher") in results.per_fact
+        return {"threshold": threshold_in_words(numbers.of(backbone)), "teacher": has_teacher}
+
+    shown, name = display_tables(sizes, numbers), frames.layout.name
+    return document("capacity.typ", name, results.trials, content, files, shown, drawings, section)

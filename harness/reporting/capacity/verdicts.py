@@ -1,4 +1,4 @@
-"""What students of several dimensions say in words: claims C9 and C10, and the threshold of the gain."""
+"""Students of several dimensions in words: claims C9 and C10, and the threshold of the gain."""
 
 from __future__ import annotations
 
@@ -19,13 +19,7 @@ SMALL, ENOUGH = 25, 0.95
 
 
 def judge(names: Sequence[str], numbers: Numbers, dims: dict[str, list[int]]) -> list[Claim]:
-    """The claims ``names`` on each backbone; those that are not about dimensions are left out.
-
-    Args:
-        names: ids of claims.
-        numbers: of all backbones.
-        dims: the dimensions that students were tried with, by backbone.
-    """
+    """The claims ``names`` on each backbone of ``dims``, the dimensions tried; claims on other things are left out."""
     judged = []
     for name in in_order(names):
         for backbone, tried in dims.items() if name in JUDGES else ():
@@ -40,14 +34,9 @@ def language_model_needs_room(numbers: Numbers, dims: Sequence[int]) -> tuple[Ve
     Supported if at some dimension the full method is better than L1, at a smaller one it is not, and the gain at the
     larger exceeds that at the smaller (decided). Contradicted if it is better at every dimension that was tried.
 
-    Args:
-        numbers: of one backbone.
-        dims: the dimensions that its students were tried with.
-
-    Returns:
-        The verdict with its reason, and the numbers of seeds that it rests on.
+    Returns the verdict with its reason, and the numbers of seeds that it rests on.
     """
-    plain, contrasts = numbers.gain(), numbers.contrasts()
+    plain, contrasts = numbers.gain(), numbers.gain(contrasts=True)
     seeds = [int(n) for n in plain["seeds"]]
     if len(plain) < 2:
         return ("not tested", f"fewer than two dimensions have students of both {arm_name(BASE)} and all losses"), seeds
@@ -83,7 +72,7 @@ def small_student_keeps_up(numbers: Numbers, _: Sequence[int]) -> tuple[Verdict,
     Supported if the 95 % interval of that share lies at or above .95, contradicted if it lies below. Arguments and
     return value as in `language_model_needs_room`.
     """
-    mrr = numbers.means[numbers.means["measure"] == "mrr"]
+    mrr = numbers.means[numbers.means["metric"] == "mrr"]
     small = {row["arm"]: row for row in records(mrr[(mrr["dim"] == SMALL) & (mrr["arm"] != "teacher")])}
     if not small:
         return ("not tested", f"there is no student of {SMALL} dimensions"), []
@@ -110,11 +99,7 @@ JUDGES: dict[str, Callable[[Numbers, Sequence[int]], tuple[Verdict, list[int]]]]
 
 
 def threshold_in_words(numbers: Numbers) -> str | None:
-    """From which dimension on the full method gains, in a sentence; None where it was not looked for.
-
-    Args:
-        numbers: of one backbone.
-    """
+    """From which dimension on the full method gains on a backbone, in a sentence; None where it was not looked for."""
     if numbers.thresholds.empty:
         return None
     (row,) = records(numbers.thresholds)
@@ -138,12 +123,7 @@ def threshold_in_words(numbers: Numbers) -> str | None:
 
 
 def dimension(value: float, row: dict[str, Any]) -> str:
-    """A threshold or an end of its interval: "14", "below 5", "none up to 200".
-
-    Args:
-        value: in dimensions; 0 or inf where it lies beyond those looked at.
-        row: of `thresholds`.
-    """
+    """A threshold (row of `thresholds`) or an end of its interval: "14"; "below 5" for 0, "none up to 200" for inf."""
     if value == 0:
         return f"below {row['smallest']}"
     if math.isinf(value):

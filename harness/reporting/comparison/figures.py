@@ -10,7 +10,15 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness.reporting.data.frames import records
 from harness.reporting.data.text import number
-from harness.reporting.output.figures import figure, label_ends, signed_ticks
+from harness.reporting.output.figures import (
+    draw_difference,
+    figure,
+    label_ends,
+    legend_above,
+    name_rows,
+    signed_ticks,
+    zero_line,
+)
 from harness.vocabulary import (
     BLUE,
     GRAY,
@@ -27,7 +35,7 @@ from harness.vocabulary import (
 
 def forest(paired: pd.DataFrame, backbone: str, path: Path) -> bool:
     """Draw the paired differences of MRR with their intervals; filled where decided. False: nothing to draw."""
-    rows = paired[(paired["backbone"] == backbone) & (paired["measure"] == "mrr")]
+    rows = paired[(paired["backbone"] == backbone) & (paired["metric"] == "mrr")]
     if rows.empty:
         return False
     family = rows["base"]
@@ -35,15 +43,10 @@ def forest(paired: pd.DataFrame, backbone: str, path: Path) -> bool:
     # a gap of half a row between the families
     places = [-float(i + 0.6 * step) for i, step in enumerate((family != family.shift()).cumsum() - 1)]
     with figure(path, 0.5 + 0.165 * (len(rows) + 0.6 * family.nunique())) as (axes,):
-        axes.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
-        for place, (_, row) in zip(places, rows.iterrows(), strict=True):
-            color, decided = colors[row["arm"]], row["verdict"] != "undecided"
-            axes.plot([row["difference_low"], row["difference_high"]], [place, place], color=color, linewidth=1.6)
-            face = color if decided else "white"
-            axes.plot(row["difference"], place, "o", color=color, markerfacecolor=face, markersize=5.5)
-        axes.set_yticks(places, list(map(versus, rows["arm"], rows["base"])))
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
+        zero_line(axes)
+        for place, row in zip(places, records(rows), strict=True):
+            draw_difference(axes, row, place, colors[row["arm"]])
+        name_rows(axes, [*map(versus, rows["arm"], rows["base"])], places)
         signed_ticks(axes.xaxis)
         axes.set_xlabel("difference of test MRR, with 95 % interval")
     return True
@@ -60,7 +63,9 @@ def learning_curves(curves: pd.DataFrame, backbone: str, path: Path) -> bool:
         return False
     shown = shown[shown["arm"].isin(arms)]  # a teacher's epochs have no stages
     colors = arm_colors(arms)
-    by_arm = {arm: _by_seed(shown[shown["arm"] == arm]) for arm in arms}
+    by_arm = {  # [updates, seeds]
+        arm: shown[shown["arm"] == arm].pivot_table(index="updates", columns="seed", values="valid_mrr") for arm in arms
+    }
     panels = [by_arm]
     if "L1" in arms and len(arms) > 1:
         # only updates and seeds that both arms have
@@ -86,11 +91,6 @@ def learning_curves(curves: pd.DataFrame, backbone: str, path: Path) -> bool:
     return True
 
 
-def _by_seed(curves: pd.DataFrame) -> pd.DataFrame:
-    """Validation MRR of one arm as [updates, seeds]."""
-    return curves.pivot_table(index="updates", columns="seed", values="valid_mrr")
-
-
 def _draw_curve(axes: Axes, arm: str, values: pd.DataFrame, color: str) -> float:
     """Draw mean and range over seeds of ``values`` [updates, seeds]; return where the line ends."""
     # a seed that diverged early must not bend the mean: only updates that all the arm's seeds reached
@@ -108,7 +108,7 @@ def relation_gains(gains: pd.DataFrame, backbone: str, path: Path) -> bool:
     relations = list(dict.fromkeys(shown["relation"]))
     styles = {"tail": ("o", BLUE, 0.14, "tail asked"), "head": ("s", VERMILION, -0.14, "head asked")}
     with figure(path, 0.75 + 0.21 * len(relations)) as (axes,):
-        axes.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
+        zero_line(axes)
         for direction, (marker, color, shift, label) in styles.items():
             rows = shown[shown["direction"] == direction].set_index("relation").loc[relations]
             places = [shift - i for i in range(len(relations))]
@@ -116,17 +116,14 @@ def relation_gains(gains: pd.DataFrame, backbone: str, path: Path) -> bool:
             axes.plot(rows["difference"], places, marker, color=color, markersize=4, label=label)
         facts = shown[shown["direction"] == "tail"].set_index("relation")["facts"]
         names = [f"{_shortened(name)}  ({number(facts[name], 0)})" for name in relations]
-        # parse_math: a relation named "a$b$" is not a formula
-        axes.set_yticks([-i for i in range(len(relations))], names, parse_math=False)
-        axes.tick_params(axis="y", length=0)
+        name_rows(axes, names)
         axes.set_ylim(0.6 - len(relations), 0.5)
         axes.hlines([-i - 0.5 for i in range(len(relations) - 1)], 0, 1, LIGHT, linewidth=0.4, zorder=0,
                     transform=axes.get_yaxis_transform())  # fmt: skip
-        axes.spines["left"].set_visible(False)
         signed_ticks(axes.xaxis)
         arm, base = shown.iloc[0]["arm"], shown.iloc[0]["base"]
         axes.set_xlabel(f"test MRR of {arm_name(arm)} minus that of {arm_name(base)}, with 95 % interval")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, handletextpad=0.3)
+        legend_above(axes)
     return True
 
 
@@ -142,13 +139,11 @@ def split_gains(splits: pd.DataFrame, backbone: str, path: Path) -> bool:
             rows = shown[shown["end"] == end]
             places = [-i - 0.5 * (by == "degree") for i, by in enumerate(rows["by"])]
             colors = [VERMILION if by == "label" else BLUE for by in rows["by"]]
-            panel.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
+            zero_line(panel)
             panel.hlines(places, rows["low"], rows["high"], color=colors, linewidth=1.3)
             panel.scatter(rows["difference"], places, color=colors, s=18, zorder=3)
             names = [f"{row['group']}  ({number(row['queries'], 0)})" for row in records(rows)]
-            panel.set_yticks(places, names)
-            panel.tick_params(axis="y", length=0)
-            panel.spines["left"].set_visible(False)
+            name_rows(panel, names, places)
             panel.set_title(title)
             signed_ticks(panel.xaxis, 5)
             panel.set_xlabel("difference of test MRR")
@@ -161,29 +156,21 @@ def _shortened(name: str, most: int = 40) -> str:
 
 
 def claim_forest(rows: pd.DataFrame, path: Path) -> bool:
-    """Draw differences with their intervals, a panel a backbone; of the first measure if there are several."""
+    """Draw differences of MRR, or else of the first metric, with their intervals, a panel a backbone."""
     if rows.empty:
         return False
-    measure = rows["measure"].iloc[0] if "mrr" not in set(rows["measure"]) else "mrr"
-    shown = rows[rows["measure"] == measure]
+    metric = "mrr" if "mrr" in set(rows["metric"]) else rows["metric"].iloc[0]
+    shown = rows[rows["metric"] == metric]
     backbones, steps = list(dict.fromkeys(shown["backbone"])), list(dict.fromkeys(shown["step"]))
     with figure(path, 0.75 + 0.22 * len(steps), columns=len(backbones)) as axes:
         for panel, backbone in zip(axes, backbones, strict=True):
-            panel.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
+            zero_line(panel)
             for row in records(shown[shown["backbone"] == backbone]):
-                place = -steps.index(row["step"])
-                up = (row["difference"] > 0) == METRIC[measure].higher_is_better
-                color = BLUE if up else VERMILION
-                decided = row["verdict"] != "undecided"
-                panel.plot([row["difference_low"], row["difference_high"]], [place] * 2, color=color, linewidth=1.6)
-                face = color if decided else "white"
-                panel.plot(row["difference"], place, "o", color=color, markerfacecolor=face, markersize=5.5)
-            first = backbone == backbones[0]
-            panel.set_yticks([-k for k in range(len(steps))], steps if first else [""] * len(steps), parse_math=False)
+                is_better = (row["difference"] > 0) == METRIC[metric].higher_is_better
+                draw_difference(panel, row, -steps.index(row["step"]), BLUE if is_better else VERMILION)
+            name_rows(panel, steps if backbone == backbones[0] else [""] * len(steps))
             panel.set_ylim(0.6 - len(steps), 0.6)
-            panel.tick_params(axis="y", length=0)
-            panel.spines["left"].set_visible(False)
             signed_ticks(panel.xaxis, 5)
             panel.set_title(backbone_name(backbone))
-            panel.set_xlabel(f"difference of test {METRIC[measure].label}")
+            panel.set_xlabel(f"difference of test {METRIC[metric].label}")
     return True

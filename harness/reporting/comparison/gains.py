@@ -10,7 +10,7 @@ from harness.reporting.data.results import Array, Results
 from harness.stats import bootstrap_intervals
 from harness.vocabulary import student_arms
 
-#: Relations with fewer test facts share one row: an interval over a handful of facts says nothing.
+#: Relations with fewer test facts share one row: an interval over a handful of facts shows nothing.
 FEW_FACTS = 20
 #: A figure or table of relations has at most this many rows.
 MOST_RELATIONS = 16

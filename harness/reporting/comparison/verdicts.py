@@ -1,4 +1,4 @@
-"""What the numbers say, in words: a sentence a comparison."""
+"""Comparisons in words: a sentence each."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from harness.reporting.data.frames import records, where
 from harness.reporting.data.results import ALPHA
-from harness.reporting.data.text import interval, number, p_value, percent
+from harness.reporting.data.text import MINUS, interval, number, p_equals, percent
 from harness.vocabulary import arm_name, joined
 
 
@@ -23,20 +24,20 @@ class Finding:
 
 def findings(paired: pd.DataFrame, backbone: str) -> list[Finding]:
     """A finding on MRR for each arm compared with the study's first base, L1 against no distillation, each contrast."""
-    rows = paired[(paired["backbone"] == backbone) & (paired["measure"] == "mrr")]
+    rows = where(paired, backbone=backbone, metric="mrr")
     if rows.empty:
         return []
     wanted = (rows["base"] == rows["base"].iloc[0]) | (rows["base"] == "")
     chosen = rows[wanted | ((rows["arm"] == "L1") & (rows["base"] == "none"))]
     several = bool((rows["seeds"] > 1).any())
-    return [_finding(row, several) for _, row in chosen.iterrows()]
+    return [_finding(row, several) for row in records(chosen)]
 
 
-def _finding(row: pd.Series[Any], several_seeds: bool) -> Finding:
+def _finding(row: dict[str, Any], several_seeds: bool) -> Finding:
     arm, base = arm_name(row["arm"]), arm_name(row["base"])
+    difference = f"{arm} {MINUS} {base}" if row["base"] else arm
     ends = interval(row["difference_low"], row["difference_high"], 4)
-    what = f"{arm} {chr(0x2212)} {base}" if row["base"] else arm
-    numbers = f"{what}: {number(row['difference'], 4, signed=True)} {ends}, p {p_value(row['p_holm'])}"
+    numbers = f"{difference}: {number(row['difference'], 4, signed=True)} {ends}, {p_equals(row['p_holm'])}"
     if not row["base"]:
         words = {"better": "Confirmed.", "worse": "The opposite holds."}.get(row["verdict"], "Undecided.")
     elif row["verdict"] == "undecided":
@@ -56,7 +57,7 @@ def _finding(row: pd.Series[Any], several_seeds: bool) -> Finding:
 
 def kept(means: pd.DataFrame, backbone: str) -> str | None:
     """A sentence on how much of the teacher's MRR the L1 and the undistilled student keep; None without a teacher."""
-    mrr = means[(means["backbone"] == backbone) & (means["measure"] == "mrr")].set_index("arm")["mean"]
+    mrr = where(means, backbone=backbone, metric="mrr").set_index("arm")["mean"]
     students = [arm for arm in ("none", "L1", "L1+L2+L3") if arm in mrr]
     if "teacher" not in mrr or not students or not mrr["teacher"] > 0:
         return None

@@ -20,15 +20,9 @@ _MARKERS = ("o", "s", "^", "v", "P", "X")
 
 
 def accuracy_cost(front: pd.DataFrame, backbone: str, path: Path) -> bool:
-    """Draw test MRR against seconds from nothing and against size; a line joins what nothing beats in both.
+    """Draw test MRR against seconds from nothing and against size (`harness.reporting.cost.numbers.front`).
 
-    Args:
-        front: see `harness.reporting.cost.numbers.front`.
-        backbone: which rows.
-        path: without suffix.
-
-    Returns:
-        Whether there was anything to draw.
+    A line joins what nothing beats in both. False: nothing to draw.
     """
     shown = front[front["backbone"] == backbone]
     panels = [(cost, best, label) for cost, best, label in (

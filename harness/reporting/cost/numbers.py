@@ -1,4 +1,4 @@
-"""What a report on costs says in numbers, as tidy frames: training, teachers in the loop, inference, amortisation."""
+"""The numbers of a report on costs as tidy frames: training, online teachers, inference, amortisation."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pandas as pd
 import pandera.pandas as pa
 from numpy.typing import NDArray
 
-from harness.reporting.data.frames import records, validate
-from harness.reporting.data.results import Results
-from harness.stats import mean_interval
+from harness.reporting.data.frames import interval_columns, records, rows_of, validate, where
+from harness.reporting.data.results import Results, costs_by_stage, means
+from harness.stats import Interval, mean_interval
 from harness.vocabulary import METRICS, REFERENCES, by_level, student_arms
 
 _POSITIVE = pa.Check.gt(0)
@@ -44,7 +44,7 @@ SCHEMAS = {
     ),
     "export": pa.DataFrameSchema(
         {"backbone": _TEXT, "format": _TEXT, "size_mb": _OPTIONAL, "reason": _OPTIONAL_TEXT}
-        | {measure.key: _OPTIONAL for measure in METRICS}
+        | {metric.key: _OPTIONAL for metric in METRICS}
         | {"moved": _OPTIONAL, "largest": _OPTIONAL},
         name="measured exports",
     ),
@@ -62,66 +62,49 @@ class Measured:
     failed: tuple[tuple[str, str], ...]
 
 
-def cells_of(trials: pd.DataFrame) -> pd.DataFrame:
+def with_batch_size(trials: pd.DataFrame) -> pd.DataFrame:
     """The trials with ``losses`` (what each is trained with) and ``batch_size``, NaN of a reference row."""
     losses = trials["losses"] if "losses" in trials else trials["arm"]
-    sizes = [_batch_size(spec) for spec in trials.get("spec", pd.Series(None, index=trials.index, dtype=object))]
-    is_teacher = losses.str.contains("teacher")
-    return trials.assign(losses=losses, batch_size=np.where(is_teacher, np.nan, np.array(sizes, dtype=float)))
+    sizes = trials["spec"].map(_batch_size).mask(losses.isin(REFERENCES))
+    return trials.assign(losses=losses, batch_size=sizes.astype(float))
 
 
 def _batch_size(spec: object) -> float:
     try:
         return float(json.loads(str(spec))["student"]["batch_size"])
     except (ValueError, KeyError, TypeError):
-        return float("nan")
+        return math.nan
 
 
 def measured(measurements: Sequence[Mapping[str, Any]], trials: pd.DataFrame) -> Measured:
     """Frames of the records that are about the given trials, of which some may be shown and others not.
 
     Args:
-        found: records of one design.
-        trials: as of `cells_of`.
+        measurements: records of one design.
+        trials: as of `with_batch_size`.
 
     Raises:
         UserError: a row has not the columns of its kind, or a value out of range.
     """
-    cells = trials.drop_duplicates("cell").set_index("cell") if "cell" in trials else pd.DataFrame()
+    keys = ["backbone", "losses", "seed", "batch_size"]
+    by_cell = trials.drop_duplicates("cell").set_index("cell")[keys].rename(columns={"losses": "arm"})
+    owners = {str(row.pop("index")): row for row in records(by_cell.reset_index(names="index"))}
     rows: dict[str, list[dict[str, Any]]] = {kind: [] for kind in SCHEMAS}
     failed = []
     for record in measurements:
-        owners = [cells.loc[cell] for cell in record["cells"] if cell in cells.index]
-        if not owners or record["kind"] not in rows:
+        of_record = [owners[cell] for cell in record["cells"] if cell in owners]
+        if not of_record or record["kind"] not in rows:
             continue
         if record["reason"] is not None:
             failed.append((str(record["label"]), str(record["reason"])))
             continue
-        for row in record["rows"]:
-            rows[record["kind"]] += [_key(cell) | row for cell in (owners if record["kind"] == "stage" else owners[:1])]
-    frames = {kind: _frame(kind, of_kind) for kind, of_kind in rows.items()}
-    return Measured(**frames, failed=tuple(failed))
-
-
-def _key(cell: pd.Series[Any]) -> dict[str, Any]:
-    return {
-        "backbone": cell["backbone"],
-        "arm": cell["losses"],
-        "seed": cell["seed"],
-        "batch_size": cell["batch_size"],
+        of_record = of_record if record["kind"] == "stage" else of_record[:1]
+        rows[record["kind"]] += [owner | row for row in record["rows"] for owner in of_record]
+    frames = {
+        kind: validate(schema, pd.DataFrame(rows[kind])) if rows[kind] else pd.DataFrame(columns=list(schema.columns))
+        for kind, schema in SCHEMAS.items()
     }
-
-
-def _frame(kind: str, rows: list[dict[str, Any]]) -> pd.DataFrame:
-    schema = SCHEMAS[kind]
-    if not rows:
-        return pd.DataFrame({name: pd.Series(dtype=object) for name in schema.columns})
-    return validate(schema, pd.DataFrame(rows))
-
-
-def figures(values: object) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The values of all turns of a measurement."""
-    return np.asarray(values, dtype=np.float64)
+    return Measured(**frames, failed=tuple(failed))
 
 
 def first_reason(stages: pd.DataFrame) -> str:
@@ -133,7 +116,7 @@ def first_reason(stages: pd.DataFrame) -> str:
 
 #: stages that all students of a backbone and arm share
 SHARED = ("teacher", "finetune", "encode", "semantic", "llm-targets", "targets", "teacher-vectors")
-#: of them those that store what the teachers say
+#: of them those that cache the teachers' outputs
 STORING = ("llm-targets", "targets", "teacher-vectors")
 STUDENT = ("stage1", "stage2")
 #: where the memory of a student's last stage is, by the way in which it is trained
@@ -149,13 +132,13 @@ def reference_size(training: pd.DataFrame) -> float:
 
 
 def keyed(frame: pd.DataFrame, name: str) -> dict[str, dict[str, Any]]:
-    """The rows by the value of a column that tells them apart, in their order."""
+    """The rows by the value of a column that distinguishes them, in their order."""
     return {str(row[name]): row for row in records(frame)}
 
 
 def at(training: pd.DataFrame, backbone: str, size: float) -> pd.DataFrame:
     """The rows of a backbone with that batch size, and its reference rows."""
-    rows = training[training["backbone"] == backbone]
+    rows = where(training, backbone=backbone)
     return rows[(rows["batch_size"] == size) | rows["arm"].isin(REFERENCES)]
 
 
@@ -167,26 +150,24 @@ def training(results: Results, costs: pd.DataFrame, means: pd.DataFrame, measure
     mean, with _low and _high), student_mib and peak_mib (most memory in the student's stages and in all; NaN where it
     was not measured), energy_wh (all stages; NaN where one could not be read).
     """
-    trials = cells_of(results.trials)
-    done = trials[trials["state"] == "complete"]
-    mrr = {(row["backbone"], row["arm"]): row for row in records(means) if row["measure"] == "mrr"}
+    done = where(with_batch_size(results.trials), state="complete")
+    mrr = {(row["backbone"], row["arm"]): row for row in rows_of(means, metric="mrr")}
     rows: list[dict[str, Any]] = []
     for backbone in results.backbones:
         for label in results.arms(backbone):
-            group = done[(done["backbone"] == backbone) & (done["arm"] == label)]
+            group = where(done, backbone=backbone, arm=label)
             arm, size = str(group["losses"].iloc[0]), float(group["batch_size"].iloc[0])
-            shared_costs = costs[
-                (costs["backbone"] == backbone) & (costs["arm"] == label) & costs["stage"].isin(SHARED)
-            ]
-            shared = float(shared_costs["seconds"].sum())
-            student = mean_interval(student_seconds(group)) if arm not in REFERENCES else None
+            by_stage = where(costs, backbone=backbone, arm=label)
+            shared = float(by_stage[by_stage["stage"].isin(SHARED)]["seconds"].sum())
+            student = Interval(0.0, math.nan, math.nan, 0)
+            if arm not in REFERENCES:
+                student = mean_interval(student_seconds(group))
             quality = mrr[backbone, label]
             stages = _of(measured.stage, backbone, arm, size)
             rows.append(
                 {"backbone": backbone, "arm": arm, "batch_size": size, "label": label, "seeds": len(group)}
-                | {"student_seconds": student.estimate if student else 0.0}
-                | {f"student_seconds_{end}": getattr(student, end, math.nan) for end in ("low", "high")}
-                | {"shared_seconds": shared, "seconds": shared + (student.estimate if student else 0.0)}
+                | interval_columns("student_seconds", student)
+                | {"shared_seconds": shared, "seconds": shared + student.estimate}
                 | {"mrr": quality["mean"], "mrr_low": quality["low"], "mrr_high": quality["high"]}
                 | {"student_mib": _most(stages, STUDENT), "peak_mib": _most(stages, (*SHARED, *STUDENT))}
                 | {"energy_wh": float(stages["energy_wh"].sum()) if _all_read(stages) else math.nan}
@@ -207,7 +188,7 @@ def student_seconds(trials: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _of(stages: pd.DataFrame, backbone: str, arm: str, size: float) -> pd.DataFrame:
-    rows = stages[(stages["backbone"] == backbone) & (stages["arm"] == arm) & (stages["stage"] != "loop")]
+    rows = where(stages[stages["stage"] != "loop"], backbone=backbone, arm=arm)
     return rows if math.isnan(size) else rows[rows["batch_size"] == size]
 
 
@@ -223,14 +204,14 @@ def _all_read(stages: pd.DataFrame) -> bool:
 
 def memory(measured: Measured, backbone: str, size: float) -> pd.DataFrame:
     """Most memory (MiB) of each stage of a backbone, one row an arm and stage, students of one batch size."""
-    rows = measured.stage[measured.stage["backbone"] == backbone]
+    rows = where(measured.stage, backbone=backbone)
     rows = rows[(rows["batch_size"] == size) | rows["batch_size"].isna()]
     columns = ["backbone", "arm", "stage", "seconds", "peak_mib", "base_mib", "energy_wh"]
     return rows[columns].drop_duplicates(["arm", "stage"]).reset_index(drop=True)
 
 
 def loops(measured: Measured, costs: pd.DataFrame, training: pd.DataFrame) -> pd.DataFrame:
-    """Teachers in the loop beside their stored outputs: one row per backbone, arm and way.
+    """Online teachers beside cached targets: one row per backbone, arm and way.
 
     Columns: backbone, arm, way, seeds, trained, seconds (mean), ratio (to the same student trained from what is
     stored), mrr (test, mean), difference (the stored way's MRR minus this one's, mean over seeds, with _low and _high,
@@ -239,21 +220,19 @@ def loops(measured: Measured, costs: pd.DataFrame, training: pd.DataFrame) -> pd
     """
     rows = []
     for (backbone, arm, way), group in measured.loop.groupby(["backbone", "arm", "way"], sort=False):
-        of = [row for row in records(measured.loop) if (row["backbone"], row["arm"]) == (backbone, arm)]
-        stored = {row["seed"]: row for row in of if row["way"] == "stored"}
+        stored = {row["seed"]: row for row in rows_of(measured.loop, backbone=backbone, arm=arm, way="stored")}
         seconds, usual = float(group["seconds"].mean()), sum(row["seconds"] for row in stored.values()) / len(stored)
         is_trained = bool(group["trained"].all())
-        off = [stored[row["seed"]]["test_mrr"] - row["test_mrr"] for row in records(group)]
-        difference = mean_interval(off) if is_trained and way != "stored" else None
-        peak = measured.stage[(measured.stage["backbone"] == backbone) & (measured.stage["arm"] == arm)]
-        peak = peak[(peak["batch_size"] == group["batch_size"].iloc[0]) & (peak["stage"] == _LAST.get(str(way)))]
+        changes = [stored[row["seed"]]["test_mrr"] - row["test_mrr"] for row in records(group)]
+        difference = mean_interval(changes) if is_trained and way != "stored" else None
+        size, last = group["batch_size"].iloc[0], _LAST.get(str(way))
+        peak = where(measured.stage, backbone=backbone, arm=arm, batch_size=size, stage=last)
         keeps = arm != "none" and str(way).startswith("stored")
         rows.append(
             {"backbone": backbone, "arm": arm, "way": way, "seeds": len(group), "trained": is_trained}
             | {"seconds": seconds, "ratio": seconds / usual}
             | {"mrr": float(group["test_mrr"].mean()) if is_trained else math.nan}
-            | {"difference": difference.estimate if difference else math.nan}
-            | {f"difference_{end}": getattr(difference, end, math.nan) for end in ("low", "high")}
+            | interval_columns("difference", difference)
             | {"storing_seconds": storing(costs, training, str(backbone), str(arm)) if keeps else 0.0}
             | {"peak_mib": float(peak["peak_mib"].max()) if len(peak) else math.nan}
         )
@@ -264,9 +243,8 @@ def loops(measured: Measured, costs: pd.DataFrame, training: pd.DataFrame) -> pd
 
 def storing(costs: pd.DataFrame, training: pd.DataFrame, backbone: str, arm: str) -> float:
     """Seconds of making what an arm's students read of their teachers."""
-    rows = at(training, backbone, reference_size(training))
-    labels = rows[rows["arm"] == arm]["label"]
-    made = costs[(costs["backbone"] == backbone) & costs["arm"].isin(labels) & costs["stage"].isin(STORING)]
+    labels = where(at(training, backbone, reference_size(training)), arm=arm)["label"]
+    made = where(costs[costs["arm"].isin(labels) & costs["stage"].isin(STORING)], backbone=backbone)
     return float(made["seconds"].sum())
 
 
@@ -279,14 +257,14 @@ def inference(measured: Measured) -> pd.DataFrame:
     """
     rows = []
     for row in records(measured.inference):
-        latency, rate = figures(row["latency_ms"]), figures(row["queries_per_second"])
-        by_model = keyed(measured.inference[measured.inference["backbone"] == row["backbone"]], "model")
-        ratio = mean_interval(np.log(latency / figures(by_model["none"]["latency_ms"]))) if "none" in by_model else None
+        latency = np.asarray(row["latency_ms"], dtype=float)
+        plain = rows_of(measured.inference, backbone=row["backbone"], model="none")
+        ratio = mean_interval(np.log(latency / np.asarray(plain[0]["latency_ms"], dtype=float))) if plain else None
         low, middle, high = np.percentile(latency, [25, 50, 75])
         rows.append(
             {name: row[name] for name in ("backbone", "model", "parameters", "size_mb")}
             | {"latency_ms": middle, "latency_ms_low": low, "latency_ms_high": high}
-            | {"queries_per_second": float(np.median(rate))}
+            | {"queries_per_second": float(np.median(row["queries_per_second"]))}
             | {"ratio": math.exp(ratio.estimate) if ratio else math.nan}
             | {f"ratio_{end}": math.exp(getattr(ratio, end)) if ratio else math.nan for end in ("low", "high")}
         )
@@ -303,12 +281,12 @@ def amortised(training: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for backbone, of_backbone in training.groupby("backbone", sort=False):
-        rows_of = keyed(at(training, str(backbone), reference_size(training)), "arm")
-        teacher = rows_of["teacher"]["shared_seconds"] if "teacher" in rows_of else 0.0
+        by_arm = keyed(at(training, str(backbone), reference_size(training)), "arm")
+        teacher = by_arm["teacher"]["shared_seconds"] if "teacher" in by_arm else 0.0
         for arm in student_arms(of_backbone["arm"]):
-            if arm == "none" or arm not in rows_of or not teacher > 0:
+            if arm == "none" or arm not in by_arm or not teacher > 0:
                 continue
-            shared, student = (rows_of[arm][f"{part}_seconds"] for part in ("shared", "student"))
+            shared, student = (by_arm[arm][f"{part}_seconds"] for part in ("shared", "student"))
             saved = teacher - student
             rows.append(
                 {"backbone": backbone, "arm": arm, "teacher_seconds": teacher, "shared_seconds": shared}
@@ -328,9 +306,7 @@ def front(training: pd.DataFrame, inference: pd.DataFrame, exports: pd.DataFrame
     """
     rows = []
     for row in records(training):
-        sizes = {
-            answer["model"]: answer["size_mb"] for answer in records(inference) if answer["backbone"] == row["backbone"]
-        }
+        sizes = {answer["model"]: answer["size_mb"] for answer in rows_of(inference, backbone=row["backbone"])}
         if row["arm"] == "llm-teacher":
             size = sizes.get("llm-teacher", math.nan) + sizes.get("language model", math.nan)
         elif row["arm"] == "teacher":
@@ -351,3 +327,39 @@ def front(training: pd.DataFrame, inference: pd.DataFrame, exports: pd.DataFrame
             before = order["mrr"].cummax().shift(fill_value=-np.inf)
             frame.loc[order.index, name] = order["mrr"] > before
     return frame
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """The frames of a report on costs; ``stages`` as of `harness.reporting.data.results.costs_by_stage`."""
+
+    measured: Measured
+    stages: pd.DataFrame
+    training: pd.DataFrame
+    loops: pd.DataFrame
+    inference: pd.DataFrame
+    amortised: pd.DataFrame
+    front: pd.DataFrame
+    #: the batch size that tables and figures show which have room for one
+    batch_size: float
+
+    @classmethod
+    def of(cls, results: Results, measured: Measured) -> Numbers:
+        """All numbers of the report."""
+        stages = costs_by_stage(results)
+        trained = training(results, stages, means(results), measured)
+        answering = inference(measured)
+        return cls(
+            measured=measured,
+            stages=stages,
+            training=trained,
+            loops=loops(measured, stages, trained),
+            inference=answering,
+            amortised=amortised(trained),
+            front=front(trained, answering, measured.export),
+            batch_size=reference_size(trained),
+        )
+
+    def at_size(self, backbone: str) -> pd.DataFrame:
+        """The training of a backbone's students at that batch size, and its reference rows."""
+        return at(self.training, backbone, self.batch_size)

@@ -1,148 +1,76 @@
-"""The report of a study on what distillation costs: stages, teachers in the loop, inference, exports, amortisation."""
+"""The report of a study on what distillation costs: stages, online teachers, inference, exports, amortisation."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness.reporting.claims import Claim
-from harness.reporting.content import claims_box, figure_path, heading
-from harness.reporting.cost import numbers, tables
+from harness.reporting.content import claims_box, document, heading
+from harness.reporting.cost import tables
 from harness.reporting.cost.figures import accuracy_cost
-from harness.reporting.cost.numbers import Measured, cells_of, first_reason, measured
-from harness.reporting.cost.verdicts import Costs, judge
-from harness.reporting.data.layout import Meta
-from harness.reporting.data.results import Frames, Results, costs_by_stage, means
+from harness.reporting.cost.numbers import Numbers, first_reason, measured, memory, with_batch_size
+from harness.reporting.cost.verdicts import judge
+from harness.reporting.data.frames import where
+from harness.reporting.data.results import Frames, Results
 from harness.reporting.data.text import number
 from harness.reporting.evidence import Evidence, side_by_side
 from harness.reporting.kinds import report_kind
 from harness.reporting.output.figures import stage_costs
 from harness.reporting.output.tables import Table
 from harness.reporting.output.typst import Document
-from harness.vocabulary import arm_name, backbone_name, by_level, student_arms
+from harness.vocabulary import arm_name, by_level, student_arms
 
 
-@dataclass(frozen=True, eq=False)
-class Numbers:
-    """The frames of a report on costs: see `harness.reporting.cost.numbers`; ``stages`` are those of results."""
-
-    measured: Measured
-    stages: pd.DataFrame
-    training: pd.DataFrame
-    loops: pd.DataFrame
-    inference: pd.DataFrame
-    amortised: pd.DataFrame
-    front: pd.DataFrame
-
-    @classmethod
-    def of(cls, results: Results, beside: Measured) -> Numbers:
-        """All that is said in numbers."""
-        stages = costs_by_stage(results)
-        training = numbers.training(results, stages, means(results), beside)
-        loops, inference = numbers.loops(beside, stages, training), numbers.inference(beside)
-        front = numbers.front(training, inference, beside.export)
-        return cls(beside, stages, training, loops, inference, numbers.amortised(training), front)
-
-
-def numbers_of(results: Results, meta: Meta) -> Numbers:
-    """All numbers of the report."""
-    return Numbers.of(results, measured(meta.measured, cells_of(results.trials)))
-
-
-def judged(results: Results, costs: Numbers) -> list[Claim]:
-    """The claims of the study with their verdicts."""
-    judged_costs = Costs(costs.training, costs.loops, costs.inference, costs.amortised)
-    return judge(results.layout.claims, judged_costs, results.backbones)
+def _loaded(frames: Frames) -> tuple[Results, Numbers]:
+    results = frames.results()
+    return results, Numbers.of(results, measured(frames.meta.measured, with_batch_size(results.trials)))
 
 
 def _labels(costs: Numbers, backbone: str) -> dict[str, str]:
     """The arm (losses) of each label at the batch size that is shown, reference rows last."""
-    rows = numbers.at(costs.training, backbone, numbers.reference_size(costs.training))
+    rows = costs.at_size(backbone)
     arms = dict(zip(rows["label"], rows["arm"], strict=True))
-    places = by_level(arms.values())
-    return {label: arms[label] for label in sorted(arms, key=lambda label: places.index(arms[label]))}
+    return dict(sorted(arms.items(), key=lambda pair: by_level(arms.values()).index(pair[1])))
 
 
-def _of(frame: pd.DataFrame, backbone: str) -> pd.DataFrame:
-    return frame[frame["backbone"] == backbone]
-
-
-def _tables(results: Results, costs: Numbers, backbone: str) -> dict[str, Table]:
-    """Display tables by name; empty ones are left out."""
-    beside, size = costs.measured, numbers.reference_size(costs.training)
-    made = {
-        "stages": tables.stages_table(
-            _of(costs.stages, backbone), numbers.memory(beside, backbone, size), _labels(costs, backbone)
-        ),
-        "batches": tables.batches_table(_of(costs.training, backbone)),
-        "loop": tables.loop_table(_of(costs.loops, backbone)),
-        "inference": tables.inference_table(_of(costs.inference, backbone)),
-        "export": tables.export_table(_of(beside.export, backbone)),
-        "amortised": tables.amortised_table(_of(costs.amortised, backbone)),
+def _tables(costs: Numbers, backbone: str) -> dict[str, Table]:
+    """Display tables of a backbone by name."""
+    used = memory(costs.measured, backbone, costs.batch_size)
+    return {
+        "stages": tables.stages_table(where(costs.stages, backbone=backbone), used, _labels(costs, backbone)),
+        "batches": tables.batches_table(where(costs.training, backbone=backbone)),
+        "loop": tables.loop_table(where(costs.loops, backbone=backbone)),
+        "inference": tables.inference_table(where(costs.inference, backbone=backbone)),
+        "export": tables.export_table(where(costs.measured.export, backbone=backbone)),
+        "amortised": tables.amortised_table(where(costs.amortised, backbone=backbone)),
     }
-    return {name: table for name, table in made.items() if table.rows}
 
 
-def _draw(costs: Numbers, backbone: str, position: int, folder: Path) -> dict[str, str]:
-    """Draw the figures of a backbone into ``folder/figures``; their paths by kind, relative to ``folder``."""
+def _draw_stages(costs: Numbers, backbone: str, path: Path) -> bool:
+    """Draw the stages of the arms at one batch size; that a trial took a stage from the cache is no matter here."""
     labels = _labels(costs, backbone)
-    stages = _of(costs.stages, backbone)
-    stages = stages[stages["arm"].isin(labels)]
-    # whether a trial found a stage in the cache is no matter here
+    stages = costs.stages[costs.stages["arm"].isin(labels)]
     in_order = stages.assign(arm=stages["arm"].map(labels), cached=0.0).sort_values(
         "arm", key=lambda arms: arms.map(list(labels.values()).index), kind="stable"
     )
-    paths = {kind: figure_path(folder, backbone, position, kind) for kind in ("stages", "front")}
-    made = {
-        "stages": stage_costs(in_order, backbone, paths["stages"]),
-        "front": accuracy_cost(costs.front, backbone, paths["front"]),
-    }
-    return {kind: f"figures/{paths[kind].name}.pdf" for kind, is_made in made.items() if is_made}
-
-
-def _content(
-    results: Results,
-    costs: Numbers,
-    shown: dict[str, dict[str, Table]],
-    drawn: dict[str, dict[str, str]],
-    meta: Meta,
-) -> dict[str, Any]:
-    """Everything the template needs, as JSON values; texts are plain, none is read as markup."""
-    beside, size = costs.measured, numbers.reference_size(costs.training)
-    content = heading(results, meta)
-    content["facts"] = [[label, _arms(costs, value) if label == "Arms" else value] for label, value in content["facts"]]
-    return content | {
-        "claims": claims_box(judged(results, costs)),
-        "batch_size": number(size, 0),
-        "sections": [
-            {
-                "backbone": backbone_name(backbone),
-                "tables": {key: asdict(table) for key, table in shown[backbone].items()},
-                "figures": drawn[backbone],
-                "energy": _energy(costs, backbone, size),
-            }
-            for backbone in results.backbones
-        ],
-        "lost": asdict(tables.failed_table(beside.failed)) if beside.failed else None,
-    }
+    return stage_costs(in_order, backbone, path)
 
 
 def _arms(costs: Numbers, arms_and_seeds: str) -> str:
-    """The arms once, with the batch sizes; ``told`` has the seeds after a semicolon."""
+    """The arms once, with the batch sizes; ``arms_and_seeds`` has the seeds after a semicolon."""
     arms = [arm_name(arm) for arm in student_arms(costs.training["arm"])]
-    sizes = sorted(costs.training["batch_size"].dropna().unique())
-    batches = ", ".join(number(size, 0) for size in sizes)
+    batches = ", ".join(number(size, 0) for size in sorted(costs.training["batch_size"].dropna().unique()))
     return f"{', '.join(arms)}, each with batches of {batches};{arms_and_seeds.rpartition(';')[2]}"
 
 
-def _energy(costs: Numbers, backbone: str, size: float) -> str:
-    memory = numbers.memory(costs.measured, backbone, size)
-    arms = student_arms(costs.training[costs.training["backbone"] == backbone]["arm"])
-    return tables.energy_sentence(memory, arms[-1], first_reason(costs.measured.stage)) if arms else ""
+def _energy(costs: Numbers, backbone: str) -> str:
+    used = memory(costs.measured, backbone, costs.batch_size)
+    arms = student_arms(where(costs.training, backbone=backbone)["arm"])
+    return tables.energy_sentence(used, arms[-1], first_reason(costs.measured.stage)) if arms else ""
 
 
 def evidence_of(frames: Frames) -> dict[str, Evidence]:
@@ -151,9 +79,8 @@ def evidence_of(frames: Frames) -> dict[str, Evidence]:
     Raises:
         UserError: the frames do not pass their checks.
     """
-    results = frames.results()
-    costs = numbers_of(results, frames.meta)
-    verdicts = judged(results, costs)
+    results, costs = _loaded(frames)
+    verdicts = judge(frames.layout.claims, costs, results.backbones)
     shown = {"C11": (tables.inference_table, costs.inference), "C12": (tables.loop_table, costs.loops)}
     figures = {f"_{k}": partial(accuracy_cost, costs.front, name) for k, name in enumerate(results.backbones)}
     evidence = {}
@@ -161,7 +88,7 @@ def evidence_of(frames: Frames) -> dict[str, Evidence]:
         make, frame = shown.get(claim, (tables.amortised_table, costs.amortised))
         evidence[claim] = Evidence(
             verdicts=[verdict for verdict in verdicts if verdict.id == claim],
-            table=side_by_side([(name, make(frame[frame["backbone"] == name])) for name in results.backbones]),
+            table=side_by_side([(name, make(where(frame, backbone=name))) for name in results.backbones]),
             numbers=frame,
             figures=figures,
             trials=results.trials,
@@ -180,29 +107,35 @@ def content(frames: Frames) -> Document:
     Raises:
         UserError: the frames do not pass their checks.
     """
-    results = frames.results()
-    costs = numbers_of(results, frames.meta)
-    measured = costs.measured
-    shown = {backbone: _tables(results, costs, backbone) for backbone in results.backbones}
+    results, costs = _loaded(frames)
+    top = heading(results, frames.meta)
+    failed = costs.measured.failed
+    content = top | {
+        "facts": [[label, _arms(costs, value) if label == "Arms" else value] for label, value in top["facts"]],
+        "claims": claims_box(judge(frames.layout.claims, costs, results.backbones)),
+        "batch_size": number(costs.batch_size, 0),
+        "lost": asdict(tables.failed_table(failed)) if failed else None,
+    }
+    files: dict[str, tuple[pd.DataFrame, str | None]] = {
+        "stages": (costs.stages, "stages"),
+        "memory": (costs.measured.stage, None),
+        "training": (costs.training, "batches"),
+        "loop": (costs.loops, "loop"),
+        "inference": (costs.inference, "inference"),
+        "export": (costs.measured.export, "export"),
+        "amortised": (costs.amortised, "amortised"),
+        "front": (costs.front, None),
+    }
+    drawings = {
+        backbone: {
+            "stages": partial(_draw_stages, costs, backbone),
+            "front": partial(accuracy_cost, costs.front, backbone),
+        }
+        for backbone in results.backbones
+    }
 
-    def set_content(folder: Path) -> dict[str, Any]:
-        drawn = {backbone: _draw(costs, backbone, k, folder) for k, backbone in enumerate(results.backbones)}
-        return _content(results, costs, shown, drawn, frames.meta)
+    def section(backbone: str) -> dict[str, Any]:
+        return {"energy": _energy(costs, backbone)}
 
-    return Document(
-        "cost.typ",
-        frames.layout.name,
-        trials=results.trials,
-        frames={
-            "stages": (costs.stages, "stages"),
-            "memory": (measured.stage, None),
-            "training": (costs.training, "batches"),
-            "loop": (costs.loops, "loop"),
-            "inference": (costs.inference, "inference"),
-            "export": (measured.export, "export"),
-            "amortised": (costs.amortised, "amortised"),
-            "front": (costs.front, None),
-        },
-        tables=shown,
-        content=set_content,
-    )
+    shown, name = {backbone: _tables(costs, backbone) for backbone in results.backbones}, frames.layout.name
+    return document("cost.typ", name, results.trials, content, files, shown, drawings, section)

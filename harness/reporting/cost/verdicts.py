@@ -1,17 +1,14 @@
-"""What the figures of a study on costs say of the claims C11, C12 and C14: a verdict with its reason."""
+"""The claims C11, C12 and C14 by the numbers of a study on costs: a verdict with its reason."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from harness.reporting.claims import CLAIMS, Claim, Verdict
-from harness.reporting.cost.numbers import at, keyed, reference_size
-from harness.reporting.data.frames import records
+from harness.reporting.claims import CLAIMS, Claim, Verdict, in_order
+from harness.reporting.cost.numbers import Numbers, keyed
+from harness.reporting.data.frames import rows_of, where
 from harness.reporting.data.text import NBSP, duration, interval, number, percent
 from harness.vocabulary import arm_name, backbone_name, student_arms
 
@@ -21,30 +18,20 @@ NOISE = 0.1
 MARGIN = 0.02
 
 
-@dataclass(frozen=True, eq=False)
-class Costs:
-    """The frames of `harness.reporting.cost.numbers` that verdicts are made of."""
-
-    training: pd.DataFrame
-    loops: pd.DataFrame
-    inference: pd.DataFrame
-    amortised: pd.DataFrame
-
-
-def judge(names: Sequence[str], costs: Costs, backbones: Sequence[str]) -> list[Claim]:
+def judge(names: Sequence[str], costs: Numbers, backbones: Sequence[str]) -> list[Claim]:
     """The claims ``names`` on each backbone; those that are not about costs are left out."""
     judges = {"C11": _inference_is_free, "C12": _storing_saves, "C14": _total}
     return [
         Claim(name, CLAIMS[name], backbone_name(backbone), *judges[name](costs, backbone))
-        for name in sorted(names)
+        for name in in_order(names)
         if name in judges
         for backbone in backbones
     ]
 
 
-def _students(costs: Costs, backbone: str) -> dict[str, dict[str, Any]]:
+def _students(costs: Numbers, backbone: str) -> dict[str, dict[str, Any]]:
     """The rows of the students of the reference batch size by arm."""
-    by_arm = keyed(at(costs.training, backbone, reference_size(costs.training)), "arm")
+    by_arm = keyed(costs.at_size(backbone), "arm")
     return {arm: by_arm[arm] for arm in student_arms(by_arm)}
 
 
@@ -53,7 +40,7 @@ def _fullest(students: dict[str, dict[str, Any]]) -> str | None:
     return next((arm for arm in reversed(students) if arm != "none"), None)
 
 
-def _inference_is_free(costs: Costs, backbone: str) -> Verdict:
+def _inference_is_free(costs: Numbers, backbone: str) -> Verdict:
     """C11: training costs more time and memory, and inference takes as long and as much room within noise."""
     students = _students(costs, backbone)
     arm = _fullest(students)
@@ -67,7 +54,7 @@ def _inference_is_free(costs: Costs, backbone: str) -> Verdict:
     if not math.isnan(full["peak_mib"]) and not math.isnan(plain["peak_mib"]):
         dearer.append(full["peak_mib"] > plain["peak_mib"])
         reason += f", and {number(full['peak_mib'], 0)} instead of {number(plain['peak_mib'], 0)}{NBSP}MiB"
-    models = keyed(costs.inference[costs.inference["backbone"] == backbone], "model")
+    models = keyed(where(costs.inference, backbone=backbone), "model")
     if not {"none", arm} <= models.keys():
         return "not tested", f"{reason}; inference was not measured"
     distilled = models[arm]
@@ -81,9 +68,9 @@ def _inference_is_free(costs: Costs, backbone: str) -> Verdict:
     return ("supported" if all(dearer) and low > 1 - NOISE and high < 1 + NOISE else "undecided"), reason
 
 
-def _storing_saves(costs: Costs, backbone: str) -> Verdict:
+def _storing_saves(costs: Numbers, backbone: str) -> Verdict:
     """C12: of the time that distillation adds with the teachers in the loop, storing saves most; MRR is not lower."""
-    by_way = {(row["arm"], row["way"]): row for row in records(costs.loops) if row["backbone"] == backbone}
+    by_way = {(row["arm"], row["way"]): row for row in rows_of(costs.loops, backbone=backbone)}
     arm = next((arm for arm, way in by_way if arm != "none" and way == "loop"), None)
     if arm is None:
         return "not tested", "students with the teachers in the loop were not measured"
@@ -109,23 +96,20 @@ def _storing_saves(costs: Costs, backbone: str) -> Verdict:
     return ("supported" if low > -margin else "contradicted" if high < -margin else "undecided"), reason
 
 
-def _total(costs: Costs, backbone: str) -> Verdict:
+def _total(costs: Numbers, backbone: str) -> Verdict:
     """C14 is a question: its answer is a ratio."""
     arm = _fullest(_students(costs, backbone))
-    by_arm = keyed(costs.amortised[costs.amortised["backbone"] == backbone], "arm")
+    by_arm = keyed(where(costs.amortised, backbone=backbone), "arm")
     if arm is None or arm not in by_arm:
         return "not tested", "no teacher and distilled student to compare"
     row = by_arm[arm]
     total = duration(row["shared_seconds"] + row["student_seconds"])
-    reason = (
-        f"all of it for one student takes {total}, {_times(row['ratio'])} the {duration(row['teacher_seconds'])} of "
-    )
-    reason += f"the teacher alone; a further student takes {duration(row['student_seconds'])}, "
+    reason = f"all of it for one student takes {total}, {_times(row['ratio'])} the {duration(row['teacher_seconds'])} "
+    reason += f"of the teacher alone; a further student takes {duration(row['student_seconds'])}, "
     if math.isnan(row["students"]):
         return "measured", reason + "no less than another teacher, so that no number of students makes up for the rest"
-    return "measured", reason + (
-        f"so that from {number(row['students'], 0)} students on each costs less than training a teacher would"
-    )
+    enough = number(row["students"], 0)
+    return "measured", f"{reason}so that from {enough} students on each costs less than training a teacher would"
 
 
 def _times(ratio: float) -> str:

@@ -22,10 +22,10 @@ PROTOCOLS = {
     "timeplex": "ranks in each year of the query's interval, known answers of that year left out, are averaged",
     "same-interval": "other known answers with exactly the same start and end are left out of the ranking",
 }
-#: more arms, or values of a setting, than these are told by their number, or by the smallest and largest
+#: more arms, or values of a setting, than these are given by their number, or by the smallest and largest
 MOST_NAMED = 13
-#: Parts of a spec that name the cell, not the settings.
-_CELL = ("dataset", "backbone", "arm", "seed")
+#: parts of a spec that name the trial, not the settings
+_KEYS = ("dataset", "backbone", "arm", "seed")
 
 
 def _unique(trials: pd.DataFrame, column: str) -> list[str]:
@@ -66,7 +66,7 @@ def facts(
         data: counts of the data set.
         name: the data set's.
         factors: of a study that crosses its arms with levels of settings: these levels by what they are called. The
-            arms are then told by their losses.
+            arms are then given by their losses.
     """
     students = results.trials[~results.trials["arm"].isin(REFERENCES)]
     arms = results.layout.order(students["losses" if factors else "arm"])
@@ -81,7 +81,7 @@ def facts_of(
     arms: Sequence[str] | None = None,
     factors: Mapping[str, Sequence[object]] | None = None,
 ) -> list[list[str]]:
-    """The same of trials, one row each; ``arms`` in an order of their own."""
+    """The same of trials, one row each; ``arms``: their names in order, None: in the order of the rows."""
     counts = ", ".join(f"{number(count, 0)} {what}" for what, count in data.items())
     arms = student_arms(trials["arm"]) if arms is None else arms
     digest = _unique(trials, "data_digest")
@@ -163,7 +163,7 @@ def settings(trials: pd.DataFrame) -> list[list[str]]:
     if not specs:
         return []
     first = specs[0]
-    shared = [key for key in first if all(spec.get(key) == first[key] for spec in specs) and key not in _CELL]
+    shared = [key for key in first if all(spec.get(key) == first[key] for spec in specs) and key not in _KEYS]
     return [[key, first[key]] for key in ordered(shared, list(first))]
 
 

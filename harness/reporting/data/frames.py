@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from pandera.errors import SchemaErrors
 
 from harness.errors import UserError
+from harness.stats import Interval
 from harness.vocabulary import METRICS, REFERENCES, STAGES
 
 #: What identifies a trial among those of one design.
 KEY = ["dataset", "backbone", "arm", "seed"]
-#: Queries averaged ranks must reproduce the trial's own metrics within this relative error (single precision).
+#: metrics of a trial's ranks must agree with its recorded metrics within this relative error (single precision)
 TOLERANCE = 1e-4
 
 _FRACTION = pa.Check.in_range(0, 1)
@@ -28,11 +29,11 @@ _RANK = pa.Check.ge(1)
 
 def _metrics(*prefixes: str, required: bool) -> dict[str, pa.Column]:
     return {
-        f"{prefix}_{measure.key}": pa.Column(
-            float, _RANK if measure.key == "mr" else _FRACTION, nullable=True, coerce=True, required=required
+        f"{prefix}_{metric.key}": pa.Column(
+            float, _RANK if metric.key == "mr" else _FRACTION, nullable=True, coerce=True, required=required
         )
         for prefix in prefixes
-        for measure in METRICS
+        for metric in METRICS
     }
 
 
@@ -96,7 +97,7 @@ QUERIES = pa.DataFrameSchema(
 
 
 def known_of(ranks: pd.DataFrame) -> pd.DataFrame | None:
-    """What a trial's ranks tell of their queries beside (`QUERIES`), in their order; None: nothing.
+    """What the frame of a trial's ranks holds on their queries beside (`QUERIES`), in their order; None: nothing.
 
     Raises:
         UserError: wrong values.
@@ -109,6 +110,24 @@ def known_of(ranks: pd.DataFrame) -> pd.DataFrame | None:
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as dictionaries."""
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def where(frame: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """The rows that have these values in these columns."""
+    for column, value in values.items():
+        frame = frame[frame[column] == value]
+    return frame
+
+
+def rows_of(frame: pd.DataFrame, **values: object) -> list[dict[str, Any]]:
+    """The same as dictionaries."""
+    return records(where(frame, **values))
+
+
+def interval_columns(name: str, interval: Interval | None) -> dict[str, float]:
+    """An interval as the columns ``name``, ``name_low`` and ``name_high``; NaN where there is none."""
+    values = (interval.estimate, interval.low, interval.high) if interval else (np.nan,) * 3
+    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
 
 
 def validate(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pd.DataFrame:
@@ -143,13 +162,13 @@ def curves_of(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def validate_trials(trials: pd.DataFrame) -> pd.DataFrame:
-    """Check the trials of one design and keep one row a cell, under the index labels they came with.
+    """Check the trials of one design and keep one row an arm, backbone and seed, under the index labels they came with.
 
-    Of a cell that was tried several times the complete trial counts, else the last one.
+    Of several runs of the same trial the complete one counts, else the last.
 
     Raises:
-        UserError: wrong columns or values, several designs, a metric missing from a complete trial, a cell that is
-            complete twice, a cell that was never tried (sparse design), or nothing complete at all.
+        UserError: wrong columns or values, several designs, a metric missing from a complete trial, a trial that is
+            complete twice or was never run (sparse design), or nothing complete at all.
     """
     if trials.empty:
         raise UserError("trials: there are none; run the study first")
@@ -158,12 +177,12 @@ def validate_trials(trials: pd.DataFrame) -> pd.DataFrame:
         if (names := sorted(checked[column].unique()))[1:]:
             raise UserError(f"trials: a report holds one design, got {column} {', '.join(names)}; choose one of them")
     done = checked[checked["state"] == "complete"]
-    metrics = [f"{split}_{measure.key}" for split in ("valid", "test") for measure in METRICS]
+    metrics = [f"{split}_{metric.key}" for split in ("valid", "test") for metric in METRICS]
     for column in metrics:
         if len(bad := done[~np.isfinite(done[column])]):
-            raise UserError(f"trials: {_cell(bad.iloc[0])} is complete but its {column} is not a finite number")
+            raise UserError(f"trials: {_trial(bad.iloc[0])} is complete but its {column} is not a finite number")
     if len(twice := done[done.duplicated(KEY)]):
-        raise UserError(f"trials: {_cell(twice.iloc[0])} is complete more than once; remove all but one")
+        raise UserError(f"trials: {_trial(twice.iloc[0])} is complete more than once; remove all but one")
     if done.empty:
         reasons = checked.get("reason", pd.Series(dtype=str)).dropna()
         raise UserError(
@@ -176,7 +195,7 @@ def validate_trials(trials: pd.DataFrame) -> pd.DataFrame:
     return current
 
 
-def fact_measures(ranks: pd.DataFrame, trial: pd.Series[Any]) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
+def fact_metrics(ranks: pd.DataFrame, trial: pd.Series[Any]) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
     """Measures of each test fact: relations ``[N]`` and values ``[2, N, 5]`` (directions tail, head; `METRICS`).
 
     Args:
@@ -185,29 +204,29 @@ def fact_measures(ranks: pd.DataFrame, trial: pd.Series[Any]) -> tuple[NDArray[n
         trial: the trial's row.
 
     Raises:
-        UserError: wrong columns or values, missing queries, or ranks that do not yield the trial's own metrics.
+        UserError: wrong columns or values, missing queries, or ranks that do not yield the trial's recorded metrics.
     """
     checked = validate(RANKS, ranks).sort_values("query")
     facts = len(checked) // 2
     is_whole = len(checked) > 0 and np.array_equal(checked["query"], np.arange(2 * facts))
     if not is_whole or not np.array_equal(checked["direction"], np.repeat(["tail", "head"], facts)):
-        raise UserError(f"ranks: {_cell(trial)} does not hold one tail and one head query of every test fact")
+        raise UserError(f"ranks: {_trial(trial)} does not hold one tail and one head query of every test fact")
     rank = checked["rank"].to_numpy(dtype=np.float64)
     values = np.stack([1 / rank, rank, rank <= 1, rank <= 3, rank <= 10], axis=1)
-    for measure, mean in zip(METRICS, values.mean(axis=0), strict=True):
-        metric = float(trial[f"test_{measure.key}"])
-        if abs(mean - metric) > TOLERANCE * max(abs(metric), 1e-3):
-            raise UserError(f"ranks: {_cell(trial)} has {measure.label} {metric:.6g}, its ranks give {mean:.6g}")
+    for metric, mean in zip(METRICS, values.mean(axis=0), strict=True):
+        value = float(trial[f"test_{metric.key}"])
+        if abs(mean - value) > TOLERANCE * max(abs(value), 1e-3):
+            raise UserError(f"ranks: {_trial(trial)} has {metric.label} {value:.6g}, its ranks give {mean:.6g}")
     relations = checked["relation"].to_numpy(dtype=str)[:facts]
     return relations, values.reshape(2, facts, len(METRICS))
 
 
-def _cell(row: pd.Series[Any]) -> str:
+def _trial(row: pd.Series[Any]) -> str:
     return f"arm {row['arm']}, backbone {row['backbone']}, seed {row['seed']}"
 
 
 def _refuse_gaps(trials: pd.DataFrame) -> None:
-    """Compared arms must have tried the same seeds. Reference rows are shared by all seeds and have their own."""
+    """Compared arms must have tried the same seeds. Reference rows are shared by all seeds."""
     students = trials[~trials["arm"].isin(REFERENCES)]
     for backbone, group in students.groupby("backbone"):
         tried = group.groupby("arm")["seed"].agg(set)

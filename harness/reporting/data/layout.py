@@ -48,7 +48,7 @@ class Layout:
 
 
 class Meta(BaseModel):
-    """What a report says of a run beyond its frames.
+    """What a report needs of a run beyond its frames.
 
     Attributes:
         command: the command line that ran the study.

@@ -1,8 +1,8 @@
-"""Everything a report of a fixed design says in numbers, as tidy frames: means, paired differences, gains, costs."""
+"""The numbers of a fixed design as tidy frames: means, paired differences, importances, costs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.errors import UserError
-from harness.reporting.data.frames import fact_measures, known_of, validate_trials
+from harness.reporting.data.frames import fact_metrics, interval_columns, known_of, validate_trials, where
 from harness.reporting.data.layout import Layout, Meta
 from harness.stats import Comparison, bootstrap_intervals, compare, holm, mean_interval
 from harness.vocabulary import BACKBONES, METRICS, STAGES, ordered
@@ -28,7 +28,7 @@ CONFIRMATION = "confirm"
 
 ALPHA = 0.05
 PAIRED_COLUMNS = [
-    *("backbone", "arm", "base", "measure"),
+    *("backbone", "arm", "base", "metric"),
     *(f"{name}{end}" for name in ("difference", "relative", "effect") for end in ("", "_low", "_high")),
     *("p", "p_holm", "seeds", "facts", "seeds_up", "detectable", "verdict"),
 ]
@@ -46,7 +46,7 @@ class Frames:
         load_ranks: takes the index label of a row of ``trials`` and returns the trial's ranks, one row a test query
             (`harness.reporting.data.frames.RANKS`); call it for the trials that count, once each.
         meta: how the study was run.
-        importance: says how important each factor is (`harness.search.importance.importances`); None: not known.
+        importance: measures how important each factor is (`harness.search.importance.importances`); None: not known.
     """
 
     layout: Layout
@@ -67,7 +67,7 @@ class Frames:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """The complete trials of one design with the measures of each test fact.
+    """The complete trials of one design with the metrics of each test fact.
 
     ``per_fact[backbone, arm][seed]`` is ``[2, N, 5]``: directions (tail, head), test facts, `METRICS`.
     ``relations`` is ``[N]``, the relation of each test fact; ``queries`` is what is known of their 2N queries, in the
@@ -86,7 +86,7 @@ class Results:
         """Check the trials, then load and check the ranks of the complete ones.
 
         Raises:
-            UserError: see `validate_trials` and `fact_measures`; or two trials were not tested on the same facts.
+            UserError: see `validate_trials` and `fact_metrics`; or two trials were not tested on the same facts.
         """
         current = validate_trials(trials)
         values: dict[tuple[str, str], dict[int, Array]] = {}
@@ -94,7 +94,7 @@ class Results:
         queries: pd.DataFrame | None = None
         for label, trial in current[current["state"] == "complete"].iterrows():
             ranks = load_ranks(label)
-            of_trial, metrics = fact_measures(ranks, trial)
+            of_trial, metrics = fact_metrics(ranks, trial)
             if relations is not None and not np.array_equal(relations, of_trial):
                 raise UserError(
                     f"ranks: trial {trial['trial']} ({trial['backbone']}, {trial['arm']}) was not tested on the same "
@@ -125,48 +125,39 @@ class Results:
 
 
 def means(results: Results) -> pd.DataFrame:
-    """Mean of each measure over seeds, one row per backbone, arm and measure.
+    """Mean of each metric over seeds, one row per backbone, arm and metric.
 
-    Columns: backbone, arm, measure, mean, low, high (95 % interval), n (seeds), failed (seeds), interval: "seeds" (t
+    Columns: backbone, arm, metric, mean, low, high (95 % interval), n (seeds), failed (seeds), interval: "seeds" (t
     interval over seeds) or, when there is only one, "facts" (bootstrap over test facts).
     """
     rows = []
     for backbone in results.backbones:
-        failures = results.trials[(results.trials["backbone"] == backbone) & (results.trials["state"] == "failed")]
         for arm in results.arms(backbone):
             values = results.by_fact(backbone, arm)
-            seeds = len(values)
+            seeds, failed = len(values), len(where(results.trials, backbone=backbone, arm=arm, state="failed"))
             if seeds > 1:
                 intervals = [mean_interval(values[:, :, k].mean(axis=1)) for k in range(len(METRICS))]
             else:
                 intervals = bootstrap_intervals(values)
             rows += [
-                {
-                    "backbone": backbone,
-                    "arm": arm,
-                    "measure": measure.key,
-                    "mean": interval.estimate,
-                    "low": interval.low,
-                    "high": interval.high,
-                    "n": seeds,
-                    "failed": int((failures["arm"] == arm).sum()),
-                    "interval": "seeds" if seeds > 1 else "facts",
-                }
-                for measure, interval in zip(METRICS, intervals, strict=True)
+                {"backbone": backbone, "arm": arm, "metric": metric.key}
+                | {"mean": interval.estimate, "low": interval.low, "high": interval.high}
+                | {"n": seeds, "failed": failed, "interval": "seeds" if seeds > 1 else "facts"}
+                for metric, interval in zip(METRICS, intervals, strict=True)
             ]
     return pd.DataFrame(rows)
 
 
 def paired(results: Results) -> pd.DataFrame:
-    """Paired comparisons of arms, one row per backbone, arm, base and measure.
+    """Paired comparisons of arms, one row per backbone, arm, base and metric.
 
     Contrasts of the layout are rows whose base is "". Holm's correction takes all arms that are compared with the same
-    one as a family, by backbone and measure. The verdict is "better" or "worse" only if the corrected p value
-    is below .05 and the 95 % interval excludes zero: the test speaks of these trained models on new facts, the
+    one as a family, by backbone and metric. The verdict is "better" or "worse" only if the corrected p value
+    is below .05 and the 95 % interval excludes zero: the test is about these trained models on new facts, the
     interval of new seeds as well.
 
-    Columns: backbone, arm, base, measure, difference, relative, effect (each with _low and _high), p, p_holm, seeds,
-    facts, seeds_up (seeds in which the measure's value grew), detectable (the smallest difference that the design shows
+    Columns: backbone, arm, base, metric, difference, relative, effect (each with _low and _high), p, p_holm, seeds,
+    facts, seeds_up (seeds in which the metric's value grew), detectable (the smallest difference that the design shows
     with 80 % power), verdict ("better", "worse", "undecided").
     """
     rows = []
@@ -181,34 +172,35 @@ def paired(results: Results) -> pd.DataFrame:
                 rows += _rows(backbone, name, "", compare(a - b, c - d), len(seeds))
     if not rows:
         return pd.DataFrame(columns=PAIRED_COLUMNS)
-    return decided(pd.DataFrame(rows), ["backbone", "base", "measure"])[PAIRED_COLUMNS]
+    return decided(pd.DataFrame(rows), ["backbone", "base", "metric"])[PAIRED_COLUMNS]
 
 
 def decided(rows: pd.DataFrame, family: list[str]) -> pd.DataFrame:
-    """Comparisons with their verdicts, as `paired` explains them.
+    """Comparisons with p_holm and verdict, as `paired` explains them.
 
-    Args:
-        rows: columns measure, difference, difference_low, difference_high, p, and those of ``family``; at least a row.
-        family: Holm's correction is applied within the rows that agree in these columns.
-
-    Returns:
-        The rows with the columns p_holm and verdict added.
+    ``rows`` have metric, difference (with _low and _high), p (NaN: not compared, and the verdict is "") and the columns
+    of ``family``, within which Holm's correction is applied.
     """
-    frame = rows.copy()
-    families = frame.groupby(family, dropna=False)["p"]
-    frame["p_holm"] = families.transform(lambda p: holm(p.to_numpy()))
-    better_up = frame["measure"].map({measure.key: measure.higher_is_better for measure in METRICS})
-    shown = (frame["p_holm"] < ALPHA) & ((frame["difference_low"] > 0) | (frame["difference_high"] < 0))
-    better = (frame["difference"] > 0) == better_up
-    frame["verdict"] = np.where(shown, np.where(better, "better", "worse"), "undecided")
-    return frame
+    p_holm = corrected(rows, family)
+    better_up = rows["metric"].map({metric.key: metric.higher_is_better for metric in METRICS})
+    shown = (p_holm < ALPHA) & ((rows["difference_low"] > 0) | (rows["difference_high"] < 0))
+    word = np.where((rows["difference"] > 0) == better_up, "better", "worse")
+    verdict = np.where(rows["p"].isna(), "", np.where(shown, word, "undecided"))
+    return rows.assign(p_holm=p_holm, verdict=verdict)
+
+
+def corrected(rows: pd.DataFrame, family: list[str]) -> pd.Series[float]:
+    """The p values (column p) after Holm's correction, within the rows that agree in the columns ``family``."""
+    known = rows[rows["p"].notna()]
+    p_holm = known.groupby(family, dropna=False)["p"].transform(lambda p: holm(p.to_numpy(dtype=float)))
+    return p_holm.reindex(rows.index).astype(float)
 
 
 def _rows(backbone: str, arm: str, base: str, comparisons: Sequence[Comparison], seeds: int) -> list[dict[str, Any]]:
-    """A row a measure. Of a contrast, a part of a difference means nothing."""
+    """A row a metric. Of a contrast, a part of a difference means nothing."""
     rows = []
-    for measure, comparison in zip(METRICS, comparisons, strict=True):
-        key = {"backbone": backbone, "arm": arm, "base": base, "measure": measure.key}
+    for metric, comparison in zip(METRICS, comparisons, strict=True):
+        key = {"backbone": backbone, "arm": arm, "base": base, "metric": metric.key}
         nothing = {} if base else dict.fromkeys(("relative", "relative_low", "relative_high"), np.nan)
         rows.append(key | comparison_row(comparison) | nothing | {"seeds": seeds})
     return rows
@@ -218,15 +210,23 @@ def comparison_row(comparison: Comparison) -> dict[str, float | int]:
     """A comparison as columns: difference, relative and effect (each with _low and _high), p, facts, seeds_up."""
     row: dict[str, float | int] = {}
     for name in ("difference", "relative", "effect"):
-        interval = getattr(comparison, name)
-        row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    up = sum(value > 0 for value in comparison.per_seed)
-    return row | {
-        "p": comparison.p,
-        "facts": comparison.difference.n,
-        "seeds_up": up,
-        "detectable": comparison.detectable,
-    }
+        row |= interval_columns(name, getattr(comparison, name))
+    row |= {"p": comparison.p, "facts": comparison.difference.n, "detectable": comparison.detectable}
+    return row | {"seeds_up": sum(value > 0 for value in comparison.per_seed)}
+
+
+def importances_of(
+    importance: Importance | None, trials: Mapping[str, tuple[pd.DataFrame, pd.Series[float]]]
+) -> pd.DataFrame:
+    """Importances of factors (`Frames`) by backbone, from factors (a row a configuration) and values.
+
+    Columns: backbone, method, factor, importance, low, high, seed_sd, repeats. No rows without an evaluator.
+    """
+    columns = ["backbone", "method", "factor", "importance", "low", "high", "seed_sd", "repeats"]
+    if importance is None or not trials:
+        return pd.DataFrame(columns=columns)
+    parts = [importance(*values).assign(backbone=backbone) for backbone, values in trials.items()]
+    return pd.concat(parts, ignore_index=True)[columns]
 
 
 def costs_by_stage(results: Results) -> pd.DataFrame:
@@ -236,29 +236,23 @@ def costs_by_stage(results: Results) -> pd.DataFrame:
     its first computation), spent (seconds in these runs), cached (share of trials that took it from the cache),
     peak_mib (largest; NaN when it always came from the cache). Stages that no trial of an arm ran are left out.
     """
-    done = results.trials[results.trials["state"] == "complete"]
+    done = where(results.trials, state="complete")
     rows = []
     pairs = [(backbone, arm) for backbone in results.backbones for arm in results.arms(backbone)]
-    timed = (
-        name.partition("seconds_")[2] for name in map(str, done) if name.startswith(("seconds_", "built_seconds_"))
-    )
+    names = map(str, done)
+    timed = (name.partition("seconds_")[2] for name in names if name.startswith(("seconds_", "built_seconds_")))
     stages = ordered(timed, STAGES)
     for backbone, arm in pairs:
-        group = done[(done["backbone"] == backbone) & (done["arm"] == arm)]
+        group = where(done, backbone=backbone, arm=arm)
         for stage in stages:
             spent = _column(group, f"seconds_{stage}")
             full = spent.fillna(_column(group, f"built_seconds_{stage}"))
             if full.notna().any():
+                is_cached = spent.isna() & full.notna()
                 rows.append(
-                    {
-                        "backbone": backbone,
-                        "arm": arm,
-                        "stage": stage,
-                        "seconds": float(full.mean()),
-                        "spent": float(spent.fillna(0).mean()),
-                        "cached": float((spent.isna() & full.notna()).mean()),
-                        "peak_mib": float(_column(group, f"peak_mib_{stage}").max()),
-                    }
+                    {"backbone": backbone, "arm": arm, "stage": stage, "seconds": float(full.mean())}
+                    | {"spent": float(spent.fillna(0).mean()), "cached": float(is_cached.mean())}
+                    | {"peak_mib": float(_column(group, f"peak_mib_{stage}").max())}
                 )
     columns = ["backbone", "arm", "stage", "seconds", "spent", "cached", "peak_mib"]
     return pd.DataFrame(rows, columns=columns)
@@ -269,17 +263,15 @@ def _column(frame: pd.DataFrame, name: str) -> pd.Series[float]:
 
 
 def wide(means: pd.DataFrame) -> pd.DataFrame:
-    """One row per backbone and arm: n, failed, interval, then mean, low and high of each measure."""
+    """One row per backbone and arm: n, failed, interval, then mean, low and high of each metric."""
     keys = ["backbone", "arm", "n", "failed", "interval"]
-    table = means.pivot_table(index=keys, columns="measure", values=["mean", "low", "high"], dropna=True, sort=False)
-    flat = pd.DataFrame(
-        {
-            (measure.key if kind == "mean" else f"{measure.key}_{kind}"): table[kind, measure.key]
-            for measure in METRICS
-            for kind in ("mean", "low", "high")
-        }
-    )
-    return flat.reset_index()
+    table = means.pivot_table(index=keys, columns="metric", values=["mean", "low", "high"], dropna=True, sort=False)
+    columns = {
+        metric.key + end: table[kind, metric.key]
+        for metric in METRICS
+        for kind, end in (("mean", ""), ("low", "_low"), ("high", "_high"))
+    }
+    return pd.DataFrame(columns).reset_index()
 
 
 def with_role(trials: pd.DataFrame, *roles: str) -> pd.Series[bool]:

@@ -27,13 +27,18 @@ def interval(low: float, high: float, decimals: int) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p value without leading zero, "< .001" where it is smaller: "= .21"."""
+    """A p value without leading zero: ".21"; "< .001" where it is smaller, "–" for NaN."""
     if math.isnan(p):
-        return "= –"
+        return "–"
     if p < 0.001:
         return "< .001"
     digits = 2 if p >= 0.1 else 3
-    return "= 1" if round(p, digits) >= 1 else f"= {p:.{digits}f}".replace("0.", ".")
+    return "1" if round(p, digits) >= 1 else f"{p:.{digits}f}".removeprefix("0")
+
+
+def p_equals(p: float) -> str:
+    """The same in a sentence: "p = .21", "p < .001"."""
+    return f"p {p_value(p)}" if p < 0.001 else f"p = {p_value(p)}"
 
 
 def percent(share: float, signed: bool = True, decimals: int = 1) -> str:

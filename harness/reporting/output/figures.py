@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -70,15 +70,9 @@ def figure(
     *,
     share_y: Literal["none", "row", "all"] = "none",
 ) -> Iterator[list[Axes]]:
-    """Yield the axes of a figure, which is saved as ``path`` with the suffixes .pdf and .png.
+    """Yield ``rows`` × ``columns`` axes, row by row, of a figure that is saved as ``path`` with suffixes .pdf and .png.
 
-    Args:
-        path: without suffix.
-        height: inches.
-        columns: axes side by side.
-        width: inches.
-        rows: axes above each other; those of the first row come first.
-        share_y: which axes have the same vertical scale.
+    Height and width are inches; ``share_y``: which axes have the same vertical scale.
     """
     with mpl.rc_context(_RC), warnings.catch_warnings():
         # a name in a script that neither font knows shows as boxes, as it does in the PDF
@@ -104,6 +98,44 @@ def signed_ticks(axis: Axis, most: int = 7) -> None:
     axis.set_major_formatter(FuncFormatter(label))
 
 
+def name_rows(axes: Axes, names: Sequence[str], places: Sequence[float] | None = None) -> None:
+    """Write names (none of it a formula) beside the rows of a figure, at ``places`` or else 0, -1, -2 ..."""
+    axes.set_yticks([-k for k in range(len(names))] if places is None else places, names, parse_math=False)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def zero_line(axes: Axes) -> None:
+    """A vertical line at no difference."""
+    axes.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
+
+
+def draw_difference(axes: Axes, row: Mapping[str, Any], place: float, color: str) -> None:
+    """Draw a difference with its interval at a height: a filled dot where it is decided, else a hollow one."""
+    axes.plot([row["difference_low"], row["difference_high"]], [place, place], color=color, linewidth=1.6)
+    face = "white" if row["verdict"] == "undecided" else color
+    axes.plot(row["difference"], place, "o", color=color, markerfacecolor=face, markersize=5.5)
+
+
+def draw_importances(axes: Axes, importances: pd.DataFrame, names: Mapping[str, str]) -> None:
+    """Draw importances of one backbone with their intervals, a row a factor; ``names``: what each factor is called."""
+    places = -np.arange(len(names), dtype=float)
+    for method, (marker, color, shift) in METHODS.items():
+        rows = importances[importances["method"] == method].set_index("factor").reindex([*names])
+        axes.hlines(places + shift, rows["low"], rows["high"], color=color, linewidth=1.1)
+        axes.plot(rows["importance"], places + shift, marker, color=color, markersize=4.5, label=method)
+    name_rows(axes, [*names.values()])
+    axes.set_ylim(0.5 - len(names), 0.5)
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_xlabel("importance (sums to 1), with 95 % bootstrap interval", fontsize=8)
+    legend_above(axes)
+
+
+def legend_above(axes: Axes) -> None:
+    """A legend of two columns above the axes."""
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, handletextpad=0.3, fontsize=8)
+
+
 def spread(positions: Sequence[float], gap: float) -> list[float]:
     """Positions moved as little as needed to lie at least ``gap`` apart, in the same order (for labels of lines)."""
     order, gaps = np.argsort(positions, kind="stable"), gap * np.arange(len(positions))
@@ -114,13 +146,8 @@ def spread(positions: Sequence[float], gap: float) -> list[float]:
 
 
 def label_ends(axes: Axes, lines: Sequence[tuple[str, float, str]]) -> None:
-    """Write the name of each line beside its end, moved apart where lines end close together.
-
-    Args:
-        axes: their limits must be final.
-        lines: name, height of the end in units of the vertical axis, and colour; nothing is written where the height is
-            NaN.
-    """
+    """Write the names of lines (name, height of the end or NaN, colour) beside their ends, moved apart where these are
+    close together; the limits of ``axes`` must be final."""
     low, high = axes.get_ylim()
     drawn = [line for line in lines if not math.isnan(line[1])]
     places = spread([end for _, end, _ in drawn], 0.085 * (high - low))
@@ -163,9 +190,7 @@ def stage_costs(costs: pd.DataFrame, backbone: str, path: Path) -> bool:
                 left += width
             axes.annotate(duration(left * factor), (left, -place), (4, 0), textcoords="offset points", va="center",
                           fontsize=8)  # fmt: skip
-        axes.set_yticks([-i for i in range(len(arms))], [arm_name(arm) for arm in arms])
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
+        name_rows(axes, [*map(arm_name, arms)])
         axes.margins(x=0.14)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,33 +62,79 @@ class Table:
     note: str = ""
 
 
+#: header, alignment, and what makes the text or cell of a line
+Column = tuple[str, str, Callable[[Any], "Cell | str"]]
+#: verdicts on a difference that are shown in bold
+DECIDED = ("better", "worse")
+
+
+def table_of(
+    caption: str,
+    lines: Iterable[Any],
+    columns: Sequence[Column],
+    note: str = "",
+    *,
+    group: Callable[[Any], object] | None = None,
+    once: bool = False,
+) -> Table:
+    """A table with a row a line.
+
+    Args:
+        caption: of the table.
+        lines: what the columns are made of.
+        columns: from left to right.
+        note: below the table.
+        group: what a line belongs to; a rule is drawn where it changes.
+        once: whether the first cell is shown only in the first row of a group.
+    """
+    rows: list[Row] = []
+    last: object = None
+    for line in lines:
+        made = [make(line) for _, _, make in columns]
+        cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in made]
+        is_new = not rows or (group is not None and group(line) != last)
+        last = group(line) if group else None
+        if once and not is_new:
+            cells[0] = Cell("")
+        rows.append(Row(tuple(cells), rule=is_new and bool(rows)))
+    return Table(caption, tuple(c[0] for c in columns), "".join(c[1] for c in columns), tuple(rows), note)
+
+
 def main_table(means: pd.DataFrame, paired: pd.DataFrame, trials: pd.DataFrame, backbone: str) -> Table:
-    """All arms with all measures as mean ± half of the 95 % interval; bold where better than L1 (see `paired`)."""
-    by_key = {(row["arm"], row["measure"]): row for row in records(means[means["backbone"] == backbone])}
+    """All arms with all metrics as mean ± half of the 95 % interval; bold where better than L1 (see `paired`)."""
+    by_key = {(row["arm"], row["metric"]): row for row in records(means[means["backbone"] == backbone])}
     bold = {
-        (row["arm"], row["measure"])
+        (row["arm"], row["metric"])
         for row in records(paired[paired["backbone"] == backbone])
         if row["base"] == "L1" and row["verdict"] == "better"
     }
-    rows, arms = [], list(dict.fromkeys(arm for arm, _ in by_key))
-    for previous, arm in zip(["", *arms], arms, strict=False):
-        first = by_key[arm, "mrr"]
-        n = Cell(str(first["n"]), f"{first['failed']} failed" if first["failed"] else "†" if first["n"] == 1 else "")
-        shown = [mean_cell(by_key[arm, measure.key], (arm, measure.key) in bold) for measure in METRICS]
-        cells = (Cell(arm_name(arm), dimension(trials, backbone, arm)), n, *shown)
-        rows.append(Row(cells, rule=arm in REFERENCES and previous not in ("", *REFERENCES)))
+
+    def seeds(arm: str) -> Cell:
+        row = by_key[arm, "mrr"]
+        return Cell(str(row["n"]), f"{row['failed']} failed" if row["failed"] else "†" if row["n"] == 1 else "")
+
+    columns: list[Column] = [
+        ("", "l", lambda arm: Cell(arm_name(arm), dimension(trials, backbone, arm))),
+        ("n", "l", seeds),
+        *(
+            (metric.label, "r", lambda arm, key=metric.key: mean_cell(by_key[arm, key], strong=(arm, key) in bold))
+            for metric in METRICS
+        ),
+    ]
     note = "Mean ± half of the 95 % interval over n seeds (Student's t). MR: mean rank, lower is better. "
-    if any(row["n"] == 1 for row in by_key.values()):
-        note += "† One seed: the interval is a bootstrap over test facts and does not cover the choice of the seed. "
+    note += ONE_SEED_NOTE if any(row["n"] == 1 for row in by_key.values()) else ""
     note += "Bold: better than L1 by the paired test after Holm's correction." if bold else ""
-    header = ("", "n", *(measure.label for measure in METRICS))
-    return Table("Test results of all arms", header, "ll" + "r" * len(METRICS), tuple(rows), note)
+    arms = dict.fromkeys(arm for arm, _ in by_key)
+    return table_of("Test results of all arms", arms, columns, note, group=lambda arm: arm in REFERENCES)
+
+
+ONE_SEED_NOTE = "† One seed: the interval is a bootstrap over test facts and does not cover the choice of the seed. "
 
 
 def mean_cell(row: dict[str, Any], strong: bool = False) -> Cell:
     """A mean ± half of its interval (a row of `harness.reporting.data.results.means`)."""
-    measure = METRIC[row["measure"]]
-    decimals = 1 if measure.key == "mr" and row["mean"] < 100 else measure.decimals
+    metric = METRIC[row["metric"]]
+    decimals = 1 if metric.key == "mr" and row["mean"] < 100 else metric.decimals
     return Cell(number(row["mean"], decimals), f"±{number((row['high'] - row['low']) / 2, decimals)}", strong)
 
 
@@ -99,89 +145,93 @@ def dimension(trials: pd.DataFrame, backbone: str, arm: str) -> str:
     return f"{dims.pop()}-d" if len(dims) == 1 else ""
 
 
-def paired_table(paired: pd.DataFrame, backbone: str) -> Table:
-    """Differences of MRR with interval, relative gain, effect size and corrected p value."""
-    rows: list[Row] = []
-    last = ""
-    lines = records(paired[(paired["backbone"] == backbone) & (paired["measure"] == "mrr")])
-    for line in lines:
-        cells = (Cell(versus(line["arm"], line["base"])), *comparison_cells(line))
-        rows.append(Row(cells, rule=bool(rows) and line["base"] != last))
-        last = line["base"]
-    note = paired_note(lines) + "p: sign-flip test over facts; lines separate the families of Holm's correction."
-    return Table("Paired differences of test MRR", ("", *COMPARISON), "lrrrcrrl", tuple(rows), note)
-
-
-#: header of `comparison_cells`
-COMPARISON = ("Δ MRR", "relative", "effect d", "seeds up", "p", "p (Holm)", "verdict")
-
-
-def comparison_cells(line: dict[str, Any]) -> tuple[Cell, ...]:
-    """A comparison of MRR: a cell for each of `COMPARISON`."""
-    decided = line["verdict"] != "undecided"
-    return (
-        Cell(number(line["difference"], 4, signed=True), ends(line, "difference", 4), decided),
-        Cell(percent(line["relative"])),
-        Cell(number(line["effect"], 3, signed=True), ends(line, "effect", 3)),
-        Cell(f"{line['seeds_up']} of {line['seeds']}"),
-        Cell(p_value(line["p"]).removeprefix("= ")),
-        Cell(p_value(line["p_holm"]).removeprefix("= ")),
-        Cell(line["verdict"], strong=decided),
-    )
-
-
-def paired_note(lines: Sequence[dict[str, Any]]) -> str:
-    """What the brackets of a table of comparisons are."""
-    over = "seeds and facts" if any(line["seeds"] > 1 for line in lines) else "facts of this one seed"
-    return f"Same seeds and same test facts in both arms; in brackets 95 % bootstrap intervals over {over}. "
-
-
-def measures_table(paired: pd.DataFrame, backbone: str) -> Table:
-    """Differences to L1 in the other measures."""
-    chosen = paired[(paired["backbone"] == backbone) & (paired["base"] == "L1")]
-    by_key = {(row["arm"], row["measure"]): row for row in records(chosen)}
-    rows = []
-    for arm in dict.fromkeys(arm for arm, _ in by_key):
-        cells = [difference_cell(by_key[arm, key]) for key in OTHERS]
-        rows.append(Row((Cell(f"{arm_name(arm)} against L1"), *cells)))
-    header = ("", *(f"Δ {METRIC[key].label}" for key in OTHERS))
-    return Table("Paired differences to L1 in the other measures", header, "lrrrr", tuple(rows), OTHERS_NOTE)
-
-
-#: all measures but MRR
-OTHERS = tuple(measure.key for measure in METRICS if measure.key != "mrr")
-OTHERS_NOTE = "Bold: decided by the paired test after Holm's correction within the column. Lower is better for MR only."
+def ends(line: dict[str, Any], name: str, decimals: int, scale: float = 1) -> str:
+    """The 95 % interval of one quantity of a line, in brackets."""
+    return interval(scale * line[f"{name}_low"], scale * line[f"{name}_high"], decimals)
 
 
 def difference_cell(line: dict[str, Any]) -> Cell:
-    """A difference in one measure with its interval, bold where it is decided."""
-    decimals = 1 if line["measure"] == "mr" else 4
+    """A difference with its interval, bold where it is decided; "–" where there is none."""
+    decimals = 1 if line.get("metric") == "mr" else 4
+    if math.isnan(line["difference"]):
+        return Cell("–")
     change = number(line["difference"], decimals, signed=True)
-    return Cell(change, ends(line, "difference", decimals), line["verdict"] != "undecided")
+    return Cell(change, ends(line, "difference", decimals), line.get("verdict") in DECIDED)
 
 
-def ends(line: dict[str, Any], name: str, decimals: int) -> str:
-    """The interval of one quantity of a comparison."""
-    return interval(line[f"{name}_low"], line[f"{name}_high"], decimals)
+def verdict_cell(line: dict[str, Any]) -> Cell:
+    """A verdict, bold where it is decided."""
+    return Cell(line["verdict"], strong=line["verdict"] in DECIDED)
+
+
+def decided_cell(line: dict[str, Any]) -> Cell:
+    """Whether an effect is decided."""
+    return Cell("decided" if line["decided"] else "undecided", strong=line["decided"])
+
+
+#: the p value after Holm's correction
+P_HOLM: Column = ("p (Holm)", "r", lambda line: p_value(line["p_holm"]))
+#: a comparison of MRR
+COMPARISON: tuple[Column, ...] = (
+    ("Δ MRR", "r", difference_cell),
+    ("relative", "r", lambda line: percent(line["relative"])),
+    ("effect d", "r", lambda line: Cell(number(line["effect"], 3, signed=True), ends(line, "effect", 3))),
+    ("seeds up", "c", lambda line: f"{line['seeds_up']} of {line['seeds']}"),
+    ("p", "r", lambda line: p_value(line["p"])),
+    P_HOLM,
+    ("verdict", "l", verdict_cell),
+)
+
+
+def paired_table(paired: pd.DataFrame, backbone: str) -> Table:
+    """Differences of MRR with interval, relative gain, effect size and corrected p value."""
+    lines = records(paired[(paired["backbone"] == backbone) & (paired["metric"] == "mrr")])
+    columns: list[Column] = [("", "l", lambda line: versus(line["arm"], line["base"])), *COMPARISON]
+    note = paired_note(lines)
+    return table_of("Paired differences of test MRR", lines, columns, note, group=lambda line: line["base"])
+
+
+def paired_note(lines: Sequence[dict[str, Any]]) -> str:
+    """How to read a table of comparisons."""
+    over = "seeds and facts" if any(line["seeds"] > 1 for line in lines) else "facts of this one seed"
+    note = f"Same seeds and same test facts in both arms; in brackets 95 % bootstrap intervals over {over}. "
+    return f"{note}p: sign-flip test over facts; lines separate the families of Holm's correction."
+
+
+#: all metrics but MRR
+OTHERS = tuple(metric.key for metric in METRICS if metric.key != "mrr")
+OTHERS_NOTE = "Bold: decided by the paired test after Holm's correction within the column. Lower is better for MR only."
+
+
+def metrics_table(paired: pd.DataFrame, backbone: str) -> Table:
+    """Differences to L1 in the other metrics."""
+    chosen = paired[(paired["backbone"] == backbone) & (paired["base"] == "L1")]
+    by_key = {(row["arm"], row["metric"]): row for row in records(chosen)}
+    columns: list[Column] = [
+        ("", "l", lambda arm: f"{arm_name(arm)} against L1"),
+        *((f"Δ {METRIC[key].label}", "r", lambda arm, key=key: difference_cell(by_key[arm, key])) for key in OTHERS),
+    ]
+    arms = dict.fromkeys(arm for arm, _ in by_key)
+    return table_of("Paired differences to L1 in the other metrics", arms, columns, OTHERS_NOTE)
 
 
 def costs_table(costs: pd.DataFrame, backbone: str) -> Table:
     """Time of each stage by arm, the sum, what these runs spent of it, and the largest memory."""
-    by_key = {(row["arm"], row["stage"]): row for row in records(costs[costs["backbone"] == backbone])}
-    arms = list(dict.fromkeys(arm for arm, _ in by_key))
+    of_backbone = costs[costs["backbone"] == backbone]
+    by_key = {(row["arm"], row["stage"]): row for row in records(of_backbone)}
+    by_arm = of_backbone.groupby("arm", sort=False)
+    arms = [str(arm) for arm in by_arm.groups]
     rows = []
-    for stage in ordered((stage for _, stage in by_key), STAGES):
-        cells = [by_key.get((arm, stage), {"seconds": math.nan, "cached": 0}) for arm in arms]
-        shown = [Cell(duration(cell["seconds"]), "c" if cell["cached"] == 1 else "") for cell in cells]
+    for stage in ordered(of_backbone["stage"], STAGES):
+        lines = [by_key.get((arm, stage), {"seconds": math.nan, "cached": 0}) for arm in arms]
+        shown = [Cell(duration(line["seconds"]), "c" if line["cached"] == 1 else "") for line in lines]
         rows.append(Row((Cell(stage_name(stage)), *shown)))
     for name, key, rule in (("from nothing", "seconds", True), ("spent in these runs", "spent", False)):
-        sums = [sum(row[key] for (owner, _), row in by_key.items() if owner == arm) for arm in arms]
-        rows.append(Row((Cell(name, strong=rule), *(Cell(duration(total), strong=rule) for total in sums)), rule))
-    peaks = [[row["peak_mib"] for (owner, _), row in by_key.items() if owner == arm] for arm in arms]
-    known = [max((peak for peak in of_arm if not math.isnan(peak)), default=math.nan) for of_arm in peaks]
-    rows.append(Row((Cell("peak memory (MiB)"), *(Cell(number(peak, 0)) for peak in known))))
+        sums = [Cell(duration(total), strong=rule) for total in by_arm[key].sum()]
+        rows.append(Row((Cell(name, strong=rule), *sums), rule))
+    rows.append(Row((Cell("peak memory (MiB)"), *(Cell(number(peak, 0)) for peak in by_arm["peak_mib"].max()))))
     note = "Mean of a trial. c: taken from the cache, shown with the time of its first computation; students share it."
-    header = ("", *(arm_name(arm) for arm in arms))
+    header = ("", *map(arm_name, arms))
     return Table("Cost of each stage", header, "l" + "r" * len(arms), tuple(rows), note)
 
 
@@ -236,8 +286,8 @@ def terminal_table(trials: pd.DataFrame, layout: Layout) -> rich.table.Table:
     )
     shown.add_column("arm")  # of all columns the one that may take more lines
     shown.add_column("n", no_wrap=True)
-    for measure in METRICS:
-        shown.add_column(measure.label, justify="right", no_wrap=True)
+    for metric in METRICS:
+        shown.add_column(metric.label, justify="right", no_wrap=True)
     for backbone in ordered(current["backbone"], BACKBONES):
         of_backbone = current[current["backbone"] == backbone]
         shown.add_section()
@@ -245,22 +295,15 @@ def terminal_table(trials: pd.DataFrame, layout: Layout) -> rich.table.Table:
         for arm in layout.order(of_backbone["arm"]):
             group = of_backbone[of_backbone["arm"] == arm]
             done = group[group["state"] == "complete"]
-            failed = int((group["state"] == "failed").sum())
-            cells = (
-                [_terminal_mean(done[f"test_{measure.key}"].tolist(), measure) for measure in METRICS]
-                if len(done)
-                else []
-            )
-            style = "dim" if arm in REFERENCES else None
-            shown.add_row(
-                escape(arm_name(arm)), f"{len(done)} of {len(group)}" if failed else str(len(done)), *cells, style=style
-            )
+            n = f"{len(done)} of {len(group)}" if (group["state"] == "failed").any() else str(len(done))
+            means = [_terminal_mean(done[f"test_{metric.key}"].tolist(), metric) for metric in METRICS if len(done)]
+            shown.add_row(escape(arm_name(arm)), n, *means, style="dim" if arm in REFERENCES else None)
     return shown
 
 
-def _terminal_mean(values: list[float], measure: Metric) -> str:
-    interval = mean_interval(values)
-    text = number(interval.estimate, measure.decimals)
-    if measure.key != "mrr" or interval.n < 2:
+def _terminal_mean(values: list[float], metric: Metric) -> str:
+    mean = mean_interval(values)
+    text = number(mean.estimate, metric.decimals)
+    if metric.key != "mrr" or mean.n < 2:
         return text
-    return f"{text} ±{number(interval.high - interval.estimate, measure.decimals)}"
+    return f"{text} ±{number(mean.high - mean.estimate, metric.decimals)}"

@@ -27,7 +27,7 @@ from harness.scratch import scratch
 
 @dataclass(frozen=True, eq=False)
 class Document:
-    """What a report says and shows, before anything is written.
+    """The content of a report before anything is written.
 
     Attributes:
         template: name of a template of the package, such as "comparison.typ" or "plain.typ", or the path of another.
@@ -70,27 +70,17 @@ def write(document: Document, output: Path) -> Path:
 
 
 def render(template: str | Path, content: dict[str, Any], folder: Path, output: Path, created: datetime) -> Path:
-    """Set ``content`` with a template and write the PDF.
+    """Set ``content`` (JSON values) with a template, see `Document`, and write the PDF with that date.
 
-    The template reads ``content`` as JSON data, so no text in it can act as markup, and Typst reads no file outside
-    ``folder``. The same content gives the same bytes.
-
-    Args:
-        template: see `Document`.
-        content: JSON values; paths in it are relative to ``folder``.
-        folder: holds the figures; gets a subfolder with the template, removed afterwards.
-        output: path of the PDF.
-        created: date that the PDF's metadata give.
-
-    Returns:
-        ``output``.
+    The template reads ``content`` as data, so no text in it can act as markup, and Typst reads no file outside
+    ``folder``, which holds the figures. The same content gives the same bytes.
     """
     work = folder / "typst"
     work.mkdir()
     for source in [*templates().glob("*.typ"), *([template] if isinstance(template, Path) else [])]:
         shutil.copyfile(source, work / source.name)
     (work / "content.json").write_text(json.dumps(content, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-    # Typst's own fonts set the text; those of the system only lend glyphs of scripts that its fonts lack.
+    # fonts that come with Typst set the text; those of the system only lend glyphs of scripts that its fonts lack.
     main = work / Path(template).name
     compiler = typst.Compiler(main, root=folder, font_paths=typst.Fonts(include_embedded_fonts=True))
     pdf = compiler.compile(format="pdf", timestamp=created)
@@ -102,9 +92,7 @@ def render(template: str | Path, content: dict[str, Any], folder: Path, output: 
 
 @contextmanager
 def staging(output: Path) -> Iterator[Path]:
-    """Yield a temporary folder whose files move to ``output`` when the block ends without an error.
-
-    Each file is moved by renaming it, so no reader ever sees half of one; after an error nothing is left behind.
+    """Yield a temporary folder whose files are renamed into ``output`` when the block ends without an error.
 
     Raises:
         UserError: the folder cannot be made or written (read-only, full, or a file is in its place), or its name must

@@ -10,9 +10,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from harness.reporting.output.figures import METHODS, figure, signed_ticks
+from harness.reporting.data.frames import rows_of, where
+from harness.reporting.output.figures import (
+    draw_difference,
+    draw_importances,
+    figure,
+    legend_above,
+    name_rows,
+    signed_ticks,
+    zero_line,
+)
 from harness.reporting.search.trace import Axis, Trace
-from harness.vocabulary import BLACK, BLUE, GRAY, GREEN, LIGHT, ORANGE, SKY, VERMILION, level_name
+from harness.vocabulary import BLACK, BLUE, GRAY, GREEN, LIGHT, ORANGE, VERMILION, level_name
 
 #: marker and colour of configurations by what became of them
 STATES = {"complete": ("o", BLUE), "given up": ("x", GRAY)}
@@ -42,10 +51,11 @@ def history(trace: Trace, backbone: str, path: Path) -> bool:
 
 def factors(trace: Trace, lines: pd.DataFrame, backbone: str, path: Path) -> bool:
     """Draw the configurations against each factor, with its fitted curve. False: nothing to draw."""
-    shown = trace.frame[(trace.frame["backbone"] == backbone) & trace.frame["mrr"].notna()]
+    shown = where(trace.frame, backbone=backbone).dropna(subset=["mrr"])
     if shown.empty:
         return False
     relative = bool(shown["difference"].notna().all())
+    values = shown["difference" if relative else "mrr"]
     rows = math.ceil(len(trace.axes) / 3)
     columns = math.ceil(len(trace.axes) / rows)
     with figure(path, 0.3 + 1.55 * rows, columns, rows=rows, share_y="all") as panels:
@@ -55,8 +65,8 @@ def factors(trace: Trace, lines: pd.DataFrame, backbone: str, path: Path) -> boo
                 panel.fill_between(line["value"], line["low"], line["high"], color=VERMILION, alpha=0.16, linewidth=0)
                 panel.plot(line["value"], line["mean"], color=VERMILION)
             for state, (marker, color) in STATES.items():
-                at = shown[shown["state"] == state]
-                panel.plot(at[axis.key], at["difference" if relative else "mrr"], marker, color=color, markersize=2.8)
+                of_state = shown["state"] == state
+                panel.plot(shown[axis.key][of_state], values[of_state], marker, color=color, markersize=2.8)
             if relative:
                 panel.axhline(0, color=BLACK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
             _scale(panel, axis)
@@ -66,7 +76,6 @@ def factors(trace: Trace, lines: pd.DataFrame, backbone: str, path: Path) -> boo
         if relative:
             signed_ticks(panels[0].yaxis, 5)
         # configurations that failed to learn must not flatten what lies between the others
-        values = shown["difference" if relative else "mrr"]
         low, high = values.quantile(0.1), values.max()
         panels[0].set_ylim(low - 0.6 * (high - low) - 1e-4, high + 0.15 * (high - low) + 1e-4)
         for panel in panels[len(trace.axes) :]:
@@ -75,65 +84,53 @@ def factors(trace: Trace, lines: pd.DataFrame, backbone: str, path: Path) -> boo
 
 
 def _scale(panel: Axes, axis: Axis) -> None:
+    if axis.log:
+        panel.set_xscale("log")
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: level_name(value)))
     if not axis.log:
         return
-    panel.set_xscale("log")
     panel.xaxis.set_minor_locator(NullLocator())
     if axis.high / axis.low < 100:
         panel.xaxis.set_major_locator(FixedLocator([1, 2, 4, 7, 12, 20]))
     else:
         panel.xaxis.set_major_locator(LogLocator(10, numticks=5))
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: level_name(value)))
     panel.set_xlim(axis.low * 0.9, axis.high * 1.1)
 
 
 def indices(sobol: pd.DataFrame, importances: pd.DataFrame, trace: Trace, backbone: str, path: Path) -> bool:
     """Draw the importances by Optuna's evaluators, and Sobol indices of a designed sample. False: nothing to draw."""
-    by_factor = sobol[sobol["backbone"] == backbone].set_index("factor")
-    shown = importances[(importances["backbone"] == backbone) & importances["importance"].notna()]
+    by_factor = where(sobol, backbone=backbone).set_index("factor")
+    shown = where(importances, backbone=backbone).dropna(subset=["importance"])
     if by_factor.empty and shown.empty:
         return False
-    kinds = [frame for frame in (shown, by_factor) if len(frame)]
-    with figure(path, 0.75 + 0.3 * len(trace.axes), len(kinds)) as panels:
-        places = -np.arange(len(trace.axes), dtype=float)
+    symbols = {axis.key: axis.symbol for axis in trace.axes}
+    with figure(path, 0.75 + 0.3 * len(symbols), bool(len(shown)) + bool(len(by_factor))) as panels:
         if len(shown):
-            for method, (marker, color, shift) in METHODS.items():
-                rows = shown[shown["method"] == method].set_index("factor").reindex(trace.names)
-                panels[0].hlines(places + shift, rows["low"], rows["high"], color=color, linewidth=1.1)
-                panels[0].plot(rows["importance"], places + shift, marker, color=color, markersize=4.5, label=method)
-            panels[0].set_xlabel("importance (sums to 1), with 95 % bootstrap interval", fontsize=8)
+            draw_importances(panels[0], shown, symbols)
         if len(by_factor):
-            rows = by_factor.reindex(trace.names)
+            rows, panel, places = by_factor.reindex(trace.names), panels[-1], -np.arange(len(symbols), dtype=float)
             for kind, marker, color, shift in (("first", "o", GREEN, 0.14), ("total", "s", ORANGE, -0.14)):
-                panels[-1].hlines(places + shift, rows[f"{kind}_low"], rows[f"{kind}_high"], color=color, linewidth=1.1)
-                panels[-1].plot(rows[kind], places + shift, marker, color=color, markersize=4.5, label=f"{kind} order")
-            panels[-1].axvline(0, color=LIGHT, linewidth=0.8, zorder=0)
-            panels[-1].set_xlabel("Sobol index, with 95 % interval", fontsize=8)
-        for panel in panels:
-            panel.set_yticks(places, [axis.symbol for axis in trace.axes])
-            panel.tick_params(axis="y", length=0)
-            panel.spines["left"].set_visible(False)
-            panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=8,
-                         handletextpad=0.3)  # fmt: skip
+                panel.hlines(places + shift, rows[f"{kind}_low"], rows[f"{kind}_high"], color=color, linewidth=1.1)
+                panel.plot(rows[kind], places + shift, marker, color=color, markersize=4.5, label=f"{kind} order")
+            panel.axvline(0, color=LIGHT, linewidth=0.8, zorder=0)
+            panel.set_xlabel("Sobol index, with 95 % interval", fontsize=8)
+            name_rows(panel, [*symbols.values()])
+            panel.set_ylim(0.5 - len(symbols), 0.5)
+            legend_above(panel)
     return True
 
 
 def temperature(bands: pd.DataFrame, backbone: str, path: Path) -> bool:
     """Draw the difference of other temperatures to those around 7. False: nothing to draw."""
-    rows = bands[(bands["backbone"] == backbone) & bands["difference"].notna()]
-    if rows.empty:
+    rows = rows_of(bands.dropna(subset=["difference"]), backbone=backbone)
+    if not rows:
         return False
     with figure(path, 0.5 + 0.25 * len(rows)) as (axes,):
-        axes.axvline(0, color=GRAY, linewidth=0.8, zorder=0)
-        for place, (_, row) in enumerate(rows.iterrows()):
-            face = SKY if row["verdict"] != "undecided" else "white"
-            axes.plot([row["low"], row["high"]], [-place, -place], color=BLUE, linewidth=1.4)
-            axes.plot(row["difference"], -place, "o", color=BLUE, markerfacecolor=face, markersize=5)
-        axes.set_yticks([-i for i in range(len(rows))], [f"T {band}" for band in rows["band"]])
+        zero_line(axes)
+        for place, row in enumerate(rows):
+            draw_difference(axes, row, -place, BLUE)
+        name_rows(axes, [f"T {row['band']}" for row in rows])
         axes.set_ylim(-len(rows) + 0.4, 0.6)
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
         signed_ticks(axes.xaxis)
         axes.set_xlabel("validation MRR minus that at T around 7, with 95 % interval")
     return True

@@ -2,116 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from harness.reporting.claims import CLAIMS, Claim, Verdict
-from harness.reporting.content import failed, figure_path, heading
-from harness.reporting.data.about import facts, settings
-from harness.reporting.data.frames import records
-from harness.reporting.data.layout import Meta
-from harness.reporting.data.results import INSIDE, Frames, Importance, Results, is_search, with_role
+from harness.reporting.claims import Claim, Verdict, claim, no_verdict
+from harness.reporting.content import claims_box, document, failed, heading
+from harness.reporting.data.frames import rows_of, where
+from harness.reporting.data.results import CONFIRMATION, INSIDE, Frames, Results, importances_of, is_search, with_role
 from harness.reporting.data.text import interval, number
 from harness.reporting.evidence import Evidence, side_by_side
 from harness.reporting.kinds import report_kind
-from harness.reporting.output.tables import Table
 from harness.reporting.output.typst import Document
 from harness.reporting.search import figures, tables
 from harness.reporting.search.trace import MIDDLE, Trace, curves, sobol, temperature, trace_of
 from harness.reporting.sensitivity.selection import on_test
+from harness.reporting.sensitivity.tables import chosen_lines, importance_table
 from harness.selection import best_first
-from harness.vocabulary import backbone_name, dataset_name, level_name
+from harness.vocabulary import level_name
 
-IMPORTANCE_COLUMNS = ["backbone", "method", "factor", "importance", "low", "high", "seed_sd", "repeats"]
-
-
-@dataclass(frozen=True, eq=False)
-class Numbers:
-    """The tidy frames of a report; see `search_effects` and `on_test`."""
-
-    trace: Trace
-    curves: pd.DataFrame
-    lines: pd.DataFrame
-    importances: pd.DataFrame
-    sobol: pd.DataFrame
-    temperature: pd.DataFrame
-    chosen: pd.DataFrame
-    confirmed: pd.DataFrame
+SAMPLERS = {"tpe": "tree-structured Parzen estimator", "qmc": "Saltelli's sample of a Sobol sequence"}
 
 
-def measure(trace: Trace, results: Results, importance: Importance | None) -> Numbers:
-    """All numbers of the report."""
-    tests, lines = curves(trace)
-    chosen = _chosen(trace, results)
-    return Numbers(
-        trace=trace,
-        curves=tests,
-        lines=lines,
-        importances=_importances(trace, importance),
-        sobol=sobol(trace),
-        temperature=temperature(trace),
-        chosen=chosen,
-        confirmed=on_test(results, chosen),
-    )
-
-
-def _importances(trace: Trace, importance: Importance | None) -> pd.DataFrame:
-    parts = []
-    for backbone in trace.backbones if importance is not None else ():
-        rows = trace.frame[(trace.frame["backbone"] == backbone) & (trace.frame["state"] == "complete")]
-        scaled = pd.DataFrame({axis.key: axis.scaled(rows[axis.key]) for axis in trace.axes})
-        assert importance is not None
-        parts.append(importance(scaled, rows["mrr"].reset_index(drop=True)).assign(backbone=backbone))
-    empty = pd.DataFrame(columns=IMPORTANCE_COLUMNS)
-    return pd.concat(parts, ignore_index=True)[IMPORTANCE_COLUMNS] if parts else empty
+def _importances(trace: Trace, frames: Frames) -> pd.DataFrame:
+    trials = {}
+    for backbone in trace.backbones:
+        rows = where(trace.frame, backbone=backbone, state="complete").reset_index(drop=True)
+        trials[backbone] = pd.DataFrame({axis.key: axis.scaled(rows[axis.key]) for axis in trace.axes}), rows["mrr"]
+    return importances_of(frames.importance, trials)
 
 
 def _chosen(trace: Trace, results: Results) -> pd.DataFrame:
     """The configurations with confirmation runs, best by validation first, with L1 beside."""
-    done = results.trials[(results.trials["role"] == "confirm") & (results.trials["state"] == "complete")]
+    done = where(results.trials, role=CONFIRMATION, state="complete")
     again = done[["backbone", "arm", "configuration"]].drop_duplicates().rename(columns={"configuration": "number"})
-    again["number"] = again["number"].astype(int)
-    chosen = again.merge(trace.frame, on=["backbone", "number"])
-    has_base = {backbone for backbone in trace.backbones if "L1" in results.arms(backbone)}
-    chosen["base_arm"] = ["L1" if backbone in has_base else None for backbone in chosen["backbone"]]
+    chosen = again.astype({"number": int}).merge(trace.frame, on=["backbone", "number"])
+    chosen["base_arm"] = ["L1" if "L1" in results.arms(backbone) else None for backbone in chosen["backbone"]]
     return best_first(chosen, results.backbones)
-
-
-def display(numbers: Numbers) -> dict[str, dict[str, Table]]:
-    """Display tables by backbone and name; empty ones are left out."""
-    made = {}
-    for backbone in numbers.trace.backbones:
-        by_name = {
-            "configurations": tables.configurations_table(numbers.trace, backbone),
-            "factors": tables.factors_table(numbers.curves, numbers.trace, backbone),
-            "importance": tables.importance_table(numbers.importances, numbers.trace, backbone),
-            "sobol": tables.sobol_table(numbers.sobol, numbers.trace, backbone),
-            "temperature": tables.temperature_table(numbers.temperature, backbone),
-            "confirmed": tables.confirmed_table(numbers.chosen, numbers.confirmed, numbers.trace, backbone),
-        }
-        made[backbone] = {name: table for name, table in by_name.items() if table.rows}
-    return made
-
-
-def draw(numbers: Numbers, folder: Path) -> dict[str, dict[str, str]]:
-    """Draw all figures into ``folder/figures``; return their paths by backbone and kind, relative to ``folder``."""
-    trace = numbers.trace
-    drawn = {}
-    for position, backbone in enumerate(trace.backbones):
-        kinds = ("history", "factors", "indices", "temperature")
-        paths = {kind: figure_path(folder, backbone, position, kind) for kind in kinds}
-        made = {
-            "history": figures.history(trace, backbone, paths["history"]),
-            "factors": figures.factors(trace, numbers.lines, backbone, paths["factors"]),
-            "indices": figures.indices(numbers.sobol, numbers.importances, trace, backbone, paths["indices"]),
-            "temperature": figures.temperature(numbers.temperature, backbone, paths["temperature"]),
-        }
-        drawn[backbone] = {kind: f"figures/{paths[kind].name}.pdf" for kind, is_made in made.items() if is_made}
-    return drawn
 
 
 def judge_temperature(bands: pd.DataFrame, *, one_seed: bool) -> Verdict:
@@ -120,96 +47,54 @@ def judge_temperature(bands: pd.DataFrame, *, one_seed: bool) -> Verdict:
     Supported if temperatures above 10.5 are worse than those around 7, and those below 4.5 not better. Contradicted if
     one of both is better. With one seed there is no verdict.
     """
-    by_band = {row["band"]: row for row in records(bands) if row["verdict"]}
+    by_band = {row["band"]: row for row in rows_of(bands) if row["verdict"]}
     if not by_band:
         return "not tested", "too few configurations at temperatures around 7 and beside"
-    parts = [
+    reason = "; ".join(
         f"T {band}: {number(row['difference'], 4, signed=True)} "
-        f"{interval(row['low'], row['high'], 4)} against T {MIDDLE} ({row['verdict']})"
+        f"{interval(row['difference_low'], row['difference_high'], 4)} against T {MIDDLE} ({row['verdict']})"
         for band, row in by_band.items()
-    ]
-    reason, words = "; ".join(parts), {band: row["verdict"] for band, row in by_band.items()}
-    verdict = "undecided"
+    )
+    words = {band: row["verdict"] for band, row in by_band.items()}
     if "better" in words.values():
-        verdict = "contradicted"
+        verdict = "contradicted", reason
     elif words.get("above 10.5") == "worse":
-        verdict = "supported"
-    if one_seed and verdict != "undecided":
-        reason += f"; with one seed this is no verdict on the method (it would read: {verdict})"
-        verdict = "undecided"
-    return verdict, reason
-
-
-def _content(
-    results: Results,
-    inside: pd.DataFrame,
-    numbers: Numbers,
-    displayed: dict[str, dict[str, Table]],
-    drawn: dict[str, dict[str, str]],
-    meta: Meta,
-) -> dict[str, Any]:
-    """Everything the template needs, as JSON values; texts are plain, none is read as markup."""
-    dataset = str(results.trials["dataset"].iloc[0])
-    name, trace = dataset_name(dataset), numbers.trace
-    return heading(results, meta) | {
-        "facts": _facts(results, inside, trace, meta, name),
-        "claims": judged(results, numbers),
-        "sections": [
-            {
-                "backbone": backbone_name(backbone),
-                # all configurations are in their file: a search has many
-                "tables": {k: asdict(t) for k, t in displayed[backbone].items() if k != "configurations"},
-                "figures": drawn[backbone],
-                "sobol": "sobol" in displayed[backbone],
-            }
-            for backbone in trace.backbones
-        ],
-        "failed": failed(pd.concat([inside, results.trials])),
-        "settings": [pair for pair in settings(results.trials) if pair[0].split(".")[-1] not in trace.names],
-        "one_seed": _one_seed(trace),
-    }
+        verdict = "supported", reason
+    else:
+        return "undecided", reason
+    return no_verdict(verdict) if one_seed else verdict
 
 
 def _one_seed(trace: Trace) -> bool:
     return bool(trace.frame["seeds"].max() == 1)
 
 
-def _facts(results: Results, inside: pd.DataFrame, trace: Trace, meta: Meta, name: str) -> list[list[str]]:
-    ranges = "; ".join(
-        f"{a.symbol} from {level_name(a.low)} to {level_name(a.high)}{' (log)' * a.log}" for a in trace.axes
-    )
-    states = trace.frame["state"].value_counts()
-    counts = ", ".join(f"{states[state]} {state}" for state in ("complete", "given up", "failed") if state in states)
-    sampler = {"tpe": "tree-structured Parzen estimator", "qmc": "Saltelli's sample of a Sobol sequence"}
-    searched = {
-        "Searched": ranges,
-        "Sampler": sampler.get(trace.sampler, trace.sampler),
-        "Configurations": f"{counts}; up to {trace.frame['seeds'].max()} seeds each",
-        "Cells inside": f"{len(inside)}, not scored on test",
-    }
-    pairs: list[list[str]] = []
-    for label, value in facts(results, meta.data, name):
-        if label == "Arms":
-            pairs += [[key, text] for key, text in searched.items()]
-        elif label != "Weights":
-            pairs.append([label.replace("Trials", "Trials on test"), value])
-    return pairs
-
-
-def judged(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
+def judged(results: Results, trace: Trace, bands: pd.DataFrame) -> list[Claim]:
     """The claims that this report judges."""
     if "C8" not in results.layout.claims:
         return []
-    lines = []
-    for backbone in numbers.trace.backbones:
-        bands = numbers.temperature[numbers.temperature["backbone"] == backbone]
-        verdict, reason = judge_temperature(bands, one_seed=_one_seed(numbers.trace))
-        lines.append({"backbone": backbone_name(backbone), "verdict": verdict, "reason": reason})
-    return [{"id": "C8", "text": CLAIMS["C8"], "lines": lines}] if lines else []
+    return [
+        claim("C8", backbone, judge_temperature(where(bands, backbone=backbone), one_seed=_one_seed(trace)), [])
+        for backbone in trace.backbones
+    ]
 
 
-def loaded(frames: Frames) -> tuple[pd.DataFrame, Results, Numbers]:
-    """The trials inside a search, the results on test facts beside it, and all numbers.
+def _searched(trace: Trace, inside: pd.DataFrame) -> dict[str, str]:
+    """What was searched, in place of arms."""
+    states = trace.frame["state"].value_counts()
+    counts = ", ".join(f"{states[state]} {state}" for state in ("complete", "given up", "failed") if state in states)
+    return {
+        "Searched": "; ".join(
+            f"{a.symbol} from {level_name(a.low)} to {level_name(a.high)}{' (log)' * a.log}" for a in trace.axes
+        ),
+        "Sampler": SAMPLERS.get(trace.sampler, trace.sampler),
+        "Configurations": f"{counts}; up to {trace.frame['seeds'].max()} seeds each",
+        "Trials inside": f"{len(inside)}, not scored on test",
+    }
+
+
+def loaded(frames: Frames) -> tuple[pd.DataFrame, Trace, Results]:
+    """The trials inside a search, their configurations, and the results on test facts beside it.
 
     Raises:
         UserError: the frames do not pass their checks, or nothing is confirmed yet.
@@ -217,7 +102,7 @@ def loaded(frames: Frames) -> tuple[pd.DataFrame, Results, Numbers]:
     are_inside = with_role(frames.trials, *INSIDE)
     trace = trace_of(frames.trials[are_inside], frames.meta.search)
     results = Results.load(frames.trials[~are_inside], frames.load_ranks, frames.layout)
-    return frames.trials[are_inside], results, measure(trace, results, frames.importance)
+    return frames.trials[are_inside], trace, results
 
 
 def evidence_of(frames: Frames) -> dict[str, Evidence]:
@@ -226,18 +111,19 @@ def evidence_of(frames: Frames) -> dict[str, Evidence]:
     Raises:
         UserError: the frames do not pass their checks, or nothing is confirmed yet.
     """
-    _, results, numbers = loaded(replace(frames, importance=None))
-    bands, backbones = numbers.temperature, numbers.trace.backbones
-    table = side_by_side([(name, tables.temperature_table(bands, name)) for name in backbones])
+    _, trace, results = loaded(frames)
+    bands = temperature(trace)
+    verdicts = judged(results, trace, bands)
+    if not verdicts:
+        return {}
     return {
-        claim["id"]: Evidence(
-            verdicts=[Claim(claim["id"], claim["text"], **line) for line in claim["lines"]],
-            table=table,
+        "C8": Evidence(
+            verdicts=verdicts,
+            table=side_by_side([(name, tables.temperature_table(bands, name)) for name in trace.backbones]),
             numbers=bands,
-            figures={f"_{k}": partial(figures.temperature, bands, name) for k, name in enumerate(backbones)},
+            figures={f"_{k}": partial(figures.temperature, bands, name) for k, name in enumerate(trace.backbones)},
             trials=results.trials,
         )
-        for claim in judged(results, numbers)
     }
 
 
@@ -259,20 +145,44 @@ def content(frames: Frames) -> Document:
     Raises:
         UserError: the frames do not pass their checks, or nothing is confirmed yet.
     """
-    inside, results, numbers = loaded(frames)
-    displayed = display(numbers)
-    return Document(
-        "search.typ",
-        frames.layout.name,
-        trials=frames.trials,
-        frames={
-            "configurations": (numbers.trace.frame, "configurations"),
-            "factors": (numbers.curves, "factors"),
-            "importance": (numbers.importances, "importance"),
-            "sobol": (numbers.sobol, "sobol"),
-            "temperature": (numbers.temperature, "temperature"),
-            "confirmed": (numbers.confirmed, "confirmed"),
-        },
-        tables=displayed,
-        content=lambda folder: _content(results, inside, numbers, displayed, draw(numbers, folder), frames.meta),
-    )
+    inside, trace, results = loaded(frames)
+    tests, lines = curves(trace)
+    importances, indices, bands = _importances(trace, frames), sobol(trace), temperature(trace)
+    chosen = _chosen(trace, results)
+    confirmed = on_test(results, chosen)
+    files: dict[str, tuple[pd.DataFrame, str | None]] = {
+        "configurations": (trace.frame, "configurations"),
+        "factors": (tests, "factors"),
+        "importance": (importances, "importance"),
+        "sobol": (indices, "sobol"),
+        "temperature": (bands, "temperature"),
+        "confirmed": (confirmed, "confirmed"),
+    }
+    shown = {
+        backbone: {
+            "configurations": tables.configurations_table(trace, backbone),
+            "factors": tables.factors_table(tests, backbone),
+            "importance": importance_table(importances, backbone, "configurations"),
+            "sobol": tables.sobol_table(indices, backbone),
+            "temperature": tables.temperature_table(bands, backbone),
+            "confirmed": tables.confirmed_table(chosen_lines(chosen, confirmed, backbone), trace.names),
+        }
+        for backbone in trace.backbones
+    }
+    drawings = {
+        backbone: {
+            "history": partial(figures.history, trace, backbone),
+            "factors": partial(figures.factors, trace, lines, backbone),
+            "indices": partial(figures.indices, indices, importances, trace, backbone),
+            "temperature": partial(figures.temperature, bands, backbone),
+        }
+        for backbone in trace.backbones
+    }
+    top = heading(results, frames.meta, points=_searched(trace, inside), varied=trace.names)
+    content = top | {
+        "facts": [["Trials on test" if label == "Trials" else label, value] for label, value in top["facts"]],
+        "claims": claims_box(judged(results, trace, bands)),
+        "failed": failed(pd.concat([inside, results.trials])),
+        "one_seed": _one_seed(trace),
+    }
+    return document("search.typ", frames.layout.name, frames.trials, content, files, shown, drawings)

@@ -1,4 +1,4 @@
-"""What a search says of its factors: the value of each configuration, fitted curves, Sobol indices, and temperature."""
+"""A search in numbers: the value of each configuration, fitted curves, Sobol indices, and temperature."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from harness.errors import UserError
-from harness.reporting.data.frames import TRIALS, records, validate
-from harness.reporting.data.results import ALPHA
-from harness.stats import holm
+from harness.reporting.data.frames import TRIALS, records, rows_of, validate
+from harness.reporting.data.results import ALPHA, corrected
 from harness.vocabulary import BACKBONES, SYMBOLS, ordered
 
 Array = NDArray[np.float64]
 
 CURVE_COLUMNS = ["backbone", "factor", "best", "worst", "range", "f", "p", "p_holm", "configurations", "decided"]
 SOBOL_COLUMNS = ["backbone", "factor", "first", "first_low", "first_high", "total", "total_low", "total_high", "blocks"]
-TEMPERATURE_COLUMNS = ["backbone", "band", "configurations", "difference", "low", "high", "p", "p_holm", "verdict"]
+TEMPERATURE_COLUMNS = [
+    *("backbone", "band", "configurations", "difference", "difference_low", "difference_high", "p", "p_holm", "verdict")
+]
 #: bands of T by name: a factor of about 1.5 around 7, and what lies below and above
 BANDS = {"below 4.5": (0.0, 4.5), "around 7": (4.5, 10.5), "above 10.5": (10.5, np.inf)}
 MIDDLE = "around 7"
@@ -47,7 +48,7 @@ class Axis:
         return SYMBOLS.get(self.key, self.key)
 
     def scaled(self, values: Any) -> Array:
-        """Values on the search's own scale, from -1 to 1 over the range."""
+        """Values on the scale of the search, from -1 to 1 over the range."""
         given = np.asarray(values, dtype=np.float64)
         ends = np.array([self.low, self.high])
         if self.log:
@@ -105,7 +106,7 @@ def trace_of(inside: pd.DataFrame, about: Mapping[str, Any]) -> Trace:
     base = beside.set_index(["backbone", "seed"])["valid_mrr"].to_dict()
     searched = checked[checked["role"] == "search"].copy()
     searched["configuration"] = searched["configuration"].astype(int)
-    # of a cell that was tried several times the complete one counts, else the last
+    # of a trial that was run several times the complete one counts, else the last
     searched = searched.sort_values("state", key=lambda s: s == "complete", kind="stable")
     searched = searched.drop_duplicates(["backbone", "configuration", "seed"], keep="last")
     most = searched.groupby(["backbone", "configuration"])["seed"].size().max()
@@ -174,7 +175,7 @@ def curves(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
                 | {"f": float(test.fvalue), "p": float(test.pvalue), "configurations": len(configurations)}
             )
     frame = pd.DataFrame(rows, columns=[c for c in CURVE_COLUMNS if c not in ("p_holm", "decided")])
-    frame["p_holm"] = frame.groupby("backbone")["p"].transform(lambda p: holm(p.tolist()))
+    frame["p_holm"] = corrected(frame, ["backbone"])
     frame["decided"] = frame["p_holm"] < ALPHA
     empty = pd.DataFrame(columns=["backbone", "factor", "value", "mean", "low", "high"])
     return frame[CURVE_COLUMNS], pd.concat(lines, ignore_index=True) if lines else empty
@@ -194,9 +195,9 @@ def sobol(trace: Trace) -> pd.DataFrame:
     names, wide = trace.names, len(trace.axes) + 2
     problem = {"num_vars": len(names), "names": names, "bounds": [[0.0, 1.0]] * len(names)}
     for backbone in trace.backbones:
-        complete = trace.frame[(trace.frame["backbone"] == backbone) & (trace.frame["state"] == "complete")]
-        # configurations that came to the same cell share its value
-        value = {tuple(row[n] for n in names): row["mrr"] for row in records(complete)}
+        # configurations that came to the same trials share their value
+        complete = rows_of(trace.frame, backbone=backbone, state="complete")
+        value = {tuple(row[n] for n in names): row["mrr"] for row in complete}
         values = np.array([value.get(tuple(float(row[n]) for n in names), np.nan) for row in records(trace.sample)])
         blocks = values[: len(values) // wide * wide].reshape(-1, wide)
         finite = blocks[np.isfinite(blocks).all(axis=1)]
@@ -236,21 +237,18 @@ def temperature(trace: Trace) -> pd.DataFrame:
         compared = others if inside[MIDDLE].sum() >= FEWEST else []
         kept = np.any([inside[name] for name in (MIDDLE, *compared)], axis=0)
         dummies = [inside[name][kept].astype(float) for name in compared]
-        p: list[float] = []
         estimates: dict[str, dict[str, float]] = {}
         if compared and kept.sum() > others_design.shape[1] + len(compared):
             fit = sm.OLS(value[kept], np.column_stack([*dummies, others_design[kept]])).fit(cov_type="HC3", use_t=True)
             for i, name in enumerate(compared):
-                low, high = fit.conf_int()[i]
-                estimates[name] = {"difference": fit.params[i], "low": low, "high": high, "p": fit.pvalues[i]}
-                p.append(float(fit.pvalues[i]))
-        corrected = dict(zip(estimates, holm(p), strict=True))
-        for name in BANDS:
-            row: dict[str, Any] = {"backbone": backbone, "band": name, "configurations": int(inside[name].sum())}
-            row |= {"verdict": ""} | estimates.get(name, {})
-            if name in estimates:
-                decided = corrected[name] < ALPHA
-                word = "better" if row["difference"] > 0 else "worse"
-                row |= {"p_holm": float(corrected[name]), "verdict": word if decided else "undecided"}
-            rows.append(row)
-    return pd.DataFrame(rows, columns=TEMPERATURE_COLUMNS)
+                estimates[name] = {"difference": fit.params[i], "p": fit.pvalues[i]}
+                estimates[name] |= zip(("difference_low", "difference_high"), fit.conf_int()[i], strict=True)
+        rows += [
+            {"backbone": backbone, "band": name, "configurations": int(inside[name].sum())} | estimates.get(name, {})
+            for name in BANDS
+        ]
+    frame = pd.DataFrame(rows, columns=TEMPERATURE_COLUMNS)
+    frame["p_holm"] = corrected(frame, ["backbone"])
+    word = np.where(frame["difference"] > 0, "better", "worse")
+    verdict = np.where(frame["p_holm"] < ALPHA, word, "undecided")
+    return frame.assign(verdict=np.where(frame["p"].isna(), "", verdict))

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 
 from harness.errors import UserError
+from harness.reporting.content import document
 from harness.reporting.data.about import started
-from harness.reporting.data.frames import records
+from harness.reporting.data.frames import records, where
 from harness.reporting.data.results import Frames, Results
 from harness.reporting.data.text import number
 from harness.reporting.output.typst import Document
 from harness.reporting.sensitivity import figures, tables
-from harness.reporting.sensitivity.points import are_confirmation_runs, cells_of
+from harness.reporting.sensitivity.points import are_confirmation_runs, grid_of
 from harness.reporting.sensitivity.selection import on_test
 from harness.selection import TOLERANCE, rank_settings
 from harness.vocabulary import arm_name, backbone_name, dataset_name
 
-#: what a point is judged in: a backbone on a data set
-SITUATION = "situation"
+#: column of what a point is judged in: a backbone on a data set
+CASE = "case"
 
 
 def across_content(grids: Sequence[Frames]) -> Document | None:
@@ -45,59 +45,49 @@ def across_content(grids: Sequence[Frames]) -> Document | None:
         )
         for grid in grids
     }
-    cells = {dataset: cells_of(of_dataset.trials) for dataset, of_dataset in results.items()}
-    names = next(iter(cells.values())).names
-    if any(each_cells.names != names for each_cells in cells.values()):
-        raise UserError(f"the {layout.name} studies of {', '.join(cells)} vary other factors; none can be compared")
-    points = pd.concat(
-        [_situated(each_cells.points(), dataset) for dataset, each_cells in cells.items()], ignore_index=True
-    )
-    region = rank_settings(points.drop(columns="backbone").rename(columns={SITUATION: "backbone"}), names)
+    varied = {dataset: grid_of(of_dataset.trials) for dataset, of_dataset in results.items()}
+    first = next(iter(varied.values()))
+    names = first.names
+    studies = f"the {layout.name} studies of {', '.join(varied)}"
+    if any(of_dataset.names != names for of_dataset in varied.values()):
+        raise UserError(f"{studies} vary other factors; none can be compared")
+    by_dataset = {dataset: _with_case(of_dataset.points(), dataset) for dataset, of_dataset in varied.items()}
+    points = pd.concat(by_dataset.values(), ignore_index=True)
+    region = rank_settings(points, names)
     if region.empty:
-        raise UserError(f"the {layout.name} studies of {', '.join(cells)} share no complete point")
-    tested = pd.concat([_tested(results[name], cells[name].points(), region, name) for name in cells])
-    displayed = {"": {"region": tables.region_table(region, names, SITUATION), "default": tables.default_table(tested)}}
+        raise UserError(f"{studies} share no complete point")
+    on_datasets = [
+        _with_case(on_test(results[dataset], where(chosen, arm=region["arm"].iloc[0])), dataset)
+        for dataset, chosen in by_dataset.items()
+    ]
+    tested = pd.concat(on_datasets)
+    tested = tested.assign(backbone=tested[CASE]).drop(columns=CASE)
     trials = pd.concat([of_dataset.trials for of_dataset in results.values()])
-
-    def content(folder: Path) -> dict[str, object]:
-        is_made = figures.robust(region, points, names, folder / "figures" / "region", situation=SITUATION)
-        losses = next(iter(cells.values())).losses
-        return {
-            "title": "Settings that work across data sets and backbones",
-            "subtitle": " · ".join([*(dataset_name(dataset) for dataset in cells), f"{started(trials)[-1]:%-d %B %Y}"]),
-            "about": f"{arm_name(losses)} at the {len(region)} points that all {layout.name} studies share.",
-            "default": _default(region, names),
-            "situations": list(points[SITUATION].unique()),
-            "commands": [grid.meta.command for grid in grids if grid.meta.command],
-            "tables": {key: asdict(table) for key, table in displayed[""].items()},
-            "figure": "figures/region.pdf" if is_made else "",
-            "tolerance": f"{TOLERANCE:g}".removeprefix("0"),
-        }
-
-    frames: Mapping[str, tuple[pd.DataFrame, str | None]] = {
-        "region": (region, "region"),
-        "default": (tested, "default"),
+    content = {
+        "title": "Settings that work across data sets and backbones",
+        "subtitle": " · ".join([*map(dataset_name, varied), f"{started(trials)[-1]:%-d %B %Y}"]),
+        "about": f"{arm_name(first.losses)} at the {len(region)} points that all {layout.name} studies share.",
+        "default": _default(region, names),
+        "cases": list(points[CASE].unique()),
+        "commands": [grid.meta.command for grid in grids if grid.meta.command],
+        "tolerance": f"{TOLERANCE:g}".removeprefix("0"),
     }
-    return Document("across.typ", "across", trials, frames, displayed, content)
+    files: dict[str, tuple[pd.DataFrame, str | None]] = {"region": (region, "region"), "default": (tested, "default")}
+    shown = {"": {"region": tables.region_table(region, names, CASE), "default": tables.default_table(tested)}}
+    drawings = {"": {"region": partial(figures.stable_points, region, points, names, case=CASE)}}
+    return document("across.typ", "across", trials, content, files, shown, drawings)
 
 
-def _situated(points: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """The points with their situation in words, such as "TTransE, YAGO11k"."""
-    named = points["backbone"].map(lambda backbone: f"{backbone_name(backbone)}, {dataset_name(dataset)}")
-    return points.assign(**{SITUATION: named})
-
-
-def _tested(results: Results, points: pd.DataFrame, region: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """The first point of the region on the test facts of one data set, by situation."""
-    chosen = points[points["arm"] == region["arm"].iloc[0]]
-    tested = on_test(results, chosen)
-    return tested.assign(backbone=_situated(tested, dataset)[SITUATION], dataset=dataset)
+def _with_case(rows: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Rows of a data set with their case in words, such as "TTransE, YAGO11k"."""
+    cases = rows["backbone"].map(lambda backbone: f"{backbone_name(backbone)}, {dataset_name(dataset)}")
+    return rows.assign(dataset=dataset, **{CASE: cases})
 
 
 def _default(region: pd.DataFrame, names: Sequence[str]) -> str:
     row = records(region.head(1))[0]
-    text = f"Recommended default: {tables.point_name(row, names)}. "
+    text = f"Recommended default: {tables.point_name(row, names)}. Of all points its "
     if pd.isna(row["least"]):
-        return text + "Of all points its largest distance to the best of a situation is the smallest."
-    text += "Of all points its smallest difference to L1 over the situations is the largest: "
-    return f"{text}{number(row['least'], 4, signed=True)} of validation MRR."
+        return text + "largest distance to the best of a case is the smallest."
+    least = number(row["least"], 4, signed=True)
+    return f"{text}smallest difference to L1 over the cases is the largest: {least} of validation MRR."

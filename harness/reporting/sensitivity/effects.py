@@ -1,7 +1,7 @@
 """What the factors of a grid do to validation MRR: main effects, pairs, and the decomposition of variance.
 
 Levels are fixed, seeds are drawn. With several seeds every interval covers other seeds at these same points. With one
-seed nothing can be said of others: then the other factors' combinations take the place of the seeds, and an effect is
+seed nothing is known of others: then the other factors' combinations take the place of the seeds, and an effect is
 set against how much it changes from one of them to the next.
 """
 
@@ -18,9 +18,10 @@ from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from harness.reporting.data.results import ALPHA
-from harness.reporting.sensitivity.points import Cells, Factor, has_several
-from harness.stats import holm, mean_interval
+from harness.reporting.data.frames import interval_columns, where
+from harness.reporting.data.results import ALPHA, corrected
+from harness.reporting.sensitivity.points import Factor, Grid, has_several
+from harness.stats import mean_interval
 
 Array = NDArray[np.float64]
 
@@ -47,18 +48,11 @@ class Range:
 
 
 def tukey_range(values: Array, level: float = 0.95) -> Range:
-    """The range of the means of levels that all blocks have, by the studentised range (Tukey's HSD).
+    """The range of the means of levels by the studentised range (Tukey's HSD), of values ``[levels, blocks]``.
 
     The error is the interaction of levels and blocks, so that what blocks have in common does not count. The interval
     is one of a family that holds for all pairs of levels at once: that the pair was chosen for its difference does no
-    harm.
-
-    Args:
-        values: ``[L, B]``, a value a level and block.
-        level: coverage of the interval, in (0, 1).
-
-    Returns:
-        The range with its interval (ends are NaN with one block) and the p value of no difference among the levels.
+    harm. With one block its ends are NaN; p is that of no difference among the levels.
     """
     levels, blocks = values.shape
     means = values.mean(axis=1)
@@ -75,15 +69,14 @@ def tukey_range(values: Array, level: float = 0.95) -> Range:
     return Range(estimate, estimate - half, estimate + half, p)
 
 
-def matched(cells: Cells, backbone: str, factor: Factor) -> pd.DataFrame:
+def matched(grid: Grid, backbone: str, factor: Factor) -> pd.DataFrame:
     """The trials at those combinations of the other factors that have every level of ``factor``, all seeds complete.
 
     In a grid without gaps these are all. With gaps, means of other sets would mix up the factors. A level without any
     complete point is left out of account.
     """
-    complete = cells.complete()
-    rows = complete[complete["backbone"] == backbone]
-    others = [name for name in cells.names if name != factor.key]
+    rows = where(grid.complete(), backbone=backbone)
+    others = [name for name in grid.names if name != factor.key]
     group = rows[others].apply(tuple, axis=1) if others else pd.Series([()] * len(rows), index=rows.index)
     rows = rows.assign(group=group)
     has_all = rows.groupby("group")[factor.key].transform("nunique") == rows[factor.key].nunique()
@@ -97,7 +90,7 @@ def _blocks(rows: pd.DataFrame, factor: Factor) -> tuple[pd.DataFrame, str]:
     return table.dropna(axis=1), "seeds" if by == "seed" else "points"
 
 
-def levels(cells: Cells) -> pd.DataFrame:
+def levels(grid: Grid) -> pd.DataFrame:
     """Mean validation MRR at each level of each factor, over all combinations of the others, with 95 % t intervals.
 
     Columns: backbone, factor, level, mean, low, high, difference (to L1, with _low and _high; NaN without), base (mean
@@ -105,35 +98,33 @@ def levels(cells: Cells) -> pd.DataFrame:
     seed, over other combinations).
     """
     rows = []
-    for backbone in cells.backbones:
-        for factor in cells.factors:
-            trials = matched(cells, backbone, factor)
+    for backbone in grid.backbones:
+        for factor in grid.factors:
+            trials = matched(grid, backbone, factor)
             for level in sorted(trials[factor.key].unique()):
                 at = trials[trials[factor.key] == level]
                 by = "seed" if has_several(at["seed"]) else "group"
-                interval = mean_interval(at.groupby(by)["mrr"].mean())
+                mean = mean_interval(at.groupby(by)["mrr"].mean())
                 row = {"backbone": backbone, "factor": factor.key, "level": level}
-                row |= {"mean": interval.estimate, "low": interval.low, "high": interval.high}
+                row |= {"mean": mean.estimate, "low": mean.low, "high": mean.high}
                 gain = (at["mrr"] - at["base"]).groupby(at[by]).mean().dropna()
-                if len(gain):
-                    change = mean_interval(gain)
-                    row |= {"difference": change.estimate, "difference_low": change.low, "difference_high": change.high}
+                row |= interval_columns("difference", mean_interval(gain) if len(gain) else None)
                 row |= {"base": float(at["base"].mean()), "points": at["group"].nunique()}
                 row |= {"seeds": at["seed"].nunique(), "interval": "seeds" if by == "seed" else "points"}
                 rows.append(row)
     return pd.DataFrame(rows, columns=LEVEL_COLUMNS)
 
 
-def ranges(cells: Cells) -> pd.DataFrame:
+def ranges(grid: Grid) -> pd.DataFrame:
     """Range of the main effect of each factor: best minus worst level's mean, see `tukey_range`.
 
     Holm's correction takes the factors of a backbone as a family. ``decided``: the corrected p value is below .05 and
     the interval excludes zero.
     """
     rows = []
-    for backbone in cells.backbones:
-        for factor in cells.factors:
-            trials = matched(cells, backbone, factor)
+    for backbone in grid.backbones:
+        for factor in grid.factors:
+            trials = matched(grid, backbone, factor)
             if trials.empty:
                 continue
             table, interval = _blocks(trials, factor)
@@ -145,22 +136,16 @@ def ranges(cells: Cells) -> pd.DataFrame:
                 | {"points": trials["group"].nunique(), "blocks": table.shape[1], "interval": interval}
             )
     frame = pd.DataFrame(rows, columns=[c for c in RANGE_COLUMNS if c not in ("p_holm", "decided")])
-    frame["p_holm"] = frame.groupby("backbone")["p"].transform(_holm)
+    frame["p_holm"] = corrected(frame, ["backbone"])
     frame["decided"] = (frame["p_holm"] < ALPHA) & (frame["low"] > 0)
     return frame[RANGE_COLUMNS]
 
 
-def _holm(p: pd.Series[float]) -> pd.Series[float]:
-    """Holm's correction of those that are known."""
-    known = p.dropna()
-    return pd.Series(holm(known.tolist()), index=known.index).reindex(p.index)
-
-
-def pairs(cells: Cells) -> pd.DataFrame:
+def pairs(grid: Grid) -> pd.DataFrame:
     """Mean validation MRR, and its difference to L1, at each pair of levels of each pair of factors."""
-    points = cells.points()
+    points = grid.points()
     frames = []
-    for first, second in cells.pairs():
+    for first, second in grid.pairs():
         grouped = points.groupby(["backbone", first.key, second.key], sort=False)
         means = grouped[["mrr", "difference"]].mean().assign(points=grouped.size()).reset_index()
         means = means.rename(columns={first.key: "first_level", second.key: "second_level"})
@@ -168,10 +153,10 @@ def pairs(cells: Cells) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[PAIR_COLUMNS] if frames else pd.DataFrame(columns=PAIR_COLUMNS)
 
 
-def variance(cells: Cells) -> pd.DataFrame:
+def variance(grid: Grid) -> pd.DataFrame:
     """The variance of validation MRR over a complete grid, split into main effects and interactions (ANOVA).
 
-    Seeds are blocks. Of K factors interactions of up to min(3, K) of them are told apart, of up to K - 1 with one seed;
+    Seeds are blocks. Of K factors interactions of up to min(3, K) of them are separated, of up to K - 1 with one seed;
     the rest is the error. ``share`` is a part's share of the sum of squares within seeds, ``omega_sq`` the same without
     what noise adds to it on average. Backbones whose grid has gaps are left out.
 
@@ -179,23 +164,18 @@ def variance(cells: Cells) -> pd.DataFrame:
     df, sum_sq, share, omega_sq, f, p.
     """
     rows = []
-    for backbone in cells.backbones:
-        complete = cells.complete()
-        trials = complete[complete["backbone"] == backbone]
+    for backbone in grid.backbones:
+        trials = where(grid.complete(), backbone=backbone)
         seeds = trials["seed"].nunique()
-        if cells.missing(backbone) or len(trials) != seeds * trials["arm"].nunique():
+        if grid.missing(backbone) or len(trials) != seeds * trials["arm"].nunique():
             continue
-        highest = min(3, len(cells.factors) if seeds > 1 else len(cells.factors) - 1)
+        highest = min(3, len(grid.factors) - (seeds == 1))
         if highest < 1:
             continue
         # a formula is evaluated: names from a store must not get into it
-        aliases = {name: f"factor{k}" for k, name in enumerate(cells.names)}
-        data = (
-            trials[cells.names]
-            .astype(str)
-            .rename(columns=aliases)
-            .assign(mrr=trials["mrr"] - trials["mrr"].mean(), seed=trials["seed"].astype(str))
-        )
+        aliases = {name: f"factor{k}" for k, name in enumerate(grid.names)}
+        data = trials[grid.names].astype(str).rename(columns=aliases)
+        data = data.assign(mrr=trials["mrr"] - trials["mrr"].mean(), seed=trials["seed"].astype(str))
         terms = ["C(seed)"] if seeds > 1 else []
         for order in range(1, highest + 1):
             terms += [":".join(f"C({name})" for name in names) for names in combinations(aliases.values(), order)]
@@ -206,8 +186,7 @@ def variance(cells: Cells) -> pd.DataFrame:
 
 def _sources(backbone: str, table: pd.DataFrame, names: Mapping[str, str]) -> list[dict[str, object]]:
     total = float(table["sum_sq"].drop("C(seed)", errors="ignore").sum())
-    residual, df = (float(table["sum_sq"]["Residual"]), float(table["df"]["Residual"]))
-    error = residual / df if df > 0 else float("nan")
+    error = table["sum_sq"]["Residual"] / table["df"]["Residual"] if table["df"]["Residual"] > 0 else np.nan
     rows: list[dict[str, object]] = []
     for name, row in table.iterrows():
         parts = str(name).replace("C(", "").replace(")", "").replace("Residual", "rest").split(":")
@@ -221,10 +200,10 @@ def _sources(backbone: str, table: pd.DataFrame, names: Mapping[str, str]) -> li
                 "order": 0 if is_rest or is_seed else source.count(":") + 1,
                 "df": int(row["df"]),
                 "sum_sq": float(row["sum_sq"]),
-                "share": float("nan") if is_seed else float(row["sum_sq"] / total) if total > 0 else 0.0,
-                "omega_sq": float("nan") if is_rest or is_seed else max(float(omega), 0.0),
-                "f": float("nan") if is_rest else float(row["F"]),
-                "p": float("nan") if is_rest else float(row["PR(>F)"]),
+                "share": np.nan if is_seed else float(row["sum_sq"] / total) if total > 0 else 0.0,
+                "omega_sq": np.nan if is_rest or is_seed else max(float(omega), 0.0),
+                "f": np.nan if is_rest else float(row["F"]),
+                "p": np.nan if is_rest else float(row["PR(>F)"]),
             }
         )
     return rows

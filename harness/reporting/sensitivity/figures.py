@@ -1,4 +1,4 @@
-"""The figures of a report of sensitivity: main effects, pairs of factors, importances, variance, the robust region."""
+"""The figures of a report of sensitivity: main effects, pairs of factors, importances, variance, stable points."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from matplotlib.patches import Patch, Rectangle
 
 from harness.reporting.data.frames import records
 from harness.reporting.data.text import number, percent
-from harness.reporting.output.figures import METHODS, figure, signed_ticks
-from harness.reporting.sensitivity.points import Cells, Factor
+from harness.reporting.output.figures import draw_importances, figure, name_rows, signed_ticks
+from harness.reporting.sensitivity.points import Factor, Grid
 from harness.vocabulary import (
     BLACK,
     BLUE,
@@ -49,17 +49,11 @@ def source_name(source: str) -> str:
     return plain.get(source) or " × ".join(symbol_of(name) for name in source.split(":"))
 
 
-def _panels(count: int, most: int = 3) -> tuple[int, int]:
-    """Rows and columns of a page's width for ``count`` panels."""
-    rows = math.ceil(count / most)
-    return rows, math.ceil(count / rows)
-
-
-def main_effects(levels: pd.DataFrame, cells: Cells, backbone: str, path: Path) -> bool:
+def main_effects(levels: pd.DataFrame, grid: Grid, backbone: str, path: Path) -> bool:
     """Draw the mean validation MRR at each level of each factor with L1 as a line, and below it the difference to L1,
     whose intervals leave out what students of one seed have in common. False: nothing to draw."""
     shown = levels[levels["backbone"] == backbone]
-    factors = [factor for factor in cells.factors if factor.key in set(shown["factor"])]
+    factors = [factor for factor in grid.factors if factor.key in set(shown["factor"])]
     if not factors:
         return False
     kinds = ["mean", "difference"] if shown["difference"].notna().any() else ["mean"]
@@ -91,21 +85,21 @@ def _effect(panel: Axes, at: pd.DataFrame, factor: Factor, kind: str) -> None:
     panel.set_xlim(-0.4, len(factor.levels) - 0.6)
 
 
-def interactions(pairs: pd.DataFrame, cells: Cells, backbone: str, path: Path) -> bool:
+def interactions(pairs: pd.DataFrame, grid: Grid, backbone: str, path: Path) -> bool:
     """Draw a map for each pair of factors: validation MRR minus that of L1, in thousandths; without L1 the MRR itself.
 
-    All maps have the same colours; the best cell of each is framed. False: there are no two factors.
+    All maps have the same colours; the best pair of levels of each is framed. False: there are no two factors.
     """
     rows_of = pairs[pairs["backbone"] == backbone]
-    drawn = [(a, b) for a, b in cells.pairs() if ((rows_of["first"] == a.key) & (rows_of["second"] == b.key)).any()]
+    drawn = [(a, b) for a, b in grid.pairs() if ((rows_of["first"] == a.key) & (rows_of["second"] == b.key)).any()]
     if not drawn:
         return False
     relative = bool(rows_of["difference"].notna().any())
     shown = rows_of.assign(value=rows_of["difference"] * UNIT if relative else rows_of["mrr"])
-    rows, columns = _panels(len(drawn))
+    rows = math.ceil(len(drawn) / 3)
     tall = max(len(a.levels) for a, _ in drawn)
     norm, colors = _scale(shown["value"].to_numpy(dtype=float), relative=relative)
-    with figure(path, (0.55 + 0.3 * tall) * rows, columns, rows=rows) as axes:
+    with figure(path, (0.55 + 0.3 * tall) * rows, math.ceil(len(drawn) / rows), rows=rows) as axes:
         for panel, (first, second) in zip(axes, drawn, strict=False):
             at = shown[(shown["first"] == first.key) & (shown["second"] == second.key)]
             _map(panel, at, first, second, norm, colors, relative=relative)
@@ -138,7 +132,7 @@ def _map(
     table = table.reindex(index=list(first.levels), columns=list(second.levels))
     values = table.to_numpy(dtype=float)
     palette = mpl.colormaps[colors]
-    panel.set_facecolor(LIGHT)  # of cells without a complete point
+    panel.set_facecolor(LIGHT)  # of pairs of levels without a complete point
     panel.imshow(np.ma.masked_invalid(values), cmap=palette, norm=norm, aspect="auto", origin="lower")
     small = 7.5 if values.shape[1] <= 4 else 6
     for (row, column), value in np.ndenumerate(values):
@@ -168,30 +162,15 @@ def importance(importances: pd.DataFrame, variance: pd.DataFrame, backbone: str,
     parts = variance[(variance["backbone"] == backbone) & variance["share"].notna()]
     if shown.empty and parts.empty:
         return False
-    factors = list(dict.fromkeys(shown["factor"]))
+    factors = {factor: symbol_of(factor) for factor in shown["factor"]}
     tall = max(len(factors) * 1.6, len(parts))
     both = bool(len(shown)) and bool(len(parts))
     with figure(path, 0.8 + 0.19 * tall, 2 if both else 1) as axes:
         if len(shown):
-            _importances(axes[0], shown, factors)
+            draw_importances(axes[0], shown, factors)
         if len(parts):
             _shares(axes[-1], parts)
     return True
-
-
-def _importances(axes: Axes, shown: pd.DataFrame, factors: list[str]) -> None:
-    for method, (marker, color, shift) in METHODS.items():
-        rows = shown[shown["method"] == method].set_index("factor").reindex(factors)
-        places = [shift - i for i in range(len(factors))]
-        axes.hlines(places, rows["low"], rows["high"], color=color, linewidth=1.1)
-        axes.plot(rows["importance"], places, marker, color=color, markersize=4.5, label=method)
-    axes.set_yticks([-i for i in range(len(factors))], [symbol_of(name) for name in factors])
-    axes.set_ylim(0.5 - len(factors), 0.5)
-    axes.set_xlim(-0.03, 1.03)
-    axes.set_xlabel("importance (sums to 1), with 95 % bootstrap interval", fontsize=8)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, handletextpad=0.3, fontsize=8)
 
 
 def _shares(axes: Axes, parts: pd.DataFrame) -> None:
@@ -200,36 +179,33 @@ def _shares(axes: Axes, parts: pd.DataFrame) -> None:
         axes.barh(-place, row["share"], 0.68, color=colors[row["order"]])
         axes.annotate(percent(row["share"], signed=False), (row["share"], -place), (3, 0), textcoords="offset points",
                       va="center", fontsize=7.5)  # fmt: skip
-    axes.set_yticks([-i for i in range(len(parts))], [source_name(source) for source in parts["source"]])
+    name_rows(axes, [*map(source_name, parts["source"])])
     axes.set_xlim(0, min(1.0, 1.25 * float(parts["share"].max())))
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
     axes.set_xlabel("share of the variance of validation MRR", fontsize=8)
 
 
-def robust(
-    region: pd.DataFrame, points: pd.DataFrame, names: list[str], path: Path, *, situation: str = "backbone"
+def stable_points(
+    region: pd.DataFrame, points: pd.DataFrame, names: list[str], path: Path, *, case: str = "backbone"
 ) -> bool:
-    """Draw each point's difference to L1 in every situation (a column of ``points``), best first by the smallest of
-    them; the default is shaded and robust points are filled. False: there is no L1, or nothing to draw."""
+    """Draw each point's difference to L1 in every case (a column of ``points``), best first by the smallest of them;
+    the default is shaded and stable points are filled. False: there is no L1, or nothing to draw."""
     if region.empty or region["least"].isna().any():
         return False
     with figure(path, 2.2) as (axes,):
         axes.axhline(0, color=GRAY, linewidth=0.8, zorder=0)
         axes.axvspan(0.5, 1.5, color=LIGHT, linewidth=0, alpha=0.7, zorder=0)
         places = np.arange(1, len(region) + 1)
-        filled = region["robust"].to_numpy(dtype=bool)
+        filled = region["stable"].to_numpy(dtype=bool)
         keys: list[Artist] = []
-        for (marker, color), backbone in zip(KINDS, points[situation].unique(), strict=False):
-            gains = points[points[situation] == backbone].set_index(names)["difference"]
-            values = gains.reindex(pd.MultiIndex.from_frame(region[names]) if len(names) > 1
-                                 else pd.Index(region[names[0]])).to_numpy(dtype=float)  # fmt: skip
-            for kept, face in ((filled, color), (~filled, "white")):
-                axes.plot(places[kept], values[kept], marker, color=color, markerfacecolor=face, markersize=3.8)
+        for (marker, color), backbone in zip(KINDS, points[case].unique(), strict=False):
+            gains = points[points[case] == backbone].set_index(names)["difference"]
+            values = region[names].merge(gains.reset_index(), "left", on=names)["difference"].to_numpy(dtype=float)
+            for shown, face in ((filled, color), (~filled, "white")):
+                axes.plot(places[shown], values[shown], marker, color=color, markerfacecolor=face, markersize=3.8)
             keys.append(Line2D([], [], marker=marker, color=color, linestyle="", label=backbone_name(backbone)))
         keys.append(Patch(facecolor=LIGHT, alpha=0.7, label="default"))
         axes.set_xlim(0.2, len(region) + 0.8)
-        axes.set_xlabel(f"points, by the smallest difference on any {situation}")
+        axes.set_xlabel(f"points, by the smallest difference on any {case}")
         axes.set_ylabel("validation MRR minus L1")
         signed_ticks(axes.yaxis, 5)
         axes.legend(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import UserError
+from harness.reporting.data.frames import where
 from harness.reporting.data.results import CONFIRMATION, with_role
 from harness.vocabulary import BACKBONES, REFERENCES, SYMBOLS, ordered, symbol_of
 
@@ -36,7 +38,7 @@ def has_several(values: pd.Series[Any]) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
+class Grid:
     """The trials at points that differ in factors.
 
     ``frame`` has a row a trial: backbone, arm (the point's label), seed, state, the factors, mrr (of validation, a
@@ -73,9 +75,8 @@ class Cells:
         means = grouped[["mrr", "base", "difference"]].mean()  # NaN where a seed of L1 failed are left out
         means["base_arm"] = grouped["base_arm"].first()
         means["seeds"] = grouped.size()
-        place = {backbone: position for position, backbone in enumerate(self.backbones)}
-        order = means.reset_index().assign(_place=lambda f: f["backbone"].map(place))
-        return order.sort_values(["_place", *self.names], ignore_index=True).drop(columns="_place")
+        place = means.index.get_level_values("backbone").map(self.backbones.index)
+        return means.assign(_place=place).sort_values(["_place", *self.names]).drop(columns="_place").reset_index()
 
     def complete(self) -> pd.DataFrame:
         """The trials of the points that are complete with every seed that was tried: what seeds are missing would
@@ -85,9 +86,8 @@ class Cells:
 
     def missing(self, backbone: str) -> int:
         """How many combinations of levels have no complete point with a backbone."""
-        complete = self.complete()
-        combinations = complete[complete["backbone"] == backbone][self.names].drop_duplicates()
-        return int(np.prod([len(factor.levels) for factor in self.factors])) - len(combinations)
+        present = where(self.complete(), backbone=backbone)[self.names].drop_duplicates()
+        return math.prod(len(factor.levels) for factor in self.factors) - len(present)
 
 
 def are_confirmation_runs(trials: pd.DataFrame) -> pd.Series[bool]:
@@ -114,7 +114,7 @@ def failed_confirmation_runs(trials: pd.DataFrame) -> pd.DataFrame:
     return lost[~lost.set_index(keys).index.isin(done)]
 
 
-def cells_of(trials: pd.DataFrame) -> Cells:
+def grid_of(trials: pd.DataFrame) -> Grid:
     """The points among the trials of one design (`harness.reporting.data.frames.validate_trials`).
 
     The points are the trials of the arm with most labels; factors are the settings, as columns of
@@ -141,7 +141,7 @@ def cells_of(trials: pd.DataFrame) -> Cells:
     frame = varied_trials[["backbone", "arm", "seed", "state", "trial"]].copy()
     frame[varied] = varied_trials[varied].astype(float)
     frame["mrr"] = varied_trials["valid_mrr"].where(varied_trials["state"] == "complete")
-    return Cells(losses, factors, _with_base(frame, students[students["losses"] == BASE], losses))
+    return Grid(losses, factors, _with_base(frame, students[students["losses"] == BASE], losses))
 
 
 def _settings_in(trials: pd.DataFrame) -> list[str]:

@@ -3,217 +3,217 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from harness.reporting.data.frames import records
+from harness.reporting.data.frames import rows_of, where
 from harness.reporting.data.text import interval, number, p_value, percent
 from harness.reporting.output.figures import METHODS
-from harness.reporting.output.tables import Cell, Row, Table
-from harness.reporting.sensitivity.failures import NAMES, SIGNATURES
+from harness.reporting.output.tables import (
+    P_HOLM,
+    Cell,
+    Column,
+    Row,
+    Table,
+    decided_cell,
+    difference_cell,
+    table_of,
+    verdict_cell,
+)
+from harness.reporting.sensitivity.failures import MODES
 from harness.reporting.sensitivity.figures import UNIT, source_name
-from harness.reporting.sensitivity.points import Cells
+from harness.reporting.sensitivity.points import Grid
 from harness.vocabulary import BACKBONES, METRICS, backbone_name, level_name, ordered, symbol_of
 
 MOST_POINTS = 10
 
 
-def point_name(row: dict[str, Any], names: Sequence[str]) -> str:
+def point_name(row: Mapping[str, Any], names: Sequence[str]) -> str:
     """A point by its levels: "α = 0.1, β = 0.01"."""
     return ", ".join(f"{symbol_of(name)} = {level_name(row[name])}" for name in names)
 
 
 def levels_table(levels: pd.DataFrame, backbone: str) -> Table:
     """Mean validation MRR at each level of each factor, and its difference to L1."""
-    rows: list[Row] = []
-    last, lines = "", records(levels[levels["backbone"] == backbone])
-    for line in lines:
-        factor = str(line["factor"])
-        cells = (
-            Cell(f"{symbol_of(factor)} = {level_name(line['level'])}"),
-            Cell(number(line["mean"], 4), interval(line["low"], line["high"], 4)),
-            _change(line, "difference"),
-            Cell(str(line["points"])),
-        )
-        rows.append(Row(cells, rule=last not in ("", factor)))
-        last = factor
-    over = {line["interval"] for line in lines}
+    lines = rows_of(levels, backbone=backbone)
+    columns: list[Column] = [
+        ("level", "l", lambda line: f"{symbol_of(line['factor'])} = {level_name(line['level'])}"),
+        ("validation MRR", "r", lambda line: Cell(number(line["mean"], 4), interval(line["low"], line["high"], 4))),
+        ("minus L1", "r", difference_cell),
+        ("points", "r", lambda line: str(line["points"])),
+    ]
+    over_seeds = {line["interval"] for line in lines} == {"seeds"}
     note = "In brackets 95 % t intervals "
-    note += "over seeds, at these same points." if over == {"seeds"} else "over the other factors' points: one seed."
+    note += "over seeds, at these same points." if over_seeds else "over the other factors' points: one seed."
     note += " Points: combinations of the other factors that the mean is taken over."
-    header = ("level", "validation MRR", "minus L1", "points")
-    return Table("Main effects: validation MRR by level", header, "lrrr", tuple(rows), note)
-
-
-def _change(line: dict[str, Any], name: str, decimals: int = 4, *, strong: bool = False) -> Cell:
-    """A difference with its interval."""
-    if math.isnan(line[name]):
-        return Cell("–")
-    ends = [line[f"{name}_low"], line[f"{name}_high"]] if f"{name}_low" in line else [line["low"], line["high"]]
-    return Cell(number(line[name], decimals, signed=True), interval(ends[0], ends[1], decimals), strong)
+    caption = "Main effects: validation MRR by level"
+    return table_of(caption, lines, columns, note, group=lambda line: line["factor"])
 
 
 def ranges_table(ranges: pd.DataFrame, backbone: str) -> Table:
     """The range of each main effect with its test."""
-    rows, lines = [], records(ranges[ranges["backbone"] == backbone])
-    for line in lines:
-        word = "decided" if line["decided"] else "undecided"
-        cells = (
-            Cell(symbol_of(line["factor"])),
-            Cell(level_name(line["best"])),
-            Cell(level_name(line["worst"])),
-            Cell(number(line["range"], 4), interval(line["low"], line["high"], 4), line["decided"]),
-            Cell(p_value(line["p"]).removeprefix("= ")),
-            Cell(p_value(line["p_holm"]).removeprefix("= ")),
-            Cell(word, strong=line["decided"]),
-        )
-        rows.append(Row(cells))
+    lines = rows_of(ranges, backbone=backbone)
+    columns: list[Column] = [
+        ("factor", "l", lambda line: symbol_of(line["factor"])),
+        ("best level", "r", lambda line: level_name(line["best"])),
+        ("worst level", "r", lambda line: level_name(line["worst"])),
+        (
+            "range of validation MRR",
+            "r",
+            lambda line: Cell(number(line["range"], 4), interval(line["low"], line["high"], 4), line["decided"]),
+        ),
+        ("p", "r", lambda line: p_value(line["p"])),
+        P_HOLM,
+        ("", "l", decided_cell),
+    ]
     blocks = "seeds" if {line["interval"] for line in lines} == {"seeds"} else "the other factors' points (one seed)"
     note = f"Best minus worst level's mean, with Tukey's 95 % interval; the error is that of levels against {blocks}. "
     note += "Holm's correction over the factors."
-    header = ("factor", "best level", "worst level", "range of validation MRR", "p", "p (Holm)", "")
-    return Table("Range of the main effects", header, "lrrrrrl", tuple(rows), note)
+    return table_of("Range of the main effects", lines, columns, note)
 
 
 def pairs_table(pairs: pd.DataFrame, backbone: str) -> Table:
     """The numbers of the maps."""
-    lines = records(pairs[pairs["backbone"] == backbone])
-    rows: list[Row] = []
-    last = ""
-    for line in lines:
-        pair = f"{symbol_of(line['first'])}, {symbol_of(line['second'])}"
-        thousandths = number(line["difference"] * UNIT, 1, signed=True)
-        levels = Cell(level_name(line["first_level"])), Cell(level_name(line["second_level"]))
-        cells = (Cell(pair), *levels, Cell(number(line["mrr"], 4)), Cell(thousandths), Cell(str(line["points"])))
-        rows.append(Row(cells, rule=last not in ("", pair)))
-        last = pair
-    header = ("factors", "first", "second", "validation MRR", "minus L1 (thousandths)", "points")
-    return Table("Validation MRR at each pair of levels", header, "lrrrrr", tuple(rows))
+    columns: list[Column] = [
+        ("factors", "l", lambda line: f"{symbol_of(line['first'])}, {symbol_of(line['second'])}"),
+        ("first", "r", lambda line: level_name(line["first_level"])),
+        ("second", "r", lambda line: level_name(line["second_level"])),
+        ("validation MRR", "r", lambda line: number(line["mrr"], 4)),
+        ("minus L1 (thousandths)", "r", lambda line: number(line["difference"] * UNIT, 1, signed=True)),
+        ("points", "r", lambda line: str(line["points"])),
+    ]
+    lines = rows_of(pairs, backbone=backbone)
+    caption = "Validation MRR at each pair of levels"
+    return table_of(caption, lines, columns, group=lambda line: (line["first"], line["second"]))
 
 
-def importance_table(importances: pd.DataFrame, backbone: str) -> Table:
-    """Importances by method, with bootstrap intervals and the spread over the evaluator's seeds."""
-    of_backbone = importances[importances["backbone"] == backbone]
-    cells = {(row["factor"], row["method"]): row for row in records(of_backbone)}
-    rows = []
-    for factor in dict.fromkeys(of_backbone["factor"]):
-        shown = [Cell(symbol_of(factor))]
-        for method in METHODS:
-            line = cells[factor, method]
-            shown.append(Cell(number(line["importance"], 2), interval(line["low"], line["high"], 2)))
-        shown.append(Cell(number(cells[factor, "fANOVA"]["seed_sd"], 3)))
-        rows.append(Row(tuple(shown)))
+def importance_table(importances: pd.DataFrame, backbone: str, over: str = "points") -> Table:
+    """Importances by method, with bootstrap intervals over points or configurations, and the spread over seeds."""
+    of_backbone = where(importances, backbone=backbone)
+    by_key = {(row["factor"], row["method"]): row for row in rows_of(of_backbone)}
+
+    def shown(factor: str, method: str) -> Cell:
+        line = by_key[factor, method]
+        return Cell(number(line["importance"], 2), interval(line["low"], line["high"], 2))
+
+    columns: list[Column] = [
+        ("factor", "l", symbol_of),
+        *((method, "r", lambda factor, method=method: shown(factor, method)) for method in METHODS),
+        ("seeds' spread", "r", lambda factor: number(by_key[factor, "fANOVA"]["seed_sd"], 3)),
+    ]
     repeats = of_backbone["repeats"].max() if len(of_backbone) else 0
-    note = "Scaled to a sum of one; in brackets the middle 95 % of a bootstrap over points. "
-    note += (
-        f"The last column is the standard deviation over {repeats} seeds of fANOVA's forest; PED-ANOVA draws nothing."
-    )
-    header = ("factor", *METHODS, "seeds' spread")
-    return Table("Importance of the factors", header, "lrrr", tuple(rows), note)
+    note = f"Scaled to a sum of one; in brackets the middle 95 % of a bootstrap over {over}. The last column is the "
+    note += f"standard deviation over {repeats} seeds of fANOVA's forest; PED-ANOVA draws nothing."
+    return table_of("Importance of the factors", dict.fromkeys(of_backbone["factor"]), columns, note)
 
 
 def variance_table(variance: pd.DataFrame, backbone: str) -> Table:
     """The decomposition of the variance."""
-    lines = records(variance[variance["backbone"] == backbone])
-    rows = [_source_row(line) for line in lines]
-    note = "Share of the sum of squares"
-    note += " within seeds" if any(line["source"] == "seed" for line in lines) else ""
-    note += "; ω²: without what noise adds on average. The rest is noise"
-    note += " and what is left of the interactions. " if rows else ". "
-    note += "F and p are not corrected for the number of sources: they describe."
-    header = ("source", "df", "share", "ω²", "F", "p")
-    return Table("Variance of validation MRR over the grid", header, "lrrrrr", tuple(rows), note)
+    lines = rows_of(variance, backbone=backbone)
+
+    def share(value: float) -> str:
+        return "–" if math.isnan(value) else percent(value, signed=False)
+
+    columns: list[Column] = [
+        ("source", "l", lambda line: source_name(line["source"])),
+        ("df", "r", lambda line: str(line["df"])),
+        ("share", "r", lambda line: share(line["share"])),
+        ("ω²", "r", lambda line: share(line["omega_sq"])),
+        ("F", "r", lambda line: number(line["f"], 1)),
+        ("p", "r", lambda line: p_value(line["p"])),
+    ]
+    within = " within seeds" if any(line["source"] == "seed" for line in lines) else ""
+    note = f"Share of the sum of squares{within}; ω²: without what noise adds on average. The rest is noise and "
+    note += "what is left of the interactions. F and p are not corrected for the number of sources: they describe."
+    caption = "Variance of validation MRR over the grid"
+    return table_of(caption, lines, columns, note, group=lambda line: line["source"] == "rest")
 
 
-def _source_row(line: dict[str, Any]) -> Row:
-    shares = ("–" if math.isnan(line[k]) else percent(line[k], signed=False) for k in ("share", "omega_sq"))
-    texts = (source_name(line["source"]), str(line["df"]), *shares, number(line["f"], 1))
-    p = p_value(line["p"]).removeprefix("= ")
-    return Row(tuple(Cell(text) for text in (*texts, p)), rule=line["source"] == "rest")
+def region_table(region: pd.DataFrame, names: Sequence[str], case: str = "backbone") -> Table:
+    """The best stable points, by the smallest difference to L1 in any case."""
+    stable = region[region["stable"]]
+    columns: list[Column] = [
+        ("point", "l", lambda line: point_name(line, names)),
+        ("least gain", "r", lambda line: number(line["least"], 4, signed=True)),
+        ("most lost", "r", lambda line: number(line["lost"], 4)),
+        ("near the best", "c", lambda line: "yes" if line["near_best"] else "no"),
+        ("above L1", "c", lambda line: "yes" if line["beats_base"] else "no"),
+    ]
+    shown = f" The first {MOST_POINTS} are shown." if len(stable) > MOST_POINTS else ""
+    note = f"{len(stable)} of {len(region)} points that every {case} has are stable.{shown} By validation MRR alone: "
+    note += f"least gain is the smallest difference to L1 on any {case}, most lost the largest to the best point."
+    return table_of("Stable points", rows_of(stable.head(MOST_POINTS)), columns, note)
 
 
-def region_table(region: pd.DataFrame, names: Sequence[str], situation: str = "backbone") -> Table:
-    """The best robust points, by the smallest difference to L1 on any backbone, or in whatever else a situation is."""
-    robust = region[region["robust"]]
-    rows = []
-    for line in records(robust.head(MOST_POINTS)):
-        marks = ("yes" if line["near_best"] else "no", "yes" if line["beats_base"] else "no")
-        values = (number(line["least"], 4, signed=True), number(line["lost"], 4))
-        rows.append(Row(tuple(Cell(t) for t in (point_name(line, names), *values, *marks))))
-    shown = f" The first {MOST_POINTS} are shown." if len(robust) > MOST_POINTS else ""
-    note = (
-        f"{len(robust)} of {len(region)} points that every {situation} has are robust.{shown} By validation MRR alone: "
-    )
-    note += f"least gain is the smallest difference to L1 on any {situation}, most lost the largest to the best point."
-    header = ("point", "least gain", "most lost", "near the best", "above L1")
-    return Table("Robust points", header, "lrrcc", tuple(rows), note)
+def chosen_lines(chosen: pd.DataFrame, tested: pd.DataFrame, backbone: str) -> list[dict[str, Any]]:
+    """Points of a backbone with their test MRR (`on_test`); ``gain`` is the difference to L1 on validation."""
+    by_arm = {row["arm"]: row for row in rows_of(tested, backbone=backbone, metric="mrr")}
+    points = rows_of(chosen, backbone=backbone)
+    return [point | {"gain": point["difference"]} | by_arm[point["arm"]] for point in points]
 
 
-def chosen_table(chosen: pd.DataFrame, tested: pd.DataFrame, names: Sequence[str], *, fresh: bool = False) -> Table:
-    """The best points of a backbone by validation MRR, and what test says of them, or their confirmation runs do."""
-    by_arm = {row["arm"]: row for row in records(tested[tested["measure"] == "mrr"])}
-    rows = []
-    for point in records(chosen):
-        line = by_arm[point["arm"]]
-        decided = line["verdict"] in ("better", "worse")
-        cells = (
-            Cell(point_name(point, names)),
-            Cell(number(point["mrr"], 4)),
-            Cell(number(point["difference"], 4, signed=True)),
-            Cell(number(line["value"], 4)),
-            _change(line, "difference", strong=decided),
-            Cell(p_value(line["p_holm"]).removeprefix("= ")),
-            Cell(line["verdict"], strong=decided),
-        )
-        rows.append(Row(cells))
-    over = "seeds and facts" if any(line["seeds"] > 1 for line in by_arm.values()) else "facts of this one seed"
+#: validation MRR of a point, and its test MRR with the difference to L1
+VALIDATION: Column = ("validation", "r", lambda line: number(line["mrr"], 4))
+ON_TEST: tuple[Column, ...] = (
+    ("test MRR", "r", lambda line: number(line["value"], 4)),
+    ("minus L1", "r", difference_cell),
+    P_HOLM,
+    ("", "l", verdict_cell),
+)
+
+
+def chosen_table(lines: Sequence[Mapping[str, Any]], names: Sequence[str], *, fresh: bool = False) -> Table:
+    """The best points by validation MRR, and their test MRR, or that of their confirmation runs (`chosen_lines`)."""
+    columns: list[Column] = [
+        ("point", "l", lambda line: point_name(line, names)),
+        VALIDATION,
+        ("minus L1", "r", lambda line: number(line["gain"], 4, signed=True)),
+        *ON_TEST,
+    ]
+    over = "seeds and facts" if any(line["seeds"] > 1 for line in lines) else "facts of this one seed"
     note = "Validation chose; test was looked at afterwards. "
     if fresh:
         note = "Chosen by validation on the grid; test is of confirmation runs, with seeds that took no part in that. "
     note += f"On test paired differences to L1 of the same {'fresh ' * fresh}seeds, with 95 % bootstrap intervals over "
     note += f"{over}; Holm's correction over the points of the table."
-    caption = "Confirmed winners" if fresh else "The best points by validation MRR"
-    header = ("point", "validation", "minus L1", "test MRR", "minus L1", "p (Holm)", "")
-    return Table(caption, header, "lrrrrrl", tuple(rows), note)
+    return table_of("Confirmed winners" if fresh else "The best points by validation MRR", lines, columns, note)
 
 
 def default_table(tested: pd.DataFrame, fresh: int = 0) -> Table:
-    """The recommended default on test: every measure and its difference to L1, on each backbone.
+    """The recommended default on test: every metric and its difference to L1, on each backbone.
 
     ``fresh``: how many seeds took no part in choosing it; 0: these are the seeds that chose.
     """
     rows: list[Row] = []
     for backbone in ordered(tested["backbone"], BACKBONES):
-        by_metric = {row["measure"]: row for row in records(tested[tested["backbone"] == backbone])}
         values, changes = [Cell(backbone_name(backbone))], [Cell("minus L1")]
-        for measure in METRICS:
-            line = by_metric[measure.key]
-            decimals = 1 if measure.key == "mr" and line["value"] < 1000 else measure.decimals
+        by_metric = {row["metric"]: row for row in rows_of(tested, backbone=backbone)}
+        for metric in METRICS:
+            line = by_metric[metric.key]
+            decimals = 1 if metric.key == "mr" and line["value"] < 1000 else metric.decimals
             values.append(Cell(number(line["value"], decimals)))
-            decided = line["verdict"] in ("better", "worse")
-            changes.append(_change(line, "difference", 1 if measure.key == "mr" else 4, strong=decided))
+            changes.append(difference_cell(line))
         rows += [Row(tuple(values), rule=bool(rows)), Row(tuple(changes))]
     note = "Bold: decided by the paired test on this one point, chosen without test facts, and by its 95 % interval."
     note += f" Confirmation runs: {fresh} seed{'s' * (fresh > 1)} that took no part in choosing it." if fresh else ""
     return Table("The recommended default on test", ("", *(m.label for m in METRICS)), "lrrrrr", tuple(rows), note)
 
 
-def signatures_table(counts: pd.DataFrame, cells: Cells, backbone: str) -> Table:
-    """How many trials show each sign of failure, in all and at each level."""
-    by_key = {(row["factor"], level_name(row["level"]), row["signature"]): row
-           for row in records(counts[counts["backbone"] == backbone])}  # fmt: skip
-    groups = [("", float("nan"))] + [(f.key, level) for f in cells.factors for level in f.levels]
-    rows: list[Row] = []
-    last = ""
-    for factor, level in groups:
-        name = f"{symbol_of(factor)} = {level_name(level)}" if factor else "all points"
-        shown = [by_key[factor, level_name(level), sign] for sign in SIGNATURES]
-        texts = [Cell(f"{r['found']} of {r['assessed']}" if r["assessed"] else "–") for r in shown]
-        rows.append(Row((Cell(name), *texts), rule=factor != last))
-        last = factor
-    note = "Trials that show it, of those of which it can be said. "
-    note += "; ".join(f"{NAMES[key]}: {text}" for key, text in SIGNATURES.items()) + "."
-    header = ("", *(NAMES[sign] for sign in SIGNATURES))
-    return Table("Signs of failure by level", header, "l" + "r" * len(SIGNATURES), tuple(rows), note)
+def failures_table(counts: pd.DataFrame, grid: Grid, backbone: str) -> Table:
+    """How many trials show each failure mode, in all and at each level."""
+    by_key = {(row["factor"], level_name(row["level"]), row["mode"]): row for row in rows_of(counts, backbone=backbone)}
+
+    def count(group: tuple[str, float], mode: str) -> str:
+        row = by_key[group[0], level_name(group[1]), mode]
+        return f"{row['count']} of {row['assessed']}" if row["assessed"] else "–"
+
+    columns: list[Column] = [
+        ("", "l", lambda group: f"{symbol_of(group[0])} = {level_name(group[1])}" if group[0] else "all points"),
+        *((short, "r", lambda group, mode=mode: count(group, mode)) for mode, (short, _) in MODES.items()),
+    ]
+    groups = [("", math.nan), *((factor.key, level) for factor in grid.factors for level in factor.levels)]
+    note = "Trials that show it, of those for which this is known. "
+    note += "; ".join(f"{short}: {meaning}" for short, meaning in MODES.values()) + "."
+    return table_of("Signs of failure by level", groups, columns, note, group=lambda group: group[0])

@@ -26,7 +26,7 @@ def numbers_of(
 ) -> Numbers:
     """A backbone with the verdicts at each dimension; ``grown`` are the decided contrasts, which have ``few`` seeds."""
     rows: list[dict[str, Any]] = []
-    key = {"backbone": "ttranse", "arm": FULL, "base": "L1", "measure": "mrr", "detectable": 0.004}
+    key = {"backbone": "ttranse", "arm": FULL, "base": "L1", "metric": "mrr", "detectable": 0.004}
     for dim, verdict in verdicts.items():
         place = {"dim": dim, "smaller": pd.NA, "difference": 0.01, "difference_low": 0, "difference_high": 0.02}
         rows.append(key | place | {"verdict": verdict, "seeds": seeds, "detectable": 0.002 if dim == 5 else 0.004})
@@ -35,7 +35,7 @@ def numbers_of(
             more = {"smaller": smaller, "difference": 0.001 * dim, "verdict": decided, "seeds": few or seeds}
             rows.append(key | place | more | {"difference_low": 0.0005, "difference_high": 0.09})
     gains = pd.DataFrame(rows, columns=GAINS_COLUMNS).astype({"smaller": "Int64"})
-    means = pd.DataFrame(columns=["backbone", "arm", "dim", "measure", "mean", "n"])
+    means = pd.DataFrame(columns=["backbone", "arm", "dim", "metric", "mean", "n"])
     return Numbers(means, gains, pd.DataFrame(columns=KEPT_COLUMNS), pd.DataFrame(columns=THRESHOLD_COLUMNS))
 
 
@@ -115,7 +115,7 @@ def shares(low: float, high: float, n: int = 3, arms: tuple[str, ...] = ("none",
     means = [("ttranse", arm, 25, "mrr", 0.3, n) for arm in arms] + [("ttranse", "teacher", 400, "mrr", 0.31, 1)]
     ends = {"none": (0.85, 0.87), "L1": (0.9, 0.92), FULL: (low, high)}
     rows = [("ttranse", arm, 25, np.mean(ends[arm]), *ends[arm]) for arm in arms]
-    columns = ["backbone", "arm", "dim", "measure", "mean", "n"]
+    columns = ["backbone", "arm", "dim", "metric", "mean", "n"]
     frame, none = pd.DataFrame(means, columns=columns), numbers_of({})
     return dataclasses.replace(none, means=frame, kept=pd.DataFrame(rows, columns=KEPT_COLUMNS))
 

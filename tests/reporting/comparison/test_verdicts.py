@@ -21,17 +21,17 @@ PAIRS = [
 
 
 def comparisons(seeds: int = 3, **verdicts: str) -> pd.DataFrame:
-    """All comparisons undecided, but those named "arm base measure" with the verdict given."""
+    """All comparisons undecided, but those named "arm base metric" with the verdict given."""
     rows: list[dict[str, Any]] = []
     for arm, base in PAIRS:
-        for measure in ("mrr", "mr", "hits1", "hits3", "hits10"):
-            verdict = verdicts.get(f"{arm} {base} {measure}", verdicts.get(f"{arm} {base}", "undecided"))
-            sign = {"better": 1, "worse": -1, "undecided": 0.2}[verdict] * (-1 if measure == "mr" else 1)
+        for metric in ("mrr", "mr", "hits1", "hits3", "hits10"):
+            verdict = verdicts.get(f"{arm} {base} {metric}", verdicts.get(f"{arm} {base}", "undecided"))
+            sign = {"better": 1, "worse": -1, "undecided": 0.2}[verdict] * (-1 if metric == "mr" else 1)
             value = {"difference": 0.0031 * sign, "difference_low": -0.001, "difference_high": 0.0072}
             value |= {"relative": 0.0124 * sign, "relative_low": -0.004, "relative_high": 0.0288}
             p = 0.21 if verdict == "undecided" else 0.0004
             rows.append(
-                {"backbone": "ttranse", "arm": arm, "base": base, "measure": measure, "verdict": verdict, "p_holm": p}
+                {"backbone": "ttranse", "arm": arm, "base": base, "metric": metric, "verdict": verdict, "p_holm": p}
                 | value
                 | {"seeds": seeds, "seeds_up": seeds if sign > 0 else 0}
             )
@@ -114,7 +114,7 @@ def test_missing_arms_leave_a_claim_untested() -> None:
 def test_share_of_the_teacher_that_is_kept() -> None:
     means = pd.DataFrame(
         [("ttranse", "teacher", "mrr", 0.4), ("ttranse", "none", "mrr", 0.3), ("ttranse", "L1", "mrr", 0.36)],
-        columns=["backbone", "arm", "measure", "mean"],
+        columns=["backbone", "arm", "metric", "mean"],
     )
     sentence = kept(means, "ttranse")
     assert sentence is not None

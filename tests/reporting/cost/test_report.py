@@ -15,9 +15,9 @@ import pytest
 from pypdf import PdfReader
 
 from harness.errors import UserError
-from harness.reporting.cost.numbers import at, cells_of, measured, reference_size
-from harness.reporting.cost.report import Numbers, content
-from harness.reporting.cost.verdicts import Costs, judge
+from harness.reporting.cost.numbers import Numbers, at, measured, reference_size, with_batch_size
+from harness.reporting.cost.report import content
+from harness.reporting.cost.verdicts import judge
 from harness.reporting.data.results import Results
 from harness.reporting.output.typst import write
 from tests.reporting.conftest import SECONDS, Frames, written
@@ -27,7 +27,7 @@ from tests.reporting.costs import LAYOUT, Record, record, records, study, usual
 def numbers(found: Frames, every: list[Record]) -> Numbers:
     known = found is usual(found.trials["seed"].nunique())
     results = loaded(found.trials["seed"].nunique()) if known else Results.load(found.trials, found.load_ranks, LAYOUT)
-    return Numbers.of(results, measured(every, cells_of(results.trials)))
+    return Numbers.of(results, measured(every, with_batch_size(results.trials)))
 
 
 @lru_cache
@@ -38,8 +38,7 @@ def loaded(seeds: int) -> Results:
 
 
 def verdicts(found: Numbers) -> dict[str, tuple[str, str]]:
-    costs = Costs(found.training, found.loops, found.inference, found.amortised)
-    return {claim.id: (claim.verdict, claim.reason) for claim in judge(LAYOUT.claims, costs, ["ttranse"])}
+    return {claim.id: (claim.verdict, claim.reason) for claim in judge(LAYOUT.claims, found, ["ttranse"])}
 
 
 # ---- numbers -------------------------------------------------------------------------------------------------------

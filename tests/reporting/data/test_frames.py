@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from harness.errors import UserError
-from harness.reporting.data.frames import CURVES, RANKS, fact_measures, validate, validate_trials
+from harness.reporting.data.frames import CURVES, RANKS, fact_metrics, validate, validate_trials
 
 Make = Callable[..., Any]
 
@@ -81,10 +81,10 @@ def test_a_failed_attempt_gives_way_to_a_later_complete_one(frames: Make) -> Non
     assert len(checked) == len(trials)
 
 
-def test_fact_measures_are_those_of_the_ranks(frames: Make) -> None:
+def test_fact_metrics_are_those_of_the_ranks(frames: Make) -> None:
     study = frames(facts=40)
     trial = study.trials.iloc[0]
-    relations, values = fact_measures(study.ranks[0].sample(frac=1, random_state=0), trial)
+    relations, values = fact_metrics(study.ranks[0].sample(frac=1, random_state=0), trial)
     ranks = study.ranks[0]["rank"].to_numpy()
     assert values.shape == (2, 40, 5)
     assert relations.tolist() == study.ranks[0]["relation"][:40].tolist()
@@ -108,7 +108,7 @@ def test_fact_measures_are_those_of_the_ranks(frames: Make) -> None:
 def test_broken_ranks_are_refused(frames: Make, change: Callable[..., pd.DataFrame], message: str) -> None:
     study = frames(facts=20)
     with pytest.raises(UserError, match=message):
-        fact_measures(change(study.ranks[0]), study.trials.iloc[0])
+        fact_metrics(change(study.ranks[0]), study.trials.iloc[0])
 
 
 def test_an_epoch_told_twice_is_refused(frames: Make) -> None:

@@ -24,7 +24,7 @@ def load(study: Any) -> Results:
 
 def test_means_are_those_of_the_trials_with_a_t_interval_over_seeds(frames: Make) -> None:
     study = frames(facts=80)
-    table = means(load(study)).set_index(["arm", "measure"])
+    table = means(load(study)).set_index(["arm", "metric"])
     own = study.trials[study.trials["arm"] == "L1+L2"]["test_hits10"]
     row = table.loc[("L1+L2", "hits10")]
     assert row["mean"] == pytest.approx(own.mean())
@@ -34,7 +34,7 @@ def test_means_are_those_of_the_trials_with_a_t_interval_over_seeds(frames: Make
 
 
 def test_one_seed_gets_an_interval_over_facts(frames: Make) -> None:
-    table = means(load(frames(facts=200, seeds=1))).set_index(["arm", "measure"])
+    table = means(load(frames(facts=200, seeds=1))).set_index(["arm", "metric"])
     row = table.loc[("L1", "mrr")]
     assert (row["n"], row["interval"]) == (1, "facts")
     assert 0 < row["low"] < row["mean"] < row["high"] < 1
@@ -42,9 +42,9 @@ def test_one_seed_gets_an_interval_over_facts(frames: Make) -> None:
 
 def test_failed_seeds_are_counted_and_left_out_of_pairs(frames: Make) -> None:
     results = load(frames(facts=60, failed=(("L1+L3", 1),)))
-    row = means(results).set_index(["arm", "measure"]).loc[("L1+L3", "mrr")]
+    row = means(results).set_index(["arm", "metric"]).loc[("L1+L3", "mrr")]
     assert (row["n"], row["failed"]) == (2, 1)
-    seeds = paired(results).set_index(["arm", "base", "measure"])["seeds"]
+    seeds = paired(results).set_index(["arm", "base", "metric"])["seeds"]
     assert seeds["L1+L3", "L1", "mrr"] == 2
     assert seeds["L1+L2", "L1", "mrr"] == 3
     assert results.common_seeds("ttranse", "L1+L3", "L1") == [0, 2]
@@ -52,7 +52,7 @@ def test_failed_seeds_are_counted_and_left_out_of_pairs(frames: Make) -> None:
 
 def test_paired_differences_are_those_of_the_trials(frames: Make) -> None:
     study = frames(facts=80)
-    table = paired(load(study)).set_index(["arm", "base", "measure"])
+    table = paired(load(study)).set_index(["arm", "base", "metric"])
     by_arm = study.trials.groupby("arm")[["test_mrr", "test_mr"]].mean()
     row = table.loc[("L1+L2+L3", "none", "mr")]
     change = by_arm.loc["L1+L2+L3", "test_mr"] - by_arm.loc["none", "test_mr"]
@@ -63,7 +63,7 @@ def test_paired_differences_are_those_of_the_trials(frames: Make) -> None:
 
 def test_holm_corrects_within_each_family(frames: Make) -> None:
     table = paired(load(frames(facts=120)))
-    own = table[table["measure"] == "mrr"]
+    own = table[table["metric"] == "mrr"]
     for _, family in own.groupby("base"):
         np.testing.assert_allclose(family["p_holm"], multipletests(family["p"], method="holm")[1])
     assert own["base"].value_counts().to_dict() == {"none": 4, "L1": 3, "L1+L2": 1, "L1+L3": 1}
@@ -71,7 +71,7 @@ def test_holm_corrects_within_each_family(frames: Make) -> None:
 
 def test_verdicts_know_which_way_is_better(frames: Make) -> None:
     study = frames(facts=600, shift={"L1+L2": -0.6, "L1+L3": 0.6, "L1+L2+L3": -0.05})
-    verdicts = paired(load(study)).set_index(["arm", "base", "measure"])["verdict"]
+    verdicts = paired(load(study)).set_index(["arm", "base", "metric"])["verdict"]
     assert [verdicts["L1+L2", "L1", key] for key in ("mrr", "mr", "hits10")] == ["better"] * 3
     assert [verdicts["L1+L3", "L1", key] for key in ("mrr", "mr", "hits10")] == ["worse"] * 3
     assert verdicts["L1+L2+L3", "L1", "mrr"] == "undecided"
@@ -90,7 +90,7 @@ def test_a_small_p_value_alone_decides_nothing(frames: Make) -> None:
             values |= {f"hits{k}": (rank <= k).mean() for k in (1, 3, 10)}
             for key, value in values.items():
                 study.trials.loc[label, f"test_{key}"] = value
-    row = paired(load(study)).set_index("measure").loc["mrr"]
+    row = paired(load(study)).set_index("metric").loc["mrr"]
     assert row["p_holm"] < 0.05
     assert row["difference_low"] < 0 < row["difference_high"]
     assert row["verdict"] == "undecided"
@@ -109,7 +109,7 @@ def test_gains_by_relation_add_up_to_the_whole(frames: Make) -> None:
     assert set(table["direction"]) == {"tail", "head"}
     assert table["facts"].sum() == 600
     mean = (table["difference"] * table["facts"]).sum() / 600
-    whole = paired(results).set_index(["arm", "base", "measure"]).loc[("L1+L2+L3", "L1", "mrr"), "difference"]
+    whole = paired(results).set_index(["arm", "base", "metric"]).loc[("L1+L2+L3", "L1", "mrr"), "difference"]
     assert mean == pytest.approx(whole)
     assert table["relation"].iloc[-1].endswith("other relations")
     # by number of facts, the collective row aside

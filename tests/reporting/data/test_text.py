@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness.console import spreadsheet_cell
 from harness.reporting.data import about
-from harness.reporting.data.text import duration, interval, latex, number, p_value, percent
+from harness.reporting.data.text import duration, interval, latex, number, p_equals, p_value, percent
 
 
 @pytest.mark.parametrize(
@@ -29,10 +29,11 @@ def test_number(value: float, decimals: int, signed: bool, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("p", "text"), [(0.0004, "< .001"), (0.0123, "= .012"), (0.21, "= .21"), (0.996, "= 1"), (math.nan, "= –")]
+    ("p", "text"), [(0.0004, "< .001"), (0.0123, ".012"), (0.21, ".21"), (0.996, "1"), (math.nan, "–")]
 )
 def test_p_value(p: float, text: str) -> None:
     assert p_value(p) == text
+    assert p_equals(p) == (f"p {text}" if p < 0.001 else f"p = {text}")
 
 
 def test_interval_and_percent() -> None:

@@ -17,7 +17,7 @@ from harness.reporting.output.tables import (
     Table,
     costs_table,
     main_table,
-    measures_table,
+    metrics_table,
     paired_table,
     to_latex,
     write,
@@ -57,7 +57,7 @@ def test_paired_tables_have_a_row_for_each_comparison(frames: Make) -> None:
     assert len(table.rows) == 9
     assert [i for i, row in enumerate(table.rows) if row.rule] == [3, 7, 8]
     assert texts(table)["L1 + L2 against L1"][3] in {f"{n} of 3" for n in range(4)}
-    others = measures_table(compared, "ttranse")
+    others = metrics_table(compared, "ttranse")
     assert others.header == ("", "Δ MR", "Δ Hits@1", "Δ Hits@3", "Δ Hits@10")
     assert len(others.rows) == 3
 
@@ -83,7 +83,7 @@ def test_every_row_has_as_many_cells_as_the_header(frames: Make) -> None:
     made = [
         main_table(means(results), paired(results), results.trials, "ttranse"),
         paired_table(paired(results), "ttranse"),
-        measures_table(paired(results), "ttranse"),
+        metrics_table(paired(results), "ttranse"),
         costs_table(costs_by_stage(results), "ttranse"),
     ]
     for table in made:

@@ -118,7 +118,7 @@ def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
     names = written(tmp_path)
     assert {f"sweep_{t}.{s}" for t in TABLES for s in ("csv", "parquet", "tex")} < names
     assert {f"figures/ta-distmult_{k}.png" for k in ("history", "factors", "indices", "temperature")} < names
-    confirmed = pd.read_csv(tmp_path / "sweep_confirmed.csv").query("measure == 'mrr'")
+    confirmed = pd.read_csv(tmp_path / "sweep_confirmed.csv").query("metric == 'mrr'")
     by_hand = study.trials[study.trials["seed"] >= 1000].groupby(["backbone", "arm"])["test_mrr"].mean()
     assert len(confirmed) == 6
     for row in confirmed.itertuples():

@@ -96,7 +96,7 @@ def test_the_command_makes_a_report_a_design_and_one_across_them(
         return made[dataset].trials.assign(preset="first"), pd.DataFrame(), made[dataset].load_ranks
 
     monkeypatch.setattr(report, "_load", load)
-    monkeypatch.setattr(report, "_importance", None)  # evaluators are slow
+    monkeypatch.setattr(report, "importance", None)  # evaluators are slow
     kind = report.KINDS["sensitivity"]
     found = list(report.reports_of(kind, [], "sqlite://", tmp_path))
     assert [str(path.relative_to(tmp_path)) for path in found] == [

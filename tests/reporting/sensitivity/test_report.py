@@ -16,7 +16,7 @@ from harness.reporting.data.frames import validate_trials
 from harness.reporting.output.typst import write
 from harness.reporting.sensitivity import effects, failures
 from harness.reporting.sensitivity.effects import tukey_range
-from harness.reporting.sensitivity.points import Cells, cells_of
+from harness.reporting.sensitivity.points import Grid, grid_of
 from harness.reporting.sensitivity.report import content
 from harness.reporting.sensitivity.selection import best_points, on_test
 from harness.reporting.sensitivity.verdicts import judge_settings
@@ -33,15 +33,15 @@ FILES = {
 }
 
 
-def cells(study: Frames) -> Cells:
-    return cells_of(validate_trials(study.trials))
+def grid(study: Frames) -> Grid:
+    return grid_of(validate_trials(study.trials))
 
 
 # ---- what was varied ------------------------------------------------------------------------------------------------
 
 
 def test_factors_points_and_their_base() -> None:
-    found = cells(make_grid(seeds=2, noise=0))
+    found = grid(make_grid(seeds=2, noise=0))
     assert {f.key: f.levels for f in found.factors} == LEVELS
     assert found.losses == "L1+L2+L3"
     points = found.points()
@@ -59,7 +59,7 @@ def test_the_base_of_a_point_has_its_own_level_of_a_factor_that_acts_in_l1() -> 
     other["trial"] = 99
     trials = pd.concat([study.trials, pd.DataFrame([other])], ignore_index=True)
     trials.loc[trials["arm"] == "L1", ["arm", "temperature"]] = "L1 · temperature=7.0", 7.0
-    points = cells_of(trials).points().set_index(["alpha", "temperature"])
+    points = grid_of(trials).points().set_index(["alpha", "temperature"])
     assert points.loc[(0.1, 7.0), "difference"] == pytest.approx(0.001)
     assert points.loc[(0.1, 3.0), "difference"] == pytest.approx(0.011)
     assert points.loc[(1.0, 3.0), "base_arm"] == "L1 · temperature=3.0"
@@ -67,14 +67,14 @@ def test_the_base_of_a_point_has_its_own_level_of_a_factor_that_acts_in_l1() -> 
 
 def test_a_study_that_varies_nothing_has_no_such_report(frames: Callable[..., Frames]) -> None:
     with pytest.raises(UserError, match="no factor has two levels"):
-        cells_of(frames(facts=20).trials)
+        grid_of(frames(facts=20).trials)
 
 
 # ---- effects --------------------------------------------------------------------------------------------------------
 
 
 def test_main_effects_are_those_that_were_planted() -> None:
-    found = cells(make_grid(seeds=3))
+    found = grid(make_grid(seeds=3))
     levels = effects.levels(found).set_index(["factor", "level"])
     for factor, planted in (("alpha", (0.001, 0.004, 0.007)), ("beta", (0.005, 0.004, 0.003)), ("delta", (0.004,) * 3)):
         for level, value in zip(LEVELS[factor], planted, strict=True):
@@ -95,7 +95,7 @@ def test_the_interval_of_a_level_is_students_over_seeds() -> None:
     own = study.trials[(study.trials["losses"] != "L1") & (study.trials["alpha"] == 0.5)]
     seeds = own.groupby("seed")["valid_mrr"].mean()
     low, high = stats.t.interval(0.95, 3, seeds.mean(), stats.sem(seeds))
-    row = effects.levels(cells(study)).set_index(["factor", "level"]).loc[("alpha", 0.5)]
+    row = effects.levels(grid(study)).set_index(["factor", "level"]).loc[("alpha", 0.5)]
     assert (row["low"], row["high"]) == pytest.approx((low, high))
 
 
@@ -122,7 +122,7 @@ def test_the_range_of_no_effect_is_decided_in_one_of_twenty() -> None:
 
 
 def test_variance_is_split_as_it_was_planted() -> None:
-    parts = effects.variance(cells(make_grid(seeds=3, noise=0.0002))).set_index("source")
+    parts = effects.variance(grid(make_grid(seeds=3, noise=0.0002))).set_index("source")
     alpha, beta = 0.003**2 * 2 / 3, 0.001**2 * 2 / 3
     total = alpha + beta + 0.0002**2
     assert parts.loc["alpha", "omega_sq"] == pytest.approx(alpha / total, abs=0.02)
@@ -136,7 +136,7 @@ def test_variance_is_split_as_it_was_planted() -> None:
 def test_a_planted_interaction_is_found_and_is_no_main_effect() -> None:
     """Better where the positions of α and δ are equal, worse elsewhere: both main effects are nothing."""
     study = make_grid(lambda a, b, d: 0.004 * ((a == d) - 1 / 3), seeds=3)
-    found = cells(study)
+    found = grid(study)
     assert not effects.ranges(found)["decided"].any()
     parts = effects.variance(found).set_index("source")["share"]
     assert parts["alpha:delta"] > 0.9
@@ -150,7 +150,7 @@ def test_gaps_do_not_mix_up_factors() -> None:
     """The points that are missing have the best α at the worst β: means of what is left would favour that β."""
     gaps = [(2, 2, d) for d in range(3)] + [(1, 2, 0)]
     study = make_grid(seeds=2, noise=0, missing=gaps[:2], failed=gaps[2:])
-    found = cells(study)
+    found = grid(study)
     ranges = effects.ranges(found).set_index("factor")
     assert ranges.loc["beta", "range"] == pytest.approx(0.002, abs=1e-9)
     assert ranges.loc["alpha", "range"] == pytest.approx(0.006, abs=1e-9)
@@ -161,14 +161,14 @@ def test_gaps_do_not_mix_up_factors() -> None:
 
 def test_a_level_at_which_all_fails_is_left_out() -> None:
     lost = [(2, b, d) for b in range(3) for d in range(3)]
-    found = cells(make_grid(seeds=1, noise=0, failed=lost))
+    found = grid(make_grid(seeds=1, noise=0, failed=lost))
     ranges = effects.ranges(found).set_index("factor")
     assert ranges.loc["alpha", ["range", "best"]].tolist() == pytest.approx([0.003, 0.5])
     assert 1.0 not in set(effects.levels(found).query("factor == 'alpha'")["level"])
 
 
 def test_one_seed_is_set_against_the_other_factors() -> None:
-    found = cells(make_grid(seeds=1))
+    found = grid(make_grid(seeds=1))
     levels, ranges = effects.levels(found), effects.ranges(found).set_index("factor")
     assert set(levels["interval"]) == {"points"}
     assert (ranges["blocks"] == 9).all()
@@ -195,7 +195,7 @@ def test_the_default_is_the_best_in_the_worst_situation() -> None:
     assert found["default"].tolist() == [True, False, False]
     assert found["least"].tolist() == pytest.approx([0.003, -0.001, -0.002])
     assert found["lost"].tolist() == pytest.approx([0.006, 0.011, 0.008])
-    assert found["robust"].tolist() == [True, False, False]
+    assert found["stable"].tolist() == [True, False, False]
     assert not found["near_best"].any()
 
 
@@ -225,13 +225,13 @@ def test_best_points_are_chosen_by_validation_and_told_by_test() -> None:
     lucky = study.trials["arm"] == label({"alpha": 0.1, "beta": 1.0, "delta": 0.1})
     study.trials.loc[lucky, "valid_mrr"] -= 0.01
     loaded = results(study)
-    best = best_points(cells_of(loaded.trials))
+    best = best_points(grid_of(loaded.trials))
     assert best["rank"].tolist() == [1, 2, 3, 4, 5]
     assert best["mrr"].is_monotonic_decreasing
     # the very best lost a seed, which may have been its bad one
     assert best.loc[0, "arm"] == label({"alpha": 1.0, "beta": 0.01, "delta": 1.0})
     tested = on_test(loaded, best)
-    mrr = tested[tested["measure"] == "mrr"].set_index("arm").loc[best["arm"]]
+    mrr = tested[tested["metric"] == "mrr"].set_index("arm").loc[best["arm"]]
     by_hand = study.trials.groupby("arm")["test_mrr"].mean()
     assert mrr["value"].to_numpy() == pytest.approx(by_hand[best["arm"]].to_numpy())
     assert mrr["difference"].to_numpy() == pytest.approx((by_hand[best["arm"]] - by_hand["L1"]).to_numpy())
@@ -253,27 +253,27 @@ def test_signs_of_failure_are_counted_by_level() -> None:
     )
     one = study.trials["arm"] == label({"alpha": 0.5, "beta": 0.1, "delta": 10.0})
     study.trials.loc[one, ["valid_mr", "valid_hits1"]] = 1e6, 1.0
-    found = cells(study)
+    found = grid(study)
     counted = failures.counts(found, failures.marks(found, study.trials, study.curves))
-    at = counted.set_index(["factor", "level", "signature"])[["found", "assessed"]]
+    at = counted.set_index(["factor", "level", "mode"])[["count", "assessed"]]
     assert at.loc[("alpha", 0.1, "failed")].tolist() == [1, 18]
     assert at.loc[("beta", 0.1, "failed")].tolist() == [0, 18]
     assert at.loc[("alpha", 0.1, "below_base")].tolist() == [17, 17]
     assert at.loc[("alpha", 1.0, "below_base")].tolist() == [0, 18]
     assert at.loc[("alpha", 0.5, "l2_not_falling")].tolist() == [18, 18]
     assert at.loc[("alpha", 1.0, "l2_not_falling")].tolist() == [0, 18]
-    whole = counted[counted["factor"] == ""].set_index("signature")["found"]
+    whole = counted[counted["factor"] == ""].set_index("mode")["count"]
     assert (whole["failed"], whole["below_base"], whole["l2_not_falling"]) == (1, 17, 18)
     study.trials.loc[one, ["valid_hits1", "valid_hits3", "valid_hits10"]] = 0.0
     fewer = failures.counts(found, failures.marks(found, study.trials, study.curves))
-    assert counted.query("signature == 'rank_against_hits'")["found"].iloc[0] == (
-        fewer.query("signature == 'rank_against_hits'")["found"].iloc[0] + 2
+    assert counted.query("mode == 'rank_against_hits'")["count"].iloc[0] == (
+        fewer.query("mode == 'rank_against_hits'")["count"].iloc[0] + 2
     )
 
 
 def test_without_curves_nothing_is_said_of_l2() -> None:
     study = make_grid(seeds=1)
-    found = cells(study)
+    found = grid(study)
     marked = failures.marks(found, study.trials, study.curves.iloc[:0])
     assert marked["l2_not_falling"].isna().all()
 
@@ -293,7 +293,7 @@ def verdict(
         pd.DataFrame({"backbone": names, "arm": "p", "alpha": 1.0, "mrr": 0.3, "difference": least}), ["alpha"]
     )
     rows = [
-        {"backbone": b, "measure": "mrr", "difference": 0.004, "verdict": v} for b, v in zip(names, tested, strict=True)
+        {"backbone": b, "metric": "mrr", "difference": 0.004, "verdict": v} for b, v in zip(names, tested, strict=True)
     ]
     return judge_settings(ranges, region, pd.DataFrame(rows), ["alpha"], one_seed=one_seed)
 
@@ -345,7 +345,7 @@ def test_one_seed_gaps_failures_and_two_backbones_make_a_report(tmp_path: Path) 
     make(study, tmp_path)
     assert "figures/ta-distmult_effects.png" in written(tmp_path)
     signs = pd.read_csv(tmp_path / "grid_signs.csv")
-    assert (signs.query("signature == 'failed' and factor.isna()")["found"] == 1).all()
+    assert (signs.query("mode == 'failed' and factor.isna()")["count"] == 1).all()
     assert pd.read_parquet(tmp_path / "grid_variance.parquet").empty
 
 

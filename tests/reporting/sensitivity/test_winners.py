@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from pypdf import PdfReader
 
-from harness.reporting.sensitivity.report import Numbers, judged, loaded, measure
+from harness.reporting.sensitivity.report import Numbers, judged, loaded, numbers_of
 from harness.vocabulary import FRESH_SEEDS
 from tests.reporting.conftest import Frames, written
 from tests.reporting.grid import LAYOUT, LEVELS, label, make, make_grid, results
@@ -40,7 +40,7 @@ def test_winners_trained_anew_have_results_of_their_own(tmp_path: Path) -> None:
     for table in ("levels", "ranges", "pairs", "importance", "variance", "region", "best", "signs"):
         before, after = (pd.read_parquet(tmp_path / each / f"grid_{table}.parquet") for each in ("before", "after"))
         pd.testing.assert_frame_equal(before, after)
-    winners = pd.read_csv(tmp_path / "after" / "grid_winners.csv").query("measure == 'mrr'")
+    winners = pd.read_csv(tmp_path / "after" / "grid_winners.csv").query("metric == 'mrr'")
     assert winners["arm"].tolist() == [best + FRESH_SEEDS] * 2
     for _, row in winners.iterrows():
         own = [
@@ -63,8 +63,8 @@ def test_a_default_that_was_trained_anew_is_tested_so() -> None:
     found = measured(with_it)
     assert found.fresh_default == 3
     assert set(found.default_on_test["arm"]) == {default + FRESH_SEEDS}
-    assert "in confirmation runs" in judged(results(study), found)[0]["lines"][0]["reason"]
-    assert "in confirmation runs" not in judged(results(study), measured(study))[0]["lines"][0]["reason"]
+    assert "in confirmation runs" in judged(results(study), found)[0].reason
+    assert "in confirmation runs" not in judged(results(study), measured(study))[0].reason
 
 
 def test_what_is_not_whole_yet_is_no_winner_and_stops_no_report(tmp_path: Path) -> None:
@@ -88,10 +88,10 @@ def test_one_fresh_seed_gives_no_verdict() -> None:
     study = make_grid(factors=grid, seeds=3)
     default = measured(study).region.iloc[0]["arm"]
     one = anew(study, make_grid(factors=grid, seeds=1), ("L1", default))
-    assert "with one seed this is no verdict" in judged(results(study), measured(one))[0]["lines"][0]["reason"]
-    assert "with one seed" not in judged(results(study), measured(study))[0]["lines"][0]["reason"]
+    assert "with one seed this is no verdict" in judged(results(study), measured(one))[0].reason
+    assert "with one seed" not in judged(results(study), measured(study))[0].reason
 
 
 def measured(study: Frames) -> Numbers:
     own, again = loaded(study.of(LAYOUT))
-    return measure(own, study.curves, None, again)
+    return numbers_of(own, again)
