@@ -198,7 +198,8 @@ class StudentSpec(TrainingSpec):
     def rounded_from(self) -> int | None:
         """The epoch from which on training goes through the rounding, counted from 0; None: it never does."""
         few = self.bits == "ternary" or self.bits <= 3
-        return max(self.epochs - self.rounded_epochs, self.stage1_epochs) if few and self.rounded_epochs else None
+        start = max(self.epochs - self.rounded_epochs, self.stage1_epochs)  # stage 1 is shared by students of all bits
+        return start if few and start < self.epochs else None
 
     @model_validator(mode="after")
     def _stages_fit(self) -> Self:
@@ -371,8 +372,9 @@ class TrialSpec(Frozen):
         student = StudentSpec() if self.arm in REFERENCES else self.student.with_methods(self.backbone)
         if not self.is_reversed:
             student = student.model_copy(update={"order": "structure-first"})
-        if student.rounded_from is None:
-            student = student.model_copy(update={"rounded_epochs": StudentSpec.model_fields["rounded_epochs"].default})
+        start = student.rounded_from
+        rounded = StudentSpec.model_fields["rounded_epochs"].default if start is None else student.epochs - start
+        student = student.model_copy(update={"rounded_epochs": rounded})
         teacher = self.teacher if self.arm == "teacher" or needs & {"teacher", "entities"} else TeacherSpec()
         source = TEACHERS.named(teacher.source)
         if source.members is not None:
