@@ -33,10 +33,11 @@ def wanted(dataset: str, arm: str, backbone: str, seed: int, preset: str, change
     """
     if backbone not in BACKBONES:
         raise UserError(f"unknown backbone {backbone!r}: {nearest(backbone, BACKBONES)}")
-    check_arm(arm)
     design = files.load(STUDY)
     spec = settle(design, design.preset(preset), parse_changes(changes), dataset=dataset, backbone=backbone)
-    return spec.model_copy(update={"dataset": dataset, "backbone": backbone, "arm": arm, "seed": seed}).acting()
+    return spec.model_copy(
+        update={"dataset": dataset, "backbone": backbone, "arm": check_arm(arm), "seed": seed}
+    ).acting()
 
 
 def stored(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import field_validator
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
@@ -32,6 +33,11 @@ class EnsembleOptions(MethodOptions):
     members: str = option("tntcomplex,ta-distmult,llm", "backbones, and llm, with commas between")
     weights: Literal["fitted", "equal"] = option("fitted", "fitted on validation answers, or equal")
 
+    @field_validator("members")
+    @classmethod
+    def _without_spaces(cls, members: str) -> str:
+        return ",".join(filter(None, map(str.strip, members.split(","))))
+
     @property
     def names(self) -> list[str]:
         """The members.
@@ -39,7 +45,7 @@ class EnsembleOptions(MethodOptions):
         Raises:
             UserError: one is unknown or there twice, or there are none.
         """
-        names = [name.strip() for name in self.members.split(",") if name.strip()]
+        names = self.members.split(",") if self.members else []
         for name in names:
             if name != "llm" and name not in BACKBONES:
                 raise UserError(f"teacher.ensemble.members: unknown {name!r}: {nearest(name, [*BACKBONES, 'llm'])}")
@@ -132,7 +138,8 @@ def _members(spec: Any, options: EnsembleOptions) -> tuple[Any, ...]:
     for name in options.names:
         teacher = spec.teacher.model_copy(update={"source": "structural", "backbone": None})
         axes = {"arm": "llm-teacher"} if name == "llm" else {"arm": "teacher", "backbone": name, "teacher": teacher}
-        specs.append(spec.model_copy(update=axes))
+        # teachers have seeds of their own: students of all seeds have the same
+        specs.append(spec.model_copy(update={**axes, "seed": spec.teacher.seed}))
     return tuple(specs)
 
 
