@@ -100,7 +100,23 @@ class Student:
         self.entities, self.relations = Names(content.entities, "entity"), Names(content.relations, "relation")
         self.timeline = Timeline(about.granularity, content.times)
         self._table = content.tensors["entity.weight"]
-        self._scale = float(np.exp(content.tensors["log_scale"])) if "log_scale" in content.tensors else 1.0
+        self._try()
+
+    def _try(self) -> None:
+        """Ask one question at the ends of all tables, since the tensors may be those of another formula.
+
+        Raises:
+            UserError: they are.
+        """
+        last = len(self.timeline.last) if self.about.time_input == "classes" else self.timeline.n_tokens - 1
+        relation, n = np.array([2 * len(self.content.relations) - 1]), len(self.content.entities)
+        try:
+            length = self._time(UNKNOWN, UNKNOWN).shape[1]
+            fits = self.scores(np.array([n - 1]), relation, np.full((1, length), last)).shape == (1, n)
+        except (KeyError, IndexError, ValueError, TypeError):
+            fits = False
+        if not fits:
+            raise UserError(f"{self.where}: is damaged (not the tables of {self.about.backbone!r}); export it again")
 
     @classmethod
     def load(cls, path: str | Path) -> Student:
@@ -132,16 +148,30 @@ class Student:
         self, subject: NDArray[np.int64], relation: NDArray[np.int64], time: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """Scores [B, E] of all entities for subjects [B], relations [B] (+ R for heads) and times [B, L] as the
-        backbone reads them (classes or tokens)."""
+        backbone reads them (classes or tokens).
+
+        Raises:
+            UserError: numbers of the file are so large that scores are none.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = self._scores(subject, relation, time)
+        if not np.isfinite(z).all():
+            raise UserError(f"{self.where}: is damaged (its scores are not finite); export it again")
+        return z
+
+    def _scores(
+        self, subject: NDArray[np.int64], relation: NDArray[np.int64], time: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
         formula = FORMULAS[self.about.backbone]
         query = formula(self.content.tensors, self._table[subject], relation, time)
-        kernel = self.about.kernel
+        kernel, log_scale = self.about.kernel, self.content.tensors.get("log_scale")
+        scale = np.float32(1) if log_scale is None else np.exp(log_scale)
         if kernel == "dot":
-            return np.asarray(self._scale * (query @ self._table.T), np.float32)
+            return np.asarray(scale * (query @ self._table.T), np.float32)
         if kernel == "l1":
-            return np.stack([-self._scale * np.abs(self._table - row).sum(1) for row in query]).astype(np.float32)
+            return np.stack([-scale * np.abs(self._table - row).sum(1) for row in query]).astype(np.float32)
         squared = np.square(self._table).sum(1) - 2 * query @ self._table.T + np.square(query).sum(1)[:, None]
-        return np.asarray(-self._scale * np.sqrt(np.maximum(squared, 1e-12)), np.float32)
+        return np.asarray(-scale * np.sqrt(np.maximum(squared, 1e-12)), np.float32)
 
     def answers(
         self, subject: str, relation: str, at: Time = None, *, k: int = 10, head: bool = False, known: Known = "mark"

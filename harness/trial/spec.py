@@ -371,6 +371,7 @@ class TrialSpec(Frozen):
         teacher = self.teacher if asked else TeacherSpec()
         source = TEACHERS.named(teacher.source)
         family = self.family if asked else ()  # once: each of them has to find its own
+        everybody: tuple[TrialSpec, ...] = (self, *family)
         if source.members is not None:
             everybody = (self, *family)
             teacher = teacher.with_methods(
@@ -381,7 +382,7 @@ class TrialSpec(Frozen):
         else:  # it is not trained here, and has no vectors
             teacher = TeacherSpec(source=teacher.source, methods={teacher.source: teacher.method(teacher.source)})
             settled = settled.model_copy(update={"others": "merged"}) if "teacher" in needs else settled
-        language = any(one.arm == "llm-teacher" or "llm" in one.needs for one in (self, *family))
+        language = any(one.arm == "llm-teacher" or "llm" in one.needs for one in everybody)
         return self.model_copy(
             update={
                 "student": student,
