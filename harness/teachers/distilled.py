@@ -6,9 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
-
-from pydantic import field_validator
+from pydantic import BeforeValidator, field_validator
 
 from harness.errors import UserError
 from harness.evaluate import RankTask

@@ -242,7 +242,7 @@ def test_types_that_numpy_lacks_are_refused(file: Path, tmp_path: Path, kind: st
 
 
 def test_what_is_no_file_of_a_student_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not there"):
+    with pytest.raises(UserError, match="cannot be read"):
         read(tmp_path / "nowhere")
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "text").write_text("a student", encoding="utf-8")
