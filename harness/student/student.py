@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,36 +52,49 @@ class Names:
         return self.vocabulary.labels[number] or self.vocabulary.names[number]
 
     @cached_property
-    def _by_text(self) -> dict[str, list[int]]:
-        numbers: dict[str, list[int]] = {}
-        for number, (name, label) in enumerate(zip(self.vocabulary.names, self.vocabulary.labels, strict=True)):
-            for text in {name, label} - {None}:
-                numbers.setdefault(str(text), []).append(number)
-        return numbers
+    def _by_name(self) -> dict[str, list[int]]:
+        return _numbers(self.vocabulary.names)
+
+    @cached_property
+    def _by_label(self) -> dict[str, list[int]]:
+        return _numbers(self.vocabulary.labels)
 
     @cached_property
     def _by_lower_case(self) -> dict[str, list[int]]:
-        numbers: dict[str, list[int]] = {}
-        for text, owners in self._by_text.items():
-            numbers.setdefault(text.casefold(), []).extend(owners)
-        return numbers
+        pairs = zip(self.vocabulary.names, self.vocabulary.labels, strict=True)
+        return _numbers({_plain(text) for text in pair if text is not None} for pair in pairs)
 
     def number(self, text: str) -> int:
-        """The id of a name or label; small and capital letters count only where both occur.
+        """The id of a name or label; names come first, and small and capital letters count only where both occur.
 
         Raises:
             UserError: it is unknown (with the nearest ones), or several have that label.
         """
-        chosen = self._by_text.get(text) or self._by_lower_case.get(text.casefold().strip())
+        plain = _plain(text)
+        chosen = self._by_name.get(text) or self._by_label.get(text) or self._by_lower_case.get(plain)
         if not chosen:
-            near = difflib.get_close_matches(text.casefold(), self._by_lower_case, n=3, cutoff=0.6)
+            near = difflib.get_close_matches(plain, self._by_lower_case, n=3, cutoff=0.6)
             names = [self.show(self._by_lower_case[one][0]) for one in near]
             hint = f"; did you mean {' or '.join(map(repr, names))}?" if names else ""
             raise UserError(f"{self.kind} {text[:80]!r}: the student knows none of that name{hint}")
-        if len(set(chosen)) > 1:
+        if len(chosen) > 1:
             names = [self.vocabulary.names[number] for number in chosen[:5]]
-            raise UserError(f"{self.kind} {text[:80]!r}: {len(chosen)} have this label; say which: {', '.join(names)}")
+            raise UserError(f"{self.kind} {text[:80]!r}: {len(chosen)} have this name; say which: {', '.join(names)}")
         return chosen[0]
+
+
+def _numbers(texts: Iterable[str | set[str] | None]) -> dict[str, list[int]]:
+    """The positions of each text; several texts may share a position."""
+    numbers: dict[str, list[int]] = {}
+    for number, given in enumerate(texts):
+        for text in {given} if isinstance(given, str) else given or ():
+            numbers.setdefault(text, []).append(number)
+    return numbers
+
+
+def _plain(text: str) -> str:
+    """A text without what people do not see or mind: letters of two codes as one, no capitals, no space around."""
+    return unicodedata.normalize("NFC", text).casefold().strip()
 
 
 class Student:
@@ -192,6 +206,8 @@ class Student:
         """
         if k < 1:
             raise UserError(f"k {k}: is how many answers are wanted, 1 or more")
+        if known not in get_args(Known):
+            raise UserError(f"known {known!r}: choose one of {', '.join(get_args(Known))}")
         s, r = self.entities.number(subject), self.relations.number(relation)
         start, end = self.times(at)
         asked = r + head * len(self.content.relations)
@@ -201,8 +217,8 @@ class Student:
         if known == "leave out":
             scores[is_known] = -np.inf
         z = scores / self.about.temperature
-        weights = np.exp(z - z.max())
-        probabilities = weights / weights.sum()
+        weights = np.exp(z - z.max(where=np.isfinite(z), initial=-np.finfo(np.float64).max))
+        probabilities = weights / max(weights.sum(), 1.0)  # the largest is 1, unless nothing is left
         best = np.argsort(-scores, kind="stable")[: min(k, int(np.isfinite(scores).sum()))]
         names, labels = self.content.entities.names, self.content.entities.labels
         return [
@@ -226,7 +242,9 @@ class Student:
         """
         if at is None:
             return UNKNOWN, UNKNOWN
-        ends = at if isinstance(at, tuple) else (at, at)
+        ends = at if isinstance(at, tuple | list) else (at, at)
+        if len(ends) != 2:
+            raise UserError(f"time {at}: an interval has a start and an end")
         start, end = (self._point(str(point).strip()) for point in ends)
         if start > end:
             raise UserError(f"time {at}: ends before it begins")

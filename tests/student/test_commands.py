@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 
 import harness
+from harness.data.graph import Vocabulary
 from harness.errors import UserError
 from harness.student import Student
 from harness.student.distilling import dimension
 from harness.student.export import model_of
 from harness.student.fileformat import read
+from harness.student.student import Names
 from tests.place import Place
 from tests.postgresql import free_port
 
@@ -204,11 +206,48 @@ def test_known_answers_are_marked_or_left_out(file: Path) -> None:
         ("####", "knows years"),
         ("1066", "outside of what"),
         (("1935", "1931"), "ends before it begins"),
+        (("1931",), "a start and an end"),
+        (("1931", "1932", "1933"), "a start and an end"),
     ],
 )
 def test_times_that_the_student_cannot_know(file: Path, at: Any, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         Student.load(file).answers("person 03", "rel 1", at)
+
+
+def names(*pairs: tuple[str, str | None]) -> Names:
+    return Names(Vocabulary(*zip(*pairs, strict=True)), "entity")
+
+
+def test_a_name_is_found_whatever_labels_others_have() -> None:
+    vocabulary = names(("Q1", "Q2"), ("Q2", "Rome"), ("Q3", "rome"), ("Q4", "Jos\u00e9"), ("usa", "USA"))
+    asked = {"Q2": 1, "q1": 0, " q3 ": 2, "Rome": 1, "rome": 2, "Jose\u0301": 3, "uSa": 4}
+    assert {text: vocabulary.number(text) for text in asked} == asked
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("ROME", "2 have this name; say which: Q2, Q3"), ("dup", "say which: A, B"), ("Romme", "did you mean 'Rome'")],
+)
+def test_a_name_that_is_none_or_that_of_several(text: str, reason: str) -> None:
+    vocabulary = names(("Q2", "Rome"), ("Q3", "rome"), ("A", "dup"), ("B", "dup"))
+    with pytest.raises(UserError, match=reason):
+        vocabulary.number(text)
+
+
+def test_where_all_answers_are_known_there_are_no_new_ones(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Student.load(file)
+    monkeypatch.setattr(asked, "_known", lambda *_: np.arange(len(asked.content.entities)))
+    assert asked.answers("person 03", "rel 1", 1931, known="leave out") == []
+    assert all(one.known for one in asked.answers("person 03", "rel 1", 1931))
+
+
+def test_what_python_may_ask_wrongly_is_one_line(file: Path) -> None:
+    asked = Student.load(file)
+    for wrong in ({"k": 0}, {"known": "hide"}):
+        with pytest.raises(UserError):
+            asked.answers("person 03", "rel 1", 1931, **wrong)  # type: ignore[arg-type]
+    assert asked.answers("person 03", "rel 1", ["1931", 1932])  # type: ignore[arg-type]
 
 
 # ---- HTTP ------------------------------------------------------------------------------------------------------------
