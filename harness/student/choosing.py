@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from harness.console import printable
 from harness.design import files
 from harness.design.cells import settle
 from harness.design.settings import parse_changes
@@ -68,7 +69,8 @@ def stored(
     try:
         spec = TrialSpec.model_validate(json.loads(str(students.loc[label, "spec"])))
     except (ValidationError, ValueError) as error:
-        raise UserError(f"storage {safe(storage)}: the settings of trial {trial} cannot be read ({error})") from None
+        number, reason = students.loc[label, "trial"], printable(str(error))[:200]
+        raise UserError(f"storage {safe(storage)}: the settings of trial {number} cannot be read ({reason})") from None
     return spec, load_ranks(label)["rank"].to_numpy(float)
 
 

@@ -121,6 +121,18 @@ def write(
     return save(arrays, {"about": complete.model_dump_json()})
 
 
+def check_output(path: Path) -> None:
+    """Refuse a file that cannot be written, before anything is trained for it.
+
+    Raises:
+        UserError: its folder is not there, or it is one itself.
+    """
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"output {path}: folder {path.parent} is not there; make it first")
+    if path.is_dir():
+        raise UserError(f"output {path}: is a folder; name a file")
+
+
 def read(path: Path) -> StudentFile:
     """Read and check a student's file.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ import harness
 from harness.data.graph import Vocabulary
 from harness.errors import UserError
 from harness.student import Student
+from harness.student.choosing import wanted
 from harness.student.distilling import dimension
 from harness.student.export import model_of
 from harness.student.fileformat import read
@@ -78,6 +80,12 @@ def test_from_facts_to_an_answer(place: Place) -> None:
     assert "choose fewer" in student(place, "convert", "toy.student", "--bits", "16", "-o", "x", code=2)
     assert "either --bits" in student(place, "convert", "toy.student", "-o", "x", code=2)
     assert "unknown protocol" in student(place, "evaluate", "toy.student", "--protocol", "filtered", code=2)
+    assert "stores no metrics" in student(
+        place, "convert", "toy.student", "--onnx", "--dataset", "./toy", "-o", "x", code=2
+    )
+    for kind in (("--bits", "4"), ("--onnx",)):
+        for output, reason in (("nowhere/x", "is not there"), ("toy", "is a folder")):
+            assert reason in student(place, "convert", "toy.student", *kind, "-o", output, code=2)
     assert not (place.folder / "x").exists()
 
 
@@ -90,7 +98,15 @@ def test_a_trial_of_the_store(place: Place) -> None:
     assert "the ranks are those of the store" in student(place, *words, "--trial", "0")
     assert "no complete student of number 99" in student(place, *words, "--trial", "99", code=2)
     assert "has no study 'sweep'" in student(place, *words[:2], "sweep", *words[3:], code=2)
-    assert "leave out --study" in student(place, *words, "--set", "student.dim=9", code=2)
+    for option in (("--set", "student.dim=9"), ("--arm", "none"), ("--seed", "1"), ("--preset", "quick")):
+        assert f"{option[0]}: the store has the trial's settings" in student(place, *words, *option, code=2)
+    assert "name it with --study" in student(place, "export", "--trial", "0", "-o", "x", code=2)
+    assert "is a folder" in student(place, "export", "--dataset", "./toy", "-o", "toy", code=2)
+
+
+def test_an_arm_is_one_however_it_is_written(place: Place) -> None:
+    given = [wanted(str(place.folder / "toy"), arm, "ttranse", 0, "quick", []) for arm in ("L2+L1", "CE+L1+L2", "CE")]
+    assert [spec.arm for spec in given] == ["L1+L2", "L1+L2", "none"]
 
 
 def test_an_onnx_graph_scores_as_the_student(place: Place) -> None:
@@ -150,7 +166,9 @@ def test_the_dimension_that_bytes_buy(size: int, bits: Any, dim: int) -> None:
     assert dimension(size, bits) == dim
 
 
-def test_bytes_and_bits_that_cannot_be() -> None:
+def test_bytes_and_bits_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not there; make it first"):
+        harness.distil("lahman", output=tmp_path / "nowhere" / "x")
     with pytest.raises(UserError, match="a row of two numbers has 8 bytes"):
         dimension(7, 32)
     with pytest.raises(UserError, match="choose one of 32, 16"):
@@ -301,6 +319,57 @@ def test_a_server_answers_and_refuses(server: str, file: Path) -> None:
         assert "Traceback" not in json.dumps(reason)
     assert get(server, "/predict", **{**question, "filler": "x" * 5000})[0] == 414
     assert get(server, "/nothing")[0] == 404
+
+
+def raw(where: str, request: bytes) -> bytes:
+    """What a server answers to bytes that may be no request."""
+    with socket.create_connection(("127.0.0.1", int(where.rsplit(":", 1)[1])), timeout=10) as connection:
+        connection.sendall(request)
+        return connection.recv(4000)
+
+
+@pytest.mark.parametrize(
+    ("line", "host", "status"),
+    [
+        (b"GET /info", b"[", 200),
+        (b"GET http://[/info", b"x", 404),
+        (b"GET /predict?subject=%ff%00&relation=%22%27", b"x:99999999", 422),
+        (b"GET /predict?subject=person+03&relation=rel+1&k=" + b"9" * 60, b"x", 422),
+        (b"POST /predict", b"x", 405),
+        (b"nonsense", b"x", 400),
+    ],
+)
+def test_requests_of_other_programs(server: str, line: bytes, host: bytes, status: int) -> None:
+    answer = raw(server, line + b" HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+
+
+@pytest.mark.parametrize(("rate", "at_once", "a_minute"), [(20.0, 20, 1200), (0.1, 1, 6)])
+def test_the_rate_is_that_on_average(rate: float, at_once: int, a_minute: int) -> None:
+    limits = pytest.importorskip("harness.student.serving")
+    now = 0.0
+    limit = limits.Limit(rate, lambda: now)
+    assert sum(limit.takes() for _ in range(100)) == at_once
+    taken = 0
+    for step in range(1, 60 * 64 + 1):
+        now = step / 64
+        taken += limit.takes()
+    assert taken == pytest.approx(a_minute, abs=1)
+
+
+@pytest.mark.parametrize("host", ["", "nowhere.invalid", "x" * 300, "é" * 90])
+def test_an_address_that_is_none_is_one_line(file: Path, host: str) -> None:
+    serving = pytest.importorskip("harness.student.serving")
+    with pytest.raises(UserError, match="--host"):
+        serving.listen(host, free_port())
+
+
+def test_a_port_that_is_taken_is_one_line(place: Place, server: str, file: Path) -> None:
+    """And no address is shown at which somebody else answers."""
+    done = place("serve", str(file), "--port", server.rsplit(":", 1)[1], module="harness.student")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: cannot listen at 127.0.0.1, port ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_too_many_requests_get_429(server: str) -> None:
