@@ -52,9 +52,10 @@ def export(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Without --study: seed of initial values and batches; default: 0.")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="Without --study: preset of study ablation; default: "default".")] = None,
+    preset: Annotated[str | None, typer.Option(help="Without --study: a preset of study ablation.")] = None,
     changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Without --study: change a setting; repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Without --study: change a setting; repeatable."),
     ] = None,
     facts: Annotated[bool, typer.Option(help="Store the known facts, so that answers can be marked.")] = True,
     storage: Annotated[
