@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import field_validator
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
@@ -34,6 +35,11 @@ class EnsembleOptions(MethodOptions):
     penalties: str = option("", "weights of penalties by member, as tcomplex=0.03,timeplex=0.05; others: the recipe's")
     weights: Literal["fitted", "equal"] = option("fitted", "fitted on validation answers, or equal")
 
+    @field_validator("members")
+    @classmethod
+    def _without_spaces(cls, members: str) -> str:
+        return ",".join(filter(None, map(str.strip, members.split(","))))
+
     @property
     def names(self) -> list[str]:
         """The members.
@@ -41,7 +47,7 @@ class EnsembleOptions(MethodOptions):
         Raises:
             UserError: one is unknown or there twice, or there are none.
         """
-        names = [name.strip() for name in self.members.split(",") if name.strip()]
+        names = self.members.split(",") if self.members else []
         for name in names:
             if name != "llm" and name not in BACKBONES:
                 raise UserError(f"teacher.ensemble.members: unknown {name!r}: {nearest(name, [*BACKBONES, 'llm'])}")
@@ -151,7 +157,8 @@ def _members(spec: Any, options: EnsembleOptions) -> tuple[Any, ...]:
         own = {"optimizer": None, "learning_rate": None, "regularization": options.penalty_by_member.get(name)}
         teacher = spec.teacher.model_copy(update={"source": "structural", "backbone": None, **own})
         axes = {"arm": "llm-teacher"} if name == "llm" else {"arm": "teacher", "backbone": name, "teacher": teacher}
-        specs.append(spec.model_copy(update=axes))
+        # all of one ensemble, whichever students it teaches
+        specs.append(spec.model_copy(update={**axes, "seed": spec.teacher.seed}))
     return tuple(specs)
 
 
