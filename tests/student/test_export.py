@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,6 +139,22 @@ def test_the_temperature_is_the_best_of_many(spec: TrialSpec, context: Context) 
         ours = calibrated(model, task)
         grid = [math.exp(x) for x in np.linspace(-3, 3, 61)]
         assert loss(ours) <= min(map(loss, grid)) + 1e-3
+
+
+def test_calibration_reads_few_queries_of_many_entities(
+    spec: TrialSpec, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[tuple[int, ...]] = []
+
+    def counted(*given: Any) -> torch.Tensor:
+        z = scores(*given)
+        read.append(tuple(z.shape))
+        return z
+
+    monkeypatch.setattr("harness.student.export.SCORES", 10 * 40)
+    monkeypatch.setattr("harness.student.export.scores", counted)
+    assert export(spec, context).about.temperature > 0
+    assert read == [(10, 40)]
 
 
 @pytest.mark.parametrize("bits", [16, 8, 2])
