@@ -23,6 +23,10 @@ _TRITS = 5
 Floats = NDArray[np.float32]
 
 
+class NotRoundableError(ValueError):
+    """A table has numbers that rows of few bits cannot hold, as after a training that diverges."""
+
+
 def row_bytes(size: int, bits: Bits) -> int:
     """Bytes of a row of ``size`` numbers, its scale included."""
     if bits in (32, 16):
@@ -34,10 +38,10 @@ def encode(table: Floats, bits: Bits) -> dict[str, NDArray[Any]]:
     """A table [N, d] as arrays to store: ``values``, or packed ``codes`` uint8 [N, bytes] and ``scale`` float16 [N].
 
     Raises:
-        ValueError: the table is not finite, or a number does not fit half precision.
+        NotRoundableError: the table is not finite, or a number does not fit half precision.
     """
     if not np.isfinite(table).all():
-        raise ValueError("a table with NaN or infinite numbers cannot be rounded")
+        raise NotRoundableError("a table with NaN or infinite numbers cannot be rounded")
     if bits == 32:
         return {"values": table.astype(np.float32)}
     if bits == 16:
@@ -99,7 +103,7 @@ def _rounded(table: Floats, bits: Bits) -> tuple[Floats, NDArray[np.float16]]:
 
 def _half(numbers: Floats) -> NDArray[np.float16]:
     if np.abs(numbers).max(initial=0) > np.finfo(np.float16).max:
-        raise ValueError("a number is too large for half precision")
+        raise NotRoundableError("a number is too large for half precision")
     return numbers.astype(np.float16)
 
 

@@ -29,8 +29,8 @@ from harness.trial.run import STUDENTS, rounded_tensors, run_trial
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages
 
-#: validation queries that the temperature of probabilities is fitted on, at most
-CALIBRATION = 4096
+#: validation queries that the temperature of probabilities is fitted on, and scores of them, at most
+CALIBRATION, SCORES = 4096, 2**26
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,8 @@ def _intervals(ranks: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
 def calibrated(model: Backbone, task: RankTask) -> float:
     """The temperature that makes softmax probabilities of scores fit best: it minimises the negative log-likelihood of
     validation answers, each among the entities that are no other known answer (Guo et al., ICML 2017)."""
-    rows = torch.randperm(len(task.queries), generator=torch.Generator().manual_seed(0))[:CALIBRATION]
+    most = min(CALIBRATION, max(SCORES // len(model.entity_table()), 1))
+    rows = torch.randperm(len(task.queries), generator=torch.Generator().manual_seed(0))[:most]
     if len(rows) == 0:
         return 1.0
     batch = task.queries[rows]

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from harness import evaluate
 from harness.distill import rounding
-from harness.distill.rounding import Bits
+from harness.distill.rounding import Bits, NotRoundableError
 from harness.distill.training.loop import DivergedError, Trained
 from harness.distill.training.stacks import Student
 from harness.evaluate import NotFiniteError
@@ -99,7 +99,7 @@ def run_trial(
             that is scored on test has ranks.
 
     Raises:
-        TrialError: if the loss or the scores are not finite.
+        TrialError: if the loss or the scores are not finite, or the student cannot be rounded.
     """
     started = time.perf_counter()
     stages = Stages(spec, context)
@@ -121,7 +121,7 @@ def run_trial(
             model, about = _student(stages, clock, stacked)
         with clock("evaluate"):
             _score(stages, model, result, splits)
-    except (DivergedError, NotFiniteError) as error:
+    except (DivergedError, NotFiniteError, NotRoundableError) as error:
         raise TrialError(str(error)) from None
     if rounding.ENTITIES in (shapes := {name: tuple(t.shape) for name, t in model.state_dict().items()}):
         bits = 32 if spec.arm in REFERENCES else spec.student.bits

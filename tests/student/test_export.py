@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from harness.models.base import scores
 from harness.student.export import calibrated, evaluated, export, inputs_of
 from harness.student.fileformat import read
 from harness.trial import run
-from harness.trial.run import STUDENTS, run_trial
+from harness.trial.run import STUDENTS, TrialError, run_trial
 from harness.trial.spec import StudentSpec, TrialSpec
 from harness.trial.stages import Context, Stages
 
@@ -138,6 +139,29 @@ def test_the_temperature_is_the_best_of_many(spec: TrialSpec, context: Context) 
         ours = calibrated(model, task)
         grid = [math.exp(x) for x in np.linspace(-3, 3, 61)]
         assert loss(ours) <= min(map(loss, grid)) + 1e-3
+
+
+def test_calibration_reads_few_queries_of_many_entities(
+    spec: TrialSpec, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[tuple[int, ...]] = []
+
+    def counted(*given: Any) -> torch.Tensor:
+        z = scores(*given)
+        read.append(tuple(z.shape))
+        return z
+
+    monkeypatch.setattr("harness.student.export.SCORES", 10 * 40)
+    monkeypatch.setattr("harness.student.export.scores", counted)
+    assert export(spec, context).about.temperature > 0
+    assert read == [(10, 40)]
+
+
+@pytest.mark.parametrize("bits", [16, 8, 2])
+def test_a_student_that_cannot_be_rounded_fails_alone(spec: TrialSpec, context: Context, bits: Bits) -> None:
+    wild = with_bits(spec, bits, learning_rate=1e7, stage1_epochs=0, regularization=0.0)
+    with pytest.raises(TrialError, match="too large for half precision"):
+        run_trial(wild.model_copy(update={"arm": "none", "backbone": "tcomplex"}), context)
 
 
 def test_a_teacher_is_no_student(spec: TrialSpec, context: Context) -> None:
