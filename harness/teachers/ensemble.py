@@ -132,7 +132,8 @@ def _members(spec: Any, options: EnsembleOptions) -> tuple[Any, ...]:
     for name in options.names:
         teacher = spec.teacher.model_copy(update={"source": "structural", "backbone": None})
         axes = {"arm": "llm-teacher"} if name == "llm" else {"arm": "teacher", "backbone": name, "teacher": teacher}
-        specs.append(spec.model_copy(update=axes))
+        # all of one ensemble, whichever students it teaches
+        specs.append(spec.model_copy(update={**axes, "seed": spec.teacher.seed}))
     return tuple(specs)
 
 

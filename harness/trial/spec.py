@@ -211,12 +211,16 @@ class TeacherSpec(TrainingSpec):
     """The structural teacher, or another that stands in its place."""
 
     registries = (BACKBONES, TEACHERS)
+    later = frozenset({"seeds"})
     source: str = Field(default="structural", description="a registered teacher: structural, or one of a plugin")
     backbone: str | None = Field(default=None, description="None: the student's own")
     dim: int = Field(default=400, ge=1, le=10_000, description="dimension of entities and relations")
     epochs: int = Field(default=12, ge=1, description="passes over both directions of the training facts, at most")
     patience: int = Field(default=2, ge=1, description="validations without a better MRR before stopping")
     seed: int = Field(default=0, ge=0, description="of initial values and batches")
+    seeds: Literal["one", "student"] = Field(
+        default="one", description="student: each seed has a teacher of its own, of that seed, trained and stored"
+    )
 
 
 class SemanticSpec(SampledSpec):
@@ -276,12 +280,30 @@ class TrialSpec(Frozen):
         return self.teacher.backbone or self.backbone
 
     @property
+    def has_teacher_a_seed(self) -> bool:
+        """Whether each seed has a teacher of its own, which is trained and stored, and a reference row, once a seed."""
+        return self.teacher.seeds == "student" and TEACHERS.named(self.teacher.source).has_model
+
+    @property
+    def has_seed(self) -> bool:
+        """Whether the arm's model depends on the trial's seed; that of a reference row has settings for its own."""
+        return self.arm not in REFERENCES or (self.arm == "teacher" and self.has_teacher_a_seed)
+
+    @property
+    def settled_teacher(self) -> TeacherSpec:
+        """The teacher of this trial's seed: the same for all trials that share it."""
+        seed = self.seed if self.has_teacher_a_seed else self.teacher.seed
+        return self.teacher.model_copy(update={"backbone": self.teacher_backbone, "seed": seed, "seeds": "one"})
+
+    @property
     def members(self) -> tuple[TrialSpec, ...]:
         """The trials whose models the teacher is made of; empty where it is one of its own."""
         source = TEACHERS.named(self.teacher.source)
         if source.members is None:
             return ()
-        specs = source.members(self, source.options.model_validate(self.teacher.method(source.name)))
+        settled = self.settled_teacher.model_copy(update={"backbone": self.teacher.backbone})
+        of_one = self.model_copy(update={"teacher": settled})
+        specs = source.members(of_one, source.options.model_validate(settled.method(source.name)))
         for spec in specs:
             check_arm(spec.arm)
         return tuple(spec.acting() for spec in specs)
@@ -374,6 +396,8 @@ class TrialSpec(Frozen):
         if student.rounded_from is None:
             student = student.model_copy(update={"rounded_epochs": StudentSpec.model_fields["rounded_epochs"].default})
         teacher = self.teacher if self.arm == "teacher" or needs & {"teacher", "entities"} else TeacherSpec()
+        if teacher.seeds == "student":
+            teacher = teacher.model_copy(update={"seed": TeacherSpec.model_fields["seed"].default})
         source = TEACHERS.named(teacher.source)
         if source.members is not None:
             teacher = teacher.with_methods(*sorted(self._teacher_methods()))

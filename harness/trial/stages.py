@@ -193,7 +193,7 @@ class Stages:
         """The structural teacher before training, or what stands in its place without its weights."""
         source = TEACHERS[self.spec.teacher.source]
         if source.compose is None:
-            return self.new_model(self.spec.teacher_backbone, self.spec.teacher, self.spec.teacher.seed)
+            return self.new_model(self.spec.teacher_backbone, self.spec.teacher, self.spec.settled_teacher.seed)
         options = source.options.model_validate(self.spec.teacher.method(source.name))
         return source.compose([Stages(one, self.context).new_scored() for one in self.spec.members], options, None)
 
