@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from harness.reporting.data.frames import records, where
@@ -34,5 +36,5 @@ def weak_teacher(trials: pd.DataFrame, backbone: str) -> str | None:
     return f"{warning}distillation from it cannot be expected to help{to_whom}."
 
 
-def _size(row: dict[str, object]) -> str:
+def _size(row: dict[str, Any]) -> str:
     return "" if pd.isna(row["dim"]) else f", {row['dim']:g}-d"
