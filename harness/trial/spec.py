@@ -276,8 +276,9 @@ class TrialSpec(Frozen):
 
     @property
     def teacher_backbone(self) -> str:
-        """The structural teacher's backbone: the student's own unless the spec names another."""
-        return self.teacher.backbone or self.backbone
+        """The structural teacher's backbone: the student's own unless the spec or that backbone names another."""
+        usual = BACKBONES[self.backbone].taught_by if self.backbone in BACKBONES else None
+        return self.teacher.backbone or usual or self.backbone
 
     @property
     def has_teacher_a_seed(self) -> bool:
