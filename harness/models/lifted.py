@@ -1,13 +1,12 @@
 """Lifted students: a short code an entity, and one linear map to the wide space of a TComplEx.
 
-Embeddings behind one shared map are those of LiftNet (Wang et al., arXiv 2303.12816) with a single layer. The score is
-TComplEx's of h = z_s W and o = z_o W, and W moves to the query's side: ⟨q, z_o W⟩ = ⟨q Wᵀ, z_o⟩. So entities are scored by
-their codes, and all that is wide is done once a query.
+Entities behind one shared map are those of LiftNet (Cai et al., arXiv 2303.12816) with a single linear layer. The score
+is TComplEx's of h = z_s W and o = z_o W, and W moves to the query's side: ⟨q, z_o W⟩ = ⟨q Wᵀ, z_o⟩. So entities are
+scored by their codes, and all that is wide is done once a query.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -30,8 +29,8 @@ class LiftedOptions(MethodOptions):
 class Lifted(Backbone):
     """TComplEx with entity vectors z W: codes z [E, dim] and a map W [dim, wide]; relations and times are wide.
 
-    Started from a teacher that is a TComplEx of ``wide`` numbers, W has the first ``dim`` right singular vectors of its entity
-    table as rows, z the table's coordinates in them, and relations and times are the teacher's.
+    Started from a teacher that is a TComplEx of ``wide`` numbers, W has the first ``dim`` right singular vectors of its
+    entity table as rows, z the table's coordinates in them, and relations and times are the teacher's.
     """
 
     kernel = "dot"
@@ -72,6 +71,6 @@ class Lifted(Backbone):
 
     def penalty(self, query: Tensor, subject: Tensor, answer: Tensor) -> Tensor:
         """N3 of subject, query and answer behind the map, batch mean, as for TComplEx."""
-        return sum((cubed(vectors @ self.lift) for vectors in (subject, query, answer)), start=query.new_zeros(())) / len(
-            query
-        )
+        return sum(
+            (cubed(vectors @ self.lift) for vectors in (subject, query, answer)), start=query.new_zeros(())
+        ) / len(query)

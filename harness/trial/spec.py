@@ -184,7 +184,7 @@ class StudentSpec(TrainingSpec):
     """
 
     epochs: int = Field(default=16, ge=1, description="epochs of both stages together")
-    later = frozenset({"bits", "rounded_epochs"})
+    later = frozenset({"bits", "rounded_epochs", "codes"})
     stage1_epochs: int = Field(default=8, ge=0, description="epochs of L1 alone before the other losses join")
     order: Literal["structure-first", "language-first"] = Field(
         default="structure-first", description="language-first: stage 1 has L2 and L3, and L1 joins in stage 2"
@@ -192,6 +192,9 @@ class StudentSpec(TrainingSpec):
     bits: Bits = Field(default=32, description="of a number of the entity table as it is stored, scored and exported")
     rounded_epochs: int = Field(
         default=4, ge=0, description="last epochs that train through the rounding; with 3 bits or fewer"
+    )
+    codes: Literal["trained", "random"] = Field(
+        default="trained", description="random: a control; entities keep random vectors, and all else is trained"
     )
 
     @property

@@ -158,7 +158,9 @@ class Stages:
         """A student before epochs ``first`` to ``last`` (excluded) with these parts of the loss."""
         spec = self.spec.student
         model = self.new_model(self.spec.backbone, spec, self.spec.seed)
-        if resume is None and self.starts_from_teacher:
+        if spec.codes == "random":
+            self.fix_codes(model)
+        elif resume is None and self.starts_from_teacher:
             model.start_from(self.teacher())
         span = {"first": first, "last": last}
         schedule = self.schedule(spec, model.student_recipe, self.spec.seed, listed="L1" in parts, **span)
@@ -168,9 +170,17 @@ class Stages:
             schedule = replace(schedule, bits=spec.bits, rounded_from=rounded_from)
         return Student(model, self.distillation(model, parts), replace(schedule, select_from=select_from), resume)
 
+    def fix_codes(self, model: Backbone) -> None:
+        """Give entities random vectors of length about 1, which no training changes."""
+        n, dim = model.entity.weight.shape
+        codes = self.seeded("codes", dim, lambda: nn.Embedding(n, dim))
+        with torch.no_grad():
+            model.entity.weight.copy_(codes.weight / dim**0.5)
+        model.entity.weight.requires_grad_(False)
+
     @property
     def starts_from_teacher(self) -> bool:
-        """Whether the student's initial values are its teacher's: in arms whose first losses have one, so that a stage 1
+        """Whether the student's initial values are its teacher's: in arms whose first losses have one, since a stage 1
         without a teacher is the same for all that share it."""
         can = BACKBONES[self.spec.backbone].start_from is not Backbone.start_from
         has_model = TEACHERS[self.spec.teacher.source].has_model
