@@ -30,7 +30,7 @@ class Lifted(Backbone):
     """TComplEx with entity vectors z W: codes z [E, dim] and a map W [dim, wide]; relations and times are wide.
 
     Started from a teacher that is a TComplEx of ``wide`` numbers, W has the first ``dim`` right singular vectors of its
-    entity table as rows, z the table's coordinates in them, and relations and times are the teacher's.
+    entity table as rows, turned at random; z are the table's coordinates in them, relations and times the teacher's.
     """
 
     kernel = "dot"
@@ -60,7 +60,10 @@ class Lifted(Backbone):
             return
         table = teacher.entity.weight.double()
         _, vectors = torch.linalg.eigh(table.T @ table)  # ascending, so the last ones are those of the largest values
-        basis = vectors[:, -len(self.lift) :].T
+        # turned at random: else the first numbers of a code are far larger than the last, which few bits would lose
+        size = len(self.lift)
+        noise = torch.randn(size, size, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+        basis = torch.linalg.qr(noise).Q.to(table.device) @ vectors[:, -size:].T
         self.lift.copy_(basis)
         self.entity.weight.copy_(table @ basis.T)
         self.relation.weight.copy_(teacher.relation.weight)
