@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from harness import console
 from harness.console import printable
@@ -21,10 +22,12 @@ from harness.plugins import load_asked_for
 from harness.reporting import designs
 from harness.reporting.data.layout import Layout, Meta
 from harness.reporting.data.results import Frames
+from harness.reporting.data.teachers import weak_teacher
 from harness.reporting.kinds import KINDS, ReportKind, kind_of, load_shipped
 from harness.reporting.output.tables import terminal_table
 from harness.reporting.output.typst import write
 from harness.reporting.overview import StudyEvidence, claims_report
+from harness.vocabulary import backbone_name
 
 load_shipped()
 
@@ -221,6 +224,9 @@ def report_of_cells(
     console.print()
     for part in designs.tested_parts(frames.trials):
         console.print(terminal_table(part, frames.layout))
+        for backbone in dict.fromkeys(part["backbone"]):
+            if (warning := weak_teacher(part, backbone)) is not None:
+                console.print(f"[yellow]warning[/] {escape(backbone_name(backbone))}: {escape(warning)}")
         console.print()
     return kind_of(frames.layout.report, frames.trials).report(frames, output)
 

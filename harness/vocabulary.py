@@ -66,6 +66,7 @@ for _name, _label in (
     ("tntcomplex", "TNTComplEx"),
     ("timeplex", "TIMEPLEX"),
     ("rotate-translate", "rotation + translation"),
+    ("lifted", "lifted TComplEx"),
 ):
     declare("backbone", _name, _label)
 declare("teacher", "ensemble", "ensemble")

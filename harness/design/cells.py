@@ -82,6 +82,8 @@ def facts(design: Design, preset: str) -> Iterator[tuple[str, str]]:
             yield "searched", f"{key}: {factor.distribution()}"
     if design.references:
         yield "reference rows", ", ".join(design.references)
+    if settle(design, chosen).has_teacher_a_seed:
+        yield "teachers", f"one a seed: {chosen.seeds} are trained, with their targets, where one would be"
     if measured := design.measured(preset):
         yield "measured beside the trials", ", ".join(measured)
 
@@ -182,12 +184,13 @@ def plan(
             if name not in wanted:
                 continue
             is_reference = name in references
-            # a teacher is trained once: its seed is one of its settings
-            seeds_of = [*range(1 if is_reference else n_seeds)]
-            seeds_of += range(FRESH, FRESH + n_seeds) if search is not None and not is_reference else ()
             for label, settings, point in _conditions(design, chosen, name, condition, is_reference=is_reference):
                 settled = settle(design, chosen, merge(changes or {}, settings), dataset=dataset, backbone=backbone)
                 axes = {"dataset": dataset, "backbone": backbone, "arm": check_arm(condition.arm)}
+                # a teacher is trained once, with a seed that is one of its settings, unless each seed has one
+                is_once = is_reference and not settled.model_copy(update=axes).has_seed
+                seeds_of = [*range(1 if is_once else n_seeds)]
+                seeds_of += range(FRESH, FRESH + n_seeds) if search is not None and not is_once else ()
                 for seed in seeds_of:
                     spec = settled.model_copy(update={**axes, "seed": seed}).acting()
                     if is_reference and not arms and not spec.has_reference:

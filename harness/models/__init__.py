@@ -6,6 +6,7 @@ from harness.models.base import BACKBONES, Backbone, Kernel, Recipe, backbone, s
 from harness.models.candidates import candidate_scores
 
 from harness.models.ttranse import TTransE  # isort: skip  first in tables
+from harness.models.lifted import Lifted
 from harness.models.rotate_translate import RotateTranslate
 from harness.models.ta_distmult import TADistMult
 from harness.models.tcomplex import TComplEx
@@ -16,6 +17,7 @@ __all__ = [
     "BACKBONES",
     "Backbone",
     "Kernel",
+    "Lifted",
     "Recipe",
     "RotateTranslate",
     "TADistMult",

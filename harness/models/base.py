@@ -48,6 +48,8 @@ class Backbone(nn.Module):
     flat: ClassVar[bool] = False
     #: factors of the learning rate for modules whose weights an adaptive optimiser would move too fast, by name
     rates: ClassVar[Mapping[str, float]] = {}
+    #: the backbone of its structural teacher, unless a spec names one; None: itself
+    taught_by: ClassVar[str | None] = None
     #: training settings by use: a small student and a large teacher want different ones
     student_recipe: ClassVar[Recipe]
     teacher_recipe: ClassVar[Recipe]
@@ -56,6 +58,9 @@ class Backbone(nn.Module):
     relation: nn.Embedding
     #: what the entity table goes through before it is used: rounding, in the last epochs of a student of few bits
     rounding: Callable[[Tensor], Tensor] | None = None
+
+    def start_from(self, teacher: Backbone) -> None:
+        """Take the initial values from the trained structural teacher, for backbones that can, and where it fits."""
 
     def encode(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         """Query vectors [B, d] for int64 subject [B], relation [B] and time [B, L]."""

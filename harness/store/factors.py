@@ -31,7 +31,7 @@ def parameters(run: Run, spec: TrialSpec, point: Point | None = None) -> Paramet
     else:
         values |= {name: level for name, level in known.items() if name in space} | (point or {})
     distributions = {name: _distribution(space[name]) for name in values}
-    if spec.arm not in REFERENCES:  # which is trained once
+    if spec.has_seed:
         first = FRESH if spec.seed >= FRESH else 0
         values["seed"] = spec.seed
         distributions["seed"] = IntDistribution(first, max(first + run.seeds - 1, spec.seed))

@@ -68,6 +68,13 @@ def tcomplex(tensors: Tensors, subject: Floats, relation: NDArray[np.int64], tim
     return _product(subject, _product(tensors["relation.weight"][relation], tensors["time.weight"][time].mean(1)))
 
 
+@formula("lifted")
+def lifted(tensors: Tensors, subject: Floats, relation: NDArray[np.int64], time: NDArray[np.int64]) -> Floats:
+    """(h W ∘ r ∘ τ) Wᵀ over complex numbers: all that is wide is done once a query."""
+    lift = tensors["lift"]
+    return np.asarray(tcomplex(tensors, subject @ lift, relation, time) @ lift.T, np.float32)
+
+
 @formula("tntcomplex")
 def tntcomplex(tensors: Tensors, subject: Floats, relation: NDArray[np.int64], time: NDArray[np.int64]) -> Floats:
     """h ∘ (r ∘ τ + r') over complex numbers."""

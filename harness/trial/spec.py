@@ -184,7 +184,7 @@ class StudentSpec(TrainingSpec):
     """
 
     epochs: int = Field(default=16, ge=1, description="epochs of both stages together")
-    later = frozenset({"bits", "rounded_epochs"})
+    later = frozenset({"bits", "rounded_epochs", "codes"})
     stage1_epochs: int = Field(default=8, ge=0, description="epochs of L1 alone before the other losses join")
     order: Literal["structure-first", "language-first"] = Field(
         default="structure-first", description="language-first: stage 1 has L2 and L3, and L1 joins in stage 2"
@@ -192,6 +192,9 @@ class StudentSpec(TrainingSpec):
     bits: Bits = Field(default=32, description="of a number of the entity table as it is stored, scored and exported")
     rounded_epochs: int = Field(
         default=4, ge=0, description="last epochs that train through the rounding; with 3 bits or fewer"
+    )
+    codes: Literal["trained", "random"] = Field(
+        default="trained", description="random: a control; entities keep random vectors, and all else is trained"
     )
 
     @property
@@ -212,12 +215,16 @@ class TeacherSpec(TrainingSpec):
     """The structural teacher, or another that stands in its place."""
 
     registries = (BACKBONES, TEACHERS)
+    later = frozenset({"seeds"})
     source: str = Field(default="structural", description="a registered teacher: structural, or one of a plugin")
     backbone: str | None = Field(default=None, description="None: the student's own")
     dim: int = Field(default=400, ge=1, le=10_000, description="dimension of entities and relations")
     epochs: int = Field(default=12, ge=1, description="passes over both directions of the training facts, at most")
     patience: int = Field(default=2, ge=1, description="validations without a better MRR before stopping")
     seed: int = Field(default=0, ge=0, description="of initial values and batches")
+    seeds: Literal["one", "student"] = Field(
+        default="one", description="student: each seed has a teacher of its own, of that seed, trained and stored"
+    )
 
 
 class SemanticSpec(SampledSpec):
@@ -273,8 +280,25 @@ class TrialSpec(Frozen):
 
     @property
     def teacher_backbone(self) -> str:
-        """The structural teacher's backbone: the student's own unless the spec names another."""
-        return self.teacher.backbone or self.backbone
+        """The structural teacher's backbone: the student's own unless the spec or that backbone names another."""
+        usual = BACKBONES[self.backbone].taught_by if self.backbone in BACKBONES else None
+        return self.teacher.backbone or usual or self.backbone
+
+    @property
+    def has_teacher_a_seed(self) -> bool:
+        """Whether each seed has a teacher of its own, which is trained and stored, and a reference row, once a seed."""
+        return self.teacher.seeds == "student" and TEACHERS.named(self.teacher.source).has_model
+
+    @property
+    def has_seed(self) -> bool:
+        """Whether the arm's model depends on the trial's seed; that of a reference row has settings for its own."""
+        return self.arm not in REFERENCES or (self.arm == "teacher" and self.has_teacher_a_seed)
+
+    @property
+    def settled_teacher(self) -> TeacherSpec:
+        """The teacher of this trial's seed: the same for all trials that share it."""
+        seed = self.seed if self.has_teacher_a_seed else self.teacher.seed
+        return self.teacher.model_copy(update={"backbone": self.teacher_backbone, "seed": seed, "seeds": "one"})
 
     @property
     def members(self) -> tuple[TrialSpec, ...]:
@@ -282,7 +306,9 @@ class TrialSpec(Frozen):
         source = TEACHERS.named(self.teacher.source)
         if source.members is None:
             return ()
-        specs = source.members(self, source.options.model_validate(self.teacher.method(source.name)))
+        settled = self.settled_teacher.model_copy(update={"backbone": self.teacher.backbone})
+        of_one = self.model_copy(update={"teacher": settled})
+        specs = source.members(of_one, source.options.model_validate(settled.method(source.name)))
         return tuple(spec.model_copy(update={"arm": check_arm(spec.arm)}).acting() for spec in specs)
 
     @property
@@ -369,6 +395,8 @@ class TrialSpec(Frozen):
         student = student.model_copy(update={"rounded_epochs": rounded})
         asked = self.arm == "teacher" or bool(needs & {"teacher", "entities"})
         teacher = self.teacher if asked else TeacherSpec()
+        if teacher.seeds == "student":
+            teacher = teacher.model_copy(update={"seed": TeacherSpec.model_fields["seed"].default})
         source = TEACHERS.named(teacher.source)
         family = self.family if asked else ()  # once: each of them has to find its own
         everybody: tuple[TrialSpec, ...] = (self, *family)

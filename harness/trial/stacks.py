@@ -20,11 +20,11 @@ def group_of(spec: TrialSpec, stage: str | None) -> str | None:
     """A digest of what students of one stack have in common; None where no student is trained.
 
     ``stage`` is "stage1", or None for a trial; other stages train none, nor does a trial that is over after stage 1.
-    Students with losses that stacks do not know (``Distillation.terms``), a stage 1 of their own, or epochs that train
-    through rounding train alone.
+    Students with losses that stacks do not know (``Distillation.terms``), a stage 1 of their own, random codes, or
+    epochs that train through rounding train alone.
     """
     student = spec.student
-    if spec.arm in REFERENCES or stage not in (None, "stage1"):
+    if spec.arm in REFERENCES or stage not in (None, "stage1") or student.codes == "random":
         return None
     if stage is None and (student.stage1_epochs == student.epochs or spec.is_joint or spec.stage1_of_its_own):
         return None

@@ -158,6 +158,10 @@ class Stages:
         """A student before epochs ``first`` to ``last`` (excluded) with these parts of the loss."""
         spec = self.spec.student
         model = self.new_model(self.spec.backbone, spec, self.spec.seed)
+        if spec.codes == "random":
+            self.fix_codes(model)
+        elif resume is None and self.starts_from_teacher:
+            model.start_from(self.teacher())
         span = {"first": first, "last": last}
         schedule = self.schedule(spec, model.student_recipe, self.spec.seed, listed="L1" in parts, **span)
         if last == spec.epochs and spec.rounded_from is not None:  # only states that know the rounding compete
@@ -165,6 +169,22 @@ class Stages:
             select_from = max(select_from, rounded_from)
             schedule = replace(schedule, bits=spec.bits, rounded_from=rounded_from)
         return Student(model, self.distillation(model, parts), replace(schedule, select_from=select_from), resume)
+
+    def fix_codes(self, model: Backbone) -> None:
+        """Give entities random vectors of length about 1, which no training changes."""
+        n, dim = model.entity.weight.shape
+        codes = self.seeded("codes", dim, lambda: nn.Embedding(n, dim))
+        with torch.no_grad():
+            model.entity.weight.copy_(codes.weight / dim**0.5)
+        model.entity.weight.requires_grad_(False)
+
+    @property
+    def starts_from_teacher(self) -> bool:
+        """Whether the student's initial values are its teacher's: in arms whose first losses have one, since a stage 1
+        without a teacher is the same for all that share it."""
+        can = BACKBONES[self.spec.backbone].start_from is not Backbone.start_from
+        has_model = TEACHERS[self.spec.teacher.source].has_model
+        return can and has_model and any("teacher" in LOSSES[part].needs for part in self.spec.first_parts)
 
     def train(self, student: Student, stage: str) -> Trained:
         """Train a student alone.
@@ -193,7 +213,7 @@ class Stages:
         """The structural teacher before training, or what stands in its place without its weights."""
         source = TEACHERS[self.spec.teacher.source]
         if source.compose is None:
-            return self.new_model(self.spec.teacher_backbone, self.spec.teacher, self.spec.teacher.seed)
+            return self.new_model(self.spec.teacher_backbone, self.spec.teacher, self.spec.settled_teacher.seed)
         options = source.options.model_validate(self.spec.teacher.method(source.name))
         return source.compose([Stages(one, self.context).new_scored() for one in self.spec.members], options, None)
 

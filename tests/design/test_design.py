@@ -13,6 +13,7 @@ from harness.design.cells import Run
 from harness.design.settings import parse_changes, settings
 from harness.errors import UserError
 from harness.models import BACKBONES
+from harness.store.factors import parameters
 from harness.trial.spec import TrialSpec
 
 #: what ``--backbone all`` means
@@ -39,6 +40,22 @@ def test_cells_of_the_ablation() -> None:
     assert len(run.specs) == len(PAPERS) * (5 * 3 + 2)
     assert len({spec.key() for spec in run.specs}) == len(run.specs)
     assert {spec.seed for spec in run.specs if spec.arm == "teacher"} == {0}
+
+
+def test_a_teacher_a_seed_is_a_trial_a_seed() -> None:
+    run = plan(seeds=3, changes=parse_changes(["teacher.seeds=student"]))
+    of_arm = {arm: [spec.seed for spec in run.specs if spec.arm == arm] for arm in ("teacher", "llm-teacher", "L1")}
+    assert of_arm == {"teacher": [0, 1, 2], "llm-teacher": [0], "L1": [0, 1, 2]}
+    teacher = next(spec for spec in run.specs if spec.arm == "teacher" and spec.seed == 2)
+    assert parameters(run, teacher)[0] == {"arm": "teacher", "backbone": "ttranse", "seed": 2}
+    assert run.study_name != plan(seeds=3).study_name
+
+
+def test_the_price_of_a_teacher_a_seed_is_told() -> None:
+    design = designs.load("ablation")
+    assert "teachers" not in dict(cells.facts(design, "full"))
+    dear = design.model_copy(update={"settings": {"teacher": {"seeds": "student"}}})
+    assert f"{design.presets['full'].seeds} are trained" in dict(cells.facts(dear, "full"))["teachers"]
 
 
 def test_more_seeds_arms_or_backbones_extend_a_study() -> None:

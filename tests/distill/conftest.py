@@ -17,10 +17,11 @@ from harness.distill.training.objective import Distillation
 from harness.models import BACKBONES, Backbone, scores
 from harness.models.batch import QueryTensors
 
-ENTITIES, RELATIONS, TIMES, DIM = 10, 2, 4, 3
+ENTITIES, RELATIONS, TIMES, DIM = 10, 2, 4, 4
 
 #: by id: the name of a backbone and its options
 STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in BACKBONES}
+STUDENTS["lifted"] = ("lifted", {"wide": 6})
 STUDENTS["ttranse-l1"] = ("ttranse", {"norm": "l1"})
 
 
@@ -99,7 +100,8 @@ def build(name: str, dtype: torch.dtype = torch.double, *, taught: bool = False)
     aligned = ScoreTargets(
         torch.stack([torch.randperm(ENTITIES)[:6] for _ in range(n)]).int(), logits[:, :6].contiguous()
     )
-    adapter = SemanticAdapter(torch.rand(ENTITIES, 5), torch.rand(2 * RELATIONS, 5), DIM).to(dtype)
+    vectors = torch.rand(ENTITIES, 5), torch.rand(2 * RELATIONS, 5)
+    adapter = SemanticAdapter(*vectors, DIM, student.relation_table().shape[1]).to(dtype)
     return Problem(student, data, torch.tensor([7, 2, 11, 0, 5]), soft, aligned, adapter)
 
 

@@ -14,6 +14,7 @@ from harness.models.batch import QueryTensors
 ENTITIES, RELATIONS, TIMES, DIM = 11, 3, 6, 6
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in BACKBONES}
+VARIANTS["lifted"] = ("lifted", {"wide": 10})
 VARIANTS["ttranse-l1"] = ("ttranse", {"norm": "l1"})
 
 

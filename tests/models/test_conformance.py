@@ -84,6 +84,17 @@ def tcomplex(model: Any, subject: int, relation: int, time: Sequence[int], entit
     return sum(a * b * c * d.conjugate() for a, b, c, d in zip(s, r, moment, o, strict=True)).real
 
 
+def lifted(model: Any, subject: int, relation: int, time: Sequence[int], entity: int) -> float:
+    """TComplEx of the entities z W, with all entities made wide, which the model never does."""
+    dim, wide = model.lift.shape
+    s, o = (
+        _complex([sum(row[k] * model.lift[k, j].item() for k in range(dim)) for j in range(wide)])
+        for row in (model.entity.weight[entity].tolist() for entity in (subject, entity))
+    )
+    r, moment = _complex(model.relation.weight[relation].tolist()), _complex(_moment(model, time))
+    return sum((a * b * c * d.conjugate() for a, b, c, d in zip(s, r, moment, o, strict=True)), 0j).real
+
+
 def tntcomplex(model: Any, subject: int, relation: int, time: Sequence[int], entity: int) -> float:
     """Re Σ s·(r·τ + r')·ō."""
     row, dim = model.relation.weight[relation].tolist(), model.entity.embedding_dim
@@ -123,6 +134,7 @@ FORMULAS: dict[str, Callable[..., float]] = {
     "ttranse": ttranse,
     "ta-distmult": ta_distmult,
     "tcomplex": tcomplex,
+    "lifted": lifted,
     "tntcomplex": tntcomplex,
     "timeplex": timeplex,
     "rotate-translate": rotate_translate,

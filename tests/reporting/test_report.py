@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pypdf import PdfReader
 
 import harness
 from harness import report
@@ -69,6 +70,15 @@ def test_students_alone_make_a_report(frames: Make, tmp_path: Path) -> None:
     make(frames(facts=60, arms=("L1",), seeds=2), tmp_path)
     assert pd.read_parquet(tmp_path / "ablation_paired.parquet").empty
     assert (tmp_path / "ablation.pdf").exists()
+
+
+def test_a_report_warns_of_a_weak_teacher(frames: Make, tmp_path: Path) -> None:
+    strong, weak = (frames(facts=60, seeds=1, shift={"teacher": shift}) for shift in (-0.5, 0.9))
+    texts = [
+        " ".join(" ".join(page.extract_text() for page in PdfReader(make(study, tmp_path / name)).pages).split())
+        for name, study in (("strong", strong), ("weak", weak))
+    ]
+    assert ["distillation from it cannot be expected to help." in text for text in texts] == [False, True]
 
 
 def test_no_text_acts_as_markup(frames: Make, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from harness.trial.spec import LossSpec, StudentSpec, TrialSpec, option_names, option_of
+from harness.trial.keys import Plan
+from harness.trial.spec import LossSpec, StudentSpec, TeacherSpec, TrialSpec, option_names, option_of
 from tests.golden.cases import ARMS
 
 
@@ -59,7 +60,8 @@ def test_option_names_are_those_of_the_json() -> None:
     assert in_json <= names
     # beside these there are options of methods, and what came later and stands in a JSON that has another value alone
     others = {name for name in names - in_json if name.count(".") == 1}
-    assert others == {f"student.{name}" for name in StudentSpec.later}
+    later = {"student": StudentSpec.later, "teacher": TeacherSpec.later}
+    assert others == {f"{part}.{name}" for part, names in later.items() for name in names}
 
 
 def test_every_option_says_what_it_is() -> None:
@@ -91,3 +93,43 @@ def test_equal_trials_have_one_spec() -> None:
     assert TrialSpec(arm="L1", student=reverse).acting() == TrialSpec(arm="L1")
     assert TrialSpec(arm="L1+L2", student=reverse).acting() != TrialSpec(arm="L1+L2")
     assert spec.acting().acting() == spec.acting()
+
+
+def taught(arm: str = "L1", seed: int = 0, **teacher: object) -> TrialSpec:
+    return TrialSpec.model_validate({"arm": arm, "seed": seed, "teacher": teacher}).acting()
+
+
+def test_one_teacher_for_all_seeds_is_stored_as_before() -> None:
+    assert "seeds" not in TrialSpec().model_dump()["teacher"]
+    assert taught(seeds="one").key() == taught().key()
+    assert taught("none", seeds="student").key() == taught("none").key()
+
+
+def test_a_teacher_a_seed_is_the_teacher_of_that_seed() -> None:
+    """Its stages are those of a teacher with that seed, whichever way it was asked for."""
+    for source in ("structural", "ensemble", "distilled"):
+        common = {"source": source, "ensemble": {"members": "tcomplex,ta-distmult"}}
+
+        def keys(trial: int, common: dict[str, object] = common, **teacher: object) -> dict[str, str]:
+            spec = TrialSpec.model_validate({"arm": "L1", "seed": trial, "teacher": common | teacher}).acting()
+            return Plan.of(spec, "data", "cpu").keys
+
+        usual, of_three = keys(0), keys(3, seeds="student")
+        assert keys(0, seeds="student") == usual
+        assert keys(3, seeds="student", seed=7) == of_three
+        assert keys(3, seed=3) == of_three
+        assert keys(3)["teacher"] == usual["teacher"] != of_three["teacher"]
+
+
+def test_members_have_the_seed_of_the_student() -> None:
+    members = taught(seed=3, source="ensemble", seeds="student", ensemble={"members": "tcomplex,ta-distmult"}).members
+    assert [one.teacher.seed for one in members] == [3, 3]
+    (last,) = taught(seed=3, source="distilled", seeds="student", distilled={"dims": "40,20"}).members
+    (first,) = last.members
+    assert (last.seed, first.seed, first.teacher.seed) == (3, 3, 3)
+
+
+def test_only_a_teacher_a_seed_is_a_reference_row_of_each_seed() -> None:
+    assert [taught("teacher", seeds=seeds).has_seed for seeds in ("one", "student")] == [False, True]
+    assert not taught("llm-teacher", seeds="student").has_seed
+    assert taught("none").has_seed

@@ -141,18 +141,23 @@ def kept(sizes: Sizes) -> pd.DataFrame:
     """The share of the structural teacher's MRR that students keep, one row per backbone, losses and dimension.
 
     Columns: backbone, arm (losses), dim, kept, kept_low, kept_high (95 % interval of the bootstrap of `compare`: over
-    seeds of the student, and facts; the teacher is one model). Without a teacher there are no rows.
+    seeds of the student, and facts). A student is compared with the teacher of its seed where each seed has one, else
+    with the one model that there is. Without a teacher there are no rows.
     """
     rows = []
     for backbone in sizes.results.backbones:
-        if (backbone, "teacher") not in sizes.results.per_fact:
+        teachers = set(sizes.results.per_fact.get((backbone, "teacher"), {}))
+        if not teachers:
             continue
-        teacher = sizes.results.by_fact(backbone, "teacher").mean(axis=0)[None, :, :1]
         jobs = {}
         for losses in sizes.losses(backbone):
             for dim in sizes.dims[backbone]:
-                if seeds := sizes.common_seeds(backbone, [losses], [dim]):
-                    student = sizes.by_fact(backbone, losses, dim, seeds)[:, :, :1]
+                seeds = sizes.common_seeds(backbone, [losses], [dim])
+                of_seeds = [seed for seed in seeds if seed in teachers] if len(teachers) > 1 else seeds
+                if of_seeds:
+                    student = sizes.by_fact(backbone, losses, dim, of_seeds)[:, :, :1]
+                    asked = of_seeds if len(teachers) > 1 else sorted(teachers)
+                    teacher = sizes.results.by_fact(backbone, "teacher", asked)[:, :, :1]
                     jobs[losses, dim] = student, np.broadcast_to(teacher, student.shape)
         for (losses, dim), (comparison,) in _compared(jobs).items():
             share = comparison.relative

@@ -13,6 +13,7 @@ from harness.reporting.capacity.verdicts import dimension, judge, threshold_in_w
 from harness.reporting.content import claims_box, document, heading
 from harness.reporting.data.frames import records, rows_of, where
 from harness.reporting.data.results import Frames
+from harness.reporting.data.teachers import weak_teacher
 from harness.reporting.data.text import number, percent
 from harness.reporting.evidence import BACKBONE, Evidence, by_backbone
 from harness.reporting.kinds import report_kind
@@ -209,6 +210,7 @@ def content(frames: Frames) -> Document:
     content = heading(results, frames.meta, {"Dimensions": dims}) | {
         "claims": claims_box(judge(results.layout.claims, numbers, tried)),
         "one_seed": len(students) > 0 and bool((students["n"] == 1).all()),
+        "teachers": max((len(results.per_fact.get((name, "teacher"), {})) for name in results.backbones), default=1),
     }
     files: dict[str, tuple[pd.DataFrame, str | None]] = {
         "table": (table_by_size(numbers.means, numbers.kept), "main"),
@@ -219,7 +221,8 @@ def content(frames: Frames) -> Document:
 
     def section(backbone: str) -> dict[str, Any]:
         has_teacher = (backbone, "teacher") in results.per_fact
-        return {"threshold": threshold_in_words(numbers.of(backbone)), "teacher": has_teacher}
+        words, warning = threshold_in_words(numbers.of(backbone)), weak_teacher(results.trials, backbone)
+        return {"threshold": words, "teacher": has_teacher, "warning": warning}
 
     shown, name = display_tables(sizes, numbers), frames.layout.name
     return document("capacity.typ", name, results.trials, content, files, shown, drawings, section)

@@ -15,6 +15,7 @@ from harness.reporting.comparison.verdicts import findings, kept
 from harness.reporting.content import claims_box, document, heading
 from harness.reporting.data.frames import curves_of, records
 from harness.reporting.data.results import Frames, costs_by_stage, means, paired, wide
+from harness.reporting.data.teachers import weak_teacher
 from harness.reporting.data.text import number
 from harness.reporting.evidence import BACKBONE, Evidence, by_backbone
 from harness.reporting.kinds import report_kind
@@ -148,6 +149,6 @@ def content(frames: Frames) -> Document:
 
     def section(backbone: str) -> dict[str, Any]:
         read = [asdict(finding) for finding in findings(compared, backbone)]
-        return {"findings": read, "kept": kept(averages, backbone)}
+        return {"findings": read, "kept": kept(averages, backbone), "warning": weak_teacher(results.trials, backbone)}
 
     return document("comparison.typ", frames.layout.name, results.trials, content, files, tables, drawings, section)

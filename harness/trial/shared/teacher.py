@@ -41,8 +41,7 @@ def _teacher_content(spec: TrialSpec, planned: Planned) -> list[Any]:
         members = [planned.trial(member) for member in spec.members]
         options = source.options.model_validate(spec.teacher.method(source.name)).model_dump()
         return [planned.training(spec), source.name, source.version, options, members]
-    settings = spec.teacher.model_copy(update={"backbone": spec.teacher_backbone})
-    return [planned.training(spec), settings.key(), backbone_version(spec.teacher_backbone)]
+    return [planned.training(spec), spec.settled_teacher.key(), backbone_version(spec.teacher_backbone)]
 
 
 def _teacher(stages: Stages) -> Built:
@@ -50,7 +49,7 @@ def _teacher(stages: Stages) -> Built:
 
     One that is made of trained models is composed of these.
     """
-    spec, source = stages.spec.teacher, TEACHERS[stages.spec.teacher.source]
+    spec, source = stages.spec.settled_teacher, TEACHERS[stages.spec.teacher.source]
     if source.compose is not None:
         models = [scored_model(member, stages.context) for member in stages.spec.members]
         options = source.options.model_validate(spec.method(source.name))

@@ -14,6 +14,7 @@ from torch import Tensor
 from harness.distill.losses.fitnet import Hint
 from harness.distill.losses.rkd import Relations, angles, distances
 from harness.distill.passes.step import Step
+from tests.distill.conftest import DIM
 
 
 def step_of(problem: Any) -> Step:
@@ -34,7 +35,7 @@ def smooth_l1(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def test_the_hint_is_the_error_of_the_mapped_vectors(problem: Any, teacher: Tensor) -> None:
-    hint = Hint(40 * teacher, dim=3).double()
+    hint = Hint(40 * teacher, dim=DIM).double()
     step = step_of(problem)
     wanted = (teacher / teacher.square().mean().sqrt()).numpy()
     weight, bias = (p.detach().numpy() for p in hint.map.parameters())
@@ -46,10 +47,10 @@ def test_the_hint_is_the_error_of_the_mapped_vectors(problem: Any, teacher: Tens
 
 
 def test_a_student_that_is_a_map_of_the_teacher_has_no_hint_left(problem: Any) -> None:
-    hint = Hint(problem.student.entity_table().detach(), dim=3).double()
+    hint = Hint(problem.student.entity_table().detach(), dim=DIM).double()
     scale = problem.student.entity_table().square().mean().sqrt().item()
     with torch.no_grad():
-        hint.map.weight.copy_(torch.eye(3) / scale)
+        hint.map.weight.copy_(torch.eye(DIM) / scale)
         hint.map.bias.zero_()
     assert hint(step_of(problem)).item() == pytest.approx(0, abs=1e-12)
 
@@ -77,7 +78,7 @@ def test_relations_are_compared_over_the_entities_of_the_batch(problem: Any, tea
 
 @pytest.mark.parametrize("relation", [distances, angles])
 def test_turned_moved_and_scaled_points_have_the_same_relations(problem: Any, relation: Any) -> None:
-    turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.double, generator=torch.Generator().manual_seed(1))).Q
+    turn = torch.linalg.qr(torch.randn(DIM, DIM, dtype=torch.double, generator=torch.Generator().manual_seed(1))).Q
     teacher = 17 * problem.student.entity_table().detach() @ turn + 3
     assert Relations(relation, teacher, 100)(step_of(problem)).item() == pytest.approx(0, abs=1e-15)
 

@@ -27,6 +27,7 @@ from harness.distill.training.loop import (
 from harness.distill.training.objective import Distillation
 from harness.models import BACKBONES, Backbone, scores
 from harness.models.batch import QueryTensors
+from tests.distill.conftest import DIM, ENTITIES, RELATIONS, STUDENTS, TIMES
 
 State = dict[str, Tensor]
 
@@ -66,10 +67,10 @@ class Setup:
 def setup(request: pytest.FixtureRequest, build_problem: Callable[..., Any]) -> Setup:
     problem = build_problem(request.param, torch.float32)
     state = snapshot(problem.student)
-    kind = type(problem.student)
+    kind, (_, options) = type(problem.student), STUDENTS[request.param]
 
     def fresh() -> Backbone:
-        model = kind(10, 2, 4, 3)
+        model = kind(ENTITIES, RELATIONS, TIMES, DIM, **options)
         model.load_state_dict(state)
         return model
 

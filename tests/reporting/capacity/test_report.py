@@ -98,6 +98,26 @@ def test_the_interval_of_the_share_is_that_of_a_bootstrap_of_facts(sizes: Make) 
     assert (row["kept_low"], row["kept_high"]) == pytest.approx(tuple(ends), abs=0.006)
 
 
+def test_students_are_compared_with_the_teacher_of_their_seed(sizes: Make) -> None:
+    """Where there is one a seed; a failed one takes its seed from the share."""
+    study = sizes(facts=80, dims=(25,), seeds=3)
+    (label,) = study.trials.index[study.trials["arm"] == "teacher"]
+    rows = [study.trials]
+    for seed, source in ((1, "none · dim=25"), (2, "L1 · dim=25")):
+        (like,) = study.trials.index[(study.trials["arm"] == source) & (study.trials["seed"] == seed)]
+        made = study.trials.loc[[like]].assign(arm="teacher", losses="teacher", dim=400, trial=100 + seed)
+        rows.append(made.set_axis([1000 + seed]))
+        study.ranks[1000 + seed] = study.ranks[like]
+    study.trials = pd.concat(rows)
+    assert label in study.ranks
+    students, teachers = by_fact(study, "L1", 25), by_fact(study, "teacher", 400)
+    share = kept(load(study)).set_index("arm").loc["L1", "kept"]
+    assert share == pytest.approx(students.mean() / teachers.mean())
+    study.trials = study.trials.drop(index=1001)
+    share = kept(load(study)).set_index("arm").loc["L1", "kept"]
+    assert share == pytest.approx(students[[0, 2]].mean() / teachers[[0, 2]].mean())
+
+
 def test_gains_are_paired_by_dimension_and_corrected_over_dimensions(sizes: Make) -> None:
     study = sizes(facts=80, dims=(5, 25, 100))
     frame = gains_by_size(load(study))
@@ -312,6 +332,13 @@ def test_a_report_is_complete_and_repeatable(sizes: Make, tmp_path: Path) -> Non
     assert table["arm"].tolist() == ["none"] * 3 + ["L1"] * 3 + [FULL] * 3 + ["teacher"]
     gains = pd.read_parquet(tmp_path / "capacity_gains.parquet")
     assert gains["smaller"].isna().sum() == 3 * 3 * 5
+
+
+def test_a_report_warns_of_a_weak_teacher(sizes: Make, tmp_path: Path) -> None:
+    text = text_of(make(sizes(facts=80, seeds=2, dims=(25,), arms=("none", "L1", "teacher")), tmp_path / "strong"))
+    assert "cannot be expected to help" not in text
+    study = sizes(facts=80, seeds=2, dims=(25, 4000), arms=("none", "L1", "teacher"))
+    assert "help students of 4000 dimensions" in text_of(make(study, tmp_path / "weak"))
 
 
 def test_one_seed_and_missing_pieces_make_a_report(sizes: Make, tmp_path: Path) -> None:
