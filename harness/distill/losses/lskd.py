@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.distill.losses.base import loss, rivals
+from harness.distill.losses.base import Given, loss, rivals
 from harness.distill.passes.step import Step
 from harness.distill.passes.terms import divergence
 from harness.registry import MethodOptions, option
@@ -25,15 +25,6 @@ class LSKDOptions(MethodOptions):
     tau: float = option(2.0, "τ of LSKD, in standard deviations", ge=0.01, le=1000)
 
 
-@loss(
-    "LSKD",
-    label="logit standardisation",
-    version=1,
-    options=LSKDOptions,
-    needs=("teacher",),
-    acts="from the start",
-    excludes=rivals("LSKD"),
-)
 def lskd(step: Step, options: LSKDOptions) -> Tensor:
     """The loss of a batch, a scalar: a mean over its queries. Moments and sums are over `Step.sample`."""
     sample = step.sample
@@ -50,3 +41,30 @@ def standardised(x: Tensor, weight: Tensor) -> Tensor:
     x = torch.where(weight > 0, x, 0.0)
     away = x - (weight * x).sum(1, keepdim=True) / total
     return away / ((weight * away.square()).sum(1, keepdim=True) / total + 1e-12).sqrt()
+
+
+@loss(
+    "LSKD",
+    label="logit standardisation",
+    version=1,
+    options=LSKDOptions,
+    needs=("teacher",),
+    acts="from the start",
+    excludes=rivals("LSKD"),
+)
+class Standardised:
+    """The loss from the second epoch on (our reading): before, all scores are nearly equal.
+
+    The gradient of what standardises scores is the larger the smaller they are, at the start a thousand times that of
+    the cross-entropy; Adagrad, which divides by the gradients so far, would never forget it.
+    """
+
+    def __init__(self, given: Given, options: LSKDOptions) -> None:
+        self.options, self.first_epoch = options, len(given.soft_targets().ids)
+
+    def __call__(self, step: Step) -> Tensor:
+        """The loss of a batch, a scalar."""
+        if self.first_epoch > 0:
+            self.first_epoch -= len(step.index)
+            return step.table.new_zeros(())
+        return lskd(step, self.options)

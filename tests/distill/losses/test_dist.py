@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from harness.distill.losses.dist import correlation
-from tests.distill.losses.taught import WAYS, T, both_scores, own_targets, softmax, step_of, term_of
+from harness.distill.losses.dist import DISTOptions, correlation, dist
+from tests.distill.losses.taught import WAYS, T, both_scores, own_targets, softmax, step_of
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -20,8 +20,8 @@ def test_it_is_the_formula_over_all_entities(build_problem: Callable[..., Any], 
     p, q = (softmax(x / T) for x in both_scores(problem))
     within = np.mean([1 - np.corrcoef(p[i], q[i])[0, 1] for i in range(5)])
     between = np.mean([1 - np.corrcoef(p[:, e], q[:, e])[0, 1] for e in range(10)])
-    term = term_of("DIST", problem, within=0.7, between=3.0)
-    assert term(step_of(problem, WAYS[way])).item() == pytest.approx(T**2 * (0.7 * within + 3 * between), rel=1e-6)
+    loss = dist(step_of(problem, WAYS[way]), DISTOptions(within=0.7, between=3.0))
+    assert loss.item() == pytest.approx(T**2 * (0.7 * within + 3 * between), rel=1e-6)
 
 
 def test_weights_count_columns_as_often() -> None:
@@ -42,5 +42,5 @@ def test_a_student_may_be_less_sure(build_problem: Callable[..., Any]) -> None:
     """Of a teacher with the same scores, but larger, less is left than of any other."""
     problem = build_problem("ttranse", taught=True)
     surer = replace(problem, soft=own_targets(problem, factor=1.5))
-    values = [term_of("DIST", one)(step_of(one)) for one in (surer, problem)]
+    values = [dist(step_of(one), DISTOptions()) for one in (surer, problem)]
     assert values[0] < 0.3 * values[1]

@@ -39,7 +39,7 @@ def taught(request: pytest.FixtureRequest, build_problem: Callable[..., Any]) ->
 def started(name: str, problem: Any, candidates: Candidates | None) -> Any:
     """A loss that knows what it finds out in the first epochs, and goes on with it."""
     term = term_of(name, problem, **({"student": 4, "every": 1000} if name == "RCE-KD" else {}))
-    if name == "RCE-KD":
+    if name in ("DIST", "LSKD", "RCE-KD"):
         for _ in range(2):
             term(step_of(problem, candidates, torch.arange(len(problem.data))))
     return term
@@ -134,7 +134,16 @@ def test_a_batch_of_one_and_a_full_list_have_finite_gradients(taught: Any, name:
 @pytest.mark.parametrize("name", NAMES)
 def test_weights_of_nothing_are_no_loss(taught: Any, name: str) -> None:
     weights = {"DKD": ("target", "others"), "DIST": ("within", "between")}.get(name, ("weight",))
-    assert term_of(name, taught, **dict.fromkeys(weights, 0.0))(step_of(taught)) == 0
+    term, every = term_of(name, taught, **dict.fromkeys(weights, 0.0)), torch.arange(12)
+    assert [term(step_of(taught, index=every)).item() for _ in range(3)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["DIST", "LSKD"])
+def test_what_has_no_scale_begins_with_the_second_epoch(taught: Any, name: str) -> None:
+    term, every = term_of(name, taught), torch.arange(12)
+    epochs = [[term(step_of(taught, index=part)).item() for part in every.split(5)] for _ in range(2)]
+    assert epochs[0] == [0, 0, 0]
+    assert min(epochs[1]) > 0
 
 
 def test_an_arm_has_one_of_them_beside_whatever_else_there_is() -> None:

@@ -11,16 +11,16 @@ import pytest
 import scipy.stats
 import torch
 
-from harness.distill.losses.lskd import standardised
-from tests.distill.losses.taught import WAYS, both_scores, kl, own_targets, softmax, step_of, term_of
+from harness.distill.losses.lskd import LSKDOptions, lskd, standardised
+from tests.distill.losses.taught import WAYS, both_scores, kl, own_targets, softmax, step_of
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_it_is_the_formula_over_all_entities(build_problem: Callable[..., Any], way: str) -> None:
     problem = build_problem("ta-distmult", taught=True)
     p, q = (softmax(scipy.stats.zscore(x, axis=1) / 1.5) for x in both_scores(problem))
-    term = term_of("LSKD", problem, weight=0.7, tau=1.5)
-    assert term(step_of(problem, WAYS[way])).item() == pytest.approx(0.7 * 1.5**2 * kl(p, q).mean(), rel=1e-6)
+    loss = lskd(step_of(problem, WAYS[way]), LSKDOptions(weight=0.7, tau=1.5))
+    assert loss.item() == pytest.approx(0.7 * 1.5**2 * kl(p, q).mean(), rel=1e-6)
 
 
 def test_weights_count_columns_as_often() -> None:
@@ -37,4 +37,4 @@ def test_neither_scale_nor_shift_of_the_teacher_matters(
 ) -> None:
     problem = build_problem("ttranse", taught=True)
     same = replace(problem, soft=own_targets(problem, factor, shift))
-    assert term_of("LSKD", same)(step_of(same)).item() == pytest.approx(0, abs=1e-8)
+    assert lskd(step_of(same), LSKDOptions()).item() == pytest.approx(0, abs=1e-8)
