@@ -150,7 +150,7 @@ def fit_weights(model: Ensemble, task: RankTask) -> None:
 
 
 def _members(spec: Any, options: EnsembleOptions) -> tuple[Any, ...]:
-    """The trials whose models are the members: structural teachers of the size and epochs of ``teacher``, and the LLM."""
+    """The trials whose models are the members: structural teachers as large and long as ``teacher``, and the LLM."""
     specs = []
     for name in options.names:
         # each with its own recipe: what suits one backbone does not suit another
