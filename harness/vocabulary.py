@@ -59,6 +59,14 @@ def declare(kind: Kind, name: str, label: str, colour: str | None = None) -> Non
 _COLORS = {"L1": BLACK, "L2": BLUE, "L3": GREEN, "FitNet": SKY, "RKD-D": "#882255", "RKD-A": "#999933"}
 for _name, _color in _COLORS.items():
     declare("loss", _name, _name, _color)
+for _name, _label, _color in (
+    ("DKD", "DKD", "#EE3377"),
+    ("DIST", "DIST", "#7B5EA7"),
+    ("RCE-KD", "RCE-KD", "#225522"),
+    ("LSKD", "logit standardisation", "#CC3311"),
+    ("CTKD", "learned temperature", "#8A5A00"),
+):
+    declare("loss", _name, _label, _color)
 for _name, _label in (
     ("ttranse", "TTransE"),
     ("ta-distmult", "TA-DistMult"),

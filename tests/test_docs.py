@@ -126,7 +126,7 @@ def test_table_of_options_has_the_defaults_of_the_code() -> None:
         assert shown == ("–" if value is None else str(value)), name
     listed = {row[0] for row in rows}
     assert listed == defaults.keys() - set(AXES)
-    for text in re.findall(r"`([a-z]+\.[a-z_0-9]+)`", METHOD[: METHOD.index("## Options")]):
+    for text in re.findall(r"`([a-z]+\.[A-Za-z_0-9.-]+)`", METHOD[: METHOD.index("## Options")]):
         assert text in listed, f"{text} is not in the table"
 
 

@@ -98,13 +98,13 @@ def test_a_study_file_of_ones_own_with_a_plugin(place: Place, here: Here) -> Non
     described = here("describe", "mine.yaml")
     assert "A study of my own" in described.stdout
     # an arm that the file does not have, too
-    first = place("run", "mine.yaml", *place.options, "--arms", "none,L1,DKD", "--plugin", "noted.py")
+    first = place("run", "mine.yaml", *place.options, "--arms", "none,L1,MyDKD", "--plugin", "noted.py")
     assert first.returncode == 0, first.stderr
     assert len(list(place.folder.glob("loaded-*"))) == 3  # coordinator and two workers
     pdf = place.folder / first.stdout.splitlines()[-1]
     assert pdf == place.folder / "reports/output/mine-toy/mine.pdf"
     before = "".join(page.extract_text() for page in PdfReader(pdf).pages)
-    for text in ("A study of my own", "Nothing of it is in the package", "DKD"):
+    for text in ("A study of my own", "Nothing of it is in the package", "my DKD"):
         assert text in before
 
     file.unlink()

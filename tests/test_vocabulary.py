@@ -29,34 +29,35 @@ def dkd(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for table in (vocabulary.LOSSES, vocabulary.BACKBONES, vocabulary.STAGES):
         for name in table:
             monkeypatch.setitem(table, name, table[name])  # puts back what a test changes
-    declare("loss", "DKD", "decoupled KD", "#123456")
+    declare("loss", "MyDKD", "my DKD", "#123456")
     yield
-    del LOSSES["DKD"]
+    del LOSSES["MyDKD"]
 
 
 @pytest.mark.usefixtures("dkd")
 def test_arms_of_any_declared_losses_have_a_name_and_a_place() -> None:
-    assert arm_name("L1+DKD") == "L1 + decoupled KD"
-    assert arm_name("L1+DKD · dim=5") == "L1 + decoupled KD · dim=5"
+    assert arm_name("L1+MyDKD") == "L1 + my DKD"
+    assert arm_name("L1+MyDKD · dim=5") == "L1 + my DKD · dim=5"
     assert arm_name("none") == "no distillation"
-    assert arm_name("CE+DKD") == "CE+DKD"  # CE is none that this process knows
-    arms = ["llm-teacher", "one stage", "L1+L2+L3", "L1+DKD", "teacher", "DKD", "L1+L2", "L1", "none"]
+    assert arm_name("CE+MyDKD") == "CE+MyDKD"  # CE is none that this process knows
+    arms = ["llm-teacher", "one stage", "L1+L2+L3", "L1+MyDKD", "teacher", "MyDKD", "L1+L2", "L1", "none"]
     assert by_level(arms) == [
-        "none", "L1", "DKD", "L1+L2", "L1+DKD", "L1+L2+L3", "one stage", "teacher", "llm-teacher"
+        "none", "L1", "MyDKD", "L1+L2", "L1+MyDKD", "L1+L2+L3", "one stage", "teacher", "llm-teacher"
     ]  # fmt: skip
 
 
 @pytest.mark.usefixtures("dkd")
 def test_an_arm_has_its_own_colour_else_that_of_its_last_loss_else_one_of_its_own() -> None:
-    colors = arm_colors(["L1", "L1+L2+L3", "L1+DKD", "L1+L2+DKD", "one stage"])
-    assert colors["L1+DKD"] == "#123456"
+    colors = arm_colors(["L1", "L1+L2+L3", "L1+MyDKD", "L1+L2+MyDKD", "one stage"])
+    assert colors["L1+MyDKD"] == "#123456"
     assert len(set(colors.values())) == len(colors)
-    assert colors["L1+L2+DKD"] in vocabulary.MORE_COLORS
+    assert colors["L1+L2+MyDKD"] in vocabulary.MORE_COLORS
     assert colors["L1+L2+L3"] == vocabulary.VERMILION
 
 
 def test_the_papers_arms_and_the_stages_differ_in_colour() -> None:
     arms = ["none", "L1", "L1+L2", "L1+L3", "L1+L2+L3", "L2+L3", "L1+FitNet", "L1+RKD-D", "L1+RKD-A"]
+    arms += ["DKD", "DIST", "LSKD", "CTKD", "RCE-KD"]
     colors = arm_colors([*arms, "teacher", "llm-teacher"])
     assert len(set(colors.values())) == len(colors)
     assert not set(colors.values()) & set(vocabulary.MORE_COLORS)

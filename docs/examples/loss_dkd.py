@@ -1,5 +1,7 @@
 """Decoupled knowledge distillation (Zhao et al., "Decoupled knowledge distillation", CVPR 2022) as a plugin.
 
+The package has it as DKD, in finer outcomes (`harness/distill/losses/dkd.py`); this is its first form, in a few lines.
+
 DKD = T² · (w_target · KL(b_t ‖ b_z) + w_others · KL(p̂_t ‖ p̂_z)), where b is (probability of the true answer,
 probability of all else) and p̂ is the distribution over all else; t is the teacher's and z the student's (Eq. 7).
 """
@@ -12,15 +14,17 @@ from torch import Tensor
 from harness.distill.losses import MethodOptions, Step, loss, option
 
 
-class DKD(MethodOptions):
-    """Options of DKD; the defaults are the paper's."""
+class MyDKD(MethodOptions):
+    """Options of MyDKD; the defaults are the paper's."""
 
-    target: float = option(1.0, "weight of DKD's target-class part", ge=0)
-    others: float = option(8.0, "weight of DKD's non-target-class part", ge=0)
+    target: float = option(1.0, "weight of MyDKD's target-class part", ge=0)
+    others: float = option(8.0, "weight of MyDKD's non-target-class part", ge=0)
 
 
-@loss("DKD", label="DKD", version=1, options=DKD, needs=("teacher",), acts="from the start", excludes=("L1",))
-def dkd(step: Step, options: DKD) -> Tensor:
+@loss(
+    "MyDKD", label="my DKD", version=1, options=MyDKD, needs=("teacher",), acts="from the start", excludes=("L1", "DKD")
+)
+def my_dkd(step: Step, options: MyDKD) -> Tensor:
     """The loss of a batch, a scalar: a mean over its queries."""
     teacher, teacher_others = _decoupled(step.teacher.log_probabilities)
     student, student_others = _decoupled(step.student.log_probabilities)

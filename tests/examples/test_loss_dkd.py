@@ -60,7 +60,7 @@ def step(listed: int, *, sampled: bool) -> tuple[Step, torch.Tensor, torch.Tenso
 def test_it_is_the_formula_of_the_paper(plugin: None, sampled: bool) -> None:
     """Eq. 7, written out over all entities."""
     made, teacher, z, answer = step(12, sampled=sampled)
-    loss = LOSSES["DKD"]
+    loss = LOSSES["MyDKD"]
     options: Any = loss.options.model_validate({"target": 0.7, "others": 3.0})
     p, q = (teacher / 2.0).softmax(1), (z / 2.0).softmax(1)
     rows = torch.arange(5)
@@ -89,24 +89,24 @@ def test_distributions_add_up_to_one_and_agree_on_what_they_list(plugin: None, s
 
 
 def test_arms_with_it(plugin: None) -> None:
-    assert check_arm("CE+DKD") == "DKD"
-    assert check_arm("DKD+L2") == "L2+DKD"
-    with pytest.raises(UserError, match="DKD and L1 exclude each other"):
-        check_arm("L1+DKD")
+    assert check_arm("CE+MyDKD") == "MyDKD"
+    assert check_arm("MyDKD+L2") == "L2+MyDKD"
+    with pytest.raises(UserError, match="MyDKD and L1 exclude each other"):
+        check_arm("L1+MyDKD")
 
 
 def test_from_the_command_line_to_the_report(desk: Desk) -> None:
-    asked = ("--plugin", str(FILE), "--arms", "none,L1,CE+DKD", "--set", "DKD.others=4")
+    asked = ("--plugin", str(FILE), "--arms", "none,L1,CE+MyDKD", "--set", "MyDKD.others=4")
     pdf = desk.study(*asked).stdout.splitlines()[-1]
     assert (desk.folder / pdf).is_file()
     trials, curves, _ = frames.load(desk.url, "ablation", "./toy")
-    assert set(trials["arm"]) == {"none", "L1", "DKD"}
-    (trial,) = trials.loc[trials["arm"] == "DKD", "trial"]
-    assert curves.loc[curves["trial"] == trial, "loss_dkd"].notna().all()
+    assert set(trials["arm"]) == {"none", "L1", "MyDKD"}
+    (trial,) = trials.loc[trials["arm"] == "MyDKD", "trial"]
+    assert curves.loc[curves["trial"] == trial, "loss_mydkd"].notna().all()
     assert "complete already" in desk.study(*asked).stdout  # a second start does nothing
     shown = desk.run("describe", "ablation", "--plugin", str(FILE)).stdout
-    assert "loss.DKD.others" in shown
-    assert "weight of DKD's non-target-class part" in shown
+    assert "loss.MyDKD.others" in shown
+    assert "weight of MyDKD's non-target-class part" in shown
     # the report can be made again by whoever does not have the plugin, with its label
     again = desk.run("ablation", "--dataset", "./toy", module="harness.report").stdout.splitlines()[-1]
     assert (desk.folder / again).is_file()
@@ -114,10 +114,10 @@ def test_from_the_command_line_to_the_report(desk: Desk) -> None:
 
 GRID = """
 name: weights
-title: The weight of DKD's non-target part
+title: The weight of MyDKD's non-target part
 about: A grid over an option of a plugin.
-arms: [L1, DKD]
-grid: {loss.DKD.others: [1, 8]}
+arms: [L1, MyDKD]
+grid: {loss.MyDKD.others: [1, 8]}
 report: sensitivity
 backbone: ttranse
 settings:
@@ -136,44 +136,44 @@ def test_a_study_of_ones_own_varies_its_options(desk: Desk) -> None:
     assert (desk.folder / done.stdout.splitlines()[-1]).is_file()
     study, *_ = optuna.get_all_study_summaries(desk.url)
     trials = optuna.load_study(study_name=study.study_name, storage=desk.url).trials
-    levels = {trial.params.get("loss.DKD.others") for trial in trials}
+    levels = {trial.params.get("loss.MyDKD.others") for trial in trials}
     assert levels == {None, 1, 8}
-    (ranges,) = {trial.distributions.get("loss.DKD.others") for trial in trials} - {None}
+    (ranges,) = {trial.distributions.get("loss.MyDKD.others") for trial in trials} - {None}
     assert ranges == IntDistribution(1, 8)
     again = desk.run("run", "weights", "--dataset", "./toy", module="harness.report").stdout.splitlines()[-1]
     effects = pd.read_csv((desk.folder / again).parent / "weights_ranges.csv")
-    assert set(effects["factor"]) == {"loss.DKD.others"}
+    assert set(effects["factor"]) == {"loss.MyDKD.others"}
 
 
 def test_edited_code_under_one_version_is_refused() -> None:
-    stored = [{}, {METHODS: {"loss DKD": [1, "0" * 16]}}]
+    stored = [{}, {METHODS: {"loss MyDKD": [1, "0" * 16]}}]
     with loaded(FILE):
-        own = attributes_of([TrialSpec(arm="DKD").acting()])
-    assert own[METHODS]["loss DKD"][0] == 1
-    with pytest.raises(UserError, match=r"loss DKD: storage URL has results of version 1 from other code"):
+        own = attributes_of([TrialSpec(arm="MyDKD").acting()])
+    assert own[METHODS]["loss MyDKD"][0] == 1
+    with pytest.raises(UserError, match=r"loss MyDKD: storage URL has results of version 1 from other code"):
         refuse_other_code(stored, own, "URL")
-    refuse_other_code([own, {METHODS: {"loss DKD": [2, "0" * 16]}}], own, "URL")
+    refuse_other_code([own, {METHODS: {"loss MyDKD": [2, "0" * 16]}}], own, "URL")
 
 
 @pytest.mark.slow
 def test_edited_code_under_one_version_is_refused_by_the_command_line(desk: Desk) -> None:
     own = desk.folder / "loss_dkd.py"
     shutil.copy(FILE, own)
-    desk.study("--plugin", str(own), "--arms", "DKD")
+    desk.study("--plugin", str(own), "--arms", "MyDKD")
     own.write_text(own.read_text("utf-8").replace("options.target * target", "0.5 * target"), encoding="utf-8")
-    refused = desk.study("--plugin", str(own), "--arms", "DKD", code=2)
+    refused = desk.study("--plugin", str(own), "--arms", "MyDKD", code=2)
     assert "has results of version 1 from other code" in refused.stderr
     own.write_text(own.read_text("utf-8").replace("version=1", "version=2"), encoding="utf-8")
-    desk.study("--plugin", str(own), "--arms", "DKD")
+    desk.study("--plugin", str(own), "--arms", "MyDKD")
 
 
 @pytest.mark.parametrize(
     ("arm", "change", "message"),
     [
-        ("L1+DKD", "alpha=1", "DKD and L1 exclude each other"),
-        ("DKD", "DKD.others=-1", "greater than or equal to 0"),
-        ("DKD", "DKD.other=1", "did you mean 'loss.DKD.others'"),
-        ("L1+KDK", "alpha=1", "there is no loss 'KDK'"),
+        ("L1+MyDKD", "alpha=1", "MyDKD and L1 exclude each other"),
+        ("MyDKD", "MyDKD.others=-1", "greater than or equal to 0"),
+        ("MyDKD", "MyDKD.other=1", "did you mean 'loss.MyDKD.others'"),
+        ("L1+MyDKK", "alpha=1", "there is no loss 'MyDKK'"),
     ],
 )
 def test_what_cannot_be_says_why(plugin: None, arm: str, change: str, message: str) -> None:

@@ -29,6 +29,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 #: when a loss acts: from the first epoch on, or from stage 2 on
 Acts = Literal["from the start", "stage 2"]
 
+#: losses that take the teacher's distribution, each in its own way
+_IN_PLACE_OF_EACH_OTHER = ("L1", "DKD", "DIST", "RCE-KD", "LSKD", "CTKD")
+
+
+def rivals(name: str) -> tuple[str, ...]:
+    """What a loss that takes the distribution excludes, so that an arm has one of them at most."""
+    return tuple(other for other in _IN_PLACE_OF_EACH_OTHER if other != name)
+
 
 class Given(Protocol):
     """What a loss may ask for before training; it has to declare it in ``needs``."""

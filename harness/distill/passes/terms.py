@@ -83,6 +83,12 @@ def others_divergence(
     return (p * (torch.where(counted, log_mass - log_weight, 0.0) - log_q)).sum(1)
 
 
+def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p ‖ q) [B] of rows of log-probabilities [B, C]; outcomes with NEVER in both do not count."""
+    p = log_p.exp()
+    return (p * torch.where(p > 0, log_p - log_q, 0.0)).sum(1)
+
+
 def standardize(scores: Tensor) -> Tensor:
     """Each row [K] of scores [B, K] at mean 0 and standard deviation 1.
 
