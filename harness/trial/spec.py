@@ -34,7 +34,9 @@ from harness.teachers.language_model import LanguageModelConfig
 from harness.teachers.sources import TEACHERS
 from harness.trial.arms import REFERENCES, Arm, check_arm, needs_of, parts_of
 
-Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval"]
+Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval", "expanded"]
+#: when a training fact is asked for
+Times = Literal["interval", "random-point"]
 
 
 class WithMethods(Frozen):
@@ -161,6 +163,7 @@ class SampledSpec(Frozen):
 class TrainingSpec(SampledSpec, TTransEOptions, WithMethods):
     """How a structural model is trained. None means: the backbone's own recipe decides."""
 
+    later = frozenset({"times"})
     registries: ClassVar[tuple[Registry[Any], ...]] = (BACKBONES,)
 
     def options(self, backbone: str) -> dict[str, Any]:
@@ -175,6 +178,9 @@ class TrainingSpec(SampledSpec, TTransEOptions, WithMethods):
     learning_rate: float | None = Field(default=None, gt=0, description="at the start; falls linearly to a tenth")
     regularization: float | None = Field(default=None, ge=0, description="weight of the backbone's penalty")
     validate_every: int = Field(default=1, ge=1, description="epochs between validations")
+    times: Times = Field(
+        default="interval", description="random-point: a training fact is asked at one time of it, anew each epoch"
+    )
 
 
 class StudentSpec(TrainingSpec):
@@ -184,7 +190,7 @@ class StudentSpec(TrainingSpec):
     """
 
     epochs: int = Field(default=16, ge=1, description="epochs of both stages together")
-    later = frozenset({"bits", "rounded_epochs"})
+    later = TrainingSpec.later | {"bits", "rounded_epochs"}
     stage1_epochs: int = Field(default=8, ge=0, description="epochs of L1 alone before the other losses join")
     order: Literal["structure-first", "language-first"] = Field(
         default="structure-first", description="language-first: stage 1 has L2 and L3, and L1 joins in stage 2"

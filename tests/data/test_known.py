@@ -14,7 +14,7 @@ from harness.data import UNKNOWN, Facts, KnownAnswers, Queries, TemporalGraph, V
 from harness.data import expand_by_time as expand
 
 N_ENTITIES, N_RELATIONS, LAST = 5, 2, 9
-PROTOCOLS = ("time-aware", "static", "raw", "timeplex", "same-interval")
+PROTOCOLS = ("time-aware", "static", "raw", "timeplex", "same-interval", "expanded")
 
 
 @st.composite
