@@ -6,23 +6,23 @@ pessimistic rank, so that a model which scores all entities alike gets the rank 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from harness import vocabulary
 from harness.data import KnownAnswers, Queries, Timeline, expand_by_class, expand_by_time
 from harness.models.base import Backbone, Kernel, scores
 from harness.models.batch import QueryTensors
 from harness.models.ordering import ROWS, Ordering
 from harness.models.vmapped import can_compile
 
-PROTOCOLS = ("time-aware", "static", "raw", "timeplex", "same-interval", "expanded")
-#: protocols that ask a query once, with both ends of its interval: they differ in what they leave out alone
-ASKED_ONCE = ("time-aware", "static", "raw", "same-interval")
+PROTOCOLS = tuple(vocabulary.PROTOCOLS)
+#: protocols by what they ask: those of a group have the same queries, and differ in what they leave out alone
+ASKED_ALIKE = (("time-aware", "static", "raw", "same-interval"), ("timeplex",), ("expanded",))
 HITS = (1, 3, 10)
 #: scores of a task from which on compiled code counts: below, compiling it, .3 to .8 s a process, would not pay
 COMPILED_FROM = 2**24
@@ -93,27 +93,14 @@ def ranks(model: Backbone, task: RankTask, batch_size: int | None = None) -> NDA
         NotFiniteError: if any entity's score is NaN or infinite. Comparisons with NaN are false, so a single one
             would pass for a worse entity and make the model look better than it is.
     """
-    return _ranks(model, [task], batch_size)[0]
-
-
-def ranks_by_protocol(model: Backbone, tasks: Mapping[str, RankTask]) -> dict[str, NDArray[np.float64]]:
-    """``ranks`` of each task; those that have the same queries (the same object) are scored once.
-
-    A protocol under which scores are not finite is left out.
-    """
-    groups: dict[int, list[str]] = {}
-    for protocol, task in tasks.items():
-        groups.setdefault(id(task.queries), []).append(protocol)
-    by_protocol: dict[str, NDArray[np.float64]] = {}
-    for group in groups.values():
-        with suppress(NotFiniteError):
-            by_protocol |= zip(group, _ranks(model, [tasks[protocol] for protocol in group]), strict=True)
-    return {protocol: by_protocol[protocol] for protocol in tasks if protocol in by_protocol}
+    return ranks_together(model, [task], batch_size)[0]
 
 
 @torch.no_grad()
-def _ranks(model: Backbone, tasks: Sequence[RankTask], batch_size: int | None = None) -> list[NDArray[np.float64]]:
-    """The ranks of tasks that have the same queries."""
+def ranks_together(
+    model: Backbone, tasks: Sequence[RankTask], batch_size: int | None = None
+) -> list[NDArray[np.float64]]:
+    """``ranks`` of each of some tasks that have the same queries, which are scored once."""
     was_training = model.training
     model.eval()
     queries = tasks[0].queries

@@ -55,22 +55,17 @@ class Inputs:
     def task(self, split: str, time_input: str, protocol: str | None = None) -> evaluate.RankTask:
         """What ranking the queries of a split needs under a protocol, None: the trial's own.
 
-        Tasks of protocols that ask once have the same queries.
+        Protocols that ask alike have the same queries, as one object.
         """
         protocol = protocol or self.protocol
         if (split, time_input, protocol) not in self._tasks:
             known = _known(self.graph)
             task = evaluate.RankTask.build(self.queries(split), known, self.timeline, time_input, protocol)
             task = task.to(self.device)
-            if protocol in evaluate.ASKED_ONCE:
+            if protocol in evaluate.ASKED_ALIKE[0]:
                 task = replace(task, queries=self._asked.setdefault((split, time_input), task.queries))
             self._tasks[split, time_input, protocol] = task
         return self._tasks[split, time_input, protocol]
-
-    def tasks(self, split: str, time_input: str) -> dict[str, evaluate.RankTask]:
-        """The same under every protocol, the trial's own first."""
-        protocols = dict.fromkeys((self.protocol, *evaluate.PROTOCOLS))
-        return {protocol: self.task(split, time_input, protocol) for protocol in protocols}
 
     def validator(self, time_input: str) -> Callable[[Backbone], float]:
         """A function that returns a model's validation MRR."""
