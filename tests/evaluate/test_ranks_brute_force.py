@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.data import KnownAnswers, TemporalGraph, Timeline, both_directions
-from harness.evaluate import PROTOCOLS, RankTask, ranks
+from harness.evaluate import ASKED_ALIKE, PROTOCOLS, RankTask, ranks, ranks_together
+from harness.trial.inputs import Inputs
+from harness.trial.spec import TimeSpec
 
 Fact = tuple[int, int, int, int | None, int | None]
 ENTITIES, RELATIONS = 5, 2
@@ -159,3 +161,28 @@ def test_the_protocols_differ(table_model: Any, make_graph: Callable[..., Tempor
         "timeplex": 3.5,  # in 2000 e3 and e4 do not hold (rank 4), in 2001 e4 does not (3)
         "expanded": 2,  # all years are of one class, in which all that is known may hold
     }
+
+
+@pytest.mark.usefixtures("way")
+@settings(max_examples=30, deadline=None)
+@given(train=facts(1, 14), test=facts(1, 6), seed=st.integers(0, 10**6), batch=st.integers(1, 20))
+def test_protocols_that_ask_alike_are_ranked_as_each_alone(
+    table_model: Any,
+    make_graph: Callable[..., TemporalGraph],
+    train: list[Fact],
+    test: list[Fact],
+    seed: int,
+    batch: int,
+) -> None:
+    graph = make_graph(ENTITIES, RELATIONS, train, [], test)
+    data = Inputs(graph, TimeSpec(classes="width", size=1), "raw", "cpu")
+    n = data.timeline.n_classes
+    generator = torch.Generator().manual_seed(seed)
+    model = table_model(torch.randint(0, 4, (ENTITIES, 2 * RELATIONS, n, n, ENTITIES), generator=generator).float())
+    assert sorted(name for group in ASKED_ALIKE for name in group) == sorted(PROTOCOLS)
+    for protocols in ASKED_ALIKE:
+        tasks = [data.task("test", "classes", protocol) for protocol in protocols]
+        assert all(task.queries is tasks[0].queries for task in tasks)
+        for protocol, together in zip(protocols, ranks_together(model, tasks, batch), strict=True):
+            alone = RankTask.build(data.queries("test"), KnownAnswers(graph), data.timeline, "classes", protocol)
+            np.testing.assert_array_equal(together, ranks(model, alone))

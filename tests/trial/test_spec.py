@@ -5,7 +5,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from harness.trial.spec import LossSpec, StudentSpec, TrialSpec, option_names, option_of
+from harness.trial.spec import LossSpec, StudentSpec, TeacherSpec, TrialSpec, option_names, option_of
 from tests.golden.cases import ARMS
 
 
@@ -59,7 +59,8 @@ def test_option_names_are_those_of_the_json() -> None:
     assert in_json <= names
     # beside these there are options of methods, and what came later and stands in a JSON that has another value alone
     others = {name for name in names - in_json if name.count(".") == 1}
-    assert others == {f"student.{name}" for name in StudentSpec.later}
+    later = {"student": StudentSpec.later, "teacher": TeacherSpec.later}
+    assert others == {f"{part}.{name}" for part, names in later.items() for name in names}
 
 
 def test_every_option_says_what_it_is() -> None:

@@ -337,3 +337,15 @@ def on_gpu(student: Student) -> Student:
 def validator_on_gpu(same: Group) -> Callable[[Backbone], float]:
     there = Group(replace(same.problem, data=same.problem.data.to("cuda")), same.schedule)
     return there.validate
+
+
+@pytest.mark.parametrize("name", ["ttranse", "ta-distmult"])
+def test_each_student_of_a_stack_is_asked_at_times_of_its_own_seed(name: str) -> None:
+    several = group(name)
+    data, choices = several.problem.data, several.problem.data.time.numpy()
+    ends = np.zeros(len(data), np.int64), np.full(len(data), len(data) - 1)
+    several.problem.data = PointQueries(**vars(data), first=ends[0], last=ends[1], view=lambda drawn: choices[drawn])
+    students = [several.member(k, "L1+L2") for k in range(4)]  # two of each seed
+    stacked = several.together(students)
+    for student, together in zip(students, stacked, strict=True):
+        assert_same(together, several.alone(student))
