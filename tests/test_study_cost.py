@@ -97,7 +97,7 @@ def test_from_its_file_to_its_report(
     second = text(go())
     assert calls[measured:] == ["export"]
     assert "no room" not in second
-    for said in ("int8", "Teachers in the loop", "extrapolated", "Accuracy against cost", "measured", "language model"):
+    for said in ("int8", "Online teachers", "extrapolated", "Accuracy against cost", "measured", "language model"):
         assert said in second
     exported = pd.read_parquet(tmp_path / "report" / "price_export.parquet").set_index("format")
     own = pd.read_parquet(tmp_path / "report" / "price_training.parquet").set_index(["arm", "batch_size"])

@@ -30,7 +30,7 @@ class Scores(MethodOptions):
 
 
 def digest(options: Scores) -> str:
-    """The SHA-256 of the file, which tells results of two files apart."""
+    """The SHA-256 of the file, by which results of two files differ."""
     path = Path(options.file)
     try:
         about = path.stat()

@@ -178,7 +178,7 @@ class Step(Timed):
 
 @dataclass(frozen=True, kw_only=True)
 class Student(Options):
-    """Training a student: as trials do, against the exact way with the teachers in the loop.
+    """Training a student: as trials do, against the exact way with online teachers.
 
     The exact way: in each step the structural teacher, the scorer of the LLM teacher and the student score all
     entities, in plain tensor operations. Both ways have the settings of study ablation, and equal initial values,

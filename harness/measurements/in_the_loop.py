@@ -1,4 +1,4 @@
-"""The exact way with the teachers in the loop: distillation as textbook code has it.
+"""The exact way with online teachers: distillation as textbook code has it.
 
 In every step both teachers score the batch against all entities, without gradients, and so does the student, with them;
 every loss is over all entities. Plain tensor operations, fairly written: the teachers are frozen, so what does not

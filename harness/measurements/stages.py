@@ -22,7 +22,7 @@ from harness.trial.shared.stage import STAGES
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages
 
-#: steps with the teachers in the loop after which memory grows no more
+#: steps with online teachers after which memory grows no more
 LOOP_STEPS = 6
 
 
@@ -32,7 +32,7 @@ def stage(spec: TrialSpec, name: str, context: Context) -> Rows:
     Args:
         spec: the trial.
         name: a shared stage; "student" for what comes after them (stage 2 and evaluation); "loop" for some steps of
-            stage 2 with the teachers in the loop.
+            stage 2 with online teachers.
         context: whose cache has the other stages. The stage is made in another cache.
 
     Returns:

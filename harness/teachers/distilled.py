@@ -4,7 +4,9 @@ chain from large to small (IterDE, Liu et al., ISWC 2023)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from harness.errors import UserError
 from harness.evaluate import RankTask
@@ -17,7 +19,7 @@ class DistilledOptions(MethodOptions):
     """Options of a chain of distilled teachers."""
 
     arm: str = option("L1", "losses that teachers are distilled with; none: undistilled, as a control")
-    dims: str = option("200", "dimension of each teacher of the chain, the first first, with commas between")
+    dims: Annotated[str, BeforeValidator(str)] = option("200", "dimensions of the chain, first to last, with commas")
     epochs: int = option(16, "epochs of each of them", ge=1, le=10_000)
     of: Literal["structural", "ensemble"] = option("structural", "the teacher of the first of them")
 

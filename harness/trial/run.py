@@ -68,7 +68,7 @@ class TrialResult:
 
 def peak_memory() -> float:
     """The most memory this process ever held, MiB."""
-    with suppress(OSError):  # Linux: what resource tells includes the process that started this one
+    with suppress(OSError):  # Linux: what resource reports includes the process that started this one
         match = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text("ascii"), re.M)
         if match:
             return int(match[1]) / 2**10

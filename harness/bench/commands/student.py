@@ -1,4 +1,4 @@
-"""``student``: a student trained the fast way, and the exact way with its teachers in the loop."""
+"""``student``: a student trained the fast way, and the exact way with online teachers."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ SCHEMAS = {
         _CELL
         | {"seed": pa.Column(int, coerce=True), "way": _TEXT, "trained": pa.Column(bool, coerce=True)}
         | {"seconds": _NUMBER, "test_mrr": _OPTIONAL},
-        name="measured teachers in the loop",
+        name="measured online teachers",
     ),
     "inference": pa.DataFrameSchema(
         {"backbone": _TEXT, "model": _TEXT, "parameters": pa.Column(int, _POSITIVE, coerce=True), "size_mb": _NUMBER}

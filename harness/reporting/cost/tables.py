@@ -14,7 +14,7 @@ from harness.reporting.output.tables import Cell, Column, Row, Table, ends, tabl
 from harness.vocabulary import METRICS, REFERENCES, STAGES, arm_name, ordered, stage_name
 
 WAYS = {
-    "loop": "in the loop, all entities",
+    "loop": "online teachers, all entities",
     "stored, all entities": "stored, all entities",
     "stored": "stored, sampled entities, as trials train",
 }
@@ -126,7 +126,7 @@ def loop_table(loops: pd.DataFrame) -> Table:
         ("test MRR", "r", lambda row: number(row["mrr"], 4)),
         ("stored − this", "r", difference),
     ]
-    caption = "Teachers in the loop, and their outputs stored"
+    caption = "Online teachers, and cached targets"
     return table_of(caption, records(loops), columns, LOOP_NOTE, group=_by_arm, once=True)
 
 

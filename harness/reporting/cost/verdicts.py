@@ -69,15 +69,15 @@ def _inference_is_free(costs: Numbers, backbone: str) -> Verdict:
 
 
 def _storing_saves(costs: Numbers, backbone: str) -> Verdict:
-    """C12: of the time that distillation adds with the teachers in the loop, storing saves most; MRR is not lower."""
+    """C12: of the time that distillation adds with online teachers, storing saves most; MRR is not lower."""
     by_way = {(row["arm"], row["way"]): row for row in rows_of(costs.loops, backbone=backbone)}
     arm = next((arm for arm, way in by_way if arm != "none" and way == "loop"), None)
     if arm is None:
-        return "not tested", "students with the teachers in the loop were not measured"
+        return "not tested", "students with online teachers were not measured"
     loop, stored = by_way[arm, "loop"], by_way[arm, "stored"]
     added = loop["seconds"] - by_way["none", "loop"]["seconds"]
     left = stored["seconds"] + stored["storing_seconds"] - by_way["none", "stored"]["seconds"]
-    reason = f"with the teachers in the loop a student takes {_times(loop['ratio'])} the time"
+    reason = f"with online teachers a student takes {_times(loop['ratio'])} the time"
     reason += "" if loop["trained"] else " (extrapolated from steps)"
     if added <= 0:
         return "undecided", f"{reason}, but no more than without teachers"

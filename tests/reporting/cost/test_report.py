@@ -210,7 +210,7 @@ def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
     first = pdf.read_bytes()
     assert make(found, tmp_path, every).read_bytes() == first
     text = text_of(pdf)
-    for said in ("Teachers in the loop", "extrapolated", "int8", "language model", "export of something", "killed"):
+    for said in ("Online teachers", "extrapolated", "int8", "language model", "export of something", "killed"):
         assert said in text
     assert "Energy: not measured (nobody reads it)." in text
     assert "each with batches of 256, 512, 1,024; seeds 0–1" in text
