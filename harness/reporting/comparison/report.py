@@ -52,7 +52,7 @@ def _published(dataset: str) -> dict[str, Any] | None:
         ("protocol", "l", lambda row: row["protocol"] if isinstance(row["protocol"], str) else "–"),
         *((METRIC[key].label, "r", lambda row, key=key: number(row[key], 3)) for key in METRIC if key in models[0]),
     ]
-    note = "For orientation only: these models are larger and were evaluated with other filters and treatments of ties. "
+    note = "For orientation only: these models are larger and were evaluated with other filters and other ties. "
     note += "Protocol: the nearest of the harness, where it is known."
     return asdict(table_of(f"Published results of full-size models on {dataset_name(dataset)}", models, columns, note))
 

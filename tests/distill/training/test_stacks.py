@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from torch import nn
 from harness.distill.training import stacks as stacked
 from harness.distill.training.loop import DivergedError, Schedule, Trained, train
 from harness.distill.training.objective import Distillation
+from harness.distill.training.points import PointQueries
 from harness.distill.training.sampler import Sampling
 from harness.distill.training.stacks import Student, train_stacked
 from harness.models import BACKBONES, Backbone, TADistMult
