@@ -343,11 +343,10 @@ def validator_on_gpu(same: Group) -> Callable[[Backbone], float]:
 
 @pytest.mark.parametrize("name", ["ttranse", "ta-distmult"])
 def test_each_student_of_a_stack_is_asked_at_times_of_its_own_seed(name: str) -> None:
-    several = group(name)
-    data, choices = several.problem.data, several.problem.data.time.numpy()
-    ends = np.zeros(len(data), np.int64), np.full(len(data), len(data) - 1)
-    several.problem.data = PointQueries(**vars(data), first=ends[0], last=ends[1], view=lambda drawn: choices[drawn])
+    several, rows = group(name), len(group(name).problem.data)
+    times = several.problem.data.time.numpy()
+    any_row = {"first": np.zeros(rows, np.int64), "last": np.full(rows, rows - 1), "view": lambda drawn: times[drawn]}
+    several.problem = replace(several.problem, data=PointQueries(**vars(several.problem.data), **any_row))
     students = [several.member(k, "L1+L2") for k in range(4)]  # two of each seed
-    stacked = several.together(students)
-    for student, together in zip(students, stacked, strict=True):
+    for student, together in zip(students, several.together(students), strict=True):
         assert_same(together, several.alone(student))
