@@ -22,8 +22,8 @@ class TNTComplEx(Backbone):
 
     kernel = "dot"
     time_input = "classes"
-    student_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.2, regularization=0.01)
-    teacher_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.1, regularization=0.005)
+    student_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.2, regularization=0.03)
+    teacher_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.1, regularization=0.1)
 
     def __init__(self, n_entities: int, n_relations: int, n_times: int, dim: int) -> None:
         super().__init__()

@@ -13,24 +13,24 @@ from rich.table import Table
 from harness import console as cli
 from harness.errors import UserError
 from harness.scratch import write_atomically
-from harness.student.fileformat import About, read
+from harness.student.fileformat import About, check_output, read
 from harness.student.student import Student, table
 
 if TYPE_CHECKING:
     from harness.trial.stages import Context
 
 app = typer.Typer(
-    help="A distilled student as one small file: make it, look at it, ask it, score it, serve it.",
+    help="A distilled student as one small file: make it, inspect it, ask it, score it, convert it, serve it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A student's file, as export writes it.")]
-Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The student's file to write.")]
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="File to write.")]
 Dataset = Annotated[str, typer.Option(help="Name of a data set, or a folder with train, valid and test files.")]
 DataDir = Annotated[Path | None, typer.Option(help="Look for the files of named data sets here only.")]
-CacheDir = Annotated[Path | None, typer.Option(help="Folder of teachers, targets ...; default: runs/cache.")]
+CacheDir = Annotated[Path | None, typer.Option(help="Cache of teachers, targets and students; default: runs/cache.")]
 Plugins = Annotated[
     list[Path] | None, typer.Option("--plugin", metavar="FILE", help="Python file with your own methods; repeatable.")
 ]
@@ -39,45 +39,60 @@ Plugins = Annotated[
 @app.command()
 def export(
     output: Output,
-    study: Annotated[str | None, typer.Option(help="Take a student of this study from the store.")] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Take a student of this study from the store; without it, train one now.")
+    ] = None,
     trial: Annotated[
-        int | None, typer.Option(min=0, help="Number of the trial in reports; default: the best on validation.")
+        int | None,
+        typer.Option(min=0, help="With --study: the trial's number in reports; default: best on validation."),
     ] = None,
     dataset: Dataset = "lahman",
-    arm: Annotated[str, typer.Option(help="Without --study: the losses, such as L1+L2+L3, or none.")] = "L1+L2+L3",
-    backbone: Annotated[str, typer.Option(help="Without --study: name of a backbone.")] = "ttranse",
-    seed: Annotated[int, typer.Option(min=0, help="Without --study: of initial values and batches.")] = 0,
-    preset: Annotated[str, typer.Option(help="Without --study: preset of study ablation.")] = "default",
-    changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")] = None,
-    facts: Annotated[bool, typer.Option(help="Put the known facts in, so that answers can be marked.")] = True,
-    storage: Annotated[str, typer.Option(envvar="HARNESS_STORAGE", help="The store.")] = "sqlite:///runs/harness.db",
+    arm: Annotated[str | None, typer.Option(help="Without --study: the losses, or none; default: L1+L2+L3.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Without --study: name of a backbone; default: ttranse.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Without --study: seed of initial values and batches; default: 0.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="Without --study: a preset of study ablation.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Without --study: change a setting; repeatable."),
+    ] = None,
+    facts: Annotated[bool, typer.Option(help="Store the known facts, so that answers can be marked.")] = True,
+    storage: Annotated[
+        str, typer.Option(envvar="HARNESS_STORAGE", help="URL of the store.")
+    ] = "sqlite:///runs/harness.db",
     artifacts: Annotated[Path | None, typer.Option(help="Folder of the store's ranks.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there is one.")] = "auto",
     data_dir: DataDir = None,
     cache_dir: CacheDir = None,
     plugin: Plugins = None,
 ) -> None:
-    """Write a student's file: of a trial in the store, or of one that is trained now.
+    """Write a student's file: take a trial from the store, or train one now.
 
-    The state that the trial kept is used while it is in the cache. Else the trial runs again, and its ranks are
-    compared with those in the store.
+    A trial leaves its student in the cache. If it is no longer there, the trial runs again, and its ranks are compared
+    with those in the store.
     """
     from harness import plugins
 
     plugins.load_asked_for(plugin or ())
     from harness.student.choosing import compared, stored, wanted
     from harness.student.export import export as exported
+    from harness.trial.provenance import device_of
     from harness.trial.run import TrialError
 
+    check_output(output)
+    asked = {"--arm": arm, "--backbone": backbone, "--seed": seed, "--preset": preset, "--set": changes or None}
     if study is None:
-        spec, ranks = wanted(dataset, arm, backbone, seed, preset, changes or []), None
+        if trial is not None:
+            raise UserError("--trial: is a number in a study; name it with --study")
+        values = (arm or "L1+L2+L3", backbone or "ttranse", seed or 0, preset or "default", changes or [])
+        spec, ranks = wanted(dataset, *values), None
     else:
-        if changes:
-            raise UserError("--set: a trial of the store has its settings; leave out --study to train with others")
+        if wrong := [option for option, value in asked.items() if value is not None]:
+            raise UserError(f"{wrong[0]}: the store has the trial's settings; leave out --study to train with others")
         spec, ranks = stored(storage, study, dataset, trial, artifacts)
-    if not output.absolute().parent.is_dir():
-        raise UserError(f"--output {output}: folder {output.parent} is not there; make it first")
     try:
-        made = exported(spec, _context(data_dir, cache_dir), facts=facts)
+        made = exported(spec, _context(data_dir, cache_dir, device_of(device)), facts=facts)
     except TrialError as error:
         raise UserError(f"the trial fails: {error}; change its settings") from None
     note = "" if ranks is None else compared(made.ranks, ranks)
@@ -87,7 +102,7 @@ def export(
 
 @app.command()
 def info(path: File) -> None:
-    """Show what a student is: its size in parts, its metrics, and where it comes from."""
+    """Show a student's size in parts, its metrics, and where it comes from."""
     content = read(path)
     about, n = content.about, len(content.entities)
     shown = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
@@ -116,10 +131,12 @@ def ask(
     path: File,
     subject: Annotated[str, typer.Argument(help="Name or label of an entity.")],
     relation: Annotated[str, typer.Argument(help="Name or label of a relation.")],
-    at: Annotated[str | None, typer.Option(help="Year or day, or an interval as 1990:1995; default: unknown.")] = None,
-    head: Annotated[bool, typer.Option("--head", help="SUBJECT is the tail; ask for the head.")] = False,
+    at: Annotated[
+        str | None, typer.Option(help="Year or day, or an interval such as 1990:1995; default: time unknown.")
+    ] = None,
+    head: Annotated[bool, typer.Option("--head", help="SUBJECT is the tail: ask for the head.")] = False,
     k: Annotated[int, typer.Option("-k", min=1, help="Number of answers.")] = 10,
-    new: Annotated[bool, typer.Option("--new", help="Leave out answers that are known facts.")] = False,
+    new: Annotated[bool, typer.Option("--new", help="Leave out answers that are already known facts.")] = False,
     plugin: Plugins = None,
 ) -> None:
     """Ask a student which entities complete (SUBJECT, RELATION, ?), or with --head (?, RELATION, SUBJECT)."""
@@ -138,12 +155,14 @@ def ask(
 @app.command()
 def evaluate(
     path: File,
-    dataset: Annotated[str | None, typer.Option(help="Name or folder of the data; default: the student's.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Name or folder of the data; default: what the student was trained on.")
+    ] = None,
     protocol: Annotated[str | None, typer.Option(help="Ranking protocol; default: the student's own.")] = None,
     data_dir: DataDir = None,
     plugin: Plugins = None,
 ) -> None:
-    """Rank the test facts of the student's data set with the file, by the code that ranks trials."""
+    """Compute the test metrics again, from the file alone and with the code that ranks trials."""
     from harness import evaluate as ranking
     from harness import plugins
     from harness.errors import nearest
@@ -163,15 +182,19 @@ def evaluate(
 def convert(
     path: File,
     output: Output,
-    bits: Annotated[str | None, typer.Option(help="Bits of a number of the entity table: 16 to 2, or ternary.")] = None,
+    bits: Annotated[
+        str | None, typer.Option(help="Bits per number of the entity table: 16, 8, 6, 4, 3, 2 or ternary.")
+    ] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Write an ONNX graph that scores all entities.")] = False,
-    dataset: Annotated[str | None, typer.Option(help="Score the new file on this data set.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="With --bits: score the new file on this data set and store its metrics.")
+    ] = None,
     data_dir: DataDir = None,
     plugin: Plugins = None,
 ) -> None:
     """Write a student with fewer bits, or as an ONNX graph.
 
-    Take fewer bits from a student of 32 bits. From 3 bits down, a student that was trained with --set student.bits=3 is
+    It is best converted from 32 bits. With 3 bits or fewer, a student that was trained so (--set student.bits=3) is
     better than a converted one.
     """
     from harness import plugins
@@ -181,6 +204,9 @@ def convert(
 
     if (bits is None) == (not onnx):
         raise UserError("convert: say either --bits N or --onnx")
+    if onnx and dataset is not None:
+        raise UserError("--dataset: an ONNX graph stores no metrics; leave it out, or convert with --bits")
+    check_output(output)
     content = read(path)
     if onnx:
         graph(content, output)
@@ -193,31 +219,36 @@ def convert(
 @app.command()
 def serve(
     path: File,
-    host: Annotated[str, typer.Option(help="Address to listen at; others than loopback are open to the network.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8090,
-    rate: Annotated[float, typer.Option(min=0.1, help="Requests a second that are answered; more get 429.")] = 100.0,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any but a loopback address is open to the network.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8090,
+    rate: Annotated[
+        float, typer.Option(min=0.1, max=1e6, help="Requests answered a second; more get status 429.")
+    ] = 100.0,
     plugin: Plugins = None,
 ) -> None:
-    """Answer over HTTP with JSON: /predict?subject=...&relation=...&at=..., /info, /health, /openapi.json."""
+    """Answer questions over HTTP, as JSON: /predict?subject=...&relation=...&at=..., /info, /health, /openapi.json."""
     from harness import plugins
 
     plugins.load_asked_for(plugin or ())
     try:
+        from harness.student.serving import listen
         from harness.student.serving import serve as answer
     except ImportError as error:
         raise UserError(f"serve: needs package {error.name}; install tkg-distill-harness[serve]") from None
     student = Student.load(path)
-    cli.console().print(f"http://{host}:{port}/predict  (Ctrl-C ends it)")
-    answer(student, host, port, rate)
+    with listen(host, port) as listening:
+        shown = f"[{host}]" if ":" in host else host
+        cli.console().print(escape(f"http://{shown}:{port}/predict  (Ctrl-C ends it)"))
+        answer(student, listening, rate)
 
 
-def _context(data_dir: Path | None, cache_dir: Path | None) -> Context:
+def _context(data_dir: Path | None, cache_dir: Path | None, device: str = "cpu") -> Context:
     from harness.trial.cache import default_root
     from harness.trial.stages import Context
 
-    return Context((cache_dir or default_root()).resolve(), data_dir and data_dir.resolve())
+    return Context((cache_dir or default_root()).resolve(), data_dir and data_dir.resolve(), device)
 
 
 def _bits(about: About) -> str:

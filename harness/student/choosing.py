@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from harness.console import printable
 from harness.design import files
 from harness.design.cells import settle
 from harness.design.settings import parse_changes
@@ -33,10 +34,11 @@ def wanted(dataset: str, arm: str, backbone: str, seed: int, preset: str, change
     """
     if backbone not in BACKBONES:
         raise UserError(f"unknown backbone {backbone!r}: {nearest(backbone, BACKBONES)}")
-    check_arm(arm)
     design = files.load(STUDY)
     spec = settle(design, design.preset(preset), parse_changes(changes), dataset=dataset, backbone=backbone)
-    return spec.model_copy(update={"dataset": dataset, "backbone": backbone, "arm": arm, "seed": seed}).acting()
+    return spec.model_copy(
+        update={"dataset": dataset, "backbone": backbone, "arm": check_arm(arm), "seed": seed}
+    ).acting()
 
 
 def stored(
@@ -67,7 +69,8 @@ def stored(
     try:
         spec = TrialSpec.model_validate(json.loads(str(students.loc[label, "spec"])))
     except (ValidationError, ValueError) as error:
-        raise UserError(f"storage {safe(storage)}: the settings of trial {trial} cannot be read ({error})") from None
+        number, reason = students.loc[label, "trial"], printable(str(error))[:200]
+        raise UserError(f"storage {safe(storage)}: the settings of trial {number} cannot be read ({reason})") from None
     return spec, load_ranks(label)["rank"].to_numpy(float)
 
 

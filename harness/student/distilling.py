@@ -10,6 +10,7 @@ from harness.distill.rounding import BITS, Bits, row_bytes
 from harness.errors import UserError
 from harness.student.choosing import wanted
 from harness.student.export import export
+from harness.student.fileformat import check_output
 from harness.student.student import Student
 from harness.trial.cache import default_root
 from harness.trial.provenance import device_of
@@ -51,9 +52,12 @@ def distil(
         device: cpu, cuda or auto.
 
     Raises:
-        UserError: the data cannot be read, too few bytes, or a setting that is not there.
+        UserError: the data cannot be read, too few bytes, a setting that is not there, or an output that cannot be
+            written.
         TrialError: training fails.
     """
+    if output is not None:
+        check_output(Path(output))
     changes = [f"student.dim={dimension(bytes_per_entity, bits)}", f"student.bits={bits}"]
     changes += [f"{key}={value}" for key, value in (settings or {}).items()]
     spec = wanted(str(data), arm, backbone, seed, "default", changes)

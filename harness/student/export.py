@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
@@ -151,24 +152,40 @@ def model_of(content: StudentFile) -> Backbone:
     """The student as a PyTorch module.
 
     Raises:
-        UserError: its backbone is not there.
+        UserError: its backbone is not there, or is another than that of the tables.
     """
     about = content.about
     if about.backbone not in BACKBONES:
         raise UserError(f"backbone {about.backbone!r}: is not there; load its plugin with --plugin")
-    spec, tensors = TrialSpec.model_validate(about.spec), content.tensors
+    spec, tensors = spec_of(about), content.tensors
     n_times = len(content.times) + 1
     sizes = len(content.entities), len(content.relations), n_times
     model = BACKBONES[about.backbone](*sizes, about.dim, **spec.student.options(about.backbone))
-    model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
+    try:
+        model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
+    except RuntimeError:
+        raise UserError(f"the student is damaged (not the tables of {about.backbone!r}); export it again") from None
     return model.eval()
+
+
+def spec_of(about: About) -> TrialSpec:
+    """The trial that a student's file states.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return TrialSpec.model_validate(about.spec)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
+        raise UserError(f"the student's settings cannot be read ({where}); load its plugin with --plugin") from None
 
 
 def evaluated(content: StudentFile, data: Inputs) -> NDArray[np.float64]:
     """Test ranks [2N] of a student's file under the protocol of ``data``, by the code that ranks trials.
 
     Raises:
-        UserError: the file is of other data, or of a backbone that is not there.
+        UserError: the file is of other data, of a backbone that is not there, or damaged.
     """
     about, model = content.about, model_of(content)
     if about.data_digest != data.graph.digest:
@@ -176,10 +193,13 @@ def evaluated(content: StudentFile, data: Inputs) -> NDArray[np.float64]:
             f"data {data.graph.name!r}: is not what the student was trained on "
             f"({about.dataset!r}, digest {about.data_digest[:12]}); its ids would mean other entities"
         )
-    return evaluate.ranks(model, data.task("test", model.time_input).to("cpu"))
+    try:
+        return evaluate.ranks(model, data.task("test", model.time_input).to("cpu"))
+    except evaluate.NotFiniteError:
+        raise UserError("the student is damaged (its scores are not finite); export it again") from None
 
 
 def inputs_of(about: About, dataset: str, context: Context, protocol: str | None = None) -> Inputs:
     """The data that a student's file is scored on, under the file's own protocol unless another is named."""
-    spec = TrialSpec.model_validate(about.spec)
+    spec = spec_of(about)
     return inputs(dataset, context.data_dir, spec.time, protocol or spec.protocol, "cpu")

@@ -22,6 +22,7 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from harness.data.dates import show
 from harness.data.graph import Facts, Granularity, Vocabulary
 from harness.distill.rounding import Bits, Floats, as_table, bits_of, decode, encode
 from harness.errors import UserError
@@ -32,6 +33,8 @@ FORMAT = "tkg-student"
 VERSION = 1
 #: columns of ``facts`` after head and relation, which are sorted
 _COLUMNS = ("head", "relation", "tail", "start", "end")
+#: bytes of facts that a stored byte may stand for: different facts do not compress as far
+_MOST_PACKED = 200
 
 
 class TensorAbout(Frozen):
@@ -56,7 +59,9 @@ class About(Frozen):
     n_facts: int = Field(ge=0, default=0)
     first_time: int | None = Field(default=None, description="of the training facts")
     last_time: int | None = None
-    temperature: float = Field(default=1.0, gt=0, description="of the scores, for probabilities; fitted on validation")
+    temperature: float = Field(
+        default=1.0, ge=1e-3, le=1e3, description="of the scores, for probabilities; fitted on validation"
+    )
     dataset: str = ""
     data_digest: str = ""
     spec: dict[str, Any] = Field(default={})
@@ -116,6 +121,18 @@ def write(
     return save(arrays, {"about": complete.model_dump_json()})
 
 
+def check_output(path: Path) -> None:
+    """Refuse a file that cannot be written, before anything is trained for it.
+
+    Raises:
+        UserError: its folder is not there, or it is one itself.
+    """
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"output {path}: folder {path.parent} is not there; make it first")
+    if path.is_dir():
+        raise UserError(f"output {path}: is a folder; name a file")
+
+
 def read(path: Path) -> StudentFile:
     """Read and check a student's file.
 
@@ -139,15 +156,15 @@ def parsed(content: bytes, where: str = "student") -> StudentFile:
     try:
         arrays = load(content)  # which checks the header and that it covers the file
         (size,) = struct.unpack("<Q", content[:8])
-        metadata = json.loads(content[8 : 8 + size]).get("__metadata__", {})
-    except (SafetensorError, ValueError, TypeError, struct.error, RecursionError):
+        metadata = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
+    except (SafetensorError, ValueError, TypeError, KeyError, struct.error, RecursionError):
         raise UserError(f"{where}: is no student's file, or cut off; export it again") from None
     if "about" not in metadata:
         raise UserError(f"{where}: is a safetensors file of something else; it has no 'about'")
     about = _about(metadata["about"], where)
     try:
         return _content(about, arrays, content)
-    except (KeyError, ValueError, IndexError, zlib.error) as error:
+    except (KeyError, ValueError, IndexError, TypeError, OverflowError, zlib.error) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise UserError(f"{where}: is damaged ({reason}); export it again") from None
 
@@ -165,7 +182,6 @@ def _about(header: str, where: str) -> About:
 
 
 def _content(about: About, arrays: Mapping[str, NDArray[Any]], raw: bytes) -> StudentFile:
-    entities, relations = _names(arrays["entities"]), _names(arrays["relations"])
     tensors, sizes = {}, {"entities": 0, "all else": arrays["times"].nbytes}
     for name, tensor in about.tensors.items():
         parts = {p: arrays[f"{name}.{p}"] for p in ("values", "codes", "scale") if f"{name}.{p}" in arrays}
@@ -175,11 +191,18 @@ def _content(about: About, arrays: Mapping[str, NDArray[Any]], raw: bytes) -> St
             raise ValueError(f"{name} does not have the shape {tensor.shape}, or numbers that are none")
         tensors[name] = table.reshape(tensor.shape)
         sizes["entities" if name == "entity.weight" else "all else"] += sum(a.nbytes for a in parts.values())
-    for name, rows in (("entity.weight", len(entities)), ("relation.weight", 2 * len(relations))):
-        if tensors[name].ndim != 2 or len(tensors[name]) != rows:
-            raise ValueError(f"{name} has the shape {tensors[name].shape}, and there are names for {rows} rows")
+    vocabularies = []
+    for name, kind, rows in (("entity.weight", "entities", 1), ("relation.weight", "relations", 2)):
+        count = rows * (1 + np.count_nonzero(arrays[kind] == ord("\n")))  # before memory is spent on names
+        if tensors[name].ndim != 2 or len(tensors[name]) != count:
+            raise ValueError(f"{name} has the shape {tensors[name].shape}, and there are names for {count} rows")
+        vocabularies.append(_names(arrays[kind]))
+    entities, relations = vocabularies
     if tensors["entity.weight"].shape[1] != about.dim:
         raise ValueError(f"entities have {tensors['entity.weight'].shape[1]} numbers and not {about.dim}")
+    for time in (about.first_time, about.last_time):
+        if time is not None:
+            show(time, about.granularity)  # refuses what is no day
     times = arrays["times"]
     if times.dtype != np.int64 or times.ndim != 1 or (np.diff(times) <= 0).any():
         raise ValueError("time classes are not in order")
@@ -206,7 +229,9 @@ def _columns(vocabulary: Vocabulary) -> tuple[tuple[str, ...], tuple[str | None,
 
 
 def _names(content: NDArray[Any]) -> Vocabulary:
-    lines = [line.split("\t") for line in content.astype(np.uint8).tobytes().decode("utf-8").split("\n")]
+    if content.dtype != np.uint8:
+        raise ValueError("names are not bytes")
+    lines = [line.split("\t") for line in content.tobytes().decode("utf-8").split("\n")]
     if any(len(line) > 2 for line in lines):
         raise ValueError("a name has two labels")
     return Vocabulary(tuple(line[0] for line in lines), tuple(line[1] if len(line) == 2 else None for line in lines))
@@ -226,8 +251,10 @@ def _packed_facts(facts: Facts) -> NDArray[np.uint8]:
 def _facts(arrays: Mapping[str, NDArray[Any]], n: int, n_entities: int, n_relations: int) -> Facts:
     if "facts" not in arrays:
         return Facts(*(np.zeros(0, np.int64) for _ in _COLUMNS))
-    size = 8 * n * len(_COLUMNS)
-    content = zlib.decompressobj().decompress(arrays["facts"].tobytes(), size + 1)  # no more, whatever it unpacks to
+    size, packed = 8 * n * len(_COLUMNS), arrays["facts"].tobytes()
+    if size > _MOST_PACKED * len(packed):
+        raise ValueError(f"the known facts are not {n}")
+    content = zlib.decompressobj().decompress(packed, size + 1)  # no more, whatever it unpacks to
     if len(content) != size:
         raise ValueError(f"the known facts are not {n}")
     columns = np.frombuffer(content, "<i8").reshape(len(_COLUMNS), n).astype(np.int64)

@@ -5,9 +5,9 @@ FastAPI and uvicorn (the extra ``serve``) do the work. Requests are bounded in n
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
@@ -24,22 +24,21 @@ Name = Annotated[str, Query(min_length=1, max_length=LONGEST_NAME)]
 
 
 class Limit:
-    """At most ``rate`` requests a second on the average, ``2 · rate`` at once; ``clock`` in seconds."""
+    """At most ``rate`` requests a second on average, and a second's worth (or one) at once; ``clock`` in seconds."""
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.rate, self.clock = rate, clock
-        self._times: deque[float] = deque()
+        self.rate, self.most, self.clock = rate, max(rate, 1.0), clock
+        self._left, self._last = self.most, clock()
         self._lock = threading.Lock()
 
     def takes(self) -> bool:
         """Whether one more request may be answered now."""
         with self._lock:
             now = self.clock()
-            while self._times and self._times[0] <= now - 2:
-                self._times.popleft()
-            if len(self._times) >= 2 * self.rate:
+            self._left, self._last = min(self.most, self._left + self.rate * (now - self._last)), now
+            if self._left < 1:
                 return False
-            self._times.append(now)
+            self._left -= 1
             return True
 
 
@@ -61,9 +60,10 @@ def application(student: Student, rate: float = 100.0) -> FastAPI:
 
     @app.middleware("http")
     async def bounded(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        if len(str(request.url)) > LONGEST_URL:
+        asked = request.scope  # as it came: with a malformed host there is no URL
+        if len(asked["raw_path"]) + len(asked["query_string"]) > LONGEST_URL:
             return JSONResponse({"detail": f"the address is longer than {LONGEST_URL} characters"}, 414)
-        if request.url.path != "/health" and not limit.takes():
+        if asked["path"] != "/health" and not limit.takes():
             return JSONResponse({"detail": f"more than {rate:g} requests a second; ask again later"}, 429)
         return await answer(request)
 
@@ -109,22 +109,29 @@ def application(student: Student, rate: float = 100.0) -> FastAPI:
     return app
 
 
-def serve(student: Student, host: str, port: int, rate: float) -> None:
-    """Answer until Ctrl-C or SIGTERM.
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address.
 
     Raises:
-        UserError: the port is taken or not allowed.
+        UserError: the port is taken or not allowed, or there is no such address.
     """
+    if not host:
+        raise UserError("--host: is empty, which would be every address of this machine; name one, such as 127.0.0.1")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server((str(address[0]), port), family=family)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot listen at {host}, port {port} ({reason}); choose another --host or --port") from None
+
+
+def serve(student: Student, listening: socket.socket, rate: float) -> None:
+    """Answer until Ctrl-C or SIGTERM."""
     settings = uvicorn.Config(
         application(student, rate),
-        host=host,
-        port=port,
         log_level="warning",
         limit_concurrency=64,
         h11_max_incomplete_event_size=16_384,
         timeout_keep_alive=5,
     )
-    try:
-        uvicorn.Server(settings).run()
-    except SystemExit:  # uvicorn's answer to an address that it cannot bind
-        raise UserError(f"serve: cannot listen at {host}:{port}; choose another --port") from None
+    uvicorn.Server(settings).run(sockets=[listening])

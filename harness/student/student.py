@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,36 +52,49 @@ class Names:
         return self.vocabulary.labels[number] or self.vocabulary.names[number]
 
     @cached_property
-    def _by_text(self) -> dict[str, list[int]]:
-        numbers: dict[str, list[int]] = {}
-        for number, (name, label) in enumerate(zip(self.vocabulary.names, self.vocabulary.labels, strict=True)):
-            for text in {name, label} - {None}:
-                numbers.setdefault(str(text), []).append(number)
-        return numbers
+    def _by_name(self) -> dict[str, list[int]]:
+        return _numbers(self.vocabulary.names)
+
+    @cached_property
+    def _by_label(self) -> dict[str, list[int]]:
+        return _numbers(self.vocabulary.labels)
 
     @cached_property
     def _by_lower_case(self) -> dict[str, list[int]]:
-        numbers: dict[str, list[int]] = {}
-        for text, owners in self._by_text.items():
-            numbers.setdefault(text.casefold(), []).extend(owners)
-        return numbers
+        pairs = zip(self.vocabulary.names, self.vocabulary.labels, strict=True)
+        return _numbers({_plain(text) for text in pair if text is not None} for pair in pairs)
 
     def number(self, text: str) -> int:
-        """The id of a name or label; small and capital letters count only where both occur.
+        """The id of a name or label; names come first, and small and capital letters count only where both occur.
 
         Raises:
             UserError: it is unknown (with the nearest ones), or several have that label.
         """
-        chosen = self._by_text.get(text) or self._by_lower_case.get(text.casefold().strip())
+        plain = _plain(text)
+        chosen = self._by_name.get(text) or self._by_label.get(text) or self._by_lower_case.get(plain)
         if not chosen:
-            near = difflib.get_close_matches(text.casefold(), self._by_lower_case, n=3, cutoff=0.6)
+            near = difflib.get_close_matches(plain, self._by_lower_case, n=3, cutoff=0.6)
             names = [self.show(self._by_lower_case[one][0]) for one in near]
             hint = f"; did you mean {' or '.join(map(repr, names))}?" if names else ""
             raise UserError(f"{self.kind} {text[:80]!r}: the student knows none of that name{hint}")
-        if len(set(chosen)) > 1:
+        if len(chosen) > 1:
             names = [self.vocabulary.names[number] for number in chosen[:5]]
-            raise UserError(f"{self.kind} {text[:80]!r}: {len(chosen)} have this label; say which: {', '.join(names)}")
+            raise UserError(f"{self.kind} {text[:80]!r}: {len(chosen)} have this name; say which: {', '.join(names)}")
         return chosen[0]
+
+
+def _numbers(texts: Iterable[str | set[str] | None]) -> dict[str, list[int]]:
+    """The positions of each text; several texts may share a position."""
+    numbers: dict[str, list[int]] = {}
+    for number, given in enumerate(texts):
+        for text in {given} if isinstance(given, str) else given or ():
+            numbers.setdefault(text, []).append(number)
+    return numbers
+
+
+def _plain(text: str) -> str:
+    """A text without what people do not see or mind: letters of two codes as one, no capitals, no space around."""
+    return unicodedata.normalize("NFC", text).casefold().strip()
 
 
 class Student:
@@ -100,7 +114,23 @@ class Student:
         self.entities, self.relations = Names(content.entities, "entity"), Names(content.relations, "relation")
         self.timeline = Timeline(about.granularity, content.times)
         self._table = content.tensors["entity.weight"]
-        self._scale = float(np.exp(content.tensors["log_scale"])) if "log_scale" in content.tensors else 1.0
+        self._try()
+
+    def _try(self) -> None:
+        """Ask one question at the ends of all tables, since the tensors may be those of another formula.
+
+        Raises:
+            UserError: they are.
+        """
+        last = len(self.timeline.last) if self.about.time_input == "classes" else self.timeline.n_tokens - 1
+        relation, n = np.array([2 * len(self.content.relations) - 1]), len(self.content.entities)
+        try:
+            length = self._time(UNKNOWN, UNKNOWN).shape[1]
+            fits = self.scores(np.array([n - 1]), relation, np.full((1, length), last)).shape == (1, n)
+        except (KeyError, IndexError, ValueError, TypeError):
+            fits = False
+        if not fits:
+            raise UserError(f"{self.where}: is damaged (not the tables of {self.about.backbone!r}); export it again")
 
     @classmethod
     def load(cls, path: str | Path) -> Student:
@@ -132,16 +162,30 @@ class Student:
         self, subject: NDArray[np.int64], relation: NDArray[np.int64], time: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """Scores [B, E] of all entities for subjects [B], relations [B] (+ R for heads) and times [B, L] as the
-        backbone reads them (classes or tokens)."""
+        backbone reads them (classes or tokens).
+
+        Raises:
+            UserError: numbers of the file are so large that scores are none.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = self._scores(subject, relation, time)
+        if not np.isfinite(z).all():
+            raise UserError(f"{self.where}: is damaged (its scores are not finite); export it again")
+        return z
+
+    def _scores(
+        self, subject: NDArray[np.int64], relation: NDArray[np.int64], time: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
         formula = FORMULAS[self.about.backbone]
         query = formula(self.content.tensors, self._table[subject], relation, time)
-        kernel = self.about.kernel
+        kernel, log_scale = self.about.kernel, self.content.tensors.get("log_scale")
+        scale = np.float32(1) if log_scale is None else np.exp(log_scale)
         if kernel == "dot":
-            return np.asarray(self._scale * (query @ self._table.T), np.float32)
+            return np.asarray(scale * (query @ self._table.T), np.float32)
         if kernel == "l1":
-            return np.stack([-self._scale * np.abs(self._table - row).sum(1) for row in query]).astype(np.float32)
+            return np.stack([-scale * np.abs(self._table - row).sum(1) for row in query]).astype(np.float32)
         squared = np.square(self._table).sum(1) - 2 * query @ self._table.T + np.square(query).sum(1)[:, None]
-        return np.asarray(-self._scale * np.sqrt(np.maximum(squared, 1e-12)), np.float32)
+        return np.asarray(-scale * np.sqrt(np.maximum(squared, 1e-12)), np.float32)
 
     def answers(
         self, subject: str, relation: str, at: Time = None, *, k: int = 10, head: bool = False, known: Known = "mark"
@@ -162,6 +206,8 @@ class Student:
         """
         if k < 1:
             raise UserError(f"k {k}: is how many answers are wanted, 1 or more")
+        if known not in get_args(Known):
+            raise UserError(f"known {known!r}: choose one of {', '.join(get_args(Known))}")
         s, r = self.entities.number(subject), self.relations.number(relation)
         start, end = self.times(at)
         asked = r + head * len(self.content.relations)
@@ -171,8 +217,8 @@ class Student:
         if known == "leave out":
             scores[is_known] = -np.inf
         z = scores / self.about.temperature
-        weights = np.exp(z - z.max())
-        probabilities = weights / weights.sum()
+        weights = np.exp(z - z.max(where=np.isfinite(z), initial=-np.finfo(np.float64).max))
+        probabilities = weights / max(weights.sum(), 1.0)  # the largest is 1, unless nothing is left
         best = np.argsort(-scores, kind="stable")[: min(k, int(np.isfinite(scores).sum()))]
         names, labels = self.content.entities.names, self.content.entities.labels
         return [
@@ -196,7 +242,9 @@ class Student:
         """
         if at is None:
             return UNKNOWN, UNKNOWN
-        ends = at if isinstance(at, tuple) else (at, at)
+        ends = at if isinstance(at, tuple | list) else (at, at)
+        if len(ends) != 2:
+            raise UserError(f"time {at}: an interval has a start and an end")
         start, end = (self._point(str(point).strip()) for point in ends)
         if start > end:
             raise UserError(f"time {at}: ends before it begins")

@@ -6,13 +6,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, field_validator
 
 from harness.errors import UserError
 from harness.evaluate import RankTask
 from harness.models import Backbone
 from harness.registry import MethodOptions, option
 from harness.teachers.sources import Teacher, register
+
+#: teachers in a chain
+LONGEST = 8
 
 
 class DistilledOptions(MethodOptions):
@@ -23,6 +26,11 @@ class DistilledOptions(MethodOptions):
     epochs: int = option(16, "epochs of each of them", ge=1, le=10_000)
     of: Literal["structural", "ensemble"] = option("structural", "the teacher of the first of them")
 
+    @field_validator("dims")
+    @classmethod
+    def _without_spaces(cls, dims: str) -> str:
+        return ",".join(str(int(part)) if part.isdecimal() else part for part in map(str.strip, dims.split(",")))
+
     @property
     def chain(self) -> list[int]:
         """The dimensions.
@@ -30,9 +38,9 @@ class DistilledOptions(MethodOptions):
         Raises:
             UserError: one is no dimension.
         """
-        parts = [part.strip() for part in self.dims.split(",")]
-        if not all(part.isdigit() and 0 < int(part) <= 10_000 for part in parts):
-            raise UserError(f"teacher.distilled.dims={self.dims!r}: write dimensions such as 400,200")
+        parts = self.dims.split(",")
+        if len(parts) > LONGEST or not all(part.isdecimal() and 0 < int(part) <= 10_000 for part in parts):
+            raise UserError(f"teacher.distilled.dims={self.dims!r}: write up to {LONGEST} dimensions, such as 400,200")
         return [int(part) for part in parts]
 
 

@@ -7,11 +7,13 @@ are those of its members, side by side. That asks for members that score by prod
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import field_validator
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
@@ -30,7 +32,13 @@ class EnsembleOptions(MethodOptions):
     """Options of the ensemble."""
 
     members: str = option("tntcomplex,ta-distmult,llm", "backbones, and llm, with commas between")
+    penalties: str = option("", "weights of penalties by member, as tcomplex=0.03,timeplex=0.05; others: the recipe's")
     weights: Literal["fitted", "equal"] = option("fitted", "fitted on validation answers, or equal")
+
+    @field_validator("members")
+    @classmethod
+    def _without_spaces(cls, members: str) -> str:
+        return ",".join(filter(None, map(str.strip, members.split(","))))
 
     @property
     def names(self) -> list[str]:
@@ -39,13 +47,28 @@ class EnsembleOptions(MethodOptions):
         Raises:
             UserError: one is unknown or there twice, or there are none.
         """
-        names = [name.strip() for name in self.members.split(",") if name.strip()]
+        names = self.members.split(",") if self.members else []
         for name in names:
             if name != "llm" and name not in BACKBONES:
                 raise UserError(f"teacher.ensemble.members: unknown {name!r}: {nearest(name, [*BACKBONES, 'llm'])}")
         if len(set(names)) < len(names) or not names:
             raise UserError(f"teacher.ensemble.members={self.members!r}: name one or more members, each once")
         return names
+
+    @property
+    def penalty_by_member(self) -> dict[str, float]:
+        """Weights of penalties by member.
+
+        Raises:
+            UserError: one is no number of at least 0, or of no member.
+        """
+        penalties = {}
+        for part in filter(None, (part.strip() for part in self.penalties.split(","))):
+            name, _, value = part.partition("=")
+            if name not in self.names or not re.fullmatch(r"\d*\.?\d+(e-?\d+)?", value):
+                raise UserError(f"teacher.ensemble.penalties={self.penalties!r}: write MEMBER=WEIGHT, as tcomplex=0.03")
+            penalties[name] = float(value)
+        return penalties
 
 
 class Ensemble(Backbone):
@@ -127,12 +150,15 @@ def fit_weights(model: Ensemble, task: RankTask) -> None:
 
 
 def _members(spec: Any, options: EnsembleOptions) -> tuple[Any, ...]:
-    """The trials whose models are the members: structural teachers with the settings of ``teacher``, and the LLM."""
+    """The trials whose models are the members: structural teachers as large and long as ``teacher``, and the LLM."""
     specs = []
     for name in options.names:
-        teacher = spec.teacher.model_copy(update={"source": "structural", "backbone": None})
+        # each with its own recipe: what suits one backbone does not suit another
+        own = {"optimizer": None, "learning_rate": None, "regularization": options.penalty_by_member.get(name)}
+        teacher = spec.teacher.model_copy(update={"source": "structural", "backbone": None, **own})
         axes = {"arm": "llm-teacher"} if name == "llm" else {"arm": "teacher", "backbone": name, "teacher": teacher}
-        specs.append(spec.model_copy(update=axes))
+        # all of one ensemble, whichever students it teaches
+        specs.append(spec.model_copy(update={**axes, "seed": spec.teacher.seed}))
     return tuple(specs)
 
 

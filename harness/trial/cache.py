@@ -8,7 +8,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,11 +105,15 @@ class Cache:
             return Entry(tensors, meta, cached=False)
 
     def keep_newest(self, stage: str, count: int) -> None:
-        """Remove all but the newest results of a stage."""
-        files = [(path.stat().st_mtime_ns, path) for path in (self.root / stage).glob("*.safetensors") if path.exists()]
+        """Remove all but the newest results of a stage; other processes may write and remove some meanwhile."""
+        files = []
+        for path in (self.root / stage).glob("*.safetensors"):
+            with suppress(FileNotFoundError):
+                files.append((path.stat().st_mtime_ns, path))
         for _, path in sorted(files, reverse=True)[count:]:
-            for suffix in (".safetensors", ".sha256", ".lock"):
-                path.with_suffix(suffix).unlink(missing_ok=True)
+            with suppress(filelock.Timeout), filelock.FileLock(path.with_suffix(".lock"), timeout=0):
+                for suffix in (".safetensors", ".sha256", ".lock"):
+                    path.with_suffix(suffix).unlink(missing_ok=True)
 
     def pack(self, stage: str, key: str) -> Packed | None:
         """The file of a stored result; None, with a warning, if it is damaged: whoever needs it builds it."""
@@ -152,10 +156,12 @@ class Cache:
         if not path.exists():
             return None
         if (flaw := _flaw(path)) is None:
-            with safe_open(path, framework="pt") as file:
+            # RuntimeError is how PyTorch says that there is no such file: another process removed it meanwhile
+            with suppress(FileNotFoundError, RuntimeError), safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no dict
                 return Entry(tensors, json.loads(file.metadata()["meta"]), cached=True)
-        warnings.warn(f"cache file {path} {flaw}; it is rebuilt", stacklevel=3)
+        elif path.exists():
+            warnings.warn(f"cache file {path} {flaw}; it is rebuilt", stacklevel=3)
         return None
 
 
@@ -179,7 +185,7 @@ def _flaw(path: Path) -> str | None:
             metadata = file.metadata()
             json.loads(metadata["meta"])
         return None if metadata.get("result", _name(path)) == _name(path) else "is that of another result"
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         return f"cannot be read ({type(error).__name__})"
 
 

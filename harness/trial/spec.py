@@ -204,7 +204,8 @@ class StudentSpec(TrainingSpec):
     def rounded_from(self) -> int | None:
         """The epoch from which on training goes through the rounding, counted from 0; None: it never does."""
         few = self.bits == "ternary" or self.bits <= 3
-        return max(self.epochs - self.rounded_epochs, self.stage1_epochs) if few and self.rounded_epochs else None
+        start = max(self.epochs - self.rounded_epochs, self.stage1_epochs)  # stage 1 is shared by students of all bits
+        return start if few and start < self.epochs else None
 
     @model_validator(mode="after")
     def _stages_fit(self) -> Self:
@@ -288,25 +289,17 @@ class TrialSpec(Frozen):
         if source.members is None:
             return ()
         specs = source.members(self, source.options.model_validate(self.teacher.method(source.name)))
-        for spec in specs:
-            check_arm(spec.arm)
-        return tuple(spec.acting() for spec in specs)
+        return tuple(spec.model_copy(update={"arm": check_arm(spec.arm)}).acting() for spec in specs)
 
     @property
-    def is_taught_by_llm(self) -> bool:
-        """Whether the language model is among what the teacher is made of."""
-        return any(one.arm == "llm-teacher" or "llm" in one.needs or one.is_taught_by_llm for one in self.members)
-
-    def _teacher_methods(self) -> set[str]:
-        """The methods whose options act in the teacher, and in what it is made of."""
-        return {self.teacher.source, *self.teacher_backbones}.union(*(one._teacher_methods() for one in self.members))
+    def family(self) -> tuple[TrialSpec, ...]:
+        """The members, and those that their teachers are made of."""
+        return tuple(spec for member in self.members for spec in (member, *member.family))
 
     @property
     def teacher_backbones(self) -> list[str]:
         """The backbones of the teacher, or of those that it is made of."""
-        if not self.members:
-            return [self.teacher_backbone]
-        return sorted({name for member in self.members for name in (*member.teacher_backbones, member.backbone)})
+        return _backbones((self, *self.family))
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -377,19 +370,25 @@ class TrialSpec(Frozen):
         student = StudentSpec() if self.arm in REFERENCES else self.student.with_methods(self.backbone)
         if not self.is_reversed:
             student = student.model_copy(update={"order": "structure-first"})
-        if student.rounded_from is None:
-            student = student.model_copy(update={"rounded_epochs": StudentSpec.model_fields["rounded_epochs"].default})
-        teacher = self.teacher if self.arm == "teacher" or needs & {"teacher", "entities"} else TeacherSpec()
+        start = student.rounded_from
+        rounded = StudentSpec.model_fields["rounded_epochs"].default if start is None else student.epochs - start
+        student = student.model_copy(update={"rounded_epochs": rounded})
+        asked = self.arm == "teacher" or bool(needs & {"teacher", "entities"})
+        teacher = self.teacher if asked else TeacherSpec()
         source = TEACHERS.named(teacher.source)
+        family = self.family if asked else ()  # once: each of them has to find its own
+        everybody: tuple[TrialSpec, ...] = (self, *family)
         if source.members is not None:
-            teacher = teacher.with_methods(*sorted(self._teacher_methods()))
+            everybody = (self, *family)
+            teacher = teacher.with_methods(
+                *sorted({*_backbones(everybody), *(one.teacher.source for one in everybody)})
+            )
         elif source.has_model:
             teacher = teacher.with_methods(self.teacher_backbone)
         else:  # it is not trained here, and has no vectors
             teacher = TeacherSpec(source=teacher.source, methods={teacher.source: teacher.method(teacher.source)})
             settled = settled.model_copy(update={"others": "merged"}) if "teacher" in needs else settled
-        asked = self.arm == "teacher" or bool(needs & {"teacher", "entities"})
-        language = self.arm == "llm-teacher" or "llm" in needs or (asked and self.is_taught_by_llm)
+        language = any(one.arm == "llm-teacher" or "llm" in one.needs for one in everybody)
         return self.model_copy(
             update={
                 "student": student,
@@ -397,22 +396,29 @@ class TrialSpec(Frozen):
                 "teacher": teacher,
                 "llm": self.llm if language else LanguageModelConfig(),
                 "semantic": self.semantic if language else SemanticSpec(),
-                "outside": self._outside(),
+                "outside": self._outside(family),
             }
         )
 
-    def _outside(self) -> dict[str, str]:
-        """Digests of what this trial's methods have from outside the package, by method."""
+    def _outside(self, family: tuple[TrialSpec, ...]) -> dict[str, str]:
+        """Digests of what the methods of this trial and its family have from outside the package, by method."""
         methods: list[tuple[Registry[Any], str]] = [(LOSSES, part) for part in self.parts]
         methods += [(BACKBONES, self.backbone)]
         taught = self.arm == "teacher" or bool(self.needs & {"teacher", "entities"})
         if taught and TEACHERS.named(self.teacher.source).has_model:
-            methods += [(BACKBONES, name) for name in self.teacher_backbones]
+            methods += [(BACKBONES, name) for name in _backbones((self, *family))]
         origins: Iterator[tuple[str, Plugin | None]] = ((name, registry.origin(name)) for registry, name in methods)
-        digests = {name: plugin.digest for name, plugin in origins if plugin is not None}
+        digests = {name: digest for one in family for name, digest in one.outside.items()}
+        digests |= {name: plugin.digest for name, plugin in origins if plugin is not None}
         source = TEACHERS.named(self.teacher.source)
         if taught and not source.has_model:
             plugin, options = TEACHERS.origin(source.name), self.teacher.method(source.name)
             content = source.content(source.options.model_validate(options))
             digests[source.name] = f"{'' if plugin is None else plugin.digest}-{content[:16]}"
         return digests
+
+
+def _backbones(specs: tuple[TrialSpec, ...]) -> list[str]:
+    """The backbones of the teachers of a trial and its family, and of the family."""
+    trained = (one.teacher_backbone for one in specs if TEACHERS.named(one.teacher.source).members is None)
+    return sorted({*trained, *(one.backbone for one in specs[1:])})

@@ -27,7 +27,7 @@ def test_changes_win_over_tuned_settings() -> None:
         design,
         dataset="yago",
         data_digest="d",
-        backbones=sorted(BACKBONES),
+        backbones=sorted(design.backbones),
         preset="default",
         changes=parse_changes(["student.regularization=0.5"]),
     )
@@ -40,6 +40,6 @@ def test_one_backbone_and_all_backbones_are_one_study(dataset: str) -> None:
     design = designs.load("ablation")
     options = {"dataset": dataset, "data_digest": "d", "preset": "default"}
     one = cells.plan(design, backbones=["ttranse"], **options)
-    both = cells.plan(design, backbones=sorted(BACKBONES), **options)
+    both = cells.plan(design, backbones=sorted(design.backbones), **options)
     assert one.study_name == both.study_name
     assert {s.key() for s in one.specs} < {s.key() for s in both.specs}

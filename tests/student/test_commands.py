@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -17,11 +18,14 @@ import numpy as np
 import pytest
 
 import harness
+from harness.data.graph import Vocabulary
 from harness.errors import UserError
 from harness.student import Student
+from harness.student.choosing import wanted
 from harness.student.distilling import dimension
 from harness.student.export import model_of
 from harness.student.fileformat import read
+from harness.student.student import Names
 from tests.place import Place
 from tests.postgresql import free_port
 
@@ -76,6 +80,12 @@ def test_from_facts_to_an_answer(place: Place) -> None:
     assert "choose fewer" in student(place, "convert", "toy.student", "--bits", "16", "-o", "x", code=2)
     assert "either --bits" in student(place, "convert", "toy.student", "-o", "x", code=2)
     assert "unknown protocol" in student(place, "evaluate", "toy.student", "--protocol", "filtered", code=2)
+    assert "stores no metrics" in student(
+        place, "convert", "toy.student", "--onnx", "--dataset", "./toy", "-o", "x", code=2
+    )
+    for kind in (("--bits", "4"), ("--onnx",)):
+        for output, reason in (("nowhere/x", "is not there"), ("toy", "is a folder")):
+            assert reason in student(place, "convert", "toy.student", *kind, "-o", output, code=2)
     assert not (place.folder / "x").exists()
 
 
@@ -88,7 +98,15 @@ def test_a_trial_of_the_store(place: Place) -> None:
     assert "the ranks are those of the store" in student(place, *words, "--trial", "0")
     assert "no complete student of number 99" in student(place, *words, "--trial", "99", code=2)
     assert "has no study 'sweep'" in student(place, *words[:2], "sweep", *words[3:], code=2)
-    assert "leave out --study" in student(place, *words, "--set", "student.dim=9", code=2)
+    for option in (("--set", "student.dim=9"), ("--arm", "none"), ("--seed", "1"), ("--preset", "quick")):
+        assert f"{option[0]}: the store has the trial's settings" in student(place, *words, *option, code=2)
+    assert "name it with --study" in student(place, "export", "--trial", "0", "-o", "x", code=2)
+    assert "is a folder" in student(place, "export", "--dataset", "./toy", "-o", "toy", code=2)
+
+
+def test_an_arm_is_one_however_it_is_written(place: Place) -> None:
+    given = [wanted(str(place.folder / "toy"), arm, "ttranse", 0, "quick", []) for arm in ("L2+L1", "CE+L1+L2", "CE")]
+    assert [spec.arm for spec in given] == ["L1+L2", "L1+L2", "none"]
 
 
 def test_an_onnx_graph_scores_as_the_student(place: Place) -> None:
@@ -148,7 +166,9 @@ def test_the_dimension_that_bytes_buy(size: int, bits: Any, dim: int) -> None:
     assert dimension(size, bits) == dim
 
 
-def test_bytes_and_bits_that_cannot_be() -> None:
+def test_bytes_and_bits_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not there; make it first"):
+        harness.distil("lahman", output=tmp_path / "nowhere" / "x")
     with pytest.raises(UserError, match="a row of two numbers has 8 bytes"):
         dimension(7, 32)
     with pytest.raises(UserError, match="choose one of 32, 16"):
@@ -204,11 +224,48 @@ def test_known_answers_are_marked_or_left_out(file: Path) -> None:
         ("####", "knows years"),
         ("1066", "outside of what"),
         (("1935", "1931"), "ends before it begins"),
+        (("1931",), "a start and an end"),
+        (("1931", "1932", "1933"), "a start and an end"),
     ],
 )
 def test_times_that_the_student_cannot_know(file: Path, at: Any, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         Student.load(file).answers("person 03", "rel 1", at)
+
+
+def names(*pairs: tuple[str, str | None]) -> Names:
+    return Names(Vocabulary(*zip(*pairs, strict=True)), "entity")
+
+
+def test_a_name_is_found_whatever_labels_others_have() -> None:
+    vocabulary = names(("Q1", "Q2"), ("Q2", "Rome"), ("Q3", "rome"), ("Q4", "Jos\u00e9"), ("usa", "USA"))
+    asked = {"Q2": 1, "q1": 0, " q3 ": 2, "Rome": 1, "rome": 2, "Jose\u0301": 3, "uSa": 4}
+    assert {text: vocabulary.number(text) for text in asked} == asked
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("ROME", "2 have this name; say which: Q2, Q3"), ("dup", "say which: A, B"), ("Romme", "did you mean 'Rome'")],
+)
+def test_a_name_that_is_none_or_that_of_several(text: str, reason: str) -> None:
+    vocabulary = names(("Q2", "Rome"), ("Q3", "rome"), ("A", "dup"), ("B", "dup"))
+    with pytest.raises(UserError, match=reason):
+        vocabulary.number(text)
+
+
+def test_where_all_answers_are_known_there_are_no_new_ones(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Student.load(file)
+    monkeypatch.setattr(asked, "_known", lambda *_: np.arange(len(asked.content.entities)))
+    assert asked.answers("person 03", "rel 1", 1931, known="leave out") == []
+    assert all(one.known for one in asked.answers("person 03", "rel 1", 1931))
+
+
+def test_what_python_may_ask_wrongly_is_one_line(file: Path) -> None:
+    asked = Student.load(file)
+    for wrong in ({"k": 0}, {"known": "hide"}):
+        with pytest.raises(UserError):
+            asked.answers("person 03", "rel 1", 1931, **wrong)  # type: ignore[arg-type]
+    assert asked.answers("person 03", "rel 1", ["1931", 1932])  # type: ignore[arg-type]
 
 
 # ---- HTTP ------------------------------------------------------------------------------------------------------------
@@ -262,6 +319,57 @@ def test_a_server_answers_and_refuses(server: str, file: Path) -> None:
         assert "Traceback" not in json.dumps(reason)
     assert get(server, "/predict", **{**question, "filler": "x" * 5000})[0] == 414
     assert get(server, "/nothing")[0] == 404
+
+
+def raw(where: str, request: bytes) -> bytes:
+    """What a server answers to bytes that may be no request."""
+    with socket.create_connection(("127.0.0.1", int(where.rsplit(":", 1)[1])), timeout=10) as connection:
+        connection.sendall(request)
+        return connection.recv(4000)
+
+
+@pytest.mark.parametrize(
+    ("line", "host", "status"),
+    [
+        (b"GET /info", b"[", 200),
+        (b"GET http://[/info", b"x", 404),
+        (b"GET /predict?subject=%ff%00&relation=%22%27", b"x:99999999", 422),
+        (b"GET /predict?subject=person+03&relation=rel+1&k=" + b"9" * 60, b"x", 422),
+        (b"POST /predict", b"x", 405),
+        (b"nonsense", b"x", 400),
+    ],
+)
+def test_requests_of_other_programs(server: str, line: bytes, host: bytes, status: int) -> None:
+    answer = raw(server, line + b" HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+
+
+@pytest.mark.parametrize(("rate", "at_once", "a_minute"), [(20.0, 20, 1200), (0.1, 1, 6)])
+def test_the_rate_is_that_on_average(rate: float, at_once: int, a_minute: int) -> None:
+    limits = pytest.importorskip("harness.student.serving")
+    now = 0.0
+    limit = limits.Limit(rate, lambda: now)
+    assert sum(limit.takes() for _ in range(100)) == at_once
+    taken = 0
+    for step in range(1, 60 * 64 + 1):
+        now = step / 64
+        taken += limit.takes()
+    assert taken == pytest.approx(a_minute, abs=1)
+
+
+@pytest.mark.parametrize("host", ["", "nowhere.invalid", "x" * 300, "é" * 90])
+def test_an_address_that_is_none_is_one_line(file: Path, host: str) -> None:
+    serving = pytest.importorskip("harness.student.serving")
+    with pytest.raises(UserError, match="--host"):
+        serving.listen(host, free_port())
+
+
+def test_a_port_that_is_taken_is_one_line(place: Place, server: str, file: Path) -> None:
+    """And no address is shown at which somebody else answers."""
+    done = place("serve", str(file), "--port", server.rsplit(":", 1)[1], module="harness.student")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: cannot listen at 127.0.0.1, port ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_too_many_requests_get_429(server: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors.numpy import load, save
 from harness.data import load as load_graph
 from harness.errors import UserError
 from harness.student import Student
-from harness.student.export import Exported
+from harness.student.export import Exported, model_of
 from harness.student.fileformat import VERSION, StudentFile, read
 
 Change = Callable[[dict[str, Any], dict[str, Any]], None]
@@ -109,6 +110,67 @@ def _unknown_key(arrays: dict[str, Any], about: dict[str, Any]) -> None:
     about["code"] = "print(1)"
 
 
+def _of_no_size(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    about["tensors"]["time.weight"]["shape"][0] = 10**30
+
+
+def _countless_facts(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    about["n_facts"] = 10**18
+
+
+def _facts_that_unpack_to_much(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    about["n_facts"] = 10**6
+    arrays["facts"] = np.frombuffer(zlib.compress(bytes(8 * 5 * 10**6), 9), np.uint8)
+
+
+def _many_names(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    arrays["entities"] = np.full(10**7, ord("\n"), np.uint8)
+
+
+def _names_in_floats(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    arrays["entities"] = arrays["entities"].astype(np.float64)
+
+
+def _scalar(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    about["tensors"]["entity.weight"]["bits"] = 4
+    arrays["entity.weight.codes"] = np.zeros((40, 4), np.uint8)
+    arrays["entity.weight.scale"] = np.array(1, np.float16)
+
+
+def _no_day(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    about |= {"granularity": "day", "first_time": 0}
+
+
+def _no_table(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    del about["tensors"]["time.weight"]
+
+
+def _fewer_times(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    arrays["time.weight.values"] = arrays["time.weight.values"][:-1].copy()
+    about["tensors"]["time.weight"]["shape"][0] -= 1
+
+
+def _narrow_relations(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    arrays["relation.weight.values"] = arrays["relation.weight.values"][:, :4].copy()
+    about["tensors"]["relation.weight"]["shape"][1] = 4
+
+
+def _tokens(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    about["time_input"] = "tokens"
+
+
+def _other_formula(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    about["backbone"] = "ta-distmult"
+
+
+def _endless_scale(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    arrays["log_scale.values"] = np.full_like(arrays["log_scale.values"], 1e30)
+
+
+def _cold(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    about["temperature"] = 1e-320
+
+
 CHANGES: dict[str, tuple[Change, str]] = {
     "format": (_of_format, "another format"),
     "newer": (_newer, "newer than"),
@@ -125,6 +187,20 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "more facts": (_more_facts, "damaged"),
     "no facts": (_no_facts, "damaged"),
     "key": (_unknown_key, "cannot be read"),
+    "size": (_of_no_size, "damaged"),
+    "countless": (_countless_facts, "damaged"),
+    "bomb": (_facts_that_unpack_to_much, "damaged"),
+    "many names": (_many_names, "damaged"),
+    "floats": (_names_in_floats, "damaged"),
+    "scalar": (_scalar, "damaged"),
+    "day": (_no_day, "damaged"),
+    "table": (_no_table, "not the tables"),
+    "few times": (_fewer_times, "not the tables"),
+    "relations": (_narrow_relations, "not the tables"),
+    "tokens": (_tokens, "not the tables"),
+    "formula": (_other_formula, "not the tables"),
+    "scale": (_endless_scale, "not finite"),
+    "temperature": (_cold, "cannot be read"),
 }
 
 
@@ -137,8 +213,36 @@ def test_a_changed_file_is_refused(name: str, file: Path, tmp_path: Path) -> Non
         Student.load(written(tmp_path / "changed", arrays, about))
 
 
+@pytest.mark.parametrize(
+    ("stated", "reason"),
+    [
+        ({"spec": {"student": {"dim": "x"}}}, "student.dim"),
+        ({"backbone": "tcomplex"}, "not the tables"),
+    ],
+)
+def test_a_file_that_answers_and_cannot_be_scored_is_one_line(
+    stated: dict[str, Any], reason: str, file: Path, tmp_path: Path
+) -> None:
+    arrays, about = parts_of(file)
+    content = read(written(tmp_path / "changed", arrays, about | stated))
+    with pytest.raises(UserError, match=reason):
+        model_of(content)
+
+
+@pytest.mark.parametrize(("kind", "times"), [("BF16", 4), ("F8_E4M3", 8)])
+def test_types_that_numpy_lacks_are_refused(file: Path, tmp_path: Path, kind: str, times: int) -> None:
+    content = file.read_bytes()
+    size = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + size])
+    header["times"] |= {"dtype": kind, "shape": [times * header["times"]["shape"][0]]}
+    changed = json.dumps(header).encode()
+    (tmp_path / "changed").write_bytes(struct.pack("<Q", len(changed)) + changed + content[8 + size :])
+    with pytest.raises(UserError, match="no student's file"):
+        read(tmp_path / "changed")
+
+
 def test_what_is_no_file_of_a_student_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not there"):
+    with pytest.raises(UserError, match="cannot be read"):
         read(tmp_path / "nowhere")
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "text").write_text("a student", encoding="utf-8")

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from harness.distill.losses import LOSSES
 from harness.errors import UserError
 from harness.evaluate import ranks
 from harness.models import BACKBONES, scores
+from harness.registry import Plugin
 from harness.teachers.ensemble import Ensemble, fit_weights
 from harness.trial.run import run_trial, scored_model
 from harness.trial.spec import TrialSpec
@@ -130,7 +132,9 @@ def test_what_makes_a_teacher_is_part_of_its_identity(spec: TrialSpec, context: 
         ("ensemble", {"members": "tcomplexx"}, "did you mean 'tcomplex'"),
         ("ensemble", {"members": "tcomplex,tcomplex"}, "each once"),
         ("ensemble", {"members": " "}, "one or more"),
-        ("distilled", {"dims": "large"}, "write dimensions"),
+        ("distilled", {"dims": "large"}, "write up to 8 dimensions"),
+        ("distilled", {"dims": "²"}, "write up to 8 dimensions"),
+        ("distilled", {"dims": ",".join(["9"] * 9)}, "write up to 8 dimensions"),
     ],
 )
 def test_what_cannot_be_a_teacher_is_one_line(
@@ -144,3 +148,39 @@ def test_an_arm_that_is_none_teaches_nobody(spec: TrialSpec) -> None:
     teacher = {**spec.teacher.model_dump(), "source": "distilled", "distilled": {"arm": "L7"}}
     with pytest.raises(UserError, match="there is no loss 'L7'"):
         TrialSpec.model_validate({**spec.model_dump(), "teacher": teacher}).acting()
+
+
+def test_equal_teachers_are_one(spec: TrialSpec, context: Context) -> None:
+    """Whatever the spaces, the order of an arm's losses, or the seed of the student."""
+    pairs = [
+        ("ensemble", {"members": "tcomplex,ta-distmult"}, {"members": " tcomplex , ta-distmult,"}),
+        ("distilled", {"dims": "12,10"}, {"dims": "12, 010"}),
+    ]
+    for source, first, second in pairs:
+        one, two = (taught_by(spec, source, **options) for options in (first, second))
+        assert one.key() == two.key()
+        reseeded = Stages(one.model_copy(update={"seed": 1}), context).plan.keys
+        assert reseeded["targets"] == Stages(one, context).plan.keys["targets"]
+    members = set()
+    for arm in ("L1+L2", "L2 + L1"):
+        teacher = {**spec.teacher.model_dump(), "source": "distilled", "distilled": {"arm": arm}}
+        members |= {one.key() for one in TrialSpec.model_validate({**spec.model_dump(), "teacher": teacher}).members}
+    assert len(members) == 1
+
+
+def test_a_long_chain_is_planned_at_once(spec: TrialSpec, context: Context) -> None:
+    long = taught_by(spec, "distilled", dims="12,11,10,9,8,7,6,5")
+    assert [one.student.dim for one in long.family] == [5, 6, 7, 8, 9, 10, 11, 12]
+    assert Stages(long, context).plan.keys["targets"]
+
+
+def test_a_plugins_loss_behind_the_teacher_is_part_of_the_identity(
+    spec: TrialSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial whose teacher was distilled by other code is another trial."""
+    keys = set()
+    for digest in ("one", "two"):
+        monkeypatch.setitem(LOSSES._origins, "RKD-D", Plugin("rkd", "rkd.py", "", digest))
+        teacher = {**spec.teacher.model_dump(), "source": "distilled", "distilled": {"arm": "L1+RKD-D", "dims": "9,8"}}
+        keys.add(TrialSpec.model_validate({**spec.model_dump(), "arm": "L1", "teacher": teacher}).acting().key())
+    assert len(keys) == 2

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import stat
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,37 @@ def test_processes_that_ask_at_once_build_once(tmp_path: Path) -> None:
         process.join(60)
         assert process.exitcode == 0
     assert marks.read_text() == "x"
+
+
+def _keep_few(root: Path, first: int, results: multiprocessing.Queue[str]) -> None:
+    cache, faults = Cache(root), []
+    for step in range(150):
+        try:
+            value = float((7 * step + first) % 12)
+            build = partial(_constant, value)
+            if float(cache.get_or_build("student", f"{value:g}", build).tensors["x"]) != value:
+                faults.append("another's result")
+            cache.keep_newest("student", 3)
+        except Exception as error:
+            faults.append(f"{type(error).__name__}: {error}")
+    results.put("; ".join(faults))
+
+
+def _constant(value: float) -> Built:
+    return {"x": torch.tensor(value)}, {}
+
+
+def test_results_that_others_remove_are_built_again(tmp_path: Path) -> None:
+    """Workers write, read and remove a few results at once, without a fault or another's content."""
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    workers = [context.Process(target=_keep_few, args=(tmp_path, first, results)) for first in range(3)]
+    for worker in workers:
+        worker.start()
+    assert [results.get(timeout=120) for _ in workers] == ["", "", ""]
+    for worker in workers:
+        worker.join()
+    assert len(list((tmp_path / "student").glob("*.safetensors"))) <= 3 + len(workers)
 
 
 def test_digest_does_not_depend_on_the_order_of_keys() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from harness.reporting.content import Section, figure_path, plain
+from harness.reporting.content import Section, plain
+from harness.reporting.content import draw as drawn_for
 from harness.reporting.data.frames import records
 from harness.reporting.data.results import Frames, Results, means
 from harness.reporting.data.text import number, percent
@@ -42,17 +44,16 @@ def content(frames: Frames) -> Document:
 
     def draw_and_fill(folder: Path) -> dict[str, Any]:
         sections = []
-        for k, backbone in enumerate(results.backbones):
-            of_backbone = rows[rows["backbone"] == backbone]
-            path = figure_path(folder, backbone, k, "frontier")
-            draw(of_backbone, path)
+        of_backbones = {backbone: rows[rows["backbone"] == backbone] for backbone in results.backbones}
+        drawn = drawn_for({name: {"frontier": partial(draw, of_one)} for name, of_one in of_backbones.items()}, folder)
+        for backbone, of_backbone in of_backbones.items():
             caption = (
                 f"{backbone_name(backbone)}: test MRR against the bytes of a row of the entity table, mean over seeds "
                 "with its 95 % interval. The line is the Pareto front: no smaller student is as good."
             )
             shown = [tables[backbone]["frontier"], tables[backbone]["sizes"]]
             sections.append(
-                Section(backbone_name(backbone), findings(of_backbone), shown, [(f"figures/{path.name}.pdf", caption)])
+                Section(backbone_name(backbone), findings(of_backbone), shown, [(drawn[backbone]["frontier"], caption)])
             )
         return plain(results, frames.meta, sections)
 
@@ -69,7 +70,7 @@ def by_size(results: Results) -> pd.DataFrame:
     sizes = results.trials[results.trials["state"] == "complete"].drop_duplicates(["backbone", "arm"])
     about = {(row["backbone"], row["arm"]): row for row in records(sizes)}
     rows = []
-    for row in records(means(results).query("measure == 'mrr'")):
+    for row in records(means(results).query("metric == 'mrr'")):
         trial = about[row["backbone"], row["arm"]]
         is_teacher = row["arm"] in REFERENCES
         bits = "32" if is_teacher else str(json.loads(trial["spec"])["student"].get("bits", 32))
@@ -99,7 +100,7 @@ def frontier_table(rows: pd.DataFrame, *, only_front: bool = False) -> Table:
             Cell(arm_name(row["losses"])),
             Cell(str(row["dim"])),
             Cell(row["bits"]),
-            mean_cell({**row, "measure": "mrr"}),
+            mean_cell({**row, "metric": "mrr"}),
             Cell("–" if pd.isna(row["kept"]) else percent(row["kept"], signed=False)),
             Cell(number(row["bytes_others"] / 1000, 1)),
         )
@@ -136,7 +137,7 @@ def findings(rows: pd.DataFrame) -> Sequence[str]:
     return texts
 
 
-def draw(rows: pd.DataFrame, path: Path) -> None:
+def draw(rows: pd.DataFrame, path: Path) -> bool:
     """MRR against bytes: a colour an arm, a marker a number of bits, a line for the Pareto front."""
     students = rows[~rows["arm"].isin(REFERENCES) & rows["bytes_entity"].notna()]
     colors = arm_colors([*map(str, students["losses"].unique()), "teacher"])
@@ -164,3 +165,4 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
         axes.set_xlabel("bytes of an entity")
         axes.set_ylabel("test MRR")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=7.5)
+    return True
