@@ -173,7 +173,7 @@ class _Coordinator:
         return self.study.begin(task.spec, attributes)
 
 
-def _queries(run: Run, graph: TemporalGraph) -> pd.DataFrame:
+def queries_of(run: Run, graph: TemporalGraph) -> pd.DataFrame:
     """What the study's ranks are of.
 
     Raises:
@@ -225,7 +225,7 @@ def execute(
     """
     with store.errors_for_users(), store.only_writer(), scratch(TEMPORARY) as folder:
         study = open_study(store, run, command, counts(graph))
-        study.attach(_queries(run, graph))
+        study.attach(queries_of(run, graph))
         names = {spec.key(): run.labels[spec.key()] for spec in run.specs if spec.key() not in run.unscored}
         here = environment(context)
         if adopted := adopt(study, names, {"preset": run.preset}, here):
