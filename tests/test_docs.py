@@ -6,7 +6,6 @@ import importlib.util
 import re
 import tomllib
 from fractions import Fraction
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from harness.evaluate import PROTOCOLS, RankTask, metrics, ranks
 from harness.models import BACKBONES, Backbone
 from harness.trial.arms import check_arm
 from harness.trial.keys import Plan
-from harness.trial.spec import TrialSpec, option_names
+from harness.trial.spec import TrialSpec, option_names, option_of
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -121,7 +120,7 @@ def test_make_targets_are_real() -> None:
 
 def test_table_of_options_has_the_defaults_of_the_code() -> None:
     rows = table(METHOD, "## Options")
-    defaults: dict[str, Any] = {name: reduce(getattr, name.split("."), TrialSpec()) for name in option_names(TrialSpec)}
+    defaults: dict[str, Any] = {name: option_of(TrialSpec(), name)[0] for name in option_names(TrialSpec)}
     for name, shown, _ in rows:
         value = defaults[name]
         assert shown == ("–" if value is None else str(value)), name

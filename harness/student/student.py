@@ -100,7 +100,7 @@ def _plain(text: str) -> str:
 class Student:
     """A student that answers: which entity completes (subject, relation, ?, time)?
 
-    >>> Student.load("wiki.student").predict("Edmonton", "twinned with", at="1995", k=10)  # doctest: +SKIP
+    >>> Student.load("wiki.student").predict("Gothenburg", "twinned administrative body", at="1990", k=10)  # doctest: +SKIP
     """
 
     def __init__(self, content: StudentFile, where: str = "student") -> None:
