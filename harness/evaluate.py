@@ -6,19 +6,23 @@ pessimistic rank, so that a model which scores all entities alike gets the rank 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harness.data import KnownAnswers, Queries, Timeline, expand_by_time
+from harness import vocabulary
+from harness.data import KnownAnswers, Queries, Timeline, expand_by_class, expand_by_time
 from harness.models.base import Backbone, Kernel, scores
 from harness.models.batch import QueryTensors
-from harness.models.ordering import ROWS, Ordering
-from harness.models.vmapped import can_compile
+from harness.models.scoring.ordering import ROWS, Ordering
+from harness.models.scoring.vmapped import can_compile
 
-PROTOCOLS = ("time-aware", "static", "raw", "timeplex", "same-interval")
+PROTOCOLS = tuple(vocabulary.PROTOCOLS)
+#: protocols by what they ask: those of a group have the same queries, and differ in what they leave out alone
+ASKED_ALIKE = (("time-aware", "static", "raw", "same-interval"), ("timeplex",), ("expanded",))
 HITS = (1, 3, 10)
 #: scores of a task from which on compiled code counts: below, compiling it, .3 to .8 s a process, would not pay
 COMPILED_FROM = 2**24
@@ -31,14 +35,19 @@ class NotFiniteError(ArithmeticError):
     """A model produced NaN or infinite scores."""
 
 
+def time_of(start: NDArray[np.int64], end: NDArray[np.int64], timeline: Timeline, time_input: str) -> NDArray[np.int64]:
+    """Starts and ends [Q] as a model reads them, int64 [Q, L]: two classes, or the calendar tokens of both."""
+    view = timeline.classes if time_input == "classes" else timeline.tokens
+    first, last = view(start), view(end)
+    return np.stack([first, last], axis=1) if first.ndim == 1 else np.concatenate([first, last], axis=1)
+
+
 def query_tensors(queries: Queries, timeline: Timeline, time_input: str) -> QueryTensors:
     """Queries as tensors; time is [start class, end class] or the calendar tokens of start and end.
 
     A missing end reuses the start and a missing start the end; a fact without any time has the unknown class in both.
     """
-    view = timeline.classes if time_input == "classes" else timeline.tokens
-    start, end = (view(points) for points in queries.time_points())
-    time = np.stack([start, end], axis=1) if start.ndim == 1 else np.concatenate([start, end], axis=1)
+    time = time_of(*queries.time_points(), timeline, time_input)
     return QueryTensors(*map(torch.from_numpy, (queries.subject, queries.relation, time, queries.answer)))
 
 
@@ -47,7 +56,8 @@ class RankTask:
     """Queries with all that ranking them under one protocol needs, made once and used every epoch.
 
     ``row`` and ``entity`` [P] list the other known answers to leave out, sorted by row. ``owner`` [Q] is, where a
-    protocol asks a query once per time point, the one of the ``size`` original queries that a row belongs to.
+    protocol asks a query at several times and means the ranks, the one of the ``size`` original queries that a row
+    belongs to. Under ``expanded`` every row is a query of its own.
     """
 
     queries: QueryTensors
@@ -61,9 +71,14 @@ class RankTask:
         cls, queries: Queries, known: KnownAnswers, timeline: Timeline, time_input: str, protocol: str = "time-aware"
     ) -> RankTask:
         owner, size = None, len(queries)
+        within = queries
         if protocol == "timeplex":
             queries, owner = expand_by_time(queries)
-        row, entity = known.pairs(queries, protocol)
+            within = queries
+        elif protocol == "expanded":
+            queries, within, _ = expand_by_class(queries, timeline)
+            size = len(queries)
+        row, entity = known.pairs(within, protocol)
         tensors = query_tensors(queries, timeline, time_input)
         return cls(tensors, torch.from_numpy(row), torch.from_numpy(entity), owner, size)
 
@@ -71,7 +86,6 @@ class RankTask:
         return RankTask(self.queries.to(device), self.row.to(device), self.entity.to(device), self.owner, self.size)
 
 
-@torch.no_grad()
 def ranks(model: Backbone, task: RankTask, batch_size: int | None = None) -> NDArray[np.float64]:
     """Exact ranks [Q] of the true answers; where a query is asked at several times, the mean of its ranks.
 
@@ -79,39 +93,53 @@ def ranks(model: Backbone, task: RankTask, batch_size: int | None = None) -> NDA
         NotFiniteError: if any entity's score is NaN or infinite. Comparisons with NaN are false, so a single one
             would pass for a worse entity and make the model look better than it is.
     """
+    return ranks_together(model, [task], batch_size)[0]
+
+
+@torch.no_grad()
+def ranks_together(
+    model: Backbone, tasks: Sequence[RankTask], batch_size: int | None = None
+) -> list[NDArray[np.float64]]:
+    """``ranks`` of each of some tasks that have the same queries, which are scored once."""
     was_training = model.training
     model.eval()
+    queries = tasks[0].queries
     table, scale = model.entity_table(), model.scale()
     size = len(table)
     table = torch.nn.functional.pad(table, (0, 0, 0, -size % COLUMNS))
     on_cpu = table.device.type == "cpu"
     counter = None
-    if can_compile(table) and len(task.queries) * size >= COMPILED_FROM:
+    if can_compile(table) and len(queries) * size >= COMPILED_FROM:
         counter = _Counter(table, size, model.kernel, float(scale))
     # 64 × 12,000 scores fit a second-level cache; a GPU wants fewer, larger steps; so does whatever encodes queries
     step = batch_size or (1024 if counter else 64 if on_cpu else 2048)
-    starts = torch.arange(0, len(task.queries) + step, step, device=task.row.device)
-    bounds = torch.searchsorted(task.row, starts).tolist()
-    pieces = [table.new_zeros(0, dtype=torch.float64)]
+    starts = torch.arange(0, len(queries) + step, step, device=queries.subject.device)
+    bounds = [torch.searchsorted(task.row, starts).tolist() for task in tasks]
+    pieces = [[table.new_zeros(0, dtype=torch.float64)] for _ in tasks]
     extremes = [table.new_zeros(2)]
-    for k, start in enumerate(range(0, len(task.queries), step)):
-        batch = task.queries[slice(start, start + step)]
+    for k, start in enumerate(range(0, len(queries), step)):
+        batch = queries[slice(start, start + step)]
         query = model.encode(batch.subject, batch.relation, batch.time)
-        known = slice(bounds[k], bounds[k + 1])
-        asked = (batch.answer, task.row[known] - start, task.entity[known])
+        known = [slice(bound[k], bound[k + 1]) for bound in bounds]
+        left_out = [(task.row[of] - start, task.entity[of]) for task, of in zip(tasks, known, strict=True)]
         if counter and counter.is_finite(query):
-            pieces.append(counter.ranks(query, *asked))
+            counted = counter.ranks(query, batch.answer, left_out)
         else:
             z = scores(query, table, model.kernel, scale)[:, :size]
-            pieces.append(rank_of(z, *asked))
+            counted = [rank_of(z, batch.answer, *pairs) for pairs in left_out]
             extremes.append(torch.stack(z.aminmax()))  # NaN wins both; checked once at the end: no wait for a GPU here
+        for piece, of_task in zip(pieces, counted, strict=True):
+            piece.append(of_task)
     model.train(was_training)
     if not torch.stack(extremes).isfinite().all():
         raise NotFiniteError("the model's scores are not finite")
-    ranks_of_queries = torch.cat(pieces).cpu().numpy()
+    return [_by_query(torch.cat(piece).cpu().numpy(), task) for piece, task in zip(pieces, tasks, strict=True)]
+
+
+def _by_query(ranks_of_rows: NDArray[np.float64], task: RankTask) -> NDArray[np.float64]:
     if task.owner is None:
-        return ranks_of_queries
-    total = np.bincount(task.owner, weights=ranks_of_queries, minlength=task.size)
+        return ranks_of_rows
+    total = np.bincount(task.owner, weights=ranks_of_rows, minlength=task.size)
     return total / np.bincount(task.owner, minlength=task.size)
 
 
@@ -144,21 +172,24 @@ class _Counter:
         reach = 1 + self.longest + float(query.square().sum(1).max().sqrt())
         return self.scale > 1e-30 and (1 + self.scale) * reach**2 < 1e36  # false for NaN
 
-    def ranks(self, query: torch.Tensor, answer: torch.Tensor, row: torch.Tensor, entity: torch.Tensor) -> torch.Tensor:
-        """As ``rank_of``, for queries [B, d] and ``row`` sorted."""
-        from harness.models.compiled import rank_rows  # here, since loading a compiler takes a moment
+    def ranks(
+        self, query: torch.Tensor, answer: torch.Tensor, left_out: Sequence[tuple[torch.Tensor, torch.Tensor]]
+    ) -> list[torch.Tensor]:
+        """As ``rank_of``, for queries [B, d] and each list of pairs (row, entity), sorted by row."""
+        from harness.models.scoring.compiled import rank_rows  # here, since loading a compiler takes a moment
 
-        ids = torch.cat([answer, entity])
+        ids = torch.cat([answer, *(entity for _, entity in left_out)])
         if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.size:
             raise IndexError("an answer is not an entity")  # compiled code does not look
-        first = torch.searchsorted(row, torch.arange(len(query) + 1)).numpy()
-        counted = np.empty(len(query))
+        first = [torch.searchsorted(row, torch.arange(len(query) + 1)).numpy() for row, _ in left_out]
+        counted = [np.empty(len(query)) for _ in left_out]
         for start in range(0, len(query), ROWS):
             part = slice(start, start + ROWS)
-            z = self.order.of(query[part])
-            offsets = first[start : start + ROWS + 1]
-            rank_rows(z.numpy(), answer[part].numpy(), offsets, entity.numpy(), self.size, counted[part])
-        return torch.from_numpy(counted)
+            z = self.order.of(query[part]).numpy()
+            for k, (_, entity) in enumerate(left_out):
+                offsets = first[k][start : start + ROWS + 1]
+                rank_rows(z, answer[part].numpy(), offsets, entity.numpy(), self.size, counted[k][part])
+        return [torch.from_numpy(ranks_of_rows) for ranks_of_rows in counted]
 
 
 def metrics(ranks: NDArray[np.float64]) -> dict[str, float]:

@@ -91,6 +91,7 @@ for _name, _label, _color in (
     ("stage1", "student, stage 1", GREEN),
     ("stage2", "student, stage 2", SKY),
     ("evaluate", "evaluate", GRAY),
+    ("protocols", "other protocols", "#44AA99"),
 ):
     declare("stage", _name, _label, _color)
 
@@ -100,6 +101,16 @@ DATASETS = {
     "icews14": "ICEWS14",
     "icews05-15": "ICEWS05-15",
     "lahman": "Lahman baseball",
+}
+#: what the ranking protocols leave out, in a sentence
+PROTOCOLS = {
+    "time-aware": "every other known answer whose time overlaps the query's is left out of the ranking",
+    "static": "every other known answer is left out of the ranking, whatever its time",
+    "raw": "nothing is left out of the ranking",
+    "timeplex": "ranks in each year of the query's interval, known answers of that year left out, are averaged",
+    "same-interval": "other known answers with exactly the same start and end are left out of the ranking",
+    "expanded": "a fact is ranked once for each time class of its interval, known answers of that class left out, and "
+    "each of these rows counts",
 }
 #: rows of models that are no students, last in every table
 REFERENCES = ("teacher", "llm-teacher")

@@ -16,14 +16,15 @@ import yaml
 from torch import Tensor, nn
 
 import harness
-from harness.data import UNKNOWN, Facts, KnownAnswers, Queries, TemporalGraph, Timeline, Vocabulary
+from harness.data import UNKNOWN, Facts, KnownAnswers, Queries, TemporalGraph, Timeline, Vocabulary, expand_by_class
 from harness.data.checks import FINDINGS
 from harness.design.settings import AXES
 from harness.evaluate import PROTOCOLS, RankTask, metrics, ranks
 from harness.models import BACKBONES, Backbone
 from harness.trial.arms import check_arm
 from harness.trial.keys import Plan
-from harness.trial.spec import TrialSpec, option_names, option_of
+from harness.trial.options import option_names, option_of
+from harness.trial.spec import TrialSpec
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -270,7 +271,7 @@ def left_out(graph: TemporalGraph, asked: Queries, protocol: str) -> set[str]:
 
 
 def test_example_covers_all_protocols() -> None:
-    assert {row[0] for row in example("ranks")} | {"timeplex"} == set(PROTOCOLS)
+    assert {row[0] for row in example("ranks")} | {"timeplex", "expanded"} == set(PROTOCOLS)
     assert {row[0] for row in table(PROTOCOL_PAGE, "## Filters")} == set(PROTOCOLS)
 
 
@@ -302,6 +303,18 @@ def test_example_year_by_year() -> None:
     mean = float(sum(Fraction(row[2]) for row in rows) / len(rows))
     assert example_rank(graph, query(graph), "timeplex") == mean
     assert f"the mean of the ranks, {mean:g}:" in PROTOCOL_PAGE
+
+
+def test_example_class_by_class() -> None:
+    graph, rows = example_graph(), example("expanded")
+    timeline = Timeline.build(graph, "width", 2)
+    asked, within, _ = expand_by_class(query(graph), timeline)
+    by_row = [left_out(graph, Queries(*(column[k : k + 1] for column in vars(within).values())), "expanded")
+              for k in range(len(within))]  # fmt: skip
+    assert by_row == [names_of(out) for _, out, _ in rows]
+    task = RankTask.build(query(graph), KnownAnswers(graph), timeline, "classes", "expanded")
+    assert ranks(Fixed(SCORES), task).tolist() == [float(rank) for _, _, rank in rows]
+    assert [str(time) for time in asked.start - 1] == [rows[0][0][:4], rows[1][0][-4:]]
 
 
 def test_example_metrics() -> None:

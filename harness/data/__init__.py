@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.data.graph import UNKNOWN, Facts, Ints, Queries, TemporalGraph, Vocabulary, both_directions
-from harness.data.known import KnownAnswers, expand_by_time
+from harness.data.known import KnownAnswers, expand_by_class, expand_by_time
 from harness.data.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ __all__ = [
     "Timeline",
     "Vocabulary",
     "both_directions",
+    "expand_by_class",
     "expand_by_time",
     "load",
     "names",

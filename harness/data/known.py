@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.data.graph import Facts, Ints, Queries, TemporalGraph, both_directions
+from harness.data.graph import UNKNOWN, Facts, Ints, Queries, TemporalGraph, both_directions
+from harness.data.timeline import Timeline
 
 #: pairs of query and known answer looked at in one go
 _CHUNK = 4_000_000
@@ -32,13 +33,14 @@ class KnownAnswers:
         """The known *other* answers: (row of the query, entity), two int64 [P], distinct and sorted by row.
 
         ``time-aware``: the interval in which the other fact may hold overlaps the query's; ``static``: whatever its
-        time; ``same-interval``: start and end are the same, unknown ones included; ``raw``: none; ``timeplex``: as
-        ``time-aware``, for queries that ``expand_by_time`` made. A query's own answer is never listed.
+        time; ``same-interval``: start and end are the same, unknown ones included; ``raw``: none; ``timeplex`` and
+        ``expanded``: as ``time-aware``, for queries that ``expand_by_time`` and ``expand_by_class`` made. A query's own
+        answer is never listed.
 
         Raises:
             ValueError: on any other protocol.
         """
-        if protocol not in ("time-aware", "static", "same-interval", "raw", "timeplex"):
+        if protocol not in ("time-aware", "static", "same-interval", "raw", "timeplex", "expanded"):
             raise ValueError(f"unknown protocol {protocol!r}")
         key = self._key(queries)
         first = np.searchsorted(self._keys, key, side="left")
@@ -54,7 +56,7 @@ class KnownAnswers:
             at = np.arange(len(rows)) - np.repeat(total[begin:stop] - count[begin:stop] - before, count[begin:stop])
             at += first[rows]
             keep = self._answer[at] != queries.answer[rows]
-            if protocol in ("time-aware", "timeplex"):
+            if protocol in ("time-aware", "timeplex", "expanded"):
                 keep &= (self._lo[at] <= hi[rows]) & (self._hi[at] >= lo[rows])
             elif protocol == "same-interval":
                 keep &= (self._start[at] == queries.start[rows]) & (self._end[at] == queries.end[rows])
@@ -87,3 +89,34 @@ def expand_by_time(queries: Queries, limit: int = 100) -> tuple[Queries, Ints]:
     time = start[row] + (step * span + last // 2) // last
     expanded = Queries(queries.subject[row], queries.relation[row], queries.answer[row], time, time.copy())
     return expanded, row
+
+
+def expand_by_class(queries: Queries, timeline: Timeline) -> tuple[Queries, Queries, Ints]:
+    """Ask each query once for every time class in which its fact may hold, as HyTE's data and what builds on them do.
+
+    An end that the data does not know leaves the interval open (`Timed.valid_time`), to the first or the last class.
+    A fact without any time stays one query without time.
+
+    Returns:
+        The expanded queries [P] at one time of the class, which the fact's interval has if the class has a known end
+        of it; the same queries with the whole class as their interval, whose known answers are to be left out; and
+        the row int64 [P] of the query that each belongs to.
+    """
+    lo, hi = queries.valid_time()
+    dated = (queries.start != UNKNOWN) | (queries.end != UNKNOWN)
+    first, last = (np.where(dated, timeline.classes(time), 0) for time in (lo, hi))
+    count = last - first + 1
+    row = np.repeat(np.arange(len(queries)), count)
+    number = first[row] + np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    if len(timeline.last) == 0:
+        bounds = np.array([UNKNOWN, UNKNOWN])
+    else:  # of class k they are after bounds[k] and up to bounds[k + 1]; class 0 is the unknown time
+        bounds = np.concatenate([[UNKNOWN, UNKNOWN], timeline.last])
+    is_timed = number > 0
+    end = np.where(is_timed, bounds[np.minimum(number + 1, len(bounds) - 1)], UNKNOWN)
+    time = np.where(is_timed, np.maximum(np.minimum(end, hi[row]), lo[row]), UNKNOWN)
+    # times before the first boundary and after the last belong to the first and the last class: those are open
+    start = np.where(number > 1, bounds[np.maximum(number, 1)] + 1, UNKNOWN)
+    end = np.where(number < len(timeline.last), end, UNKNOWN)
+    asked = queries.subject[row], queries.relation[row], queries.answer[row]
+    return Queries(*asked, time, time.copy()), Queries(*asked, start, end), row

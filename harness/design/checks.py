@@ -11,7 +11,8 @@ from harness.design.settings import AXES, similar
 from harness.errors import UserError, nearest
 from harness.models import BACKBONES
 from harness.trial.arms import check_arm
-from harness.trial.spec import TrialSpec, option_names
+from harness.trial.options import option_names
+from harness.trial.spec import TrialSpec
 
 #: combinations of levels that a grid may have
 MOST_POINTS = 10_000

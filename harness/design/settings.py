@@ -14,7 +14,8 @@ from harness.design import strict_yaml
 from harness.design.schema import Settings, merge, nested
 from harness.errors import UserError, nearest
 from harness.registry import Frozen
-from harness.trial.spec import TrialSpec, option_names, option_of
+from harness.trial.options import option_names, option_of
+from harness.trial.spec import TrialSpec
 
 #: keys of a trial that a study's settings cannot change: they are the axes of its design
 AXES = ("dataset", "backbone", "arm", "seed")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import pandas as pd
 from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial
 from rich.console import Console
@@ -172,6 +173,24 @@ class _Coordinator:
         return self.study.begin(task.spec, attributes)
 
 
+def queries_of(run: Run, graph: TemporalGraph) -> pd.DataFrame:
+    """What the study's ranks are of.
+
+    Raises:
+        UserError: some trials rank rows of protocol ``expanded``, and others something else.
+    """
+    ranked = {(spec.protocol, spec.time if spec.protocol == "expanded" else None) for spec in run.specs}
+    if not any(protocol == "expanded" for protocol, _ in ranked):
+        return queries.of_test(graph)
+    if len(ranked) > 1:
+        raise UserError(
+            "protocol=expanded: ranks a fact once for each time class, which compares with nothing else; let all "
+            "trials of the study have it, and the same time.size"
+        )
+    time = run.specs[0].time
+    return queries.rows_of_test(graph, Timeline.build(graph, time.classes, time.size))
+
+
 def _note(outcome: Outcome) -> str:
     if outcome.failure is not None:
         return outcome.failure
@@ -206,7 +225,7 @@ def execute(
     """
     with store.errors_for_users(), store.only_writer(), scratch(TEMPORARY) as folder:
         study = open_study(store, run, command, counts(graph))
-        study.attach(queries.of_test(graph))
+        study.attach(queries_of(run, graph))
         names = {spec.key(): run.labels[spec.key()] for spec in run.specs if spec.key() not in run.unscored}
         here = environment(context)
         if adopted := adopt(study, names, {"preset": run.preset}, here):

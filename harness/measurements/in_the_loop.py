@@ -136,7 +136,8 @@ def train_student(spec: TrialSpec, context: Context, way: Way) -> Outcome:
     Reading these counts, testing does not.
     """
     stages, model = _fresh(spec, context)
-    data, task = stages.inputs.training(model.time_input), stages.inputs.task("test", model.time_input)
+    data = stages.inputs.training(model.time_input, spec.student.times)
+    task = stages.inputs.task("test", model.time_input)
     validator, validation_seconds = stages.inputs.validator(model.time_input), 0.0
 
     def validate(model: Backbone) -> float:
@@ -175,7 +176,7 @@ def step_rate(spec: TrialSpec, context: Context, way: Way, stage: Stage, steps: 
     # no validations, and not the first epoch, in which a model without a teacher has no hard candidates
     first, many = max(1, stage.first), 1_000_000
     endless = replace(schedule, first_epoch=first, epochs=many, total_epochs=None, validate_every=2 * many)
-    data, clock = stages.inputs.training(model.time_input), Clock(steps=steps)
+    data, clock = stages.inputs.training(model.time_input, spec.student.times), Clock(steps=steps)
     with suppress(TimeIsUpError):
         train(model, data, clock.ticking(loss), endless, lambda model: 0.0, auxiliary=loss.adapter)
     return clock.rate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.models.base import BACKBONES, Backbone, Kernel, Recipe, backbone, scores
-from harness.models.candidates import candidate_scores
+from harness.models.scoring.candidates import candidate_scores
 
 from harness.models.ttranse import TTransE  # isort: skip  first in tables
 from harness.models.lifted import Lifted

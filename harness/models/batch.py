@@ -23,5 +23,9 @@ class QueryTensors:
     def __getitem__(self, index: Tensor | slice) -> QueryTensors:
         return QueryTensors(self.subject[index], self.relation[index], self.time[index], self.answer[index])
 
+    def in_epoch(self, seed: int) -> QueryTensors:
+        """The queries as an epoch of training asks them; ``seed`` is the epoch's own. These are always the same."""
+        return self
+
     def to(self, device: torch.device | str) -> QueryTensors:
         return QueryTensors(*(tensor.to(device) for tensor in (self.subject, self.relation, self.time, self.answer)))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.models.base import Backbone, Recipe, backbone
-from harness.models.vmapped import is_vmapped
+from harness.models.scoring.vmapped import is_vmapped
 
 
 @backbone("ta-distmult", version=1)

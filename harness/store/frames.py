@@ -18,6 +18,7 @@ from harness.store.database.retries import retried
 from harness.store.database.urls import safe
 from harness.store.factors import columns
 from harness.store.files.artifacts import Evidence, key_of, path_of, read_table
+from harness.store.files.rank_file import ranks_of
 from harness.store.records import spec_of, unpacked
 from harness.store.store import Store, reading
 from harness.store.study import measured, parts_of
@@ -127,7 +128,7 @@ def _load(store: Store, study: str, dataset: str, design: str | None) -> Frames:
         if "test_mrr" not in row:
             raise UserError(f"ranks of {name}: there are none; inside a search only validation facts are ranked")
         try:
-            ranks = evidence[row["study_name"]].doubled(key_of(trial)) / 2
+            ranks = ranks_of(evidence[row["study_name"]].doubled(key_of(trial)))
             if not len(ranks):
                 raise UserError(f"cannot be read from {store.artifacts} (not there); restore them")
             about = _queries(path_of(store.artifacts, chosen[row["study_name"]].user_attrs.get("queries")))

@@ -13,14 +13,16 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.trial.cache import digest
+from harness.vocabulary import PROTOCOLS
 
 #: attributes that hold others, by name
-ENVIRONMENT, METRICS, COSTS = "environment", "metrics", "costs"
+ENVIRONMENT, METRICS, COSTS, BY_PROTOCOL = "environment", "metrics", "costs", "protocols"
 #: the settings of a trial: an object in the store, and its JSON for readers
 SPEC = "spec"
 #: names of attributes that they hold, in parts: all but the last are keys, so that none is repeated
 _HOLDERS = {
     METRICS: re.compile(r"(valid|test)_(tail|head)_(\w+)|(valid)_(\w+)"),
+    BY_PROTOCOL: re.compile(rf"(test)_({'|'.join(PROTOCOLS)})_(\w+)"),
     COSTS: re.compile(r"(seconds|built_seconds|peak_mib)_(.+)"),
 }
 #: the attribute of a trial that names a record of its study, ``common:NAME``, and what such a record holds

@@ -283,9 +283,15 @@ class StudyStore:
             for stage, value in values.items()
             if math.isfinite(value)
         }
+        by_protocol = {
+            f"test_{protocol}_{name}": round(value, 6)
+            for protocol, values in result.by_protocol.items()
+            for name, value in values.items()
+            if math.isfinite(value)
+        }
         numbers = {"updates": result.updates, "best_epoch": result.best_epoch}
         numbers |= {f"bytes_{part}": size for part, size in result.stored_bytes.items()}
-        attributes = {**packed({**result.metrics, **costs}), **numbers}
+        attributes = {**packed({**result.metrics, **by_protocol, **costs}), **numbers}
         # a search has so many trials that their curves are left to the artifacts
         curve = {int(row["epoch"]): row["valid_mrr"] for row in result.curve if "valid_mrr" in row and result.ranks}
         begun = trial.user_attrs

@@ -11,7 +11,7 @@ from harness.distill.passes.terms import standardize
 from harness.distill.targets import ScoreTargets, SoftTargets, TeacherVectors
 from harness.models.base import Backbone, gathered_scores, scores
 from harness.models.batch import QueryTensors
-from harness.models.candidates import candidate_scores
+from harness.models.scoring.candidates import candidate_scores
 
 Progress = Callable[[float], None]
 

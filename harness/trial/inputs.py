@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from harness import evaluate
-from harness.data import KnownAnswers, Queries, TemporalGraph, Timeline, both_directions, load
+from harness.data import Ints, KnownAnswers, Queries, TemporalGraph, Timeline, both_directions, load
+from harness.distill.training.points import PointQueries
 from harness.models import Backbone
 from harness.models.batch import QueryTensors
-from harness.trial.spec import TimeSpec
+from harness.trial.spec import Times, TimeSpec
 
 
 class Inputs:
@@ -24,7 +26,8 @@ class Inputs:
         self.graph, self.protocol, self.device = graph, protocol, device
         self.timeline = Timeline.build(graph, time.classes, time.size)
         self._training: dict[str, QueryTensors] = {}
-        self._tasks: dict[tuple[str, str], evaluate.RankTask] = {}
+        self._tasks: dict[tuple[str, str, str], evaluate.RankTask] = {}
+        self._asked: dict[tuple[str, str], QueryTensors] = {}
 
     def n_times(self, time_input: str) -> int:
         """Size of the alphabet that a model with this ``time_input`` reads."""
@@ -34,20 +37,35 @@ class Inputs:
         """Both directions of every fact of a split."""
         return both_directions(self.graph.splits[split], len(self.graph.relations))
 
-    def training(self, time_input: str) -> QueryTensors:
-        """The training queries [2N]."""
+    def training(self, time_input: str, times: Times = "interval") -> QueryTensors:
+        """The training queries [2N]; ``times`` says when an epoch asks them."""
         if time_input not in self._training:
             tensors = evaluate.query_tensors(self.queries("train"), self.timeline, time_input)
             self._training[time_input] = tensors.to(self.device)
-        return self._training[time_input]
+        tensors = self._training[time_input]
+        if times == "interval":
+            return tensors
 
-    def task(self, split: str, time_input: str) -> evaluate.RankTask:
-        """What ranking the queries of a split needs."""
-        if (split, time_input) not in self._tasks:
+        def view(drawn: Ints) -> Ints:
+            return evaluate.time_of(drawn, drawn, self.timeline, time_input)
+
+        first, last = self.queries("train").time_points()
+        return PointQueries(**vars(tensors), first=first, last=last, view=view)
+
+    def task(self, split: str, time_input: str, protocol: str | None = None) -> evaluate.RankTask:
+        """What ranking the queries of a split needs under a protocol, None: the trial's own.
+
+        Protocols that ask alike have the same queries, as one object.
+        """
+        protocol = protocol or self.protocol
+        if (split, time_input, protocol) not in self._tasks:
             known = _known(self.graph)
-            task = evaluate.RankTask.build(self.queries(split), known, self.timeline, time_input, self.protocol)
-            self._tasks[split, time_input] = task.to(self.device)
-        return self._tasks[split, time_input]
+            task = evaluate.RankTask.build(self.queries(split), known, self.timeline, time_input, protocol)
+            task = task.to(self.device)
+            if protocol in evaluate.ASKED_ALIKE[0]:
+                task = replace(task, queries=self._asked.setdefault((split, time_input), task.queries))
+            self._tasks[split, time_input, protocol] = task
+        return self._tasks[split, time_input, protocol]
 
     def validator(self, time_input: str) -> Callable[[Backbone], float]:
         """A function that returns a model's validation MRR."""

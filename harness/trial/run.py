@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness import evaluate
+from harness.data import expand_by_class
 from harness.distill import rounding
 from harness.distill.rounding import Bits, NotRoundableError
 from harness.distill.training.loop import DivergedError, Trained
@@ -45,13 +46,15 @@ class TrialResult:
 
     ``metrics``: fractions in 0..1, MR in ranks, named ``<split>_[<direction>_]<metric>``. ``ranks``: per test query,
     ``query`` (row in both directions: the first N ask for tails), ``direction`` (0 tail, 1 head), ``relation`` (id) and
-    ``rank``. ``curve``: a row an epoch. ``seconds`` and ``peak_mib`` by stage; ``built_seconds`` are what a stage that
-    came from the cache once cost.
+    ``rank``; under protocol ``expanded`` per row that it ranks. ``by_protocol``: metrics of the same state on test
+    under each other protocol in which its scores are finite. ``curve``: a row an epoch. ``seconds`` and ``peak_mib`` by
+    stage; ``built_seconds`` are what a stage that came from the cache once cost.
     """
 
     data_digest: str
     metrics: dict[str, float] = field(default_factory=dict)
     ranks: dict[str, NDArray[Any]] = field(default_factory=dict)
+    by_protocol: dict[str, dict[str, float]] = field(default_factory=dict)
     curve: list[dict[str, float]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     peak_mib: dict[str, float] = field(default_factory=dict)
@@ -121,6 +124,9 @@ def run_trial(
             model, about = _student(stages, clock, stacked)
         with clock("evaluate"):
             _score(stages, model, result, splits)
+        if "test" in splits:
+            with clock("protocols"):
+                _score_otherwise(stages, model, result)
     except (DivergedError, NotFiniteError, NotRoundableError) as error:
         raise TrialError(str(error)) from None
     if rounding.ENTITIES in (shapes := {name: tuple(t.shape) for name, t in model.state_dict().items()}):
@@ -263,13 +269,17 @@ def _read_stage1(stages: Stages) -> tuple[dict[str, Any], dict[str, dict[str, Te
 
 
 def _score(stages: Stages, model: Backbone, result: TrialResult, splits: Sequence[str]) -> None:
-    """Metrics on ``splits``, and ranks on test."""
+    """Metrics on ``splits``, and ranks on test; there also metrics under protocols that ask the same queries."""
     for split in splits:
-        ranks = evaluate.ranks(model, stages.inputs.task(split, model.time_input))
+        protocols = _alike(stages.spec.protocol) if split == "test" else (stages.spec.protocol,)
+        ranks, *others = _ranks(stages, model, split, protocols)
         metrics = evaluate.metrics_by_direction(ranks)
         result.metrics |= {f"{split}_{name}": value for name, value in metrics.items()}
         if split == "test":
+            result.by_protocol |= zip(protocols[1:], map(evaluate.metrics, others), strict=True)
             queries = stages.inputs.queries("test")
+            if stages.spec.protocol == "expanded":
+                queries, _, _ = expand_by_class(queries, stages.inputs.timeline)
             half = len(queries) // 2
             result.ranks = {
                 "query": np.arange(len(queries)),
@@ -277,3 +287,24 @@ def _score(stages: Stages, model: Backbone, result: TrialResult, splits: Sequenc
                 "relation": (queries.relation % max(len(stages.graph.relations), 1)).astype(np.int32),
                 "rank": ranks,
             }
+
+
+def _score_otherwise(stages: Stages, model: Backbone, result: TrialResult) -> None:
+    """Metrics on test under the protocols that ask other queries than the trial's own."""
+    for protocols in evaluate.ASKED_ALIKE:
+        if stages.spec.protocol not in protocols:
+            with suppress(NotFiniteError):
+                result.by_protocol |= zip(
+                    protocols, map(evaluate.metrics, _ranks(stages, model, "test", protocols)), strict=True
+                )
+
+
+def _alike(protocol: str) -> tuple[str, ...]:
+    """A protocol, then those that ask the same queries."""
+    (group,) = (group for group in evaluate.ASKED_ALIKE if protocol in group)
+    return (protocol, *(name for name in group if name != protocol))
+
+
+def _ranks(stages: Stages, model: Backbone, split: str, protocols: Sequence[str]) -> list[NDArray[np.float64]]:
+    tasks = [stages.inputs.task(split, model.time_input, protocol) for protocol in protocols]
+    return evaluate.ranks_together(model, tasks)

@@ -7,15 +7,11 @@ A spec is frozen, hashable by content (``key``) and round-trips through JSON.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import (
-    BaseModel,
     Field,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
     model_validator,
 )
 
@@ -33,104 +29,11 @@ from harness.registry import Frozen, MethodOptions, Plugin, Registry
 from harness.teachers.language_model import LanguageModelConfig
 from harness.teachers.sources import TEACHERS
 from harness.trial.arms import REFERENCES, Arm, check_arm, needs_of, parts_of
+from harness.trial.options import WithMethods
 
-Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval"]
-
-
-class WithMethods(Frozen):
-    """A part of a spec that holds the options of registered methods, beside its own fields, each under its name.
-
-    ``{"alpha": 1, "DKD": {"others": 4}}`` is the same in files, on command lines and in the store. They are kept as
-    plain values, which a process can read that has not loaded the plugin yet.
-    """
-
-    #: fields that came later: at their defaults they are left out of what is stored and hashed, so that results of
-    #: before keep their identity
-    later: ClassVar[frozenset[str]] = frozenset()
-    #: whose methods
-    registries: ClassVar[tuple[Registry[Any], ...]] = ()
-    methods: dict[str, dict[str, Any]] = Field(default={}, description="options of methods by name", exclude=True)
-
-    @classmethod
-    def options_of(cls, name: str) -> type[MethodOptions] | None:
-        """The options that stand under a method's name; None: there are none of that name."""
-        method = next((registry[name] for registry in cls.registries if name in registry), None)
-        if method is None or getattr(method, "flat", False) or not method.options.model_fields:
-            return None
-        options: type[MethodOptions] = method.options
-        return options
-
-    @model_validator(mode="before")
-    @classmethod
-    def _by_name(cls, content: Any) -> Any:
-        if not isinstance(content, Mapping):
-            return content
-        methods = dict(content.get("methods", {}))
-        for name in [name for name in content if name not in cls.model_fields and cls.options_of(name)]:
-            methods[name] = content[name]
-        plain = {name: value for name, value in content.items() if name not in methods}
-        return {**plain, "methods": {name: cls._checked(name, values) for name, values in methods.items()}}
-
-    @classmethod
-    def _checked(cls, name: str, values: Any) -> dict[str, Any]:
-        options = cls.options_of(name)
-        if options is None:
-            return dict(values)
-        try:
-            return options.model_validate(values).model_dump()
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, (name, *first["loc"])))
-            raise ValueError(f"{where}: {first['msg']}, not {str(first['input'])[:40]!r}") from None
-
-    @model_serializer(mode="wrap")
-    def _flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content = handler(self)
-        for name in self.later:
-            if getattr(self, name) == type(self).model_fields[name].default:
-                content.pop(name, None)
-        return {**content, **self.methods}
-
-    def method(self, name: str) -> dict[str, Any]:
-        """The options of a method, all of them."""
-        options = self.options_of(name)
-        return options.model_validate(self.methods.get(name, {})).model_dump() if options else {}
-
-    def with_methods(self, *names: str) -> Self:
-        """The same with the options of these methods alone."""
-        return self.model_copy(update={"methods": {n: values for n in names if (values := self.method(n))}})
-
-
-def option_names(model: type[BaseModel]) -> list[str]:
-    """The dotted names of all fields of a spec, parts of parts and options of registered methods included."""
-    names: list[str] = []
-    for name, field in model.model_fields.items():
-        inner = field.annotation
-        if name == "outside":  # no setting: it follows from what is loaded
-            continue
-        if name == "methods" and issubclass(model, WithMethods):
-            for registry in model.registries:
-                for method in registry:
-                    options = model.options_of(method)
-                    names += [] if options is None else [f"{method}.{key}" for key in options.model_fields]
-        elif isinstance(inner, type) and issubclass(inner, BaseModel):
-            names += [f"{name}.{key}" for key in option_names(inner)]
-        else:
-            names.append(name)
-    return names
-
-
-def option_of(spec: Frozen, name: str) -> tuple[Any, str]:
-    """Value and description of an option by its dotted name."""
-    head, _, rest = name.partition(".")
-    if rest and head in type(spec).model_fields:
-        return option_of(getattr(spec, head), rest)
-    if rest:
-        assert isinstance(spec, WithMethods)
-        options = spec.options_of(head)
-        assert options is not None
-        return spec.method(head)[rest], options.model_fields[rest].description or ""
-    return getattr(spec, name), type(spec).model_fields[name].description or ""
+Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval", "expanded"]
+#: when a training fact is asked for
+Times = Literal["interval", "random-point"]
 
 
 class TimeSpec(Frozen):
@@ -161,6 +64,7 @@ class SampledSpec(Frozen):
 class TrainingSpec(SampledSpec, TTransEOptions, WithMethods):
     """How a structural model is trained. None means: the backbone's own recipe decides."""
 
+    later = frozenset({"times"})
     registries: ClassVar[tuple[Registry[Any], ...]] = (BACKBONES,)
 
     def options(self, backbone: str) -> dict[str, Any]:
@@ -175,6 +79,9 @@ class TrainingSpec(SampledSpec, TTransEOptions, WithMethods):
     learning_rate: float | None = Field(default=None, gt=0, description="at the start; falls linearly to a tenth")
     regularization: float | None = Field(default=None, ge=0, description="weight of the backbone's penalty")
     validate_every: int = Field(default=1, ge=1, description="epochs between validations")
+    times: Times = Field(
+        default="interval", description="random-point: a training fact is asked at one time of it, anew each epoch"
+    )
 
 
 class StudentSpec(TrainingSpec):
@@ -184,7 +91,7 @@ class StudentSpec(TrainingSpec):
     """
 
     epochs: int = Field(default=16, ge=1, description="epochs of both stages together")
-    later = frozenset({"bits", "rounded_epochs", "codes"})
+    later = TrainingSpec.later | {"bits", "rounded_epochs", "codes"}
     stage1_epochs: int = Field(default=8, ge=0, description="epochs of L1 alone before the other losses join")
     order: Literal["structure-first", "language-first"] = Field(
         default="structure-first", description="language-first: stage 1 has L2 and L3, and L1 joins in stage 2"
@@ -215,7 +122,7 @@ class TeacherSpec(TrainingSpec):
     """The structural teacher, or another that stands in its place."""
 
     registries = (BACKBONES, TEACHERS)
-    later = frozenset({"seeds"})
+    later = TrainingSpec.later | {"seeds"}
     source: str = Field(default="structural", description="a registered teacher: structural, or one of a plugin")
     backbone: str | None = Field(default=None, description="None: the student's own")
     dim: int = Field(default=400, ge=1, le=10_000, description="dimension of entities and relations")

@@ -55,7 +55,8 @@ def train_together(specs: Sequence[TrialSpec], stage: str | None, context: Conte
     def report(done: float, metric: float | None) -> None:
         context.report(stage or "stage2", done, metric)
 
-    return train_stacked(students, inputs.training(time_input), inputs.validator(time_input), report=report)
+    data = inputs.training(time_input, specs[0].student.times)
+    return train_stacked(students, data, inputs.validator(time_input), report=report)
 
 
 def _share(stages: Stages, known: dict[str, Entry]) -> None:

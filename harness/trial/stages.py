@@ -194,7 +194,7 @@ class Stages:
         """
         return train(
             student.model,
-            self.inputs.training(student.model.time_input),
+            self.inputs.training(student.model.time_input, self.spec.student.times),
             student.loss,
             student.schedule,
             self.inputs.validator(student.model.time_input),

@@ -21,7 +21,8 @@ from harness.bench.commands import estimator, scale, train
 from harness.bench.commands.step import ways
 from harness.data import TemporalGraph, load
 from harness.distill.passes import sampled, softmax
-from harness.models import BACKBONES, candidates
+from harness.models import BACKBONES
+from harness.models.scoring import candidates
 from tests.bench.samples import assert_positive, figures
 from tests.toy import write_dataset
 

@@ -10,11 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.data import UNKNOWN, Facts, KnownAnswers, Queries, TemporalGraph, Vocabulary, both_directions, known
+from harness.data import (
+    UNKNOWN,
+    Facts,
+    KnownAnswers,
+    Queries,
+    TemporalGraph,
+    Timeline,
+    Vocabulary,
+    both_directions,
+    expand_by_class,
+    known,
+)
 from harness.data import expand_by_time as expand
 
 N_ENTITIES, N_RELATIONS, LAST = 5, 2, 9
-PROTOCOLS = ("time-aware", "static", "raw", "timeplex", "same-interval")
+PROTOCOLS = ("time-aware", "static", "raw", "timeplex", "same-interval", "expanded")
 
 
 @st.composite
@@ -130,6 +141,45 @@ def test_queries_are_asked_at_every_point_of_their_interval(
 def test_an_interval_needs_room_for_two_ends(as_facts: Callable[..., Facts]) -> None:
     with pytest.raises(ValueError, match="two ends"):
         expand(both_directions(as_facts([(0, 0, 1, 5, 7)]), N_RELATIONS), limit=1)
+
+
+@settings(max_examples=150, deadline=None)
+@given(splits=st.tuples(SPLIT, SPLIT, SPLIT), width=st.integers(1, 4))
+def test_queries_are_asked_in_every_class_of_their_interval(
+    as_facts: Callable[..., Facts], splits: tuple[list, list, list], width: int
+) -> None:
+    """Years in which a fact may hold are listed one by one; known answers are those with a year in the same class."""
+    graph = graph_of([as_facts(part) for part in splits])
+    timeline = Timeline.build(graph, "width", width)
+    queries = both_directions(graph.test, N_RELATIONS)
+    asked, within, owner = expand_by_class(queries, timeline)
+
+    def classes(start: int, end: int) -> list[int]:
+        if start == end == UNKNOWN:
+            return [0]
+        return sorted(set(timeline.classes(np.array(sorted(years(start, end)))).tolist()))
+
+    for name in ("subject", "relation", "answer"):
+        assert np.array_equal(getattr(asked, name), getattr(queries, name)[owner])
+        assert np.array_equal(getattr(within, name), getattr(asked, name))
+    assert np.array_equal(asked.start, asked.end)
+    every = [classes(start, end) for start, end in zip(queries.start.tolist(), queries.end.tolist(), strict=True)]
+    assert owner.tolist() == [row for row, of_row in enumerate(every) for _ in of_row]
+    assert timeline.classes(asked.start).tolist() == [number for of_row in every for number in of_row]
+    for time, row in zip(asked.start.tolist(), owner.tolist(), strict=True):
+        lo, hi = (bound[row] for bound in queries.valid_time())
+        assert lo <= time <= hi or time == UNKNOWN or UNKNOWN in (queries.start[row], queries.end[row])
+
+    found = set(zip(*(part.tolist() for part in KnownAnswers(graph).pairs(within, "expanded")), strict=True))
+    expected = set()
+    for h, r, t, s, e in [fact for part in splits for fact in part]:
+        of_fact = classes(s, e)
+        for row, number in enumerate(timeline.classes(asked.start).tolist()):
+            for subject, relation, answer in ((h, r, t), (t, r + N_RELATIONS, h)):
+                is_same = (asked.subject[row], asked.relation[row]) == (subject, relation)
+                if is_same and answer != asked.answer[row] and (0 in (number, *of_fact) or number in of_fact):
+                    expected.add((row, answer))
+    assert found == expected
 
 
 def test_both_directions_ask_for_tails_then_for_heads(as_facts: Callable[..., Facts]) -> None:

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.data import KnownAnswers, TemporalGraph, Timeline, both_directions
-from harness.evaluate import PROTOCOLS, RankTask, ranks
+from harness.evaluate import ASKED_ALIKE, PROTOCOLS, RankTask, ranks, ranks_together
+from harness.trial.inputs import Inputs
+from harness.trial.spec import TimeSpec
 
 Fact = tuple[int, int, int, int | None, int | None]
 ENTITIES, RELATIONS = 5, 2
@@ -44,6 +46,22 @@ def _time_class(train: list[Fact], time: int | None) -> int:
     return 1 + min(max(time, min(years)), max(years)) - min(years)
 
 
+def _classes_of(train: list[Fact], start: int | None, end: int | None) -> list[tuple[int | None, int | None]]:
+    """A year of each class (`_time_class`) in which a fact may hold; one query without time where it has none."""
+    if start is None and end is None:
+        return [(None, None)]
+    years = [year for fact in train for year in fact[3:] if year is not None]
+    if not years:
+        return [(None, None)]
+    first = min(years) if start is None else _within(years, start)
+    last = max(years) if end is None else _within(years, end)
+    return [(year, year) for year in range(first, last + 1)]
+
+
+def _within(years: list[int], year: int) -> int:
+    return min(max(year, min(years)), max(years))
+
+
 def _rank(scores: list[float], answer: int, left_out: set[int]) -> float:
     others = [scores[e] for e in range(len(scores)) if e != answer and e not in left_out]
     return 1 + sum(s > scores[answer] for s in others) + sum(s == scores[answer] for s in others) / 2
@@ -62,18 +80,25 @@ def brute_force(
             if protocol == "timeplex":
                 known = [time for time in (start, end) if time is not None]
                 times = [(year, year) for year in range(min(known), max(known) + 1)] if known else [(None, None)]
+            if protocol == "expanded":
+                times = _classes_of(train, start, end)
             each = []
             for first, last in times:
                 left_out = set()
                 for other in everything:
                     its_subject, its_answer = (other[2], other[0]) if asks_head else (other[0], other[2])
                     same = (its_subject, other[1]) == (subject, relation) and its_answer != answer
-                    if same and _is_filtered(protocol, other, first, last):
+                    if protocol == "expanded":
+                        is_filtered = first is None or (first, first) in _classes_of(train, *other[3:])
+                        is_filtered |= other[3:] == (None, None)
+                    else:
+                        is_filtered = _is_filtered(protocol, other, first, last)
+                    if same and is_filtered:
                         left_out.add(its_answer)
                 classes = [_time_class(train, a if a is not None else b) for a, b in ((first, last), (last, first))]
                 scores = score(subject, relation + RELATIONS * asks_head, *classes)
                 each.append(_rank(scores, answer, left_out))
-            found.append(sum(each) / len(each))
+            found += each if protocol == "expanded" else [sum(each) / len(each)]
     return found
 
 
@@ -134,4 +159,30 @@ def test_the_protocols_differ(table_model: Any, make_graph: Callable[..., Tempor
         "same-interval": 5,  # without e2
         "time-aware": 3,  # e4 holds later
         "timeplex": 3.5,  # in 2000 e3 and e4 do not hold (rank 4), in 2001 e4 does not (3)
+        "expanded": 2,  # all years are of one class, in which all that is known may hold
     }
+
+
+@pytest.mark.usefixtures("way")
+@settings(max_examples=30, deadline=None)
+@given(train=facts(1, 14), test=facts(1, 6), seed=st.integers(0, 10**6), batch=st.integers(1, 20))
+def test_protocols_that_ask_alike_are_ranked_as_each_alone(
+    table_model: Any,
+    make_graph: Callable[..., TemporalGraph],
+    train: list[Fact],
+    test: list[Fact],
+    seed: int,
+    batch: int,
+) -> None:
+    graph = make_graph(ENTITIES, RELATIONS, train, [], test)
+    data = Inputs(graph, TimeSpec(classes="width", size=1), "raw", "cpu")
+    n = data.timeline.n_classes
+    generator = torch.Generator().manual_seed(seed)
+    model = table_model(torch.randint(0, 4, (ENTITIES, 2 * RELATIONS, n, n, ENTITIES), generator=generator).float())
+    assert sorted(name for group in ASKED_ALIKE for name in group) == sorted(PROTOCOLS)
+    for protocols in ASKED_ALIKE:
+        tasks = [data.task("test", "classes", protocol) for protocol in protocols]
+        assert all(task.queries is tasks[0].queries for task in tasks)
+        for protocol, together in zip(protocols, ranks_together(model, tasks, batch), strict=True):
+            alone = RankTask.build(data.queries("test"), KnownAnswers(graph), data.timeline, "classes", protocol)
+            np.testing.assert_array_equal(together, ranks(model, alone))

@@ -25,14 +25,10 @@ from tests.reporting.conftest import LAYOUT, written
 
 Make = Callable[..., Any]
 META = {"command": "python -m harness.study ablation --dataset wiki", "data": {"training facts": 32497}}
-TABLES = ("table", "paired", "costs", "relations", "splits")
+TABLES = ("table", "paired", "costs", "relations", "splits", "protocols")
 FILES = {
     "ablation.pdf",
-    *(
-        f"ablation_{t}.{s}"
-        for t in ("table", "paired", "costs", "relations", "splits")
-        for s in ("csv", "parquet", "tex")
-    ),
+    *(f"ablation_{t}.{s}" for t in TABLES for s in ("csv", "parquet", "tex")),
     *(f"figures/ttranse_{f}.{s}" for f in ("differences", "curves", "relations", "costs") for s in ("pdf", "png")),
 }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.design.cells import Run
@@ -112,3 +114,17 @@ def test_a_copy_of_a_store_does_not_remove_files_of_the_original(url: str, run: 
         done = trials[trials["state"] == "complete"]
         assert sorted(load_ranks(label)["rank"].iloc[0] for label in done.index) == [1.0, 1.0 + shift]
         assert len(curves) == 2
+
+
+def test_what_other_protocols_give_and_means_of_ranks_come_back(url: str, run: Run) -> None:
+    study, ranks = opened(url, run), np.array([1.0, 4.375, 2.5, 10 + 1 / 3])
+    kept = replace(result(), by_protocol={"same-interval": {"mrr": 1 / 3, "mr": 7.5}, "expanded": {"mrr": math.nan}})
+    kept.ranks["rank"] = ranks
+    study.finish(study.begin(run.specs[0], {}), kept)
+    study.fold()
+    trials, _, load_ranks = frames.load(url, "ablation", "lahman")
+    row = trials.iloc[0]
+    assert (row["test_same-interval_mrr"], row["test_same-interval_mr"]) == (0.333333, 7.5)
+    assert not [name for name in trials if "expanded" in name]
+    assert load_ranks(trials.index[0])["rank"].tolist() == pytest.approx(ranks.tolist(), rel=1e-7)
+    assert load_ranks(trials.index[0])["rank"].tolist()[::2] == [1.0, 2.5]

@@ -11,9 +11,10 @@ import torch
 
 from harness.distill.passes import softmax
 from harness.distill.passes.terms import standardize
-from harness.evaluate import metrics
-from harness.models import BACKBONES, candidates
-from harness.trial.run import TrialError, TrialResult, peak_memory, run_trial
+from harness.evaluate import PROTOCOLS, metrics, ranks
+from harness.models import BACKBONES
+from harness.models.scoring import candidates
+from harness.trial.run import TrialError, TrialResult, peak_memory, run_trial, scored_model
 from harness.trial.spec import LossSpec, TrialSpec
 from harness.trial.stages import Context, Stages
 
@@ -249,3 +250,39 @@ def test_outliers_disturb_l2_alone(spec: TrialSpec, context: Context) -> None:
     disturbed, plain = (run_trial(change(spec, arm="L1+L2", loss=each), context) for each in (loss, spec.loss))
     assert disturbed.curve[1] == plain.curve[1] | {"seconds": disturbed.curve[1]["seconds"]}
     assert disturbed.curve[2]["loss_l2"] != plain.curve[2]["loss_l2"]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_protocol_scores_the_same_state(spec: TrialSpec, context: Context, protocol: str) -> None:
+    """Each as `ranks` of its own task gives; the trial's own is that of its metrics, and selects."""
+    chosen = change(spec, protocol=protocol, arm="none")
+    result = run_trial(chosen, context)
+    model, inputs = scored_model(chosen, context), Stages(chosen, context).inputs
+    assert result.by_protocol.keys() | {protocol} == set(PROTOCOLS)
+    assert protocol not in result.by_protocol
+    for other, values in result.by_protocol.items():
+        assert values == metrics(ranks(model, inputs.task("test", model.time_input, other)))
+    own = ranks(model, inputs.task("test", model.time_input))
+    assert np.array_equal(result.ranks["rank"], own)
+    assert {len(part) for part in result.ranks.values()} == {len(own)}
+    assert result.metrics["valid_mrr"] == max(row["valid_mrr"] for row in stage2(result))
+
+
+def test_nothing_is_scored_on_test_inside_a_search(spec: TrialSpec, context: Context) -> None:
+    result = run_trial(change(spec, arm="none"), context, splits=("valid",))
+    assert not result.by_protocol
+    assert "protocols" not in result.seconds
+
+
+def test_students_may_be_trained_on_one_time_of_the_interval(spec: TrialSpec, context: Context) -> None:
+    """With every loss, in compiled passes and in stages; teachers' targets stay those of the interval."""
+    plain = run_trial(spec, context)
+    drawn = run_trial(change(spec, student={**spec.student.model_dump(), "times": "random-point"}), context)
+    assert drawn.updates == plain.updates
+    assert drawn.curve[0]["loss"] != plain.curve[0]["loss"]
+    assert all(drawn.cached[stage] for stage in ("teacher", "targets"))
+    assert not drawn.cached["stage1"]
+    taught = change(spec, teacher={**spec.teacher.model_dump(), "times": "random-point"}, arm="teacher")
+    assert (
+        run_trial(taught, context).curve[0]["loss"] != run_trial(change(spec, arm="teacher"), context).curve[0]["loss"]
+    )

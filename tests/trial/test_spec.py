@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from harness.trial.keys import Plan
-from harness.trial.spec import LossSpec, StudentSpec, TeacherSpec, TrialSpec, option_names, option_of
+from harness.trial.options import option_names, option_of
+from harness.trial.spec import LossSpec, StudentSpec, TeacherSpec, TrialSpec
 from tests.golden.cases import ARMS
 
 

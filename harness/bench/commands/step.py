@@ -14,7 +14,7 @@ from harness.bench.options import Step
 from harness.bench.workload import Seconds
 from harness.distill.passes import sampled, softmax
 from harness.measurements.timer import alternate
-from harness.models import candidates
+from harness.models.scoring import candidates
 
 
 def run(options: Step) -> dict[str, Any]:

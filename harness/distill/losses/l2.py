@@ -14,7 +14,7 @@ from harness.distill.losses.base import Given, Loss, Prepared, register
 from harness.distill.passes.step import Step
 from harness.distill.passes.terms import standardize
 from harness.distill.targets import ScoreTargets
-from harness.models.candidates import candidate_scores
+from harness.models.scoring.candidates import candidate_scores
 from harness.registry import MethodOptions, option
 
 

@@ -19,7 +19,7 @@ from harness.distill.losses.base import Given, loss, rivals
 from harness.distill.passes.step import Step
 from harness.distill.passes.terms import NEVER, divergence
 from harness.models.base import scores
-from harness.models.candidates import candidate_scores
+from harness.models.scoring.candidates import candidate_scores
 from harness.registry import MethodOptions, option
 
 #: queries whose best entities are searched at a time

@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.models.compiled import FAST, LANES, F, exp, largest, pair_of, to_scores
+from harness.models.scoring.compiled import FAST, LANES, F, exp, largest, pair_of, to_scores
 
 #: what a pass sums up: the cross-entropies, the divergences, the Huber losses, ∂L/∂scale
 CE, KL, HUBER, SCALE = range(4)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.models.base import Kernel
-from harness.models.compiled import KINDS, L1, L2, add_block, manhattan, pull_back, pull_back_manhattan
+from harness.models.scoring.compiled import KINDS, L1, L2, add_block, manhattan, pull_back, pull_back_manhattan
 
 
 class Blocks:

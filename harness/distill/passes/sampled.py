@@ -31,7 +31,7 @@ from torch import Tensor
 from harness.distill.passes.terms import NEVER, huber_alignment, listed_divergence, others_divergence
 from harness.distill.targets import ScoreTargets, SoftTargets
 from harness.models.base import Kernel, gathered_scores, scores
-from harness.models.vmapped import can_compile
+from harness.models.scoring.vmapped import can_compile
 
 if TYPE_CHECKING:
     from harness.distill.passes.compiled_step import Stored
@@ -63,7 +63,7 @@ class Weighted:
         """The targets as the compiled pass reads them."""
         # here, since loading a compiler takes a moment
         from harness.distill.passes.compiled_step import Stored
-        from harness.models.compiled import KINDS
+        from harness.models.scoring.compiled import KINDS
 
         soft, aligned = self.soft, self.aligned
         teacher = None if soft is None else soft.teacher
@@ -202,7 +202,7 @@ class _Compiled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> tuple[Tensor, ...]:
         from harness.distill.passes import compiled_step  # here, since loading a compiler takes a moment
-        from harness.models.compiled import KINDS
+        from harness.models.scoring.compiled import KINDS
 
         weighted, run = asked.weighted, compiled_step.pass_of(KINDS[asked.kernel])
         q, e = query.detach().contiguous().numpy(), table.detach().contiguous().numpy()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.models.base import Kernel, scores
-from harness.models.vmapped import can_compile, is_vmapped
+from harness.models.scoring.vmapped import can_compile, is_vmapped
 
 #: entities a block on a CPU: 512 queries × 256 entities × 4 bytes is half of a second-level cache of 1 MiB
 CPU_BLOCK = 256

@@ -16,7 +16,7 @@ from harness.distill.passes.terms import NEVER, cross_entropy
 from harness.distill.targets import SoftTargets
 from harness.models.base import Backbone, gathered_scores, scores
 from harness.models.batch import QueryTensors
-from harness.models.candidates import candidate_scores
+from harness.models.scoring.candidates import candidate_scores
 
 #: the least log-probability of an entity in a sample: none is impossible
 LEAST = -80.0

@@ -187,14 +187,15 @@ def train(
         sums: dict[str, Tensor] = {}
         if schedule.rounds(epoch) and model.rounding is None:
             model.rounding = StraightThrough.fitted(model.entity.weight, schedule.bits)
-        candidates = sampler.epoch(model, data, epoch)
+        asked = data.in_epoch(derive_seed("points", schedule.seed, epoch))
+        candidates = sampler.epoch(model, asked, epoch)
         with threads_for_the_pass(sampler.samples(model, epoch)):
             for step, index in enumerate(batches(len(data), schedule.batch_size, schedule.seed, epoch)):
                 fall = schedule.fall(epoch + step / steps)
                 for group in optimizer.param_groups:
                     group["lr"] = schedule.learning_rate * group["rate"] * fall
                 index = index.to(data.subject.device)
-                terms = objective(model, data[index], index, next(candidates))
+                terms = objective(model, asked[index], index, next(candidates))
                 loss = torch.stack(list(terms.values())).sum()
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()

@@ -23,7 +23,7 @@ from harness.distill.passes.terms import (
 from harness.distill.targets import SoftTargets
 from harness.models.base import Backbone, scores
 from harness.models.batch import QueryTensors
-from harness.models.candidates import candidate_scores
+from harness.models.scoring.candidates import candidate_scores
 
 #: (model, batch, positions of the batch's queries in the training set, the entities to score or None for all) -> the
 #: terms of the loss, weighted, by name

@@ -13,8 +13,8 @@ from harness.distill.passes.sampled import COMPILED_FROM, Candidates, shared_can
 from harness.distill.seeds import derive_seed
 from harness.models.base import Backbone, Kernel, scores
 from harness.models.batch import QueryTensors
-from harness.models.ordering import ROWS, Ordering
-from harness.models.vmapped import can_compile
+from harness.models.scoring.ordering import ROWS, Ordering
+from harness.models.scoring.vmapped import can_compile
 
 #: queries that are encoded at a time
 ENCODED = 1024
@@ -104,7 +104,7 @@ def hardest(model: Backbone, data: QueryTensors, size: int, seed: int) -> Tensor
 
 def _champions(table: Tensor, size: int, kernel: Kernel) -> Callable[[Tensor], Tensor]:
     """A compiled function: the best row int64 [B, size] of each group of rows k, k + size, ... of ``table``."""
-    from harness.models.compiled import champions  # here, since loading a compiler takes a moment
+    from harness.models.scoring.compiled import champions  # here, since loading a compiler takes a moment
 
     order = Ordering(table, kernel)
 

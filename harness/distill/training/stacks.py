@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from harness.distill.passes.sampled import Candidates
+from harness.distill.seeds import derive_seed
 from harness.distill.targets import ScoreTargets, SoftTargets
 from harness.distill.training import loop
 from harness.distill.training.loop import Report, Schedule, Trained
@@ -37,7 +38,7 @@ from harness.distill.training.objective import Distillation
 from harness.distill.training.sampler import Sampler
 from harness.models.base import Backbone
 from harness.models.batch import QueryTensors
-from harness.models.vmapped import within_vmap
+from harness.models.scoring.vmapped import within_vmap
 
 #: the numbers of a loss, in which students of a stack may differ
 WEIGHTS = ("hard_weight", "soft_weight", "alpha", "delta", "beta", "regularization")
@@ -236,7 +237,9 @@ class _Stack:
     def __init__(
         self, students: Sequence[Student], samplers: Sequence[Sampler], data: QueryTensors, epoch: int
     ) -> None:
-        self.data, self.sums = data, dict[str, Tensor]()
+        self.sums = dict[str, Tensor]()
+        asked = [data.in_epoch(derive_seed("points", student.schedule.seed, epoch)) for student in students]
+        self.data = asked[0]
         first, n, device = students[0], len(data), data.subject.device
         self.step, self.loss = _Step(first), first.loss
         self.parameters = [dict(_Step(student).named_parameters()) for student in students]
@@ -260,10 +263,13 @@ class _Stack:
         self.exact = not samplers[0].samples(first.model, epoch)
         if samplers[0].draws_any(first.model):
             both = [(student.model, sampler) for student, sampler in zip(students, samplers, strict=True)]
-            lists = [] if self.exact else [sampler.lists(model, data, epoch) for model, sampler in both]
+            listing = [] if self.exact else zip(both, asked, strict=True)
+            lists = [sampler.lists(model, queries, epoch) for (model, sampler), queries in listing]
             tables["lists"] = [part for part in lists if part is not None]
             drawn = [torch.stack(list(islice(s.draws(model, epoch), len(self.order)))) for model, s in both]
             self.shared = torch.stack(drawn).to(device)  # at once: many small copies would keep a GPU waiting
+        if asked[0] is not data:  # each is asked at times of its own
+            tables["time"] = [queries.time for queries in asked]
         self.tables = {name: _Rows(part) for name, part in tables.items() if part}
         self.numbers = {name: torch.tensor(part, dtype=dtype, device=device) for name, part in numbers.items() if part}
 

@@ -11,6 +11,7 @@ import pandas as pd
 from harness.reporting.claims import QUESTIONS, judge
 from harness.reporting.comparison import figures
 from harness.reporting.comparison.gains import gains, splits
+from harness.reporting.comparison.protocols import by_protocol, protocols_table
 from harness.reporting.comparison.verdicts import findings, kept
 from harness.reporting.content import claims_box, document, heading
 from harness.reporting.data.frames import curves_of, records
@@ -36,17 +37,24 @@ from harness.reporting.output.typst import Document, templates
 from harness.vocabulary import METRIC, REFERENCES, dataset_name
 
 
-def _published(dataset: str) -> dict[str, Any] | None:
-    """Published figures of full-size models on the data set as a table; None where there are none."""
+def published_figures(dataset: str) -> list[dict[str, Any]]:
+    """What was published of full-size models on the data set; ``protocol`` is NaN where it is not known for sure."""
     frame = pd.read_csv(templates() / "published_figures.csv")
-    models = records(frame[frame["dataset"] == dataset])
+    return records(frame[frame["dataset"] == dataset])
+
+
+def _published(dataset: str) -> dict[str, Any] | None:
+    """The same as a table; None where there is nothing."""
+    models = published_figures(dataset)
     if not models:
         return None
     columns: list[Column] = [
         ("model", "l", lambda row: row["model"]),
-        *((METRIC[key].label, "r", lambda row, key=key: number(row[key], 3)) for key in METRIC if key in frame),
+        ("protocol", "l", lambda row: row["protocol"] if isinstance(row["protocol"], str) else "–"),
+        *((METRIC[key].label, "r", lambda row, key=key: number(row[key], 3)) for key in METRIC if key in models[0]),
     ]
-    note = "For orientation only: these models are larger and were evaluated with other filters and treatments of ties."
+    note = "For orientation only: these models are larger and were evaluated with other filters and other ties. "
+    note += "Protocol: the nearest of the harness, where it is known."
     return asdict(table_of(f"Published results of full-size models on {dataset_name(dataset)}", models, columns, note))
 
 
@@ -104,8 +112,8 @@ def evidence_of(frames: Frames) -> dict[str, Evidence]:
 def content(frames: Frames) -> Document:
     """The report of a study that compares arms.
 
-    Beside ``STUDY.pdf`` lie ``STUDY_table``, ``STUDY_paired``, ``STUDY_costs``, ``STUDY_relations`` and
-    ``STUDY_splits`` (each .csv, .parquet and .tex) and ``figures/`` (.pdf and .png).
+    Beside ``STUDY.pdf`` lie ``STUDY_table``, ``STUDY_paired``, ``STUDY_costs``, ``STUDY_relations``,
+    ``STUDY_splits`` and ``STUDY_protocols`` (each .csv, .parquet and .tex) and ``figures/`` (.pdf and .png).
 
     Raises:
         UserError: the frames do not pass their checks.
@@ -114,12 +122,14 @@ def content(frames: Frames) -> Document:
     done = results.trials[results.trials["state"] == "complete"]
     curves = curves[curves["trial"].isin(done["trial"])]
     averages, compared, costs = means(results), paired(results), costs_by_stage(results)
-    by_relation, by_group = gains(results), splits(results)
+    by_relation, by_group, under = gains(results), splits(results), by_protocol(results)
+    dataset = str(results.trials["dataset"].iloc[0])
     tables = {
         backbone: {
             "main": main_table(averages, compared, results.trials, backbone),
             "paired": paired_table(compared, backbone),
             "metrics": metrics_table(compared, backbone),
+            "protocols": protocols_table(under, published_figures(dataset), results.trials, backbone),
             "costs": costs_table(costs, backbone),
         }
         for backbone in results.backbones
@@ -136,7 +146,7 @@ def content(frames: Frames) -> Document:
     }
     content = heading(results, frames.meta) | {
         "claims": claims_box(judge(frames.layout.claims, compared, results.backbones)),
-        "published": _published(str(results.trials["dataset"].iloc[0])),
+        "published": _published(dataset),
         "one_seed": bool((averages[~averages["arm"].isin(REFERENCES)]["n"] == 1).all()),
     }
     files: dict[str, tuple[pd.DataFrame, str | None]] = {
@@ -145,6 +155,7 @@ def content(frames: Frames) -> Document:
         "costs": (costs, "costs"),
         "relations": (by_relation, None),
         "splits": (by_group, None),
+        "protocols": (under, "protocols"),
     }
 
     def section(backbone: str) -> dict[str, Any]:

@@ -13,15 +13,8 @@ import pandas as pd
 from harness.reporting.data.frames import records
 from harness.reporting.data.results import Results
 from harness.reporting.data.text import number
-from harness.vocabulary import REFERENCES, arm_name, backbone_name, ordered, student_arms
+from harness.vocabulary import PROTOCOLS, REFERENCES, arm_name, backbone_name, ordered, student_arms
 
-PROTOCOLS = {
-    "time-aware": "every other known answer whose time overlaps the query's is left out of the ranking",
-    "static": "every other known answer is left out of the ranking, whatever its time",
-    "raw": "nothing is left out of the ranking",
-    "timeplex": "ranks in each year of the query's interval, known answers of that year left out, are averaged",
-    "same-interval": "other known answers with exactly the same start and end are left out of the ranking",
-}
 #: more arms, or values of a setting, than these are given by their number, or by the smallest and largest
 MOST_NAMED = 13
 #: parts of a spec that name the trial, not the settings

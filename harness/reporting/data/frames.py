@@ -16,7 +16,7 @@ from pandera.errors import SchemaErrors
 
 from harness.errors import UserError
 from harness.stats import Interval
-from harness.vocabulary import METRICS, REFERENCES, STAGES
+from harness.vocabulary import METRICS, PROTOCOLS, REFERENCES, STAGES
 
 #: What identifies a trial among those of one design.
 KEY = ["dataset", "backbone", "arm", "seed"]
@@ -54,7 +54,7 @@ TRIALS = pa.DataFrameSchema(
     _KEYS
     | {"state": pa.Column(str, pa.Check.isin(["complete", "failed", "running"]), coerce=True)}
     | _metrics("valid", "test", required=True)
-    | _metrics("test_tail", "test_head", required=False)
+    | _metrics("test_tail", "test_head", *(f"test_{name}" for name in PROTOCOLS), required=False)
     | _optional(float, *(f"{kind}_{stage}" for kind in ("seconds", "built_seconds", "peak_mib") for stage in STAGES))
     | _optional(float, "alpha", "beta", "delta", "temperature", "hard_weight")
     | _optional("Int64", "dim", "updates", "best_epoch", "threads", "bytes_entity", "bytes_others"),
@@ -85,6 +85,9 @@ RANKS = pa.DataFrameSchema(
     name="ranks",
 )
 
+#: of protocol ``expanded``, which ranks several rows a query: the query that a row asks
+ASKED = pa.DataFrameSchema({"asked": pa.Column(int, pa.Check.ge(0), coerce=True)}, name="ranks")
+
 
 #: what may be known of a query: training facts that name its entities, and whether these have labels
 QUERIES = pa.DataFrameSchema(
@@ -104,6 +107,8 @@ def known_of(ranks: pd.DataFrame) -> pd.DataFrame | None:
     """
     if not set(QUERIES.columns) <= set(ranks):
         return None
+    if "asked" in ranks:
+        ranks = ranks.drop_duplicates("asked").drop(columns="query").rename(columns={"asked": "query"})
     return validate(QUERIES, ranks).sort_values("query", ignore_index=True)
 
 
@@ -200,16 +205,21 @@ def fact_metrics(ranks: pd.DataFrame, trial: pd.Series[Any]) -> tuple[NDArray[np
 
     Args:
         ranks: one row a query, 2N rows: queries 0 to N - 1 ask for the tails of the N test facts, N to 2N - 1 for
-            their heads.
+            their heads. Under protocol ``expanded`` several rows a query, which column ``asked`` names: then a fact's
+            values are weighted by its number of rows, so that their means are those over rows, and an interval takes
+            facts at random, of which rows are no independent parts.
         trial: the trial's row.
 
     Raises:
         UserError: wrong columns or values, missing queries, or ranks that do not yield the trial's recorded metrics.
     """
     checked = validate(RANKS, ranks).sort_values("query")
-    facts = len(checked) // 2
-    is_whole = len(checked) > 0 and np.array_equal(checked["query"], np.arange(2 * facts))
-    if not is_whole or not np.array_equal(checked["direction"], np.repeat(["tail", "head"], facts)):
+    asked = (validate(ASKED, checked)["asked"] if "asked" in ranks else checked["query"]).to_numpy()
+    first = np.diff(asked, prepend=-1) != 0
+    facts = int(first.sum()) // 2
+    is_whole = len(checked) > 0 and np.array_equal(checked["query"], np.arange(len(checked)))
+    is_whole = is_whole and np.array_equal(asked[first], np.arange(2 * facts))
+    if not is_whole or not np.array_equal(checked["direction"][first], np.repeat(["tail", "head"], facts)):
         raise UserError(f"ranks: {_trial(trial)} does not hold one tail and one head query of every test fact")
     rank = checked["rank"].to_numpy(dtype=np.float64)
     values = np.stack([1 / rank, rank, rank <= 1, rank <= 3, rank <= 10], axis=1)
@@ -217,7 +227,9 @@ def fact_metrics(ranks: pd.DataFrame, trial: pd.Series[Any]) -> tuple[NDArray[np
         value = float(trial[f"test_{metric.key}"])
         if abs(mean - value) > TOLERANCE * max(abs(value), 1e-3):
             raise UserError(f"ranks: {_trial(trial)} has {metric.label} {value:.6g}, its ranks give {mean:.6g}")
-    relations = checked["relation"].to_numpy(dtype=str)[:facts]
+    relations = checked["relation"].to_numpy(dtype=str)[first][:facts]
+    if not first.all():  # sums over a query's rows, scaled so that their mean is that over all rows
+        values = np.add.reduceat(values, np.flatnonzero(first)) * (2 * facts / len(values))
     return relations, values.reshape(2, facts, len(METRICS))
 
 

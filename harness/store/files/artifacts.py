@@ -28,7 +28,16 @@ from optuna.trial import FrozenTrial, Trial
 
 from harness.errors import UserError
 from harness.scratch import replacing
-from harness.store.files.rank_file import BYTES, Doubled, blocks, doubled_of, reading_file, trial_of, write_ranks
+from harness.store.files.rank_file import (
+    BYTES,
+    Doubled,
+    blocks,
+    doubled_of,
+    doubled_ranks,
+    reading_file,
+    trial_of,
+    write_ranks,
+)
 from harness.trial.cache import digest
 from harness.trial.run import TrialResult
 
@@ -67,9 +76,7 @@ class Artifacts:
         """
         ranks = np.zeros(0, np.int32)
         if result.ranks:
-            doubled = 2 * result.ranks["rank"][np.argsort(result.ranks["query"], kind="stable")]
-            ranks = doubled.astype(np.int32)
-            assert np.array_equal(ranks, doubled), "a rank is an integer or a half"
+            ranks = doubled_ranks(result.ranks["rank"][np.argsort(result.ranks["query"], kind="stable")])
         with self._replacing(self.folder / f"{key}-{self._writer}") as file:
             curve = json.dumps(result.curve, default=lambda number: number.item())  # of NumPy
             table = pa.table({"doubled_rank": ranks}).replace_schema_metadata({_CURVE: curve})

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from harness.data import TemporalGraph
+from harness.data import TemporalGraph, Timeline, both_directions, expand_by_class
+
+
+def rows_of_test(graph: TemporalGraph, timeline: Timeline) -> pd.DataFrame:
+    """One row a time class of a test query, in the order in which protocol ``expanded`` ranks them.
+
+    As `of_test`, with the query that a row asks as ``asked`` (int32), and its own number as ``query``.
+    """
+    _, _, asked = expand_by_class(both_directions(graph.test, len(graph.relations)), timeline)
+    rows = np.arange(len(asked), dtype=np.int32)
+    return of_test(graph).iloc[asked].reset_index(drop=True).assign(asked=asked.astype(np.int32), query=rows)
 
 
 def of_test(graph: TemporalGraph) -> pd.DataFrame:

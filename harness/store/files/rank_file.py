@@ -108,6 +108,20 @@ def _block(path: Path, changed: int, number: int) -> NDArray[np.int32]:
     return doubled_of(file.read_row_group(number).column(_COLUMN).to_pandas()).reshape(-1, len(keys))
 
 
+def doubled_ranks(ranks: NDArray[np.float64]) -> Doubled:
+    """Ranks as they are stored: doubled; those that are no halves, means over times, as the bits of -rank in float32.
+
+    Such bits are negative as an integer, and a doubled rank is positive.
+    """
+    doubled = np.rint(2 * ranks)
+    return np.where(doubled == 2 * ranks, doubled.astype(np.int32), (-ranks).astype(np.float32).view(np.int32))
+
+
+def ranks_of(doubled: Doubled) -> NDArray[np.float64]:
+    """What `doubled_ranks` was made of, means over times in single precision."""
+    return np.where(doubled < 0, -doubled.view(np.float32).astype(np.float64), doubled / 2)
+
+
 def doubled_of(column: pd.Series[Any]) -> Doubled:
     """The values of a column of doubled ranks.
 

@@ -61,7 +61,7 @@ def _teacher(stages: Stages) -> Built:
     penalty = recipe.regularization if spec.regularization is None else spec.regularization
     trained = train(
         model,
-        stages.inputs.training(model.time_input),
+        stages.inputs.training(model.time_input, spec.times),
         Distillation(regularization=penalty),
         stages.schedule(spec, recipe, spec.seed),
         stages.inputs.validator(model.time_input),

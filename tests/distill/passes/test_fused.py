@@ -11,7 +11,7 @@ import torch
 
 from harness.distill.passes import softmax
 from harness.distill.passes.softmax import CPU_BLOCK, log_partition
-from harness.models.compiled import LANES, exp
+from harness.models.scoring.compiled import LANES, exp
 from tests.distill.conftest import dense, inputs
 
 KERNELS = ["dot", "l2", "l1"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -25,6 +26,7 @@ from harness.distill.training.loop import (
     train,
 )
 from harness.distill.training.objective import Distillation
+from harness.distill.training.points import PointQueries
 from harness.models import BACKBONES, Backbone, scores
 from harness.models.batch import QueryTensors
 from tests.distill.conftest import DIM, ENTITIES, RELATIONS, STUDENTS, TIMES
@@ -342,3 +344,27 @@ def test_a_learning_rate_too_high_fails(setup: Setup) -> None:
 def test_a_validation_that_is_not_finite_fails(setup: Setup) -> None:
     with pytest.raises(DivergedError, match=r"the validation MRR became nan in epoch 2"):
         setup.run(validate=Script(0.1, float("nan")))
+
+
+def test_each_epoch_asks_at_its_own_times_and_targets_keep_their_queries(build_problem: Callable[..., Any]) -> None:
+    """What the loss sees of a query, against the draw of its epoch read row by row."""
+    problem = build_problem("ttranse", torch.float32)
+    rows, seen = len(problem.data), list[tuple[Tensor, Tensor]]()
+    view = {"first": np.zeros(rows, np.int64), "last": np.full(rows, 3), "view": lambda t: np.stack([t, t], axis=1)}
+    data = PointQueries(**vars(problem.data), **view)
+    loss = Distillation(soft=problem.soft)
+
+    def recording(model: Backbone, batch: QueryTensors, index: Tensor, candidates: Any) -> dict[str, Tensor]:
+        assert torch.equal(batch.subject, data.subject[index])
+        assert torch.equal(batch.answer, data.answer[index])
+        seen.append((index, batch.time))
+        return loss(model, batch, index, candidates)
+
+    train(problem.student, data, recording, Schedule(3, rows, "adam", 0.01, 7), lambda model: 0.5)
+    drawn = []
+    for epoch, (index, time) in enumerate(seen):
+        drawn.append(data.in_epoch(derive_seed("points", 7, epoch)).time)
+        assert torch.equal(time, drawn[-1][index])
+        assert torch.equal(time[:, 0], time[:, 1])
+    assert len(drawn) == 3
+    assert not torch.equal(drawn[0], drawn[1])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,11 +17,12 @@ from torch import nn
 from harness.distill.training import stacks as stacked
 from harness.distill.training.loop import DivergedError, Schedule, Trained, train
 from harness.distill.training.objective import Distillation
+from harness.distill.training.points import PointQueries
 from harness.distill.training.sampler import Sampling
 from harness.distill.training.stacks import Student, train_stacked
 from harness.models import BACKBONES, Backbone, TADistMult
 from harness.models.base import scores
-from harness.models.vmapped import can_compile, is_vmapped, within_vmap
+from harness.models.scoring.vmapped import can_compile, is_vmapped, within_vmap
 from tests.distill.conftest import STUDENTS, Problem, build
 
 EXACT = Sampling()
@@ -337,3 +339,14 @@ def on_gpu(student: Student) -> Student:
 def validator_on_gpu(same: Group) -> Callable[[Backbone], float]:
     there = Group(replace(same.problem, data=same.problem.data.to("cuda")), same.schedule)
     return there.validate
+
+
+@pytest.mark.parametrize("name", ["ttranse", "ta-distmult"])
+def test_each_student_of_a_stack_is_asked_at_times_of_its_own_seed(name: str) -> None:
+    several, rows = group(name), len(group(name).problem.data)
+    times = several.problem.data.time.numpy()
+    any_row = {"first": np.zeros(rows, np.int64), "last": np.full(rows, rows - 1), "view": lambda drawn: times[drawn]}
+    several.problem = replace(several.problem, data=PointQueries(**vars(several.problem.data), **any_row))
+    students = [several.member(k, "L1+L2") for k in range(4)]  # two of each seed
+    for student, together in zip(students, several.together(students), strict=True):
+        assert_same(together, several.alone(student))

@@ -35,7 +35,7 @@ class Ordering:
         self.query[: len(query), : self.dim] = query
         if self.kernel != "l1":
             return torch.mm(self.query, self.columns, out=self.z)[: len(query)]
-        from harness.models.compiled import manhattan  # here, since loading a compiler takes a moment
+        from harness.models.scoring.compiled import manhattan  # here, since loading a compiler takes a moment
 
         for block, out in zip(self.blocks, self.z.split(L1_BLOCK, 1), strict=True):
             distance = torch.empty_like(out, memory_format=torch.contiguous_format)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.models.base import Backbone, Kernel, gathered_scores
-from harness.models.vmapped import can_compile
+from harness.models.scoring.vmapped import can_compile
 
 #: candidates of a step from which on compiled loops are used: below, compiling them would not pay
 COMPILED_FROM = 2**14
@@ -29,7 +29,7 @@ class _Candidates(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, table: Tensor, scale: Tensor, ids: Tensor, kernel: Kernel) -> Tensor:
-        from harness.models import compiled  # here, since loading a compiler takes a moment
+        from harness.models.scoring import compiled  # here, since loading a compiler takes a moment
 
         out = torch.empty(ids.shape, dtype=query.dtype)
         query, table, ids = (x.detach().contiguous() for x in (query, table, ids))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness.models import BACKBONES, Backbone, candidate_scores
-from harness.models import candidates as module
+from harness.models.scoring import candidates as module
 
 SHAPE = (6, 9)
 KINDS: dict[str, dict[str, Any]] = {"ta-distmult": {}, "ttranse": {}, "ttranse-l1": {"norm": "l1"}}
