@@ -53,6 +53,19 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "static": ("L1", {"protocol": "static"}),
     "timeplex": ("none", {"protocol": "timeplex"}),
 }
+#: one way each through what came later: backbones, losses, bits, and teachers that are made of models
+LATER: dict[str, dict[str, Any]] = {
+    **{f"{name}, L1": {"backbone": name, "arm": "L1"} for name in ("tcomplex", "tntcomplex", "timeplex")},
+    "rotate-translate, L1": {"backbone": "rotate-translate", "arm": "L1"},
+    "lifted, L1": {"backbone": "lifted", "arm": "L1", "student.lifted.wide": 16},
+    **{f"ta-distmult, {loss}": {"arm": loss} for loss in ("DKD", "DIST", "LSKD", "CTKD", "RCE-KD")},
+    **{f"ta-distmult, {bits} bits": {"arm": "L1", "student.bits": bits} for bits in (4, 2)},
+    "ta-distmult, ensemble": {
+        "arm": "L1", "teacher.source": "ensemble", "teacher.ensemble.members": "tcomplex,ta-distmult,llm",
+    },
+    "ta-distmult, distilled": {"arm": "L1", "teacher.source": "distilled", "teacher.distilled.dims": "12"},
+    "ta-distmult, random points": {"arm": "none", "student.times": "random-point"},
+}  # fmt: skip
 ENTITIES, RELATIONS, FACTS = 500, 6, 1500
 
 
@@ -94,6 +107,9 @@ def specs(dataset: Path, encoder: Path) -> Iterator[tuple[str, TrialSpec]]:
         for name, (arm, changes) in WAYS.items():
             own = merge(plain, {"backbone": backbone, "arm": arm, **nested(changes)})
             yield f"{backbone}, {name}", TrialSpec.model_validate(own).acting()
+    for name, changes in LATER.items():
+        own = merge(plain, nested({"backbone": "ta-distmult", **changes}))
+        yield name, TrialSpec.model_validate(own).acting()
 
 
 def numbers_of_cases(dataset: Path, encoder: Path, context: Context, only: str = "") -> dict[str, Numbers]:

@@ -63,10 +63,11 @@ def test_soft_targets_hold_the_best_and_the_mass_of_the_rest(
     assert found.log_rest.shape == (300,)
     assert (found.ids.dtype, found.log_p.dtype, found.log_rest.dtype) == (torch.int32, torch.float32, torch.float32)
     best, ids = log_p.topk(size, dim=1)
-    torch.testing.assert_close(found.log_p.double(), best, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(log_p.gather(1, found.ids.long()), best, rtol=1e-5, atol=1e-5)
+    # scores of single precision, of a wide model: large numbers and small differences
+    torch.testing.assert_close(found.log_p.double(), best, rtol=1e-5, atol=3e-5)
+    torch.testing.assert_close(log_p.gather(1, found.ids.long()), best, rtol=1e-5, atol=3e-5)
     rest = log_p.scatter(1, ids, -torch.inf).logsumexp(1)
-    torch.testing.assert_close(found.log_rest.double(), rest, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.log_rest.double(), rest, rtol=1e-5, atol=3e-5)
     torch.testing.assert_close(found.log_p.exp().sum(1) + found.log_rest.exp(), torch.ones(300))
 
 
