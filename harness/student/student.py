@@ -46,6 +46,8 @@ class Names:
 
     def __init__(self, vocabulary: Vocabulary, kind: str) -> None:
         self.vocabulary, self.kind = vocabulary, kind
+        #: whether an unknown name gets the nearest ones, which takes a quarter of a second for 10,000
+        self.hints = True
 
     def show(self, number: int) -> str:
         """The label, else the name."""
@@ -73,7 +75,7 @@ class Names:
         plain = _plain(text)
         chosen = self._by_name.get(text) or self._by_label.get(text) or self._by_lower_case.get(plain)
         if not chosen:
-            near = difflib.get_close_matches(plain, self._by_lower_case, n=3, cutoff=0.6)
+            near = difflib.get_close_matches(plain, self._by_lower_case, n=3, cutoff=0.6) if self.hints else []
             names = [self.show(self._by_lower_case[one][0]) for one in near]
             hint = f"; did you mean {' or '.join(map(repr, names))}?" if names else ""
             raise UserError(f"{self.kind} {text[:80]!r}: the student knows none of that name{hint}")
@@ -238,9 +240,13 @@ class Student:
         """Start and end of a time as the student counts them; ``UNKNOWN`` where it is not known.
 
         Raises:
-            UserError: it is no time, of another granularity, or outside of what the student was trained on.
+            UserError: it is no time, of another granularity, outside of what the student was trained on, or not given
+                where every fact has one.
         """
         if at is None:
+            facts = self.content.facts
+            if len(facts) and not ((facts.start == UNKNOWN) & (facts.end == UNKNOWN)).any():
+                raise UserError("time: every fact that the student was trained on has one; give it, such as --at 1995")
             return UNKNOWN, UNKNOWN
         ends = at if isinstance(at, tuple | list) else (at, at)
         if len(ends) != 2:

@@ -7,7 +7,7 @@ are those of its members, side by side. That asks for members that score by prod
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -40,6 +40,19 @@ class EnsembleOptions(MethodOptions):
     def _without_spaces(cls, members: str) -> str:
         return ",".join(filter(None, map(str.strip, members.split(","))))
 
+    @field_validator("penalties")
+    @classmethod
+    def _in_one_form(cls, penalties: str) -> str:
+        """Equal weights are written in one way, since what is written tells teachers apart."""
+        parts = [part.partition("=")[::2] for part in penalties.split(",") if part.strip()]
+        try:
+            weights = {name.strip(): float(value) for name, value in parts}
+        except ValueError:
+            raise ValueError("write MEMBER=WEIGHT, as tcomplex=0.03") from None
+        if not all(0 <= weight < math.inf for weight in weights.values()) or len(weights) < len(parts):
+            raise ValueError("a weight is a number of at least 0, and each member has one")
+        return ",".join(f"{name}={weight!r}" for name, weight in sorted(weights.items()))
+
     @property
     def names(self) -> list[str]:
         """The members.
@@ -60,14 +73,12 @@ class EnsembleOptions(MethodOptions):
         """Weights of penalties by member.
 
         Raises:
-            UserError: one is no number of at least 0, or of no member.
+            UserError: one is of no member.
         """
-        penalties = {}
-        for part in filter(None, (part.strip() for part in self.penalties.split(","))):
-            name, _, value = part.partition("=")
-            if name not in self.names or not re.fullmatch(r"\d*\.?\d+(e-?\d+)?", value):
-                raise UserError(f"teacher.ensemble.penalties={self.penalties!r}: write MEMBER=WEIGHT, as tcomplex=0.03")
-            penalties[name] = float(value)
+        pairs = (part.partition("=")[::2] for part in self.penalties.split(",") if part)
+        penalties = {name: float(weight) for name, weight in pairs}
+        for name in penalties.keys() - set(self.names):
+            raise UserError(f"teacher.ensemble.penalties: {name!r} is no member; they are {self.members}")
         return penalties
 
 

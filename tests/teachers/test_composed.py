@@ -184,3 +184,19 @@ def test_a_plugins_loss_behind_the_teacher_is_part_of_the_identity(
         teacher = {**spec.teacher.model_dump(), "source": "distilled", "distilled": {"arm": "L1+RKD-D", "dims": "9,8"}}
         keys.add(TrialSpec.model_validate({**spec.model_dump(), "arm": "L1", "teacher": teacher}).acting().key())
     assert len(keys) == 2
+
+
+def test_penalties_by_member_have_one_form(spec: TrialSpec) -> None:
+    """Equal weights are one teacher, and what is no weight is refused."""
+    asked = [
+        taught_by(spec, "ensemble", members="tcomplex,ta-distmult", penalties=text)
+        for text in ("tcomplex=.03, ta-distmult=0.1", "ta-distmult=1e-1,tcomplex=0.03")
+    ]
+    assert asked[0].key() == asked[1].key()
+    weights = {one.backbone: one.teacher.regularization for one in asked[0].members}
+    assert weights == {"tcomplex": 0.03, "ta-distmult": 0.1}
+    for text in ("tcomplex=1e999", "tcomplex=-1", "tcomplex", "tcomplex=a", "tcomplex=1,tcomplex=2"):
+        with pytest.raises(ValueError, match="penalties"):
+            taught_by(spec, "ensemble", members="tcomplex,ta-distmult", penalties=text)
+    with pytest.raises(UserError, match="'timeplex' is no member"):
+        taught_by(spec, "ensemble", members="tcomplex,ta-distmult", penalties="timeplex=1")
