@@ -111,7 +111,9 @@ def _load(store: Store, study: str, dataset: str, design: str | None) -> Frames:
             if trial.state == TrialState.COMPLETE:
                 complete[key_of(trial)] = row
         evidence[name] = Evidence(store.artifacts, name)
-        curves.append(_curves(evidence[name], complete))
+        # a teacher that is made of trained models has no curve
+        trained = {key: row for key, row in complete.items() if row.get("updates", 1)}
+        curves.append(_curves(evidence[name], trained))
     if not rows:
         raise UserError(
             f"storage {storage}: study {study!r} on {dataset!r} has no finished trial yet; "
