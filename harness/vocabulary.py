@@ -188,6 +188,10 @@ def stage_name(stage: str) -> str:
     return STAGES[stage].label if stage in STAGES else stage
 
 
+#: the backbones of the paper, which ``--backbone all`` means unless a study names others
+PAPERS_BACKBONES = ("ttranse", "ta-distmult")
+
+
 def backbone_name(backbone: str) -> str:
     """The label of a backbone; without one, its name."""
     return BACKBONES[backbone].label if backbone in BACKBONES else backbone

@@ -21,12 +21,12 @@ from harness.design import files
 from harness.design.cells import settle
 from harness.design.settings import parse_changes
 from harness.measurements.timer import Measured
-from harness.models import BACKBONES
 from harness.trial.cache import default_root
 from harness.trial.inputs import graph_of
 from harness.trial.provenance import provenance
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages
+from harness.vocabulary import PAPERS_BACKBONES
 
 Row = Mapping[str, Any]
 
@@ -51,7 +51,7 @@ def run(options: Options) -> None:
 
 def backbones(name: str) -> list[str]:
     """The backbones that ``--backbone`` names."""
-    return list(BACKBONES) if name == "all" else [name]
+    return list(PAPERS_BACKBONES) if name == "all" else [name]
 
 
 def context_of(options: Options, device: str = "cpu") -> Context:

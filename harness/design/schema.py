@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from harness.errors import UserError, nearest
 from harness.registry import Frozen, Text
+from harness.vocabulary import PAPERS_BACKBONES
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -179,7 +180,7 @@ class Design(Frozen):
     compare: dict[str, tuple[str, ...]] = Field(default={})
     contrasts: dict[Text, tuple[str, str, str, str]] = Field(default={})
     backbone: str
-    backbones: tuple[str, ...] = ("ttranse", "ta-distmult")
+    backbones: tuple[str, ...] = PAPERS_BACKBONES
     like: str | None = None
     settings: Settings = Field(default={})
     presets: dict[PresetName, Preset] = Field(min_length=1)

@@ -21,8 +21,8 @@ from harness.bench.commands import estimator, scale, train
 from harness.bench.commands.step import ways
 from harness.data import TemporalGraph, load
 from harness.distill.passes import sampled, softmax
-from harness.models import BACKBONES
 from harness.models.scoring import candidates
+from harness.vocabulary import PAPERS_BACKBONES
 from tests.bench.samples import assert_positive, figures
 from tests.toy import write_dataset
 
@@ -92,7 +92,7 @@ TRAIN = ("train", "--seconds", "0", "--rounds", "1")
 
 def test_rank_beside_pykeen_finds_the_same_ranks(tmp_path: Path, toy: Path) -> None:
     rows = figures(tmp_path, *RANK, "--dataset", str(toy))["rows"]
-    assert [row["backbone"] for row in rows] == list(BACKBONES)
+    assert [row["backbone"] for row in rows] == list(PAPERS_BACKBONES)
     for row in rows:
         assert row["queries"] == 16
         assert row["equal_ranks"] == 1

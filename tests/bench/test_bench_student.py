@@ -24,6 +24,7 @@ from harness.teachers.language_model import LanguageModelConfig
 from harness.trial.run import run_trial
 from harness.trial.spec import LossSpec, SemanticSpec, StudentSpec, TeacherSpec, TimeSpec, TrialSpec
 from harness.trial.stages import Context, Stages
+from harness.vocabulary import PAPERS_BACKBONES
 from tests.toy import write_dataset
 
 ENTITIES = 40
@@ -224,7 +225,7 @@ def test_full(trial: TrialSpec, context: Context, tmp_path: Path, monkeypatch: p
     assert "building teacher for ttranse" in output
     assert not (tmp_path / "cache" / "stage1").exists()
     assert [(row["backbone"], row["arm"]) for row in written["rows"]] == [
-        (backbone, arm) for backbone in BACKBONES for arm in ("none", "L1+L2+L3")
+        (backbone, arm) for backbone in PAPERS_BACKBONES for arm in ("none", "L1+L2+L3")
     ]
     assert (written["threads"], written["extrapolated"]) == (1, False)
     by_seed = [seed for row in written["rows"] for seed in row["seeds"]]

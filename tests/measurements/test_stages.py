@@ -139,7 +139,8 @@ def test_inference(spec: TrialSpec, context: Context, backbone: str) -> None:
     numbers = sum(math.prod(tensor.shape) for tensor in model.state_dict().values())
     assert by_model["none"]["parameters"] == by_model["L1+L2+L3"]["parameters"] == numbers
     assert by_model["none"]["size_mb"] == pytest.approx(4 * numbers / 1e6)
-    assert by_model["teacher"]["size_mb"] > by_model["none"]["size_mb"]
+    if backbone != "lifted":  # whose map is as wide as its teacher
+        assert by_model["teacher"]["size_mb"] > by_model["none"]["size_mb"]
     language = load(spec.llm.model, spec.llm.torch_dtype)
     assert by_model["language model"]["parameters"] == sum(p.numel() for p in language.base.parameters()) + sum(
         b.numel() for b in language.base.buffers()
