@@ -43,7 +43,7 @@ class EnsembleOptions(MethodOptions):
     @field_validator("penalties")
     @classmethod
     def _in_one_form(cls, penalties: str) -> str:
-        """Equal weights are written in one way, since what is written tells teachers apart."""
+        """Equal weights are written in one way, since teachers are identified by what is written."""
         parts = [part.partition("=")[::2] for part in penalties.split(",") if part.strip()]
         try:
             weights = {name.strip(): float(value) for name, value in parts}

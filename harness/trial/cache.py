@@ -156,7 +156,7 @@ class Cache:
         if not path.exists():
             return None
         if (flaw := _flaw(path)) is None:
-            # RuntimeError is how PyTorch says that there is no such file: another process removed it meanwhile
+            # RuntimeError is PyTorch's error for a file that is not there: another process removed it meanwhile
             with suppress(FileNotFoundError, RuntimeError), safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no dict
                 return Entry(tensors, json.loads(file.metadata()["meta"]), cached=True)

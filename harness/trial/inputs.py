@@ -38,7 +38,7 @@ class Inputs:
         return both_directions(self.graph.splits[split], len(self.graph.relations))
 
     def training(self, time_input: str, times: Times = "interval") -> QueryTensors:
-        """The training queries [2N]; ``times`` says when an epoch asks them."""
+        """The training queries [2N]; ``times`` is when an epoch asks them."""
         if time_input not in self._training:
             tensors = evaluate.query_tensors(self.queries("train"), self.timeline, time_input)
             self._training[time_input] = tensors.to(self.device)

@@ -80,7 +80,7 @@ class TrainingSpec(SampledSpec, TTransEOptions, WithMethods):
     regularization: float | None = Field(default=None, ge=0, description="weight of the backbone's penalty")
     validate_every: int = Field(default=1, ge=1, description="epochs between validations")
     times: Times = Field(
-        default="interval", description="random-point: a training fact is asked at one time of it, anew each epoch"
+        default="interval", description="random-point: a training fact is asked at one time of it, drawn in every epoch"
     )
 
 

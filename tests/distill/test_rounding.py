@@ -79,7 +79,7 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
     stored = encode(np.ones((3, 10), np.float32), 4)
     for bits, size in itertools.product((3, 6, "ternary"), (10,)):
         with pytest.raises(ValueError, match="are no rows"):
-            decode(stored, bits, size)  # type: ignore[arg-type]
+            decode(stored, bits, size)  # type: ignore[arg-type]  # what types refuse
     with pytest.raises(ValueError, match="ternary digits"):
         decode({"codes": np.full((1, 1), 250, np.uint8), "scale": np.ones(1, np.float16)}, "ternary", 5)
 

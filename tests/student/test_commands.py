@@ -172,7 +172,7 @@ def test_bytes_and_bits_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a row of two numbers has 8 bytes"):
         dimension(7, 32)
     with pytest.raises(UserError, match="choose one of 32, 16"):
-        dimension(100, 5)  # type: ignore[arg-type]
+        dimension(100, 5)  # type: ignore[arg-type]  # what types refuse
 
 
 def test_answers_are_the_scores_in_order_and_probabilities_add_up(file: Path) -> None:
@@ -264,8 +264,8 @@ def test_what_python_may_ask_wrongly_is_one_line(file: Path) -> None:
     asked = Student.load(file)
     for wrong in ({"k": 0}, {"known": "hide"}):
         with pytest.raises(UserError):
-            asked.answers("person 03", "rel 1", 1931, **wrong)  # type: ignore[arg-type]
-    assert asked.answers("person 03", "rel 1", ["1931", 1932])  # type: ignore[arg-type]
+            asked.answers("person 03", "rel 1", 1931, **wrong)  # type: ignore[arg-type]  # what types refuse
+    assert asked.answers("person 03", "rel 1", ["1931", 1932])  # type: ignore[arg-type]  # what types refuse
 
 
 # ---- HTTP ------------------------------------------------------------------------------------------------------------

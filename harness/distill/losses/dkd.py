@@ -2,7 +2,7 @@
 
 DKD = T² · (w_target · KL(b_t ‖ b_z) + w_others · KL(p̂_t ‖ p̂_z)), where b is (probability of the true answer,
 probability of all else) and p̂ is the distribution over all else; t is the teacher's and z the student's (Eq. 7). In
-Hinton's divergence the second part has the weight 1 - p_t(answer): the surer the teacher, the less it says of others.
+Hinton's divergence the second part has the weight 1 - p_t(answer): the surer the teacher, the less the others count.
 """
 
 from __future__ import annotations

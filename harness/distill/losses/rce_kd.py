@@ -3,8 +3,8 @@
 RCE-KD = w · T² · KL(p^A ‖ q^A),   A = the teacher's best entities of a query ∪ the student's own best
 
 p^A and q^A are softmax(t/T) and softmax(z/T) over A alone. The paper proves that a cross-entropy over a subset bounds
-the NDCG there only if the subset holds all that the student ranks above its members. The student's best are found
-anew every few epochs, from the second on.
+the NDCG there only if the subset holds all that the student ranks above its members. The student's best are
+searched again every few epochs, from the second on.
 
 Our reading is the simplest that meets the condition on the student's side: the union. The paper splits the teacher's
 best by whether the student ranks them highly too, samples what completes the second part, and weighs both losses.

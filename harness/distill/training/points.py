@@ -1,4 +1,4 @@
-"""Training queries that are asked at one time of their fact's interval, drawn anew in every epoch.
+"""Training queries that are asked at one time of their fact's interval, drawn in every epoch.
 
 So TIMEPLEX is trained (Jain et al., 2020): a model that is asked for single years has learnt from single years.
 """

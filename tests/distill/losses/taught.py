@@ -64,7 +64,7 @@ class Given:
 
 def term_of(name: str, problem: Any, **options: float) -> Any:
     loss = LOSSES[name]
-    term = loss.prepare(Given(problem.soft), loss.options.model_validate(options))  # type: ignore[arg-type]
+    term = loss.prepare(Given(problem.soft), loss.options.model_validate(options))  # type: ignore[arg-type]  # the targets alone, which is all that it reads
     assert callable(term)
     return term
 

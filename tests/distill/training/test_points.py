@@ -1,4 +1,4 @@
-"""Training on a time of the interval, drawn anew in every epoch."""
+"""Training on a time of the interval, drawn in every epoch."""
 
 from __future__ import annotations
 
