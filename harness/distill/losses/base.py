@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from torch import Tensor, nn
 
 from harness import vocabulary
-from harness.distill.passes.step import Term
+from harness.distill.passes.step import Step, Term
 from harness.distill.targets import ScoreTargets, SoftTargets
 from harness.errors import UserError
 from harness.registry import MethodOptions, Registry, check_defaults
@@ -147,3 +147,23 @@ def loss(
         return method
 
     return decorate
+
+
+class FromSecondEpoch:
+    """A term that begins with the second epoch (our reading): before, all scores are nearly equal.
+
+    The gradient of what standardises scores is the larger the smaller they are, at the start a thousand times that of
+    the cross-entropy; Adagrad, which divides by the gradients so far, would never forget it. A subclass sets ``term``.
+    """
+
+    term: Callable[[Step, Any], Tensor]
+
+    def __init__(self, given: Given, options: Any) -> None:
+        self.options, self.first_epoch = options, len(given.soft_targets().ids)
+
+    def __call__(self, step: Step) -> Tensor:
+        """The term of a batch, a scalar."""
+        if self.first_epoch > 0:
+            self.first_epoch -= len(step.index)
+            return step.table.new_zeros(())
+        return self.term(step, self.options)

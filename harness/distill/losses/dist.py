@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.distill.losses.base import Given, loss, rivals
+from harness.distill.losses.base import FromSecondEpoch, loss, rivals
 from harness.distill.passes.step import Step
 from harness.registry import MethodOptions, option
 
@@ -66,19 +66,7 @@ def correlation(log_p: Tensor, log_q: Tensor, weight: Tensor) -> Tensor:
     acts="from the start",
     excludes=rivals("DIST"),
 )
-class Correlations:
-    """The loss from the second epoch on (our reading): before, all scores are nearly equal.
+class Correlations(FromSecondEpoch):
+    """The loss from the second epoch on."""
 
-    The gradient of what standardises scores is the larger the smaller they are, at the start a thousand times that of
-    the cross-entropy; Adagrad, which divides by the gradients so far, would never forget it.
-    """
-
-    def __init__(self, given: Given, options: DISTOptions) -> None:
-        self.options, self.first_epoch = options, len(given.soft_targets().ids)
-
-    def __call__(self, step: Step) -> Tensor:
-        """The loss of a batch, a scalar."""
-        if self.first_epoch > 0:
-            self.first_epoch -= len(step.index)
-            return step.table.new_zeros(())
-        return dist(step, self.options)
+    term = staticmethod(dist)

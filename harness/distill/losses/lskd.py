@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.distill.losses.base import Given, loss, rivals
+from harness.distill.losses.base import FromSecondEpoch, loss, rivals
 from harness.distill.passes.step import Step
 from harness.distill.passes.terms import divergence
 from harness.registry import MethodOptions, option
@@ -52,19 +52,7 @@ def standardised(x: Tensor, weight: Tensor) -> Tensor:
     acts="from the start",
     excludes=rivals("LSKD"),
 )
-class Standardised:
-    """The loss from the second epoch on (our reading): before, all scores are nearly equal.
+class Standardised(FromSecondEpoch):
+    """The loss from the second epoch on."""
 
-    The gradient of what standardises scores is the larger the smaller they are, at the start a thousand times that of
-    the cross-entropy; Adagrad, which divides by the gradients so far, would never forget it.
-    """
-
-    def __init__(self, given: Given, options: LSKDOptions) -> None:
-        self.options, self.first_epoch = options, len(given.soft_targets().ids)
-
-    def __call__(self, step: Step) -> Tensor:
-        """The loss of a batch, a scalar."""
-        if self.first_epoch > 0:
-            self.first_epoch -= len(step.index)
-            return step.table.new_zeros(())
-        return lskd(step, self.options)
+    term = staticmethod(lskd)
