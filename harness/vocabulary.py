@@ -75,6 +75,7 @@ for _name, _label in (
     ("timeplex", "TIMEPLEX"),
     ("rotate-translate", "rotation + translation"),
     ("lifted", "lifted TComplEx"),
+    ("telm", "TeLM"),
 ):
     declare("backbone", _name, _label)
 declare("teacher", "ensemble", "ensemble")

@@ -55,7 +55,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 #: one way each through what came later: backbones, losses, bits, and teachers that are made of models
 LATER: dict[str, dict[str, Any]] = {
-    **{f"{name}, L1": {"backbone": name, "arm": "L1"} for name in ("tcomplex", "tntcomplex", "timeplex")},
+    **{f"{name}, L1": {"backbone": name, "arm": "L1"} for name in ("tcomplex", "tntcomplex", "timeplex", "telm")},
     "rotate-translate, L1": {"backbone": "rotate-translate", "arm": "L1"},
     "lifted, L1": {"backbone": "lifted", "arm": "L1", "student.lifted.wide": 16},
     **{f"ta-distmult, {loss}": {"arm": loss} for loss in ("DKD", "DIST", "LSKD", "CTKD", "RCE-KD")},
