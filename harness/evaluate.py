@@ -36,7 +36,9 @@ class NotFiniteError(ArithmeticError):
 
 
 def time_of(start: NDArray[np.int64], end: NDArray[np.int64], timeline: Timeline, time_input: str) -> NDArray[np.int64]:
-    """Starts and ends [Q] as a model reads them, int64 [Q, L]: two classes, or the calendar tokens of both."""
+    """Starts and ends [Q] as a model reads them, int64 [Q, L]: two points, two classes, or the tokens of both."""
+    if time_input == "points":
+        return np.stack([start, end], axis=1)
     view = timeline.classes if time_input == "classes" else timeline.tokens
     first, last = view(start), view(end)
     return np.stack([first, last], axis=1) if first.ndim == 1 else np.concatenate([first, last], axis=1)
@@ -104,28 +106,30 @@ def ranks_together(
     was_training = model.training
     model.eval()
     queries = tasks[0].queries
-    table, scale = model.entity_table(), model.scale()
-    size = len(table)
-    table = torch.nn.functional.pad(table, (0, 0, 0, -size % COLUMNS))
-    on_cpu = table.device.type == "cpu"
-    counter = None
-    if can_compile(table) and len(queries) * size >= COMPILED_FROM:
-        counter = _Counter(table, size, model.kernel, float(scale))
+    device = queries.subject.device
+    on_cpu, counter, table = device.type == "cpu", None, torch.empty(0)
+    if model.has_vectors:
+        table, scale = model.entity_table(), model.scale()
+        size = len(table)
+        table = torch.nn.functional.pad(table, (0, 0, 0, -size % COLUMNS))
+        if can_compile(table) and len(queries) * size >= COMPILED_FROM:
+            counter = _Counter(table, size, model.kernel, float(scale))
     # 64 × 12,000 scores fit a second-level cache; a GPU wants fewer, larger steps; so does whatever encodes queries
     step = batch_size or (1024 if counter else 64 if on_cpu else 2048)
-    starts = torch.arange(0, len(queries) + step, step, device=queries.subject.device)
+    starts = torch.arange(0, len(queries) + step, step, device=device)
     bounds = [torch.searchsorted(task.row, starts).tolist() for task in tasks]
-    pieces = [[table.new_zeros(0, dtype=torch.float64)] for _ in tasks]
-    extremes = [table.new_zeros(2)]
+    pieces = [[torch.zeros(0, dtype=torch.float64, device=device)] for _ in tasks]
+    extremes = [torch.zeros(2, device=device)]
     for k, start in enumerate(range(0, len(queries), step)):
         batch = queries[slice(start, start + step)]
-        query = model.encode(batch.subject, batch.relation, batch.time)
+        asked = batch.subject, batch.relation, batch.time
         known = [slice(bound[k], bound[k + 1]) for bound in bounds]
         left_out = [(task.row[of] - start, task.entity[of]) for task, of in zip(tasks, known, strict=True)]
-        if counter and counter.is_finite(query):
+        query = model.encode(*asked) if model.has_vectors else None
+        if counter and query is not None and counter.is_finite(query):
             counted = counter.ranks(query, batch.answer, left_out)
         else:
-            z = scores(query, table, model.kernel, scale)[:, :size]
+            z = model.direct_scores(*asked) if query is None else scores(query, table, model.kernel, scale)[:, :size]
             counted = [rank_of(z, batch.answer, *pairs) for pairs in left_out]
             extremes.append(torch.stack(z.aminmax()))  # NaN wins both; checked once at the end: no wait for a GPU here
         for piece, of_task in zip(pieces, counted, strict=True):

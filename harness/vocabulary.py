@@ -89,6 +89,7 @@ for _name, _label, _color in (
     ("llm-targets", "LLM: store targets", BLACK),
     ("targets", "store targets", PURPLE),
     ("teacher-vectors", "store vectors", "#8C564B"),
+    ("recurrence", "fit recurrence", "#117733"),
     ("stage1", "student, stage 1", GREEN),
     ("stage2", "student, stage 2", SKY),
     ("evaluate", "evaluate", GRAY),
@@ -114,11 +115,23 @@ PROTOCOLS = {
     "each of these rows counts",
 }
 #: rows of models that are no students, last in every table
-REFERENCES = ("teacher", "llm-teacher")
+REFERENCES = ("teacher", "llm-teacher", "recurrence")
 #: arms that are no sum of losses
-_SPECIAL = {"none": "no distillation", "teacher": "structural teacher", "llm-teacher": "LLM teacher"}
+_SPECIAL = {
+    "none": "no distillation",
+    "teacher": "structural teacher",
+    "llm-teacher": "LLM teacher",
+    "recurrence": "recurrence baseline",
+}
 #: arms whose colour is not that of their last loss
-_ARM_COLORS = {"none": GRAY, "L1+L2+L3": VERMILION, "L2+L3": YELLOW, "teacher": PURPLE, "llm-teacher": ORANGE}
+_ARM_COLORS = {
+    "none": GRAY,
+    "L1+L2+L3": VERMILION,
+    "L2+L3": YELLOW,
+    "teacher": PURPLE,
+    "llm-teacher": ORANGE,
+    "recurrence": "#117733",
+}
 #: between an arm and the levels of the factors that it is crossed with: "L1 · dim=5"
 LEVELS = " · "
 #: how labels of confirmation runs end, which have seeds that took no part in choosing; their role says so as well

@@ -40,8 +40,10 @@ class Backbone(nn.Module):
     version: int = 1
     #: how an entity is compared with a query
     kernel: Kernel
-    #: which view of time ``encode`` reads: classes int64 [B, 2] or calendar tokens int64 [B, L]
-    time_input: ClassVar[Literal["classes", "tokens"]]
+    #: which view of time it reads: classes int64 [B, 2], calendar tokens int64 [B, L], or start and end int64 [B, 2]
+    time_input: ClassVar[Literal["classes", "tokens", "points"]]
+    #: whether vectors give its scores; those of a reference row may come from ``direct_scores`` instead
+    has_vectors: ClassVar[bool] = True
     #: its own options, which the constructor takes as keyword arguments
     options: ClassVar[type[MethodOptions]] = MethodOptions
     #: whether they are settings ``student.OPTION`` instead of ``student.NAME.OPTION``
@@ -75,6 +77,10 @@ class Backbone(nn.Module):
 
         Split from ``encode`` so that L3 can put language-model encodings in the place of both.
         """
+        raise NotImplementedError(type(self).__name__)
+
+    def direct_scores(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
+        """Scores [B, E] of a model without vectors."""
         raise NotImplementedError(type(self).__name__)
 
     def entity_table(self) -> Tensor:

@@ -30,7 +30,7 @@ def geometric(x: Tensor, y: Tensor) -> Tensor:
 
 def _cubed(x: Tensor) -> Tensor:
     """Σ|x|³ over all multivectors, a scalar."""
-    squares = x.square().unflatten(-1, (4, -1)).sum(-2)
+    squares = x.square().reshape(*x.shape[:-1], 4, -1).sum(-2)
     return (squares + 1e-12).pow(1.5).sum()  # a root has no slope at 0
 
 

@@ -21,6 +21,7 @@ from harness.distill.training.stacks import Student
 from harness.models import BACKBONES, Backbone, Recipe
 from harness.registry import Plugin
 from harness.teachers import TEACHERS
+from harness.teachers.recurrence import Recurrence
 from harness.teachers.semantic import SemanticScorer, control, whiten
 from harness.trial.cache import Cache, Entry, digest
 from harness.trial.inputs import inputs
@@ -254,6 +255,17 @@ class Stages:
         model = self.new_semantic()
         model.load_state_dict(self.entry("semantic").tensors)
         return model.eval()
+
+    def recurrence(self) -> Recurrence:
+        """The recurrence baseline, its few numbers fitted on validation."""
+        model = Recurrence(self.graph)
+        model.load_state_dict(self.entry("recurrence").tensors)
+        return model.to(self.context.device).eval()
+
+    def reference(self) -> Backbone:
+        """The model of a reference row."""
+        models: dict[str, Callable[[], Backbone]] = {"teacher": self.teacher, "llm-teacher": self.semantic}
+        return models.get(self.spec.arm, self.recurrence)()
 
     # ---- targets ---------------------------------------------------------------------------------------------------
 
