@@ -89,6 +89,7 @@ for _name, _label, _color in (
     ("llm-targets", "LLM: store targets", BLACK),
     ("targets", "store targets", PURPLE),
     ("teacher-vectors", "store vectors", "#8C564B"),
+    ("gaps", "train gaps", "#999933"),
     ("recurrence", "fit recurrence", "#117733"),
     ("stage1", "student, stage 1", GREEN),
     ("stage2", "student, stage 2", SKY),
@@ -115,12 +116,13 @@ PROTOCOLS = {
     "each of these rows counts",
 }
 #: rows of models that are no students, last in every table
-REFERENCES = ("teacher", "llm-teacher", "recurrence")
+REFERENCES = ("teacher", "llm-teacher", "gaps", "recurrence")
 #: arms that are no sum of losses
 _SPECIAL = {
     "none": "no distillation",
     "teacher": "structural teacher",
     "llm-teacher": "LLM teacher",
+    "gaps": "gaps in time",
     "recurrence": "recurrence baseline",
 }
 #: arms whose colour is not that of their last loss
@@ -130,6 +132,7 @@ _ARM_COLORS = {
     "L2+L3": YELLOW,
     "teacher": PURPLE,
     "llm-teacher": ORANGE,
+    "gaps": "#999933",
     "recurrence": "#117733",
 }
 #: between an arm and the levels of the factors that it is crossed with: "L1 · dim=5"

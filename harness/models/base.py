@@ -42,7 +42,7 @@ class Backbone(nn.Module):
     kernel: Kernel
     #: which view of time it reads: classes int64 [B, 2], calendar tokens int64 [B, L], or start and end int64 [B, 2]
     time_input: ClassVar[Literal["classes", "tokens", "points"]]
-    #: whether vectors give its scores; those of a reference row may come from ``direct_scores`` instead
+    #: whether vectors give its scores; those of a teacher or a reference row may come from ``direct_scores`` instead
     has_vectors: ClassVar[bool] = True
     #: its own options, which the constructor takes as keyword arguments
     options: ClassVar[type[MethodOptions]] = MethodOptions
@@ -79,9 +79,17 @@ class Backbone(nn.Module):
         """
         raise NotImplementedError(type(self).__name__)
 
-    def direct_scores(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
-        """Scores [B, E] of a model without vectors."""
+    def direct_scores(self, subject: Tensor, relation: Tensor, time: Tensor, own: Tensor | None = None) -> Tensor:
+        """Scores [B, E] of a model without vectors.
+
+        ``own`` [B] are the answers of training queries: a model that looks facts up leaves out the one asked for.
+        """
         raise NotImplementedError(type(self).__name__)
+
+    @property
+    def n_entities(self) -> int:
+        """How many entities it scores."""
+        return len(self.entity_table())
 
     def entity_table(self) -> Tensor:
         """Vectors of all entities [E, d]."""

@@ -35,6 +35,7 @@ class Recurrence(Backbone):
 
     time_input = "points"
     has_vectors = False
+    n_entities = 0
     half_life: Tensor
     share: Tensor
 
@@ -51,7 +52,8 @@ class Recurrence(Backbone):
         self.register_buffer("half_life", torch.full((self.n_relations,), torch.inf))
         self.register_buffer("share", torch.zeros(self.n_relations))
 
-    def direct_scores(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
+    def direct_scores(self, subject: Tensor, relation: Tensor, time: Tensor, own: Tensor | None = None) -> Tensor:
+        assert own is None  # no student learns from it
         half_life, share = self.half_life[relation], self.share[relation, None]
         of_both, of_relation = self.parts(subject, relation, time, half_life)
         return share * of_both + (1 - share) * of_relation

@@ -11,7 +11,9 @@ from harness.errors import UserError, nearest
 from harness.teachers.sources import TEACHERS
 
 #: rows that are no students, the teachers themselves and a baseline, by the stage whose model they are
-REFERENCES = {"teacher": "teacher", "llm-teacher": "semantic", "recurrence": "recurrence"}
+REFERENCES = {"teacher": "teacher", "llm-teacher": "semantic", "gaps": "gaps", "recurrence": "recurrence"}
+#: those whose models have no vectors that students could read
+WITHOUT_VECTORS = ("gaps", "recurrence")
 #: the student without any teacher
 UNDISTILLED = "none"
 #: the cross-entropy on the true answer, which every arm has: ``CE+DKD`` is ``DKD``
