@@ -114,6 +114,8 @@ PROTOCOLS = {
     "same-interval": "other known answers with exactly the same start and end are left out of the ranking",
     "expanded": "a fact is ranked once for each time class of its interval, known answers of that class left out, and "
     "each of these rows counts",
+    "tkbi": "a fact is asked once, at its start; ranks without the answers known in a year are averaged over the years "
+    "of its interval, which runs on where its end is not known",
 }
 #: rows of models that are no students, last in every table
 REFERENCES = ("teacher", "llm-teacher", "gaps", "recurrence")

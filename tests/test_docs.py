@@ -271,7 +271,7 @@ def left_out(graph: TemporalGraph, asked: Queries, protocol: str) -> set[str]:
 
 
 def test_example_covers_all_protocols() -> None:
-    assert {row[0] for row in example("ranks")} | {"timeplex", "expanded"} == set(PROTOCOLS)
+    assert {row[0] for row in example("ranks")} | {"timeplex", "expanded", "tkbi"} == set(PROTOCOLS)
     assert {row[0] for row in table(PROTOCOL_PAGE, "## Filters")} == set(PROTOCOLS)
 
 
@@ -303,6 +303,7 @@ def test_example_year_by_year() -> None:
     mean = float(sum(Fraction(row[2]) for row in rows) / len(rows))
     assert example_rank(graph, query(graph), "timeplex") == mean
     assert f"the mean of the ranks, {mean:g}:" in PROTOCOL_PAGE
+    assert example_rank(graph, query(graph), "tkbi") == mean
 
 
 def test_example_class_by_class() -> None:

@@ -89,7 +89,7 @@ def fit(model: Recurrence, task: RankTask) -> float:
         rows = slice(start, start + _BATCH)
         batch = queries[rows]
         known = slice(*torch.searchsorted(task.row, torch.tensor([start, start + len(batch)])).tolist())
-        left_out = task.row[known] - start, task.entity[known]
+        left_out = task.left_out(start, known)
         for k, half_life in enumerate(HALF_LIVES):
             lives = torch.full((len(batch),), half_life, device=batch.subject.device)
             both, alone = model.parts(batch.subject, batch.relation, batch.time, lives)

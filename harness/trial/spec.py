@@ -31,7 +31,7 @@ from harness.teachers.sources import TEACHERS
 from harness.trial.arms import REFERENCES, WITHOUT_VECTORS, Arm, check_arm, needs_of, parts_of
 from harness.trial.options import WithMethods
 
-Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval", "expanded"]
+Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval", "expanded", "tkbi"]
 #: when a training fact is asked for
 Times = Literal["interval", "random-point"]
 
