@@ -74,7 +74,7 @@ class RankTask:
     def build(
         cls, queries: Queries, known: KnownAnswers, timeline: Timeline, time_input: str, protocol: str = "time-aware"
     ) -> RankTask:
-        owner, size = None, len(queries)
+        owner, size, weight = None, len(queries), None
         within = queries
         if protocol == "timeplex":
             queries, owner = expand_by_time(queries)
@@ -86,18 +86,18 @@ class RankTask:
             row, entity, share = known.shares(queries)
             time = queries.time_points()[0]
             queries = replace(queries, start=time, end=time)
-            tensors = query_tensors(queries, timeline, time_input)
-            return cls(tensors, *map(torch.from_numpy, (row, entity)), owner, size, torch.from_numpy(share))
-        row, entity = known.pairs(within, protocol)
+            weight = torch.from_numpy(share)
+        else:
+            row, entity = known.pairs(within, protocol)
         tensors = query_tensors(queries, timeline, time_input)
-        return cls(tensors, torch.from_numpy(row), torch.from_numpy(entity), owner, size)
+        return cls(tensors, torch.from_numpy(row), torch.from_numpy(entity), owner, size, weight)
 
     def to(self, device: torch.device | str) -> RankTask:
         weight = None if self.weight is None else self.weight.to(device)
         tensors = self.queries.to(device), self.row.to(device), self.entity.to(device)
         return RankTask(*tensors, self.owner, self.size, weight)
 
-    def left_out(self, start: int, known: slice) -> tuple[torch.Tensor, ...]:
+    def left_out(self, start: int, known: slice | torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The pairs ``known`` of a batch from row ``start`` on, as `rank_of` takes them."""
         pairs = self.row[known] - start, self.entity[known]
         return pairs if self.weight is None else (*pairs, self.weight[known])

@@ -63,6 +63,12 @@ LATER: dict[str, dict[str, Any]] = {
     "ta-distmult, ensemble": {
         "arm": "L1", "teacher.source": "ensemble", "teacher.ensemble.members": "tcomplex,ta-distmult,llm",
     },
+    "ta-distmult, ensemble with gaps": {
+        "arm": "L1", "teacher.source": "ensemble", "teacher.ensemble.members": "tcomplex,gaps",
+    },
+    "ta-distmult, gaps": {"arm": "gaps"},
+    "ta-distmult, recurrence": {"arm": "recurrence"},
+    "ta-distmult, tkbi": {"arm": "none", "protocol": "tkbi"},
     "ta-distmult, distilled": {"arm": "L1", "teacher.source": "distilled", "teacher.distilled.dims": "12"},
     "ta-distmult, random points": {"arm": "none", "student.times": "random-point"},
 }  # fmt: skip
@@ -167,7 +173,8 @@ def of_trial(result: TrialResult) -> Numbers:
     """Metrics of both directions together, the last loss, and a digest of all ranks."""
     ranks = hashlib.sha256(result.ranks["rank"].astype("<f8").tobytes()).hexdigest()[:16]
     metrics = {name: value for name, value in result.metrics.items() if "_tail_" not in name and "_head_" not in name}
-    return {**metrics, "loss": float(result.curve[-1]["loss"]), "updates": float(result.updates), "ranks": ranks}
+    losses = {"loss": float(row["loss"]) for row in result.curve[-1:]}
+    return {**metrics, **losses, "updates": float(result.updates), "ranks": ranks}
 
 
 def of_tensors(tensors: dict[str, torch.Tensor]) -> Numbers:

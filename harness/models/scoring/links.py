@@ -69,7 +69,7 @@ def _nearest(time: Any, links: Any, group: Any, skipped_start: Any, skipped_end:
             continue
         left += 1
         if start != _UNKNOWN and time != _UNKNOWN:
-            gap = max(time - end, np.int64(0)) + min(time - start, np.int64(0))
+            gap = time - end if time > end else (time - start if time < start else np.int64(0))
             if abs(gap) < abs(best) or (abs(gap) == abs(best) and gap > best):
                 best, is_known = gap, True
     if left == 0:
