@@ -173,7 +173,7 @@ def of_trial(result: TrialResult) -> Numbers:
     """Metrics of both directions together, the last loss, and a digest of all ranks."""
     ranks = hashlib.sha256(result.ranks["rank"].astype("<f8").tobytes()).hexdigest()[:16]
     metrics = {name: value for name, value in result.metrics.items() if "_tail_" not in name and "_head_" not in name}
-    losses = {"loss": float(row["loss"]) for row in result.curve[-1:]}
+    losses = {"loss": float(result.curve[-1]["loss"])} if result.curve else {}
     return {**metrics, **losses, "updates": float(result.updates), "ranks": ranks}
 
 
