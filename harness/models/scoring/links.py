@@ -74,7 +74,8 @@ def _nearest(time: Any, links: Any, group: Any, skipped_start: Any, skipped_end:
                 best, is_known = gap, True
     if left == 0:
         return -1
-    return np.int64(_KIND[min(max(best, -_REACH), _REACH) + _REACH]) if is_known else KINDS - 1
+    within: Any = min(max(best, -_REACH), _REACH)
+    return np.int64(_KIND[within + _REACH]) if is_known else KINDS - 1
 
 
 @_inline
