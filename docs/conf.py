@@ -17,9 +17,9 @@ release = version = harness.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
-html_copy_source = False
+html_copy_source = html_show_copyright = False
 
-myst_enable_extensions = ["deflist", "dollarmath", "substitution"]
+myst_enable_extensions = ["alert", "deflist", "dollarmath", "substitution"]
 myst_heading_anchors = 4
 
 # the tutorial runs when the site is built: what it shows is what the code does
