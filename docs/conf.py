@@ -15,7 +15,7 @@ from harness.trial.spec import TrialSpec
 project = html_title = "Distilling temporal knowledge graphs"
 release = version = harness.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "jupyter_execute"]
 html_theme = "furo"
 html_copy_source = html_show_copyright = False
 
@@ -35,9 +35,9 @@ autodoc_typehints_description_target = "documented"
 def settings_by_part() -> str:
     """Every setting of a trial with its default and meaning, as a table a part."""
     parts = []
-    for part, rows in groupby(settings(TrialSpec()), key=lambda row: row[0].rpartition(".")[0]):
+    for part, rows in groupby(settings(TrialSpec()), key=lambda row: row[0].split(".")[0]):
         lines = [f"| `{name}` | {value} | {about} |" for name, value, about in rows]
-        parts.append("\n".join([f"## {part or 'A trial'}", "", "| setting | default | what it is |", "|---|---|---|", *lines]))
+        parts.append("\n".join([f"## `{part}`", "", "| setting | default | what it is |", "|---|---|---|", *lines]))
     return "\n\n".join(parts)
 
 
