@@ -206,6 +206,8 @@ def _members(spec: Any, options: EnsembleOptions) -> tuple[Any, ...]:
         teacher = spec.teacher.model_copy(update={"source": "structural", "backbone": None, **own})
         structural = {"arm": "teacher", "backbone": name, "teacher": teacher}
         axes = {"arm": OTHERS[name]} if name in OTHERS else structural
+        if name == "gaps":  # of no backbone: one name for it, whichever students it teaches
+            axes["backbone"] = next((other for other in options.names if other in BACKBONES), spec.backbone)
         # all of one ensemble, whichever students it teaches
         specs.append(spec.model_copy(update={**axes, "seed": spec.teacher.seed}))
     return tuple(specs)

@@ -127,6 +127,8 @@ def test_an_ensemble_adds_gaps_and_teaches(spec: TrialSpec, context: Context) ->
     student = taught_by(spec, "ensemble", members="tcomplex,gaps")
     assert student.loss.others == "merged"  # there are no vectors to estimate them from
     assert run_trial(student, context).metrics["test_mrr"] > 0
+    other = student.model_copy(update={"backbone": "ttranse"}).acting()
+    assert Stages(other, context).plan.keys["teacher"] == Stages(student, context).plan.keys["teacher"]
     with pytest.raises(UserError, match="FitNet needs 'entities'"):
         run_trial(taught_by(spec, "ensemble", "L1+FitNet", members="tcomplex,gaps"), context)
 
