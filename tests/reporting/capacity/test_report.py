@@ -36,6 +36,7 @@ FULL = "L1+L2+L3"
 META = {"command": "python -m harness.study capacity --dataset wiki", "data": {"training facts": 32497}}
 FILES = {
     "capacity.pdf",
+    "report.html",
     *(f"capacity_{t}.{s}" for t in ("table", "gains", "threshold") for s in ("csv", "parquet", "tex")),
     *(f"figures/ttranse_capacity.{s}" for s in ("pdf", "png")),
 }
@@ -320,7 +321,7 @@ def test_a_report_is_complete_and_repeatable(sizes: Make, tmp_path: Path) -> Non
         "C10 A student of 25",
         "no distillation, L1, L1 + L2 + L3; seeds 0–2",
         "Dimensions 5, 25, 100",
-        "Threshold. The gain of L1 + L2 + L3 over L1",
+        "The gain of L1 + L2 + L3 over L1 in MRR is",
         "Trials without a result",
         "L1 · dim=25 1 loss became NaN",
         "Settings common to all students",

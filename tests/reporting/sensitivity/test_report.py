@@ -28,6 +28,7 @@ TABLES = ("levels", "ranges", "pairs", "importance", "variance", "region", "best
 KINDS = ("effects", "pairs", "importance")
 FILES = {
     "grid.pdf",
+    "report.html",
     *(f"grid_{t}.{s}" for t in TABLES for s in ("csv", "parquet", "tex")),
     *(f"figures/{f}.{s}" for f in ("region", *(f"ttranse_{k}" for k in KINDS)) for s in ("pdf", "png")),
 }
