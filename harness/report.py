@@ -1,4 +1,4 @@
-"""Reports of finished studies: a PDF, and beside it its tables and figures. Run ``python -m harness.report --help``."""
+"""Reports of finished studies: a PDF and an HTML page, and beside them tables and figures. Run ``python -m harness.report --help``."""
 
 from __future__ import annotations
 
@@ -292,7 +292,7 @@ def claims(
     output: Output = None,
     plugin: Plugins = None,
 ) -> None:
-    """Make the claims report: a page a claim, with the verdict of all studies in the store."""
+    """Make the claims report: the verdict on each claim, from all studies in the store."""
     print(verdicts(dataset or [], storage, output or Path("reports", "output", "claims")))
 
 

@@ -19,7 +19,7 @@ BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GRAY, LIGHT = "#6E6E6E", "#D8D8D8"
 #: by turns, for what has no colour (Tol's muted scheme without its lightest two, which are lost on white)
-MORE_COLORS = tuple("#332288 #44AA99 #117733 #CC6677 #AA4499 #661100 #4477AA #AA7744 #997700 #004488".split())
+MORE_COLORS = ("#332288", "#44AA99", "#117733", "#CC6677", "#AA4499", "#661100", "#4477AA", "#AA7744", "#997700")
 
 
 @dataclass(frozen=True)

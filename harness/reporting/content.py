@@ -27,7 +27,7 @@ from harness.reporting.output.tables import Column, Table, table_of
 from harness.vocabulary import arm_name, backbone_name, dataset_name
 
 #: columns of the settings in small print
-SETTINGS_COLUMNS = 3
+SETTINGS_COLUMNS = 4
 #: a table of a backbone's row in the report's files
 Files = Mapping[str, tuple[pd.DataFrame, str | None]]
 

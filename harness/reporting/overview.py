@@ -111,8 +111,8 @@ def _findings(studies: Sequence[StudyEvidence], verdicts: pd.DataFrame) -> list[
             if claim in study.evidence:
                 rows = where(study.evidence[claim].numbers, step=step, metric="mrr")
                 gains += [
-                    f"{percent(row['relative'])} with {backbone_name(row['backbone'])} on {dataset_name(study.dataset)} "
-                    f"({_word(row['verdict'])})"
+                    f"{percent(row['relative'])} with {backbone_name(row['backbone'])} on "
+                    f"{dataset_name(study.dataset)} ({_word(row['verdict'])})"
                     for row in records(rows)
                 ]
     if gains:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.reporting.capacity.figures import capacity
 from harness.reporting.capacity.numbers import BASE, FULL, POWER, Numbers, Sizes, table_by_size
-from harness.reporting.capacity.verdicts import dimension, judge, summary
+from harness.reporting.capacity.verdicts import dimension, judge, summary, threshold_in_words
 from harness.reporting.content import (
     HOW_EFFECTS,
     HOW_MEANS,
@@ -231,12 +231,13 @@ def content(frames: Frames) -> Document:
         of, own = shown[backbone], numbers.of(backbone)
         has_teacher = (backbone, "teacher") in results.per_fact
         warning = weak_teacher(results.trials, backbone)
-        drawn = partial(capacity, own)
+        drawn, threshold = partial(capacity, own), threshold_in_words(own)
         return Section(
             backbone_name(backbone),
             [
                 *([Text(warning, "Warning.")] if warning else []),
                 Figure(figure_name(results, backbone, "capacity"), drawn, _caption(of, has_teacher=has_teacher)),
+                *([Text(threshold, "Threshold.")] if threshold else []),
                 of["main"],
                 of["growth"],
                 Detail(of["gains"]),

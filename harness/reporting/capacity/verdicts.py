@@ -118,8 +118,6 @@ def summary(numbers: Numbers, dims: Sequence[int], backbone: str) -> list[str]:
     ]
     if kept:
         sentences.append(f"Of its teacher's MRR a student with all losses keeps {joined(kept)} dimensions.")
-    if (threshold := threshold_in_words(numbers)) is not None:
-        sentences.append(threshold)
     return [f"{backbone_name(backbone)}: {' '.join(sentences)}"] if sentences else []
 
 

@@ -45,7 +45,7 @@ def summary(costs: Numbers, backbone: str) -> list[str]:
         latency = models[arm]
         words += f" It answers a query in {number(latency['latency_ms'], 2)}{NBSP}ms, "
         words += f"{number(latency['ratio'], 3)} times the undistilled student "
-        words += f"({interval(latency['ratio_low'], latency['ratio_high'], 3)})."
+        words += f"(95{NBSP}% interval {interval(latency['ratio_low'], latency['ratio_high'], 3)})."
     return [words]
 
 

@@ -124,8 +124,8 @@ def main_table(means: pd.DataFrame, paired: pd.DataFrame, trials: pd.DataFrame, 
     note = "Mean ± half of the 95 % interval over n seeds (Student's t). MR: mean rank, lower is better. "
     note += ONE_SEED_NOTE if any(row["n"] == 1 for row in by_key.values()) else ""
     arms = dict.fromkeys(arm for arm, _ in by_key)
-    tested = set(paired[(paired["backbone"] == backbone) & (paired["base"] == "L1")]["arm"])
-    untested = [arm_name(arm) for arm in arms if arm not in {"L1", *tested, *REFERENCES}]
+    with_l1 = paired[(paired["backbone"] == backbone) & (paired[["arm", "base"]] == "L1").any(axis=1)]
+    untested = [arm_name(arm) for arm in arms if arm not in {*with_l1["arm"], *with_l1["base"], *REFERENCES}]
     if bold:
         note += "Bold: better than L1 by the paired test after Holm's correction. "
         note += f"Not tested against L1: {', '.join(untested)}." if untested else ""

@@ -295,7 +295,8 @@ def content(frames: Frames) -> Document:
         ],
         case=dataset,
     )
-    found = [_default(numbers)]
+    stable = f"{int(numbers.region['stable'].sum())} of the {len(numbers.region)} settings are good on every backbone."
+    found = [_default(numbers), *([stable] if len(numbers.region) else [])]
     found += [words for backbone in grid.backbones for words in summary(numbers.ranges, levels, backbone)]
     return report(
         frames,

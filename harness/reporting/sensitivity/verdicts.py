@@ -58,11 +58,11 @@ def summary(ranges: pd.DataFrame, levels: pd.DataFrame, backbone: str) -> list[s
     def effect(row: dict[str, Any]) -> str:
         at = [f"{number(means[row['factor'], row[end]], 4)} at {level_name(row[end])}" for end in ("best", "worst")]
         shown = "" if row["decided"] else "; not significant"
-        return f"{symbol_of(row['factor'])} by {number(row['range'], 4)} ({' against '.join(at)}{shown})"
+        return f"by {number(row['range'], 4)} ({', '.join(at)}{shown})"
 
-    words = f"{backbone_name(backbone)}: of the factors, {effect(rows[0])} moves validation MRR most"
-    others = [effect(row) for row in rows[1:]]
-    return [f"{words}, {joined(others)} less." if others else f"{words}."]
+    first, *others = rows
+    words = f"{backbone_name(backbone)}: {symbol_of(first['factor'])} moves validation MRR most, {effect(first)}"
+    return ["; ".join([words, *(f"{symbol_of(row['factor'])} {effect(row)}" for row in others)]) + "."]
 
 
 def _interaction(pairs: Sequence[dict[str, Any]], factor: str) -> str:

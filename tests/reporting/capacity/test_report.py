@@ -321,7 +321,7 @@ def test_a_report_is_complete_and_repeatable(sizes: Make, tmp_path: Path) -> Non
         "C10 A student of 25",
         "no distillation, L1, L1 + L2 + L3; seeds 0–2",
         "Dimensions 5, 25, 100",
-        "The gain of L1 + L2 + L3 over L1 in MRR is",
+        "Threshold. The gain of L1 + L2 + L3 over L1",
         "Trials without a result",
         "L1 · dim=25 1 loss became NaN",
         "Settings common to all students",

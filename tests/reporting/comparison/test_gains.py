@@ -69,7 +69,7 @@ def test_without_entities_of_both_kinds_there_is_no_split_by_label(frames: Make,
 
 
 def test_gains_are_of_the_comparison_that_the_study_is_about(frames: Make) -> None:
-    """In a schedule two stages against one, whatever arm comes last; with the paper's arms, the full method against L1."""
+    """In a schedule two stages against one, whatever arm comes last; of the paper's arms all three against L1."""
     arms = ("L1", "one stage", "switch after 1/2", "reversed")
     study = frames(facts=40, seeds=1, arms=arms, shift=dict.fromkeys(arms[1:], -0.1))
     compare = {"one stage": ("reversed", "switch after 1/2"), "L1": ("one stage", "reversed")}
