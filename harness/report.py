@@ -1,4 +1,7 @@
-"""Reports of finished studies: a PDF and an HTML page, and beside them tables and figures. Run ``python -m harness.report --help``."""
+"""Reports of finished studies: a PDF and an HTML page, and beside them tables and figures.
+
+Run ``python -m harness.report --help``.
+"""
 
 from __future__ import annotations
 

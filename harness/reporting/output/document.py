@@ -164,17 +164,8 @@ def _block(block: Block, folder: Path, case: str) -> dict[str, Any] | None:
             return {"kind": "command", "line": line} if line else None
         case Section():
             inner = [*_blocks(block.blocks, folder, block.case or case)]
-            return (
-                {
-                    "kind": "section",
-                    "title": block.title,
-                    "together": block.together,
-                    "small": block.small,
-                    "blocks": inner,
-                }
-                if inner
-                else None
-            )
+            kept = {"title": block.title, "together": block.together, "small": block.small}
+            return {"kind": "section", "blocks": inner} | kept if inner else None
     return None
 
 
@@ -186,12 +177,9 @@ def _about(caption: str, case: str) -> str:
     """A caption that names its case after its first sentence: "Test results (TTransE, YAGO11k). Bold: ..."."""
     if not case:
         return caption
-    first, stop, others = caption.partition(". ")
-    return (
-        f"{first.removesuffix('.')} ({case}).{' ' * bool(stop)}{others}"
-        if stop or caption.endswith(".")
-        else f"{caption} ({case})"
-    )
+    first, _, others = caption.removesuffix(".").partition(". ")
+    ends = "." if caption.endswith(".") or others else ""
+    return f"{first} ({case}){ends}{f' {others}.' if others else ''}"
 
 
 def file_name(backbone: str, position: int) -> str:
