@@ -54,7 +54,7 @@ def claims_document(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layo
     return Document(
         name="claims",
         title="The claims of the paper, and the evidence on each",
-        subtitle=" · ".join([*(dataset_name(name) for name in datasets), f"{created:%-d %B %Y}"]),
+        subtitle=f"Studies on {', '.join(map(dataset_name, datasets)) or 'nothing yet'} · {created:%-d %B %Y}",
         blocks=[
             Findings(_findings(studies, verdicts)),
             table,
@@ -106,7 +106,7 @@ def _findings(studies: Sequence[StudyEvidence], verdicts: pd.DataFrame) -> list[
     counts = [f"{len(by_word[word])} {word} ({', '.join(by_word[word])})" for word in order if word in by_word]
     found = [f"Of {len(words)} claims, over all data sets and backbones: {'; '.join(counts)}."]
     gains = []
-    for study in studies:
+    for study in _in_order(studies):
         for claim, step in (("C1", "against L1 (BKD)"), ("C13", "full method against L1")):
             if claim in study.evidence:
                 rows = where(study.evidence[claim].numbers, step=step, metric="mrr")
@@ -174,7 +174,7 @@ def _matrix(verdicts: pd.DataFrame) -> Table:
 
 def _claim(claim: str, studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout], shown: _Shown) -> Section:
     """The evidence on a claim: its study, and on each data set verdicts, figures and numbers."""
-    bearing = [study for study in studies if claim in study.evidence]
+    bearing = [study for study in _in_order(studies) if claim in study.evidence]
     names = [name for name, layout in layouts.items() if claim in layout.claims]
     blocks: list[Block] = [layouts[names[0]].about if names else "No study tests this claim."]
     if not bearing:
@@ -188,6 +188,12 @@ def _claim(claim: str, studies: Sequence[StudyEvidence], layouts: Mapping[str, L
     blocks += [_on_data(claim, study, shown) for study in bearing]
     words = [verdict.verdict for study in bearing for verdict in study.evidence[claim].verdicts]
     return Section(f"{claim} · {overall(words)}. {CLAIMS[claim]}", blocks)
+
+
+def _in_order(studies: Sequence[StudyEvidence]) -> list[StudyEvidence]:
+    """Studies by their data sets, in the order of the matrix."""
+    datasets = ordered({study.dataset for study in studies}, DATASETS)
+    return sorted(studies, key=lambda study: datasets.index(study.dataset))
 
 
 def _on_data(claim: str, study: StudyEvidence, shown: _Shown) -> Section:
@@ -226,4 +232,4 @@ def _provenance(studies: Sequence[StudyEvidence]) -> Section:
     header = ("study", "data", "seeds", "trials", "started", "commit", "versions", "machine")
     table = Table("Studies", header, "llllpppp", tuple(Row(tuple(map(Cell, row))) for row in rows))
     commands = dict.fromkeys(study.meta.command for study in with_results)
-    return Section("Provenance", [table, *map(Command, commands)])
+    return Section("Provenance", [table, Command("\n".join(filter(None, commands)))])

@@ -147,7 +147,7 @@ def evidence_of(frames: Frames) -> dict[str, Evidence]:
             verdicts=verdicts,
             table=side_by_side([(name, tables.temperature_table(bands, name)) for name in trace.backbones]),
             numbers=bands,
-            figures={f"_{k}": partial(figures.temperature, bands, name) for k, name in enumerate(trace.backbones)},
+            figures={},  # two rows, which the table has
             trials=results.trials,
         )
     }

@@ -17,7 +17,7 @@ from harness.reporting.sensitivity import figures, tables
 from harness.reporting.sensitivity.points import are_confirmation_runs, grid_of
 from harness.reporting.sensitivity.selection import on_test
 from harness.selection import rank_settings
-from harness.vocabulary import arm_name, backbone_name, dataset_name
+from harness.vocabulary import arm_name, backbone_name, dataset_name, joined
 
 #: column of what a point is judged in: a backbone on a data set
 CASE = "case"
@@ -70,7 +70,7 @@ def across_content(grids: Sequence[Frames]) -> Document | None:
     return Document(
         name="across",
         title="Settings that work across data sets and backbones",
-        subtitle=" · ".join([*map(dataset_name, varied), f"{started(trials)[-1]:%-d %B %Y}"]),
+        subtitle=f"Study {layout.name} on {joined([*map(dataset_name, varied)])} · {started(trials)[-1]:%-d %B %Y}",
         blocks=[
             Findings([_default(region, names), f"{stable} of the {len(region)} settings are good in all cases."]),
             f"{arm_name(first.losses)} at the {len(region)} points that all {layout.name} studies share.",
@@ -78,7 +78,7 @@ def across_content(grids: Sequence[Frames]) -> Document | None:
             shown[""]["default"],
             shown[""]["region"],
             Section("How to read the numbers", [READING.format(cases="; ".join(cases))], small=True),
-            Section("Provenance", [Command(grid.meta.command) for grid in grids], together=True),
+            Section("Provenance", [Command("\n".join(grid.meta.command for grid in grids))], together=True),
         ],
         trials=trials,
         frames=files,
