@@ -215,7 +215,7 @@ def _on_data(claim: str, study: StudyEvidence, shown: _Shown) -> Section:
     else:
         elsewhere.add(first)
     if elsewhere:
-        blocks.append(f"Figures and numbers of this study that {joined(sorted(elsewhere))} shows as well are there.")
+        blocks.append(f"More of this study is shown with {joined(sorted(elsewhere))}.")
     return Section(dataset, blocks)
 
 
