@@ -28,6 +28,7 @@ META = {"command": "python -m harness.study ablation --dataset wiki", "data": {"
 TABLES = ("table", "paired", "costs", "relations", "splits", "protocols")
 FILES = {
     "ablation.pdf",
+    "report.html",
     *(f"ablation_{t}.{s}" for t in TABLES for s in ("csv", "parquet", "tex")),
     *(f"figures/ttranse_{f}.{s}" for f in ("differences", "curves", "relations", "costs") for s in ("pdf", "png")),
 }

@@ -36,6 +36,7 @@ FULL = "L1+L2+L3"
 META = {"command": "python -m harness.study capacity --dataset wiki", "data": {"training facts": 32497}}
 FILES = {
     "capacity.pdf",
+    "report.html",
     *(f"capacity_{t}.{s}" for t in ("table", "gains", "threshold") for s in ("csv", "parquet", "tex")),
     *(f"figures/ttranse_capacity.{s}" for s in ("pdf", "png")),
 }

@@ -208,6 +208,6 @@ def test_what_was_run_lists_arms_and_levels(sizes: Make) -> None:
     assert told["Arms"] == "no distillation, L1, L1 + L2 + L3; seeds 0–1"
     assert told["Dimensions"] == "5, 25"
     assert list(told).index("Dimensions") == list(told).index("Arms") + 1
-    names = dict(settings(found.results.trials))
+    names = dict(settings(found.results.trials)[0])
     assert names["student.epochs"] == "12"
     assert "student.dim" not in names

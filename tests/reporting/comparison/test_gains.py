@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.reporting.comparison import figures
-from harness.reporting.comparison.gains import splits
+from harness.reporting.comparison.gains import gains, headline, splits
 from harness.reporting.data.results import Results
 from tests.reporting.conftest import LAYOUT
 
@@ -65,6 +66,19 @@ def test_without_entities_of_both_kinds_there_is_no_split_by_label(frames: Make,
     table = splits(Results.load(study.trials, study.load_ranks, LAYOUT))
     assert set(table["by"]) == {"degree"}
     assert figures.split_gains(table, "ttranse", tmp_path / "a")
+
+
+def test_gains_are_of_the_comparison_that_the_study_is_about(frames: Make) -> None:
+    """In a schedule two stages against one, whatever arm comes last; of the paper's arms all three against L1."""
+    arms = ("L1", "one stage", "switch after 1/2", "reversed")
+    study = frames(facts=40, seeds=1, arms=arms, shift=dict.fromkeys(arms[1:], -0.1))
+    compare = {"one stage": ("reversed", "switch after 1/2"), "L1": ("one stage", "reversed")}
+    layout = replace(LAYOUT, claims=("C3",), arms=arms, compare=compare)
+    results = Results.load(study.trials, study.load_ranks, layout)
+    assert headline(results, "ttranse") == ("switch after 1/2", "one stage")
+    assert set(gains(results)["arm"]) == {"switch after 1/2"}
+    whole = frames(facts=40, seeds=1)
+    assert headline(Results.load(whole.trials, whole.load_ranks, LAYOUT), "ttranse") == ("L1+L2+L3", "L1")
 
 
 def test_where_nothing_is_known_there_is_nothing(frames: Make, tmp_path: Path) -> None:

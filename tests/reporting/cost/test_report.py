@@ -199,6 +199,7 @@ def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
     pdf = make(found, tmp_path, every)
     assert written(tmp_path) == {
         "cost.pdf",
+        "report.html",
         *(f"cost_{name}.{suffix}" for name in FRAMES for suffix in ("csv", "parquet", "tex")),
         *(
             f"figures/{b}_{f}.{s}"
@@ -210,7 +211,7 @@ def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
     first = pdf.read_bytes()
     assert make(found, tmp_path, every).read_bytes() == first
     text = text_of(pdf)
-    for said in ("Online teachers", "extrapolated", "int8", "language model", "export of something", "killed"):
+    for said in ("online teachers", "extrapolated", "int8", "language model", "export of something", "killed"):
         assert said in text
     assert "Energy: not measured (nobody reads it)." in text
     assert "each with batches of 256, 512, 1,024; seeds 0–1" in text
@@ -224,7 +225,7 @@ def test_a_report_without_measurements_or_teachers(tmp_path: Path) -> None:
     found.trials = found.trials[~found.trials["losses"].str.contains("teacher")]
     text = text_of(make(found, tmp_path, []))
     assert "not tested" in text
-    assert "Inference and export" not in text
+    assert "queries/s" not in text
     assert pd.read_parquet(tmp_path / "cost_loop.parquet").empty
 
 

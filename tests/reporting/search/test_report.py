@@ -117,7 +117,7 @@ def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
     assert make(study, meta, tmp_path).read_bytes() == first
     names = written(tmp_path)
     assert {f"sweep_{t}.{s}" for t in TABLES for s in ("csv", "parquet", "tex")} < names
-    assert {f"figures/ta-distmult_{k}.png" for k in ("history", "factors", "indices", "temperature")} < names
+    assert {f"figures/ta-distmult_{k}.png" for k in ("history", "factors", "indices")} < names
     confirmed = pd.read_csv(tmp_path / "sweep_confirmed.csv").query("metric == 'mrr'")
     by_hand = study.trials[study.trials["seed"] >= 1000].groupby(["backbone", "arm"])["test_mrr"].mean()
     assert len(confirmed) == 6

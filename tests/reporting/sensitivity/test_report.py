@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from scipy import stats
 
 from harness.errors import UserError
@@ -16,6 +17,7 @@ from harness.reporting.data.frames import validate_trials
 from harness.reporting.output.typst import write
 from harness.reporting.sensitivity import effects, failures
 from harness.reporting.sensitivity.effects import tukey_range
+from harness.reporting.sensitivity.figures import settings_caption, settings_map
 from harness.reporting.sensitivity.points import Grid, grid_of
 from harness.reporting.sensitivity.report import content
 from harness.reporting.sensitivity.selection import best_points, on_test
@@ -28,6 +30,7 @@ TABLES = ("levels", "ranges", "pairs", "importance", "variance", "region", "best
 KINDS = ("effects", "pairs", "importance")
 FILES = {
     "grid.pdf",
+    "report.html",
     *(f"grid_{t}.{s}" for t in TABLES for s in ("csv", "parquet", "tex")),
     *(f"figures/{f}.{s}" for f in ("region", *(f"ttranse_{k}" for k in KINDS)) for s in ("pdf", "png")),
 }
@@ -238,6 +241,34 @@ def test_best_points_are_chosen_by_validation_and_told_by_test() -> None:
     assert mrr["p_holm"].to_numpy() == pytest.approx(np.minimum(mrr["p_holm"], 1))
     assert (mrr["p_holm"] >= mrr["p"]).all()
     assert len(tested) == 25
+
+
+def test_the_map_shows_the_worst_case_of_every_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_grid(seeds=2, backbones=("ttranse", "ta-distmult"))
+    found = grid(study)
+    points = found.points()
+    region = rank_settings(points, found.names)
+    drawn: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (drawn.append(self), save(self, *a, **k)))
+    assert settings_map(region, points, found.names, tmp_path / "a")
+    panels = drawn[0].axes[:3]
+    assert [panel.get_title() for panel in panels] == ["δ = 0.1", "δ = 1", "δ = 10"]
+    shown = {
+        (
+            LEVELS["alpha"][int(text.get_position()[1])],
+            LEVELS["beta"][int(text.get_position()[0])],
+            level,
+        ): text.get_text()
+        for panel, level in zip(panels, LEVELS["delta"], strict=True)
+        for text in panel.texts
+    }
+    worst = points.groupby(found.names)["difference"].min() * 1000
+    assert {key: float(text.replace("−", "-")) for key, text in shown.items()} == pytest.approx(
+        worst.round(1).to_dict()
+    )
+    assert "Framed" in settings_caption(region, found.names)
+    assert "Shaded" in settings_caption(region, found.names[:1])
 
 
 # ---- signs of failure -----------------------------------------------------------------------------------------------
