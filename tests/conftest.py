@@ -50,3 +50,12 @@ def postgresql() -> Iterator[servers.Server]:
     with servers.server(programs) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("PGPASSWORD", server.password)
         yield server
+
+
+@pytest.fixture
+def blank_figures() -> Iterator[None]:
+    """Figures of reports are files of their size with nothing on them."""
+    from tests.blank import blank  # most tests need no matplotlib
+
+    with blank():
+        yield

@@ -23,6 +23,10 @@ ENTITIES, RELATIONS, TIMES, DIM = 10, 2, 4, 4
 STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in BACKBONES}
 STUDENTS["lifted"] = ("lifted", {"wide": 6})
 STUDENTS["ttranse-l1"] = ("ttranse", {"norm": "l1"})
+#: distances, inner products, and a learned map of the entities, for what the backbone does not decide;
+#: ``@every_student`` has a test of ``problem`` run on all
+FEW = ("ttranse", "ta-distmult", "lifted")
+every_student = pytest.mark.parametrize("problem", STUDENTS, indirect=True)
 
 
 @pytest.fixture
@@ -105,7 +109,7 @@ def build(name: str, dtype: torch.dtype = torch.double, *, taught: bool = False)
     return Problem(student, data, torch.tensor([7, 2, 11, 0, 5]), soft, aligned, adapter)
 
 
-@pytest.fixture(params=STUDENTS)
+@pytest.fixture(params=FEW)
 def problem(request: pytest.FixtureRequest, small_blocks: None) -> Problem:
     return build(request.param)
 

@@ -234,6 +234,13 @@ def provenance(arm: str, preset: str) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(autouse=True)
+def only_what_is_looked_at_is_drawn(request: pytest.FixtureRequest) -> None:
+    """Figures are blank but in tests marked ``draws``."""
+    if request.node.get_closest_marker("draws") is None:
+        request.getfixturevalue("blank_figures")
+
+
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """The PDF, which is written last, finds no space."""

@@ -17,10 +17,12 @@ from harness.distill.passes.sampled import Candidates
 from harness.distill.passes.step import Step
 from harness.distill.passes.terms import huber_alignment
 from harness.distill.training.objective import Distillation
+from tests.distill.conftest import every_student
 
 PARTS = {"loss_l1": "soft", "loss_l2": "aligned", "loss_l3": "adapter"}
 
 
+@every_student
 def test_every_term_is_its_weight_times_its_definition(problem: Any) -> None:
     """On the dense matrix of scores."""
     student, batch, index, soft = problem.student, problem.batch, problem.index, problem.soft
@@ -65,6 +67,7 @@ def test_a_teacher_that_tells_of_all_entities_makes_it_the_textbooks_divergence(
     assert found(first) < expected
 
 
+@every_student
 def test_gradient_of_the_whole_equals_finite_differences(problem: Any) -> None:
     """With respect to every parameter of the student and of the adapter."""
     modules = torch.nn.ModuleDict({"student": problem.student, "adapter": problem.adapter})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,7 +24,8 @@ from harness.distill.training.stacks import Student, train_stacked
 from harness.models import BACKBONES, Backbone, TADistMult
 from harness.models.base import scores
 from harness.models.scoring.vmapped import can_compile, is_vmapped, within_vmap
-from tests.distill.conftest import STUDENTS, Problem, build
+from harness.vocabulary import PAPERS_BACKBONES
+from tests.distill.conftest import FEW, STUDENTS, Problem, build
 
 EXACT = Sampling()
 #: the first epoch exact; an undistilled student finds lists in the second and the fourth
@@ -114,12 +116,17 @@ def assert_same(one: Trained | ArithmeticError, other: Trained | ArithmeticError
 # ---- as alone --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arm", ARMS)
-@pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
-@pytest.mark.parametrize("sampling", [EXACT, SAMPLED], ids=["exact", "sampled"])
-@pytest.mark.parametrize("name", STUDENTS)
-def test_students_side_by_side_end_as_alone(name: str, sampling: Sampling, optimizer: str, arm: str) -> None:
-    same = group(name, sampling, optimizer)
+#: all ways for a model of distances and one of inner products; for the others the least and the most that a step does
+WAYS = [
+    *itertools.product(PAPERS_BACKBONES, ("exact", "sampled"), ("adam", "adagrad"), ARMS),
+    *((name, *way) for name in STUDENTS if name not in PAPERS_BACKBONES
+      for way in (("exact", "adagrad", "none"), ("sampled", "adam", "L1+L2+L3"))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "sampling", "optimizer", "arm"), WAYS)
+def test_students_side_by_side_end_as_alone(name: str, sampling: str, optimizer: str, arm: str) -> None:
+    same = group(name, EXACT if sampling == "exact" else SAMPLED, optimizer)
     students = [same.member(k, arm) for k in range(3)]
     found = same.together(students)
     for student, trained in zip(students, found, strict=True):
@@ -129,8 +136,9 @@ def test_students_side_by_side_end_as_alone(name: str, sampling: Sampling, optim
     assert (found[0].last["entity.weight"] - found[1].last["entity.weight"]).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("taught", [False, True])
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize(
+    ("name", "taught"), [*((name, True) for name in STUDENTS), *((name, False) for name in PAPERS_BACKBONES)]
+)
 def test_distilled_arms_share_a_stack(name: str, taught: bool) -> None:
     """Whoever lacks L2 or L3 has them with weight 0, and tells nothing of it."""
     same = group(name, taught=taught)
@@ -141,7 +149,7 @@ def test_distilled_arms_share_a_stack(name: str, taught: bool) -> None:
     assert all(student.loss.adapter is None for student in students[:2])  # what was given stays as it was
 
 
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", FEW)
 def test_a_second_stage_goes_on_where_the_first_ended(name: str) -> None:
     same = group(name, optimizer="adagrad" if name == "ta-distmult" else "adam")
     first = [same.member(k, "L1", epochs=2) for k in range(3)]
@@ -153,7 +161,7 @@ def test_a_second_stage_goes_on_where_the_first_ended(name: str) -> None:
         assert_same(trained, same.alone(student))
 
 
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", FEW)
 def test_single_precision_but_for_rounding(name: str) -> None:
     same = group(name, dtype=torch.float32)
     students = [same.member(k, "L1+L2+L3") for k in range(2)]
@@ -213,7 +221,7 @@ def poisoned(same: Group, how: str) -> Student:
 
 
 @pytest.mark.parametrize("how", ["rate", "table"])
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", FEW)
 def test_one_that_diverges_touches_no_other(name: str, how: str) -> None:
     same = group(name)
     students = [same.member(0, "L1"), poisoned(same, how), same.member(2, "L1+L2")]

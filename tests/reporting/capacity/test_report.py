@@ -254,6 +254,7 @@ def test_backbones_with_different_arms_share_the_columns_of_a_latex_table(sizes:
     assert {line.count("&") for line in lines if line.endswith(r"\\") and "multicolumn" not in line} == {7}
 
 
+@pytest.mark.draws
 def test_the_figure_marks_verdicts_threshold_and_teacher(
     sizes: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

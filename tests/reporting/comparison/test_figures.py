@@ -29,6 +29,7 @@ def results(frames: Make) -> Results:
     return Results.load(study.trials, study.load_ranks, LAYOUT)
 
 
+@pytest.mark.draws
 def test_all_figures_are_drawn(frames: Make, results: Results, tmp_path: Path) -> None:
     assert figures.forest(paired(results), "ttranse", tmp_path / "a")
     assert figures.learning_curves(frames(facts=60).curves, "ttranse", tmp_path / "b")
@@ -50,6 +51,7 @@ def test_nothing_to_draw_leaves_no_file(frames: Make, results: Results, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.draws
 def test_same_numbers_same_bytes(results: Results, tmp_path: Path) -> None:
     for name in "ab":
         figures.forest(paired(results), "ttranse", tmp_path / name)
@@ -77,6 +79,7 @@ def test_a_seed_that_stopped_early_does_not_bend_the_mean(
     assert drawn[0][:5] == [12, 12, 6, 12, 12]
 
 
+@pytest.mark.draws
 def test_names_in_unknown_scripts_and_with_markup_are_drawn(results: Results, tmp_path: Path) -> None:
     table = gains(results)
     table["relation"] = table["relation"].replace({table["relation"][0]: "$\\frac{1$ 出生地 " + "x" * 60})
@@ -114,6 +117,7 @@ def test_curves_without_l1_have_one_panel(frames: Make, tmp_path: Path) -> None:
     assert not figures.learning_curves(missing, "ttranse", tmp_path / "b")
 
 
+@pytest.mark.draws
 def test_longer_teacher_moves_nothing_in_the_curves(frames: Make, tmp_path: Path) -> None:
     """A teacher's epochs all count as stage 1; they must not shift where the students' stage 2 begins."""
     curves = frames(facts=60).curves
