@@ -34,6 +34,7 @@ def here(tmp_path: Path, tiny_encoder: Path) -> Here:
 
 
 @pytest.mark.usefixtures("blank_figures")  # but of the first, which is a process
+@pytest.mark.long
 def test_from_facts_to_pdf_then_resumed_and_extended(place: Place, here: Here) -> None:
     first = place("ablation", "--preset", "quick", *place.options)
     assert first.returncode == 0, first.stderr
@@ -86,6 +87,7 @@ LOSS = Path(__file__).parent.parent / "docs" / "examples" / "loss_dkd.py"
 
 
 @pytest.mark.usefixtures("blank_figures")
+@pytest.mark.long
 def test_a_study_file_of_ones_own_with_a_plugin(place: Place, here: Here) -> None:
     file = place.folder / "mine.yaml"
     file.write_text(STUDY, encoding="utf-8")

@@ -32,6 +32,7 @@ def sizes(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> tuple
     return place, pd.read_csv(next((place.folder / "reports").rglob("frontier_sizes.csv")))
 
 
+@pytest.mark.long
 def test_bytes_and_front(sizes: tuple[Place, pd.DataFrame]) -> None:
     """Two dimensions by three numbers of bits by two arms, and the teacher."""
     _, rows = sizes

@@ -129,6 +129,7 @@ def test_a_gpu_has_stacks_and_a_cpu_has_none() -> None:
 
 
 @pytest.mark.parametrize("backbone", ["ttranse", "ta-distmult"])
+@pytest.mark.long
 def test_the_store_is_that_of_students_alone(
     sampled: TrialSpec, backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,6 +118,7 @@ PARTS: dict[str, dict[str, Any]] = {
 # all in one test a kernel: a process compiles the pass once a kernel, which takes nearly all of the time
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.usefixtures("compiled")
+@pytest.mark.long
 def test_compiled_pass_equals_tensor_operations(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = Candidates(torch.randperm(E, generator=torch.Generator().manual_seed(3))[:11])
     for everything, taught, parts_kept, threads in itertools.product((False, True), (False, True), PARTS, (1, 3)):

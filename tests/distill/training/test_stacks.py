@@ -171,6 +171,7 @@ def test_single_precision_but_for_rounding(name: str) -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(order=st.permutations(range(4)), size=st.integers(1, 4), memory=st.sampled_from([0, 2**14, 2**30]))
+@pytest.mark.long
 def test_company_does_not_matter(order: list[int], size: int, memory: int) -> None:
     """Whichever students share a stack, and however many of them a step takes at once."""
     same = group("ttranse")

@@ -360,6 +360,7 @@ def test_what_there_is_makes_a_report(sizes: Make, tmp_path: Path, arms: tuple[s
     assert (tmp_path / "capacity.pdf").stat().st_size > 10_000
 
 
+@pytest.mark.draws
 def test_no_text_acts_as_markup(sizes: Make, tmp_path: Path) -> None:
     attack = '#panic("read") *b* $x$ \\ ] } "quote" @ref <label> ' + '#read("/etc/hostname")'
     study = sizes(facts=40, seeds=1, dims=(5, 25), failed=(("L1", 5, 0),), dataset=attack, backbones=("New/../Model",))

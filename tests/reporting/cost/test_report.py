@@ -273,6 +273,7 @@ def test_after_an_error_the_folder_is_as_before(tmp_path: Path) -> None:
     assert written(tmp_path) == {"cost.pdf"}
 
 
+@pytest.mark.draws
 def test_no_text_acts_as_markup(tmp_path: Path) -> None:
     attack = '#panic("read") *b* $x$ \\ ] } "quote" @ref <label>'
     found = study()

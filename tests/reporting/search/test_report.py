@@ -14,6 +14,7 @@ from harness.reporting.data.results import INSIDE, is_search
 from harness.reporting.kinds import kind_of
 from harness.reporting.search.report import judge_temperature
 from harness.reporting.search.trace import Trace, curves, sobol, temperature, trace_of
+from tests.blank import drawn
 from tests.reporting.conftest import Frames, importance_by_hand, written
 from tests.reporting.searches import LAYOUT, make_search
 
@@ -115,6 +116,8 @@ def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
     pdf = make(study, meta, tmp_path)
     first = pdf.read_bytes()
     assert make(study, meta, tmp_path).read_bytes() == first
+    with drawn():
+        assert make(study, meta, tmp_path).stat().st_size > 2 * len(first)
     names = written(tmp_path)
     assert {f"sweep_{t}.{s}" for t in TABLES for s in ("csv", "parquet", "tex")} < names
     assert {f"figures/ta-distmult_{k}.png" for k in ("history", "factors", "indices", "temperature")} < names

@@ -21,6 +21,7 @@ from harness.reporting.sensitivity.report import content
 from harness.reporting.sensitivity.selection import best_points, on_test
 from harness.reporting.sensitivity.verdicts import judge_settings
 from harness.selection import rank_settings
+from tests.blank import drawn
 from tests.reporting.conftest import Frames, written
 from tests.reporting.grid import LAYOUT, LEVELS, label, make, make_grid, results
 
@@ -329,6 +330,8 @@ def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
     assert written(tmp_path / "a") == FILES
     first = pdf.read_bytes()
     assert make(study, tmp_path / "a").read_bytes() == first
+    with drawn():
+        assert make(study, tmp_path / "b").stat().st_size > 2 * len(first)
     importance = pd.read_csv(tmp_path / "a" / "grid_importance.csv")
     assert importance.groupby("method")["importance"].idxmax().map(importance["factor"]).eq("alpha").all()
 
