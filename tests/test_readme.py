@@ -48,10 +48,10 @@ def verdicts() -> str:
         for row in rows.to_dict("records"):
             where = f"{row['backbone']} on {dataset_name(row['dataset'])}" if row["backbone"] else ""
             said.setdefault(row["verdict"], []).append(where)
-        told = "; ".join(
+        stated = "; ".join(
             f"**{verdict}**{': ' if any(where) else ''}{', '.join(where)}" for verdict, where in said.items()
         )
-        lines.append(f"| {claim} | {text} | {told} |")
+        lines.append(f"| {claim} | {text} | {stated} |")
     return "\n".join(lines)
 
 

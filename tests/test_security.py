@@ -168,8 +168,8 @@ WEAK = {"name": "c", "version": "2", "vulns": [{"id": "PYSEC-1", "aliases": ["CV
 def test_an_audit_that_looked_nothing_up_does_not_pass_for_one(
     report: dict[str, object] | None, required: bool, code: int, last: str
 ) -> None:
-    found, lines = verdict(report, required)
-    assert found == code
+    actual, lines = verdict(report, required)
+    assert actual == code
     assert last in lines[-1]
     assert report is None or WEAK not in report["dependencies"] or "c 2: PYSEC-1 (fixed in 3)" in lines[0]
 

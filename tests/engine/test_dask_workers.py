@@ -71,7 +71,7 @@ def test_same_numbers_in_processes_of_this_machine_and_on_a_cluster(
         assert numbers(distant) == numbers(local)
         # states of students that workers elsewhere keep stay there: exports train them again
         kept = {STUDENTS} if folder == "unseen" else set()
-        files = [each.cache_dir.rglob("*.safetensors") for each in (here, there)]
+        files = [one.cache_dir.rglob("*.safetensors") for one in (here, there)]
         stored = [sorted(path.name for path in paths if path.parent.name not in kept) for paths in files]
         assert stored[0] == stored[1]
         assert not list(there.cache_dir.glob(".cluster-*"))

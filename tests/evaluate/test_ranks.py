@@ -89,9 +89,9 @@ def test_batches_do_not_matter(name: str, protocol: str, graph: TemporalGraph, t
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_an_empty_split_has_no_ranks(protocol: str, graph: TemporalGraph, timeline: Timeline) -> None:
-    found = ranks(backbone("ttranse", timeline), task(graph, timeline, protocol, "valid"))
-    assert found.shape == (0,)
-    assert found.dtype == np.float64
+    actual = ranks(backbone("ttranse", timeline), task(graph, timeline, protocol, "valid"))
+    assert actual.shape == (0,)
+    assert actual.dtype == np.float64
 
 
 @pytest.mark.usefixtures("way")

@@ -278,8 +278,8 @@ def make_sizes(
     label = {(arm, dim): f"{arm} · dim={dim}" for arm in arms for dim in dims if arm != "teacher"}
     shift = {}
     for (arm, dim), name in label.items():
-        own = {"none": 0.0, "L1": -0.12, "L1+L2+L3": -0.12 - gain(dim)}[arm]
-        shift[name] = 0.9 - 0.2 * math.log2(dim / 5) + own
+        mine = {"none": 0.0, "L1": -0.12, "L1+L2+L3": -0.12 - gain(dim)}[arm]
+        shift[name] = 0.9 - 0.2 * math.log2(dim / 5) + mine
     of = {name: key for key, name in label.items() if key not in without} | {"teacher": ("teacher", 400)}
     names = [name for name in of if name != "teacher" or name in arms]
     lost = tuple((label[arm, dim], seed) for arm, dim, seed in failed)
