@@ -15,6 +15,7 @@ from tests import postgresql as servers
 from tests.encoder import write_encoder
 
 
+@pytest.hookimpl(trylast=True)  # when what is not asked for is left out
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the longest tests in each worker, so that none of them runs alone at the end.
 
