@@ -48,7 +48,9 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split(
+        "\n"
+    )
     expected = {name for name in listed if name.startswith("harness/")}
     expected |= {f"harness/_{name}" for name in listed if name.startswith("studies/") and name.endswith(".yaml")}
     templates = ("reports/*.typ", "reports/published_figures.csv")

@@ -27,7 +27,7 @@ Make = Callable[..., Any]
 META = {"command": "python -m harness.study ablation --dataset wiki", "data": {"training facts": 32497}}
 
 
-def found(study: Any, dataset: str = "wiki") -> StudyEvidence:
+def actual(study: Any, dataset: str = "wiki") -> StudyEvidence:
     frames = study.of(LAYOUT, META)
     return StudyEvidence(LAYOUT, dataset, frames.meta, comparison.evidence_of(frames))
 
@@ -50,7 +50,7 @@ def test_a_claim_is_about_all_of_its_tests(words: list[str], expected: str) -> N
 
 def test_evidence_has_the_comparisons_of_its_claim(frames: Make) -> None:
     study = frames(facts=400, backbones=("ttranse", "ta-distmult"), shift={"L1+L2": -0.6, "L1+L3": 0.6})
-    evidence = found(study).evidence
+    evidence = actual(study).evidence
     assert list(evidence) == ["C2", "C6"]
     numbers = evidence["C2"].numbers
     assert numbers["step"].tolist()[:2] == ["L2 added to L1", "L3 added to L1"]
@@ -67,7 +67,7 @@ def test_evidence_of_dimensions_has_a_row_and_a_figure_a_backbone(sizes: Make, t
     layout = replace(LAYOUT, name="capacity", claims=("C9", "C10"), report="capacity")
     evidence = capacity.evidence_of(study.of(layout, META))
     assert list(evidence) == ["C9", "C10"]
-    assert [each.id for each in evidence["C10"].verdicts] == ["C10"] * len(set(study.trials["backbone"]))
+    assert [one.id for one in evidence["C10"].verdicts] == ["C10"] * len(set(study.trials["backbone"]))
     assert len(evidence["C9"].table.rows) == len(evidence["C9"].numbers) > 1
     claims_report([StudyEvidence(layout, "wiki", Meta(), evidence)], {"capacity": layout}, tmp_path)
     assert (tmp_path / "figures" / "C9_capacity-wiki_0.pdf").is_file()
@@ -77,7 +77,7 @@ def test_evidence_of_dimensions_has_a_row_and_a_figure_a_backbone(sizes: Make, t
 def test_evidence_of_a_search_a_grid_and_costs(tmp_path: Path) -> None:
     search, about = searches.make_search(trials=60)
     tested = searching.evidence_of(search.of(searches.LAYOUT, about))
-    assert [each.verdict for each in tested["C8"].verdicts] == ["supported"]
+    assert [one.verdict for one in tested["C8"].verdicts] == ["supported"]
     assert len(tested["C8"].table.rows) == len(tested["C8"].numbers)
 
     study, layout = grid.make_grid(), replace(LAYOUT, name="grid", claims=("C7",), report="sensitivity")
@@ -91,9 +91,9 @@ def test_evidence_of_a_search_a_grid_and_costs(tmp_path: Path) -> None:
     assert list(priced) == ["C11", "C12", "C14"]
     assert all(evidence.verdicts and evidence.table.rows for evidence in priced.values())
 
-    found = [StudyEvidence(searches.LAYOUT, "wiki", Meta(), tested), StudyEvidence(layout, "wiki", Meta(), planted)]
-    found.append(StudyEvidence(costs.LAYOUT, "wiki", Meta(), priced))
-    claims_report(found, {"sweep": searches.LAYOUT, "grid": layout, "cost": costs.LAYOUT}, tmp_path)
+    actual = [StudyEvidence(searches.LAYOUT, "wiki", Meta(), tested), StudyEvidence(layout, "wiki", Meta(), planted)]
+    actual.append(StudyEvidence(costs.LAYOUT, "wiki", Meta(), priced))
+    claims_report(actual, {"sweep": searches.LAYOUT, "grid": layout, "cost": costs.LAYOUT}, tmp_path)
     drawn = {path.name for path in (tmp_path / "figures").glob("*.pdf")}
     assert {"C7_grid-wiki.pdf", "C11_cost-wiki_0.pdf"} <= drawn
 
@@ -101,7 +101,7 @@ def test_evidence_of_a_search_a_grid_and_costs(tmp_path: Path) -> None:
 def test_every_claim_has_a_page_and_a_verdict(frames: Make, tmp_path: Path) -> None:
     first = frames(facts=200, backbones=("ttranse", "ta-distmult"))
     broken = StudyEvidence(replace(LAYOUT, name="ablation"), "yago", Meta(), {}, "ranks: cannot be read")
-    pdf = claims_report([found(first), broken], {"ablation": LAYOUT}, tmp_path / "a")
+    pdf = claims_report([actual(first), broken], {"ablation": LAYOUT}, tmp_path / "a")
     assert pdf.read_bytes().startswith(b"%PDF-")
     table = pd.read_csv(tmp_path / "a" / "claims.csv", keep_default_na=False)
     assert list(dict.fromkeys(table["claim"])) == list(CLAIMS)
@@ -110,7 +110,7 @@ def test_every_claim_has_a_page_and_a_verdict(frames: Make, tmp_path: Path) -> N
     for suffix in ("csv", "parquet", "tex"):
         assert (tmp_path / "a" / f"C2_ablation-wiki.{suffix}").is_file()
     assert (tmp_path / "a" / "figures" / "C2_ablation-wiki.png").is_file()
-    assert claims_report([found(first), broken], {"ablation": LAYOUT}, tmp_path / "b").read_bytes() == pdf.read_bytes()
+    assert claims_report([actual(first), broken], {"ablation": LAYOUT}, tmp_path / "b").read_bytes() == pdf.read_bytes()
 
 
 def test_a_store_without_studies_says_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

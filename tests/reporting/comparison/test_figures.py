@@ -33,6 +33,7 @@ def results(frames: Make) -> Results:
     return Results.load(study.trials, study.load_ranks, LAYOUT)
 
 
+@pytest.mark.draws
 def test_all_figures_are_drawn(frames: Make, results: Results, tmp_path: Path) -> None:
     assert figures.forest(paired(results), "ttranse", COLORS, tmp_path / "a")
     assert figures.learning_curves(frames(facts=60).curves, ARMS, "ttranse", COLORS, tmp_path / "b")
@@ -54,6 +55,7 @@ def test_nothing_to_draw_leaves_no_file(frames: Make, results: Results, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.draws
 def test_same_numbers_same_bytes(results: Results, tmp_path: Path) -> None:
     for name in "ab":
         figures.forest(paired(results), "ttranse", COLORS, tmp_path / name)
@@ -81,6 +83,7 @@ def test_a_seed_that_stopped_early_does_not_bend_the_mean(
     assert drawn[0][:5] == [12, 12, 6, 12, 12]
 
 
+@pytest.mark.draws
 def test_names_in_unknown_scripts_and_with_markup_are_drawn(results: Results, tmp_path: Path) -> None:
     table = gains(results)
     table["relation"] = table["relation"].replace({table["relation"][0]: "$\\frac{1$ 出生地 " + "x" * 60})
@@ -141,6 +144,7 @@ def test_names_of_lines_can_be_read_on_white(color: str) -> None:
     assert 1.05 / (np.dot([0.2126, 0.7152, 0.0722], linear) + 0.05) >= 4.4
 
 
+@pytest.mark.draws
 def test_longer_teacher_moves_nothing_in_the_curves(frames: Make, tmp_path: Path) -> None:
     """A teacher's epochs all count as stage 1; they must not shift where the students' stage 2 begins."""
     curves = frames(facts=60).curves

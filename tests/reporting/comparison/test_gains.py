@@ -28,8 +28,8 @@ def known(study: Any, *, labels: bool = True) -> Any:
     for end in ("subject", "answer"):
         frame[f"{end}_degree"] = random.integers(0, 40, n)
         frame[f"{end}_labelled"] = random.random(n) < 0.7 if labels else True
-    own, study.load_ranks = study.load_ranks, lambda label: own_of(label).merge(frame, on="query")
-    own_of = own
+    mine, study.load_ranks = study.load_ranks, lambda label: own_of(label).merge(frame, on="query")
+    own_of = mine
     return study, frame
 
 
@@ -45,16 +45,16 @@ def test_groups_have_the_differences_of_their_queries(frames: Make) -> None:
         one, other = ranks
         gain += (1 / one.to_numpy() - 1 / other.to_numpy()) / 3
     for end in ("subject", "answer"):
-        own = table[table["end"] == end]
-        labels = own[own["by"] == "label"].set_index("group")
+        mine = table[table["end"] == end]
+        labels = mine[mine["by"] == "label"].set_index("group")
         chosen = facts[f"{end}_labelled"]
         assert labels.loc["labelled", "difference"] == pytest.approx(gain[chosen].mean())
         assert labels.loc["without a label", "difference"] == pytest.approx(gain[~chosen].mean())
-        degrees = own[own["by"] == "degree"]
+        degrees = mine[mine["by"] == "degree"]
         assert degrees["queries"].sum() == len(facts)
         assert (degrees["queries"] > len(facts) / 8).all()
-        whole = (degrees["difference"] * degrees["queries"]).sum() / len(facts)
-        assert whole == pytest.approx(gain.mean())
+        full = (degrees["difference"] * degrees["queries"]).sum() / len(facts)
+        assert full == pytest.approx(gain.mean())
         first = degrees.iloc[0]["group"].removeprefix("in ").removesuffix(" facts").split(" to ")
         few = facts[f"{end}_degree"].between(int(first[0]), int(first[1]))
         assert degrees.iloc[0]["difference"] == pytest.approx(gain[few].mean())

@@ -39,7 +39,7 @@ def comparisons(seeds: int = 3, **verdicts: str) -> pd.DataFrame:
 
 
 def verdict_of(frame: pd.DataFrame, claim: str) -> str:
-    return next(each.verdict for each in judge(["C2", "C6"], frame, ["ttranse"]) if each.id == claim)
+    return next(one.verdict for one in judge(["C2", "C6"], frame, ["ttranse"]) if one.id == claim)
 
 
 MEANS = pd.DataFrame(
