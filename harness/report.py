@@ -60,7 +60,7 @@ KindName = Annotated[str | None, typer.Option(help="Kind of report; default: the
 
 
 @app.callback()
-def _reports(plugin: Plugins = None) -> None:
+def _reports(plugin: Plugins = None, version: console.Version = False) -> None:
     """Make reports of finished studies from their store; the PDF's path is the last line."""
 
 
@@ -348,7 +348,7 @@ def commands() -> typer.Typer:
 
 def main() -> None:
     """Run the command line."""
-    console.run(commands)
+    console.run(commands, "python -m harness.report")
 
 
 if __name__ == "__main__":

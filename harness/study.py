@@ -6,7 +6,6 @@ Lists and help texts import no engine; a command imports what it needs.
 from __future__ import annotations
 
 import shlex
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,22 +16,36 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness import console as cli
+from harness import vocabulary
+from harness.config import WithConfig, given
+from harness.console import one_of
 from harness.design import files
 from harness.errors import UserError
 
 if TYPE_CHECKING:
     from harness.design.schema import Design, Preset
 
-app = typer.Typer(
-    help="Run studies: all trials of a design, on all cores, resumable, with a report at the end.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+ABOUT = (
+    "Run studies: all trials of a design, on all cores, resumable, with a report at the end.\n\n"
+    "C1 to C14 are claims: statements of the paper that studies test. The help of a study quotes its own; "
+    "'report claims' makes a page for each, with the verdict."
 )
+app = cli.application(ABOUT)
 
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study, or a study file as my.yaml.")]
+StudyName = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY", help="Name of a study, or a study file as my.yaml.", autocompletion=one_of(files.files)
+    ),
+]
 StudyFile = Annotated[str, typer.Argument(metavar="FILE", help="A study file as my.yaml.")]
-PresetName = Annotated[str, typer.Option(help="Size of the study: quick, default or full.")]
+PresetName = Annotated[
+    str,
+    typer.Option(
+        help="Size of the study: quick, default or full; some studies have others, see 'list'.",
+        autocompletion=one_of(["quick", "default", "full"]),
+    ),
+]
 Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE", help="Python file with your own methods; repeatable."),
@@ -43,13 +56,30 @@ Plugins = Annotated[
 class Options:
     """The options of a command that runs a study; None: see the help text."""
 
-    dataset: Annotated[str, typer.Option(help="Name of a data set, or a folder with train, valid and test files.")] = (
-        "lahman"
-    )
-    backbone: Annotated[str | None, typer.Option(help="Name of a backbone, or all; default: the study's.")] = None
-    teacher_backbone: Annotated[str | None, typer.Option(help="The structural teacher's; default: the student's.")] = (
-        None
-    )
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Options from a YAML file, as 'dataset: wiki'; the command line wins."),
+    ] = None
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="Name of a data set, or a folder with train, valid and test files.",
+            autocompletion=one_of(vocabulary.DATASETS),
+        ),
+    ] = "lahman"
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a backbone, or all, which means those of the paper; default: the study's.",
+            autocompletion=one_of([*vocabulary.BACKBONES, "all"]),
+        ),
+    ] = None
+    teacher_backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="The structural teacher's; default: the student's.", autocompletion=one_of(vocabulary.BACKBONES)
+        ),
+    ] = None
     preset: PresetName = "default"
     seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Number of seeds; default: the preset's.")] = None
     arms: Annotated[
@@ -74,8 +104,18 @@ class Options:
     output: Annotated[
         Path | None, typer.Option(help="Folder of the report; default: reports/output/STUDY-DATASET.")
     ] = None
-    changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")] = None
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there is one.")] = "auto"
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a setting; repeatable. 'describe STUDY' lists the keys."
+        ),
+    ] = None
+    device: Annotated[
+        str,
+        typer.Option(
+            help="cpu, cuda, or auto: a GPU when there is one.", autocompletion=one_of(["cpu", "cuda", "auto"])
+        ),
+    ] = "auto"
     plugin: Plugins = None
 
 
@@ -180,33 +220,41 @@ def run_study(study: str, options: Options, command: str) -> Path:
     return run(design, options, loaded, command)
 
 
-def _started(options: Options, study: str) -> None:
+def _started(options: Options, context: typer.Context, study: str) -> None:
     """Run a study; the report's path is the last line, alone, for scripts to read."""
     from harness.store.database.urls import safe
 
-    command = shlex.join(["python", "-m", "harness.study", *(safe(word) for word in sys.argv[1:])])
+    command = shlex.join([safe(word) for word in given(context)])
     print(run_study(study, options, command))
 
 
-@cli.command(app, "run", Options)
-def run_file(options: Options, study: StudyFile) -> None:
+@cli.command(app, "run", Options, kind=WithConfig)
+def run_file(options: Options, context: typer.Context, study: StudyFile) -> None:
     """Run a study from a file of your own."""
     if not files.is_file(study):
         raise UserError(f"run {study}: takes a study file as my.yaml; a study of the package runs by its name")
-    _started(options, study)
+    _started(options, context, study)
 
 
-def main() -> None:
+def commands() -> typer.Typer:
     """The command line, with a command for every study file."""
+    every = cli.application(ABOUT)
+    every.registered_commands = [*app.registered_commands]
     for name, path in files.files().items():
         try:
             study = files.outline(path)
-            claims = f" Tests the claims {', '.join(study.claims)}." if study.claims else ""
-            about = f"{study.title}.{claims}\n\n{study.about}"
+            claims = f" Tests {', '.join(study.claims)}." if study.claims else ""
+            tested = [f"{claim}: {vocabulary.CLAIMS.get(claim, '')}" for claim in study.claims]
+            about = "\n\n".join([f"{study.title}.{claims}", study.about, *tested])
         except UserError as error:  # the command itself will end with it
             about = str(error)
-        cli.command(app, name, Options, about)(partial(_started, study=name))
-    cli.run(app)
+        cli.command(every, name, Options, about, WithConfig)(partial(_started, study=name))
+    return every
+
+
+def main() -> None:
+    """Run the command line."""
+    cli.run(commands, "python -m harness.study")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from harness.reporting.claims import CLAIMS
 from harness.reporting.data.about import facts_of, started
 from harness.reporting.data.layout import Layout, Meta
 from harness.reporting.evidence import Evidence
 from harness.reporting.output import tables
 from harness.reporting.output.tables import Cell, Row, Table
 from harness.reporting.output.typst import render, staging
-from harness.vocabulary import BACKBONES, DATASETS, dataset_name, ordered
+from harness.vocabulary import BACKBONES, CLAIMS, DATASETS, dataset_name, ordered
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.reporting.claims import CLAIMS, Claim
+from harness.reporting.claims import Claim
 from harness.reporting.content import claims_box, document, failed, heading
 from harness.reporting.data.frames import curves_of, records, where
 from harness.reporting.data.results import Frames, Importance, Results, importances_of
@@ -29,7 +29,7 @@ from harness.reporting.sensitivity.points import (
 from harness.reporting.sensitivity.selection import best_points, confirmed_points, on_test
 from harness.reporting.sensitivity.verdicts import judge_settings, readings
 from harness.selection import TOLERANCE, rank_settings
-from harness.vocabulary import FRESH_SEEDS, arm_name, backbone_name, joined, level_name
+from harness.vocabulary import CLAIMS, FRESH_SEEDS, arm_name, backbone_name, joined, level_name
 
 #: rows of the table of points in the claims report
 MOST_IN_EVIDENCE = 12
