@@ -155,10 +155,9 @@ def one_of(names: Iterable[str] | Callable[[], Iterable[str]]) -> Callable[[str]
     return complete
 
 
-def tool(context: typer.Context, name: str) -> str:
-    """How to call a tool, "report" say, in the way in which this command was called."""
-    root = str(context.find_root().info_name)
-    return f"{root} {name}" if root == PROGRAM else f"python -m harness.{name}"
+def tool(command: str, name: str) -> str:
+    """How to call a tool, "report" say, in the way in which a command was given."""
+    return f"{PROGRAM} {name}" if command.startswith(f"{PROGRAM} ") else f"python -m harness.{name}"
 
 
 def console() -> Console:

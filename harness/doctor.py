@@ -45,31 +45,35 @@ VARIABLES = (
 )
 
 
+#: what is shown, by name
+PARTS: dict[str, Callable[[Path | None], Iterator[str]]] = {
+    "harness": lambda _: _harness(),
+    "packages": lambda _: _versions(PACKAGES),
+    "optional": lambda _: _versions(OPTIONAL),
+    "machine": lambda _: _machine(),
+    "GPU": lambda _: _gpus(),
+    "environment": lambda _: _environment(),
+    "data": lambda data_dir: _data(data_dir),
+    "weights": lambda _: _weights(),
+    "store": lambda _: _store(),
+    "benchmark": lambda _: _benchmark(),
+}
+
+
 @app.command()
 def doctor(
     data_dir: Annotated[Path | None, typer.Option(help="Look for the files of named data sets here only.")] = None,
 ) -> None:
     """Show versions, machine, data, weights and a one-second benchmark, to be pasted into an issue."""
-    parts: dict[str, Callable[[], Iterator[str]]] = {
-        "harness": _harness,
-        "packages": lambda: _versions(PACKAGES),
-        "optional": lambda: _versions(OPTIONAL),
-        "machine": _machine,
-        "GPU": _gpus,
-        "environment": _environment,
-        "data": lambda: _data(data_dir),
-        "weights": _weights,
-        "store": _store,
-        "benchmark": _benchmark,
-    }
-    for name, lines in parts.items():
-        for text in _survived(lines):
+    for name, lines in PARTS.items():
+        for text in _survived(lines(data_dir)):
             print(printable(f"{name + ':':13}{text}".replace(str(Path.home()), "~")), flush=True)
 
 
-def _survived(lines: Callable[[], Iterator[str]]) -> Iterator[str]:
+def _survived(lines: Iterator[str]) -> Iterator[str]:
+    """The lines, and a last one that says what was raised."""
     try:
-        yield from lines()
+        yield from lines
     except (Exception, SystemExit) as error:
         yield f"unknown ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
 

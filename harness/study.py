@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -131,13 +132,21 @@ def list_() -> None:
 
 
 @app.command()
-def describe(study: StudyName, preset: PresetName = "default", plugin: Plugins = None) -> None:
-    """Show a study's design and every setting with its value."""
+def describe(
+    study: StudyName,
+    preset: PresetName = "default",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Options of methods that the study does not use, too.")
+    ] = False,
+    plugin: Plugins = None,
+) -> None:
+    """Show a study's design, and the settings that --set changes with their values."""
     from harness import plugins
 
     plugins.load_asked_for(plugin or ())
     from harness.design.cells import facts, settle
-    from harness.design.settings import settings
+    from harness.design.settings import method_of, settings
+    from harness.trial.arms import parts_of
 
     design = load(study)
     chosen = design.preset(preset)
@@ -146,15 +155,34 @@ def describe(study: StudyName, preset: PresetName = "default", plugin: Plugins =
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, text in facts(design, preset):
         table.add_row(escape(name), escape(text))
+        if name == "claims":
+            for claim in design.claims:
+                table.add_row("", escape(f"{claim}: {vocabulary.CLAIMS.get(claim, 'no claim of the paper')}"))
     for base, arms in design.compare.items():
         table.add_row(escape(f"compared with {base}"), escape(", ".join(arms)))
     for key, value in design.presets.items():
         table.add_row(f"preset {key}", escape(f"{value.about}; seeds: {value.seeds}{_part(value)}"))
     console.print(table)
-    table = Table("setting", "value", "what it is", title=f"settings of preset {preset}", title_justify="left")
-    for key, setting, about in settings(settle(design, chosen)):
-        table.add_row(key, escape(setting), escape(about))
+    spec = settle(design, chosen)
+    used = {spec.teacher.source, design.backbone, *design.backbones}
+    used |= {part for condition in design.conditions.values() for part in parts_of(condition.arm)}
+    varied = {*(chosen.grid or design.grid), *(design.search or {}).get("factors", {})}
+    unused: dict[str, None] = {}
+    table = Table("setting", "value", "what it is", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for part, rows in settings(spec).items():
+        table.add_section()
+        table.add_row(f"[bold]{escape(part)}[/]")
+        for key, setting, about in rows:
+            if (method := method_of(key)) in (None, *used) or everything:
+                table.add_row(key, "varied" if key in varied else escape(setting), escape(about))
+            else:
+                unused[str(method)] = None
+    console.print(
+        f"\nSettings of preset {escape(preset)}; --set KEY=VALUE changes one, and may be given several times:\n"
+    )
     console.print(table)
+    if unused:
+        console.print(f"\nLeft out: options of {', '.join(unused)}, which this study does not use; --all shows them.")
 
 
 @app.command()

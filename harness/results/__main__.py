@@ -82,8 +82,9 @@ def show(
         for row in part.to_dict("records"):
             metrics = [_number(row.get(name), 4) for name in ("valid_mrr", "test_mrr", "test_hits10")]
             took = sum(row[name] for name in seconds if row[name] == row[name])
-            seed = "" if row["seed"] is None else row["seed"]
-            _add(table, row["trial"], row["backbone"], row["arm"], seed, row["state"], *metrics, _number(took, 1))
+            reason = row.get("reason")
+            state = f"{row['state']}: {reason[:80]}" if isinstance(reason, str) else row["state"]
+            _add(table, row["trial"], row["backbone"], row["arm"], row["seed"], state, *metrics, _number(took, 1))
     cli.console().print(table)
 
 
@@ -245,5 +246,10 @@ def _number(value: Any, decimals: int) -> str:
     return "" if value is None or value != value else f"{value:.{decimals}f}"
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command line."""
     cli.run(app, "python -m harness.results")
+
+
+if __name__ == "__main__":
+    main()
