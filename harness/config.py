@@ -36,7 +36,7 @@ class WithConfig(TyperCommand):
         given, *_ = parser.parse_args(list(args))
         path = given.get("config")
         if path is None or ctx.resilient_parsing:
-            ctx.meta[WORDS] = args
+            ctx.meta[WORDS] = list(args)  # which parsing takes apart
             return super().parse_args(ctx, args)
         options = {
             name.removeprefix("--"): option for option in self.params for name in option.opts if name.startswith("--")

@@ -54,6 +54,7 @@ def test_a_file_is_the_command_line_written_down(tmp_path: Path, monkeypatch: py
     assert again[1][0].seeds == 5
     assert (again[1][0].arms, again[1][0].changes) == (options.arms, options.changes)
     assert str(file) not in words
+    assert ended("go", "--seeds", "2")[2] == [["python", "-m", "tool", "go", "--seeds", "2"]]
 
 
 @pytest.mark.parametrize(

@@ -39,14 +39,14 @@ def differences(one: pd.DataFrame, other: pd.DataFrame) -> list[tuple[str, str, 
         made = [{name: row.get(f"{name}{end}") for name in MADE_WITH} for end in ("_of_one", "_of_other")]
         first, second = ({**spec, **with_} for spec, with_ in zip(specs, made, strict=True))
         for name in first | second:
-            if first.get(name) != second.get(name):
+            if (a := _text(first.get(name))) != (b := _text(second.get(name))):
                 shown = values.setdefault(name, ({}, {}))
-                shown[0][_text(first.get(name))] = shown[1][_text(second.get(name))] = None
+                shown[0][a] = shown[1][b] = None
     return [(name, ", ".join(sorted(a)), ", ".join(sorted(b))) for name, (a, b) in values.items()]
 
 
 def _text(value: Any) -> str:
-    return "–" if value is None else str(value)
+    return "–" if value is None or value != value else str(value)
 
 
 def compared(one: Frames, other: Frames) -> pd.DataFrame:
