@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.reporting.claims import CLAIMS
 from harness.reporting.data.about import facts_of, started
 from harness.reporting.data.frames import records, where
 from harness.reporting.data.layout import Layout, Meta
@@ -18,7 +17,7 @@ from harness.reporting.evidence import Evidence
 from harness.reporting.output.document import Block, Command, Document, Figure, Findings, Section, Verdicts
 from harness.reporting.output.tables import Cell, Row, Table
 from harness.reporting.output.typst import write
-from harness.vocabulary import BACKBONES, DATASETS, backbone_name, dataset_name, joined, ordered
+from harness.vocabulary import BACKBONES, CLAIMS, DATASETS, backbone_name, dataset_name, joined, ordered
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,13 +13,13 @@ import pytest
 from harness import report
 from harness.errors import UserError
 from harness.reporting.capacity import report as capacity
-from harness.reporting.claims import CLAIMS
 from harness.reporting.comparison import report as comparison
 from harness.reporting.cost import report as cost
 from harness.reporting.data.layout import Meta
 from harness.reporting.overview import StudyEvidence, claims_report, overall
 from harness.reporting.search import report as searching
 from harness.reporting.sensitivity import report as sensitivity
+from harness.vocabulary import CLAIMS
 from tests.reporting import costs, grid, searches
 from tests.reporting.conftest import LAYOUT
 

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from harness.reporting.claims import CLAIMS, Claim, Verdict, in_order
+from harness.reporting.claims import Claim, Verdict, in_order
 from harness.reporting.cost.numbers import Numbers, keyed
 from harness.reporting.data.frames import rows_of, where
 from harness.reporting.data.text import NBSP, duration, interval, number, percent
-from harness.vocabulary import arm_name, backbone_name, student_arms
+from harness.vocabulary import CLAIMS, arm_name, backbone_name, student_arms
 
 #: latencies whose ratio lies within 1 ± this, with its 95 % interval, are equal within noise
 NOISE = 0.1

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.reporting.claims import CLAIMS, Claim
+from harness.reporting.claims import Claim
 from harness.reporting.content import Front, case_of, figure_name, report
 from harness.reporting.data.about import facts, with_points
 from harness.reporting.data.frames import curves_of, records, where
@@ -31,7 +31,7 @@ from harness.reporting.sensitivity.points import (
 from harness.reporting.sensitivity.selection import best_points, confirmed_points, on_test
 from harness.reporting.sensitivity.verdicts import judge_settings, summary
 from harness.selection import rank_settings
-from harness.vocabulary import FRESH_SEEDS, arm_name, backbone_name, dataset_name, joined, level_name
+from harness.vocabulary import CLAIMS, FRESH_SEEDS, arm_name, backbone_name, dataset_name, joined, level_name
 
 #: rows of the table of points in the claims report
 MOST_IN_EVIDENCE = 5
