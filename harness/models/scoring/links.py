@@ -8,11 +8,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data import UNKNOWN
-
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
-_UNKNOWN = np.int64(UNKNOWN)
+#: `harness.data.UNKNOWN`, which models do not import
+_UNKNOWN = np.iinfo(np.int64).min
 #: gaps of one kind: up to the first of these, up to the second ...; before the query's time they are negative
 EDGES = (
     *(-100, -60, -40, -30, -25, -20, -15, -10, -7, -5, -3, -2, -1),
