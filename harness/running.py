@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from harness.design.cells import plan
+from harness.design.cells import Run, plan
 from harness.design.schema import Design
 from harness.design.settings import parse_changes
 from harness.engine.coordinator import default_jobs, default_stack, execute, plans, refuse_too_many_classes
@@ -21,8 +21,9 @@ from harness.report import report_of_cells
 from harness.reporting.output.typst import staging
 from harness.store import frames
 from harness.store.store import Store
+from harness.store.study import known_as
 from harness.trial.cache import default_root
-from harness.trial.inputs import graph_of
+from harness.trial.inputs import graph_of, named
 from harness.trial.provenance import device_of
 from harness.trial.stages import Context
 
@@ -39,14 +40,13 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
     changes = parse_changes([*(options.changes or []), *teacher])
     backbones = _backbones(options.backbone, design)
     design.preset(options.preset)
-    folder = options.output or Path("reports", "output", f"{design.name}-{Path(options.dataset).name}")
     device = device_of(options.device)
-    graph = graph_of(options.dataset, options.data_dir)
+    graph, (dataset, place) = graph_of(options.dataset, options.data_dir), named(options.dataset, options.data_dir)
     if not any(graph.entities.labels):
         console.print("[yellow]warning[/] this data has numbers for names: the language model has little to read")
     planned = plan(
         design,
-        dataset=options.dataset,
+        dataset=dataset,
         data_digest=graph.digest,
         backbones=backbones,
         preset=options.preset,
@@ -56,11 +56,12 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
     )
     refuse_too_many_classes(planned.specs, graph)
     stages = plans(planned.specs, graph.digest, device)  # before anything is written: weights may be missing
-    check_folder(folder)
+    check_folder(_folder(options, planned))
     store = Store(options.storage, options.artifacts)
+    planned = known_as(store, planned)
     cache, stack = (options.cache_dir or default_root()).resolve(), options.stack or default_stack(device)
     data_dir = options.data_dir and options.data_dir.resolve()
-    context = Context(cache, data_dir, device, stack, plugins=plugins)
+    context = Context(cache, data_dir, device, stack, plugins=plugins, folder=place)
     jobs = options.jobs or default_jobs(device)
     try:
         tally = execute(planned, stages, graph, store, context, jobs, command, console, options.cluster)
@@ -76,9 +77,13 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
         raise
 
     results = frames.load(
-        options.storage, design.name, options.dataset, options.artifacts, planned.study_name, store.retry_timeout
+        options.storage, design.name, planned.dataset, options.artifacts, planned.study_name, store.retry_timeout
     )
-    return report_of_cells(design, results, folder, planned.study_name, tally.keys, console)
+    return report_of_cells(design, results, _folder(options, planned), planned.study_name, tally.keys, console)
+
+
+def _folder(options: Options, planned: Run) -> Path:
+    return options.output or Path("reports", "output", f"{planned.design.name}-{planned.dataset}")
 
 
 def _backbones(name: str | None, design: Design) -> list[str]:

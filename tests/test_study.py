@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def test_from_facts_to_pdf_then_resumed_and_extended(place: Place, here: Here) -
     assert first.returncode == 0, first.stderr
     assert first.stderr == ""
     pdf = place.folder / first.stdout.splitlines()[-1]
-    assert pdf == place.folder / "reports/output/ablation-toy/ablation.pdf"
+    assert pdf == place.folder / "reports/output/ablation-toy@f31aa698/ablation.pdf"
     text = "".join(page.extract_text() for page in PdfReader(pdf).pages)
     assert "L1 + L2 + L3" in text
     for suffix in ("csv", "parquet", "tex"):
@@ -54,8 +55,10 @@ def test_from_facts_to_pdf_then_resumed_and_extended(place: Place, here: Here) -
     assert trials["state"].tolist() == ["complete"] * 7
     assert trials["cell"].is_unique
 
-    # in other processes than the first time
-    again = here("ablation", "--preset", "quick", *place.options)
+    # in other processes than the first time, and by another path and name
+    (place.folder / "again").symlink_to("moved", target_is_directory=True)
+    shutil.copytree(place.folder / "toy", place.folder / "moved")
+    again = here("ablation", "--preset", "quick", *place.options, "--dataset", "again")
     assert "all 7 trials were complete already" in again.stdout
     assert len(place.trials()) == 7
 
@@ -102,7 +105,7 @@ def test_a_study_file_of_ones_own_with_a_plugin(place: Place, here: Here) -> Non
     assert first.returncode == 0, first.stderr
     assert len(list(place.folder.glob("loaded-*"))) == 3  # coordinator and two workers
     pdf = place.folder / first.stdout.splitlines()[-1]
-    assert pdf == place.folder / "reports/output/mine-toy/mine.pdf"
+    assert pdf == place.folder / "reports/output/mine-toy@f31aa698/mine.pdf"
     before = "".join(page.extract_text() for page in PdfReader(pdf).pages)
     for text in ("A study of my own", "Nothing of it is in the package", "my DKD"):
         assert text in before

@@ -6,7 +6,8 @@ import hashlib
 import os
 import sys
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import BinaryIO
@@ -67,6 +68,11 @@ def load(name: str, data_dir: Path | None = None) -> TemporalGraph:
         name: one of ``names()``, or the path of a folder (of two that fit, the name counts; ``./wiki`` is a path).
         data_dir: the only place to look for the files of a named one, instead of ``search_path()``.
 
+    Returns:
+        The graph. Its name says what the data are, wherever they lie: that of the data set, also if a folder has the
+        files of a public one, else the folder's name and the first digits of the digest, as in ``my-graph@1a2b3c4d``.
+        Such a name is looked for where named data sets are.
+
     Raises:
         UserError: if there is no such data set, its files are not to be had, or a line is malformed.
     """
@@ -77,13 +83,56 @@ def load(name: str, data_dir: Path | None = None) -> TemporalGraph:
     if name in SOURCES:
         return checks.build(name, read_folder(find(name, data_dir) or _download(name, data_dir)))
     if os.path.isdir(name):
-        return checks.build(Path(name).resolve().name, read_folder(Path(name)))
+        return _of_folder(Path(name).resolve())
+    label, at, _ = name.rpartition("@")
+    if at and not os.path.exists(name):
+        places = [root / label for root in search_path(data_dir)] if os.sep not in label else []
+        graphs = (_of_folder(place) for place in places if place.is_dir())
+        if (graph := next((graph for graph in graphs if graph.name == name), None)) is not None:
+            return graph
+        raise UserError(f"data set {name[:200]!r}: is in none of the usual places; give its folder, such as ./{label}")
     if os.path.exists(name) or os.sep in name:
         wrong = "is not a folder" if os.path.exists(name) else "no such folder"
         raise UserError(f"data set {name[:200]!r}: {wrong}; give a folder with train, valid and test files, or a name")
     raise UserError(
         f"unknown data set {name[:200]!r}: {nearest(name, names())}; or give a folder, such as ./{name[:200]}"
     )
+
+
+def _of_folder(folder: Path) -> TemporalGraph:
+    if not is_readable(folder.name):
+        raise UserError(f"data set {str(folder)[:200]!r}: the name holds control characters; rename the folder")
+    graph = checks.build("", read_folder(folder))
+    return replace(graph, name=_public(folder) or f"{folder.name or 'data'}@{graph.digest[:8]}")
+
+
+def _public(folder: Path) -> str | None:
+    """The name of the public data set whose files a folder has."""
+    paths = {split: folder / f"{split}.txt" for split in SPLITS}
+    if not all(path.is_file() for path in paths.values()):
+        return None
+    digests = {split: hashlib.sha256(path.read_bytes()).hexdigest() for split, path in paths.items()}
+    for name, source in SOURCES.items():
+        if all(digests[split] == digest for split, digest in source.sha256.items()) and all(
+            _sorted_sha256(paths[split]) == digest for split, digest in source.sorted_sha256.items()
+        ):
+            return name
+    return None
+
+
+def identify(given: str, known: Collection[str]) -> str:
+    """Which of the ``known`` names of data is meant by a name, a folder, or the name of a folder.
+
+    Raises:
+        UserError: a folder's name stands for several data, or a folder cannot be read.
+    """
+    if given in known or given in names():
+        return given
+    label, digest = (Path(given).name, "") if not os.path.isdir(given) else load(given).name.rpartition("@")[::2]
+    fitting = [name for name in known if name.rpartition("@")[2 if digest else 0] == (digest or label)]
+    if len(fitting) > 1 and not digest:
+        raise UserError(f"data set {given[:200]!r}: there are several of that name; give one of {', '.join(fitting)}")
+    return fitting[0] if fitting else given
 
 
 def _download(name: str, data_dir: Path | None) -> Path:

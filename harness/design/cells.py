@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -151,7 +150,7 @@ def plan(
 
     Args:
         design: the study.
-        dataset: name or folder of the data.
+        dataset: name of the data, see `harness.data.load`.
         data_digest: of its content.
         backbones: the students'.
         preset: one of the design's.
@@ -205,8 +204,11 @@ def plan(
     # what comes from plugins, of this run's methods alone: others that are loaded change nothing
     outside = sorted({item for spec in specs.values() for item in spec.outside.items()})
     space = space_of(names, references, common, chosen.grid or design.grid, search)
-    identity = digest(shared, data_digest, engine, fixed_of(space), *([outside] if outside else []))
-    name = f"{design.name}-{Path(dataset).name}-{preset}-{identity[:8]}"
+    label, at, _ = dataset.rpartition("@")  # of a folder: trials know their data by the digest alone
+    identity = digest(
+        shared, data_digest, engine, fixed_of(space), *([outside] if outside else []), *([at] if at else [])
+    )
+    name = f"{design.name}-{label or dataset}-{preset}-{identity[:8]}"
     return Run(
         design,
         preset,

@@ -13,6 +13,7 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
+from harness.data.registry import identify
 from harness.errors import UserError
 from harness.store.database.retries import retried
 from harness.store.database.urls import safe
@@ -43,7 +44,7 @@ def load(
     Args:
         storage: URL of the store.
         study: name of the study file, such as ``ablation``.
-        dataset: the data set's name.
+        dataset: its name, or a folder with equal data, or the name of that folder.
         artifacts: folder of the artifacts; None: where the store keeps them.
         design: name of the one Optuna study that is wanted; None: all designs of the study.
         retry_timeout: seconds for which the database may be gone.
@@ -71,6 +72,7 @@ def load(
 def _load(store: Store, study: str, dataset: str, design: str | None) -> Frames:
     storage = safe(store.url)
     studies = store.studies()
+    dataset = identify(dataset, {frozen.user_attrs.get("dataset", "") for frozen in studies.values()})
     chosen = {
         name: frozen
         for name, frozen in studies.items()

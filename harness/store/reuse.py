@@ -43,7 +43,7 @@ def adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, object
 
 def _adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, object], here: Mapping[str, object]) -> int:
     wanted, store = set(labels) - study.complete(), study.store
-    same = {name: study.study.user_attrs[name] for name in ("dataset", "engine", "data_digest")}
+    same = {name: study.study.user_attrs[name] for name in ("engine", "data_digest")}
     copies: dict[str, tuple[TrialSpec, FrozenTrial]] = {}
     records: dict[str, object] = {}
     for name, other in store.studies().items() if wanted else ():

@@ -13,6 +13,7 @@ from harness.student.export import export
 from harness.student.fileformat import check_output
 from harness.student.student import Student
 from harness.trial.cache import default_root
+from harness.trial.inputs import named
 from harness.trial.provenance import device_of
 from harness.trial.stages import Context
 
@@ -60,8 +61,10 @@ def distil(
         check_output(Path(output))
     changes = [f"student.dim={dimension(bytes_per_entity, bits)}", f"student.bits={bits}"]
     changes += [f"{key}={value}" for key, value in (settings or {}).items()]
-    spec = wanted(str(data), arm, backbone, seed, "default", changes)
-    context = Context((cache_dir or default_root()).resolve(), data_dir and data_dir.resolve(), device_of(device))
+    name, folder = named(str(data), data_dir)
+    spec = wanted(name, arm, backbone, seed, "default", changes)
+    cache = (cache_dir or default_root()).resolve()
+    context = Context(cache, data_dir and data_dir.resolve(), device_of(device), folder=folder)
     student = Student.from_bytes(export(spec, context).content)
     if output is not None:
         student.save(output)

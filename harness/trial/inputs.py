@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from harness import evaluate
-from harness.data import Ints, KnownAnswers, Queries, TemporalGraph, Timeline, both_directions, load
+from harness.data import Ints, KnownAnswers, Queries, TemporalGraph, Timeline, both_directions, load, names
 from harness.distill.training.points import PointQueries
 from harness.models import Backbone
 from harness.models.batch import QueryTensors
@@ -89,6 +89,13 @@ _inputs = lru_cache(maxsize=2)(Inputs)
 def graph_of(name: str, data_dir: Path | None) -> TemporalGraph:
     """``harness.data.load``, remembered; relative paths are those of the current working directory."""
     return _graph(name, data_dir, os.getcwd())
+
+
+def named(dataset: str, data_dir: Path | None) -> tuple[str, Path | None]:
+    """The name of data, and where they lie unless they are found by it."""
+    graph = graph_of(dataset, data_dir)
+    is_folder = dataset not in names() and os.path.isdir(dataset)
+    return graph.name, Path(dataset).resolve() if is_folder else None
 
 
 def inputs(name: str, data_dir: Path | None, time: TimeSpec, protocol: str, device: str) -> Inputs:

@@ -171,6 +171,7 @@ class LossSpec(DistanceOptions, AngleOptions, FitNetOptions, L3Options, L2Option
 class TrialSpec(Frozen):
     """One trial: a pure function of this and the data gives the numbers."""
 
+    #: name of a data set, `harness.data.TemporalGraph.name` of a folder, or the path of one
     dataset: str = "lahman"
     backbone: str = "ttranse"
     arm: Arm = "none"
@@ -184,6 +185,11 @@ class TrialSpec(Frozen):
     semantic: SemanticSpec = SemanticSpec()
     #: digests of plugins, and of files that they read, by method; filled in by ``acting``
     outside: dict[str, str] = Field(default={})
+
+    def key(self) -> str:
+        """A digest of the content; data of a folder count by their digest, whatever the folder is called."""
+        _, at, digest = self.dataset.rpartition("@")
+        return Frozen.key(self.model_copy(update={"dataset": f"@{digest}"}) if at else self)
 
     @property
     def teacher_backbone(self) -> str:
