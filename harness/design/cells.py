@@ -16,6 +16,7 @@ from harness.models import BACKBONES
 from harness.trial.arms import check_arm
 from harness.trial.cache import digest
 from harness.trial.keys import engine_version
+from harness.trial.options import number_of, option_names
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import REFERENCES
 
@@ -101,9 +102,16 @@ def search_of(design: Design, preset: Preset) -> Search | None:
     if design.search is None:
         return None
     try:
-        return Search.model_validate(merge(design.search, preset.search))
+        search = Search.model_validate(merge(design.search, preset.search))
     except ValidationError as error:
         raise UserError(f"search: {explain(error, Search)}") from None
+    factors = dict(search.factors)
+    for name in factors.keys() & {*option_names(TrialSpec)}:
+        try:
+            factors[name] = factors[name].of(number_of(TrialSpec, name))
+        except ValueError as error:
+            raise UserError(f"search: factors.{name}: {error}") from None
+    return search.model_copy(update={"factors": factors})
 
 
 def settle(
@@ -111,7 +119,7 @@ def settle(
 ) -> TrialSpec:
     """The spec that all trials of a backbone share.
 
-    Defaults, then what is tuned for data set and backbone, then the settings of the study and of the preset, then the
+    Defaults, what is tuned for data set and backbone, the settings of study and preset, then the
     ``changes``.
 
     Raises:
@@ -162,10 +170,10 @@ def plan(
         UserError: an unknown preset, arm or setting.
     """
     chosen = design.preset(preset)
-    more = _more_arms(design, arms)
-    names = design.conditions | more
+    added = _more_arms(design, arms)
+    names = design.conditions | added
     # in an order that is the same in every process: it is part of the study's name
-    references = tuple(dict.fromkeys([*design.references, *(name for name in more if name in REFERENCES)]))
+    references = tuple(dict.fromkeys([*design.references, *(name for name in added if name in REFERENCES)]))
     wanted = {check_arm(arm) if arm not in names else arm for arm in arms} or {*(chosen.arms or names)}
     search, n_seeds = search_of(design, chosen), seeds or chosen.seeds
     _refuse_factors(design, changes or {})
@@ -205,9 +213,10 @@ def plan(
     outside = sorted({item for spec in specs.values() for item in spec.outside.items()})
     space = space_of(names, references, common, chosen.grid or design.grid, search)
     label, at, _ = dataset.rpartition("@")  # of a folder: trials know their data by the digest alone
-    identity = digest(
-        shared, data_digest, engine, fixed_of(space), *([outside] if outside else []), *([at] if at else [])
-    )
+    # numbers of another range compare, but a search of it asks something else
+    searched = [] if search is None else [search.sampler, {k: v.model_dump() for k, v in search.factors.items()}]
+    more = [*([outside] if outside else []), *([at] if at else []), *([searched] if searched else [])]
+    identity = digest(shared, data_digest, engine, fixed_of(space), *more)
     name = f"{design.name}-{label or dataset}-{preset}-{identity[:8]}"
     return Run(
         design,
