@@ -112,6 +112,11 @@ PROTOCOLS = {
     "expanded": "a fact is ranked once for each time class of its interval, known answers of that class left out, and "
     "each of these rows counts",
 }
+#: which answers the ranking of a validation query leaves out, by setting ``validation_filter``
+VALIDATION_FILTERS = {
+    "train-valid": "known answers of training and validation facts are left out; test facts take no part in any choice",
+    "all": "known answers of all facts, those of test included, are left out",
+}
 #: rows of models that are no students, last in every table
 REFERENCES = ("teacher", "llm-teacher")
 #: arms that are no sum of losses

@@ -20,6 +20,8 @@ from harness.trial.options import number_of, option_names
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import REFERENCES
 
+#: what all studies set, which no study file needs to
+DEFAULTS: Settings = {"validation_filter": "train-valid"}
 #: what the trials of a study vary, by name: the choices, or a range of numbers
 Space = dict[str, tuple[Any, ...] | Range]
 
@@ -119,13 +121,13 @@ def settle(
 ) -> TrialSpec:
     """The spec that all trials of a backbone share.
 
-    Defaults, what is tuned for data set and backbone, the settings of study and preset, then the
+    Defaults, what all studies set, what is tuned for data set and backbone, the settings of study and preset, then the
     ``changes``.
 
     Raises:
         UserError: an unknown key (with the nearest valid one) or a value of the wrong type or out of range.
     """
-    merged: Settings = {}
+    merged: Settings = DEFAULTS
     for settings in (tuned(dataset, backbone), design.settings, preset.settings, changes or {}):
         merged = merge(merged, settings)
     for axis in AXES:

@@ -10,10 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from harness.distill.losses import LOSSES
 from harness.distill.losses.fitnet import FitNetOptions
@@ -32,6 +29,8 @@ from harness.trial.arms import REFERENCES, Arm, check_arm, needs_of, parts_of
 from harness.trial.options import WithMethods
 
 Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval", "expanded"]
+#: the facts whose answers the ranking of a validation query leaves out
+ValidationFilter = Literal["all", "train-valid"]
 #: when a training fact is asked for
 Times = Literal["interval", "random-point"]
 
@@ -177,6 +176,10 @@ class TrialSpec(Frozen):
     arm: Arm = "none"
     seed: int = Field(default=0, ge=0)
     protocol: Protocol = Field(default="time-aware", description="which other known answers a ranking leaves out")
+    # studies set train-valid (`harness.design.cells.settle`); all is what results of before it was a setting had
+    validation_filter: ValidationFilter = Field(
+        default="all", description="whose answers validation leaves out: train-valid, or all (those of test, too)"
+    )
     time: TimeSpec = TimeSpec()
     student: StudentSpec = StudentSpec()
     loss: LossSpec = LossSpec()
@@ -185,6 +188,13 @@ class TrialSpec(Frozen):
     semantic: SemanticSpec = SemanticSpec()
     #: digests of plugins, and of files that they read, by method; filled in by ``acting``
     outside: dict[str, str] = Field(default={})
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        if self.validation_filter == "all":
+            content.pop("validation_filter", None)
+        return content
 
     def key(self) -> str:
         """A digest of the content; data of a folder count by their digest, whatever the folder is called."""

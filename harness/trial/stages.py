@@ -62,7 +62,8 @@ class Stages:
     def __init__(self, spec: TrialSpec, context: Context, stacked: Trained | None = None) -> None:
         self.spec, self.context, self.stacked = spec, context, stacked
         self.cache = Cache(context.cache_dir)
-        self.inputs = inputs(context.source(spec.dataset), context.data_dir, spec.time, spec.protocol, context.device)
+        source = context.source(spec.dataset)
+        self.inputs = inputs(source, context.data_dir, spec.time, spec.protocol, context.device, spec.validation_filter)
         self.graph = self.inputs.graph
         self.plan = Plan.of(spec, self.graph.digest, context.device)
         #: the stages that were looked up, by name

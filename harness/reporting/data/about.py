@@ -13,7 +13,7 @@ import pandas as pd
 from harness.reporting.data.frames import records
 from harness.reporting.data.results import Results
 from harness.reporting.data.text import number
-from harness.vocabulary import PROTOCOLS, REFERENCES, arm_name, backbone_name, ordered, student_arms
+from harness.vocabulary import PROTOCOLS, REFERENCES, VALIDATION_FILTERS, arm_name, backbone_name, ordered, student_arms
 
 #: more arms, or values of a setting, than these are given by their number, or by the smallest and largest
 MOST_NAMED = 13
@@ -102,6 +102,7 @@ def facts_of(
         "Data": f"{name}: {counts}",
         "Data digest": ", ".join(digest),
         "Protocol": "; ".join(protocols),
+        "Validation": "; ".join(VALIDATION_FILTERS[name] for name in _validation_filters(trials)),
         "Arms": f"{_arms(arms)}; {seed}" if arms else "",
         **{factor: ", ".join(map(str, levels)) for factor, levels in (factors or {}).items()},
         "Weights": _weights(trials),
@@ -113,6 +114,12 @@ def facts_of(
         "Machine": "; ".join(part for part in (machine, width) if part),
     }
     return [[label, value] for label, value in pairs.items() if value]
+
+
+def _validation_filters(trials: pd.DataFrame) -> list[str]:
+    """The values of setting ``validation_filter``; trials of before it have none."""
+    specs = trials["spec"].dropna() if "spec" in trials else []
+    return sorted({json.loads(str(spec)).get("validation_filter", "all") for spec in specs})
 
 
 def _arms(arms: Sequence[str]) -> str:
