@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 
+from harness.console import printable
+from harness.data import suspicions
 from harness.design.cells import Run, plan
 from harness.design.schema import Design
 from harness.design.settings import parse_changes
@@ -42,8 +45,6 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
     design.preset(options.preset)
     device = device_of(options.device)
     graph, (dataset, place) = graph_of(options.dataset, options.data_dir), named(options.dataset, options.data_dir)
-    if not any(graph.entities.labels):
-        console.print("[yellow]warning[/] this data has numbers for names: the language model has little to read")
     planned = plan(
         design,
         dataset=dataset,
@@ -54,6 +55,9 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
         arms=[arm.strip() for arm in options.arms.split(",")] if options.arms else [],
         changes=changes,
     )
+    for one in suspicions.refuse(graph, options.accept or (), language=planned.reads_names):
+        text = escape(printable(f"{one.kind}: {one.text}"))
+        console.print(f"[yellow]warning[/] {text}", highlight=False, soft_wrap=True)
     refuse_too_many_classes(planned.specs, graph)
     stages = plans(planned.specs, graph.digest, device)  # before anything is written: weights may be missing
     check_folder(_folder(options, planned))

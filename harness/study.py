@@ -75,6 +75,10 @@ class Options:
         Path | None, typer.Option(help="Folder of the report; default: reports/output/STUDY-DATASET.")
     ] = None
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")] = None
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SUSPICION", help="What looks odd about the data and is meant so; repeatable."),
+    ] = None
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there is one.")] = "auto"
     plugin: Plugins = None
 

@@ -274,6 +274,24 @@ def test_a_store_that_is_not_there_is_not_copied(here: Here) -> None:
     check_mistake(here, done, "storage sqlite:///none.db: there is no such file")
 
 
+def test_odd_data_are_warned_of_refused_or_accepted(here: Here) -> None:
+    facts = {"train": "0\t0\t1\t1990\t-1\n1\t0\t2\t1991\t-1\n", "valid": "2\t0\t0\t1990\t-1\n"}
+    facts["test"] = "1\t0\t0\t1991\t-1\n"
+    (here.folder / "odd").mkdir()
+    for split, lines in facts.items():
+        (here.folder / "odd" / f"{split}.txt").write_text(lines, encoding="utf-8")
+    study = ("ablation", *here.options, "--dataset", "odd", "--preset", "quick", "--output", "/proc/nowhere")
+    for options, message in (
+        ((), r"error: .* the fifth column is -1 in all facts .* --accept constant-end\n"),
+        (("--accept", "constant-end"), r"error: .* mere numbers, .* arms without L2 and L3; .* --accept no-names\n"),
+        (("--accept", "constant-end", "--accept", "no-names"), r"error: .*cannot write the report.*\n"),
+        (("--accept", "constant-end", "--arms", "none,L1"), r"error: .*cannot write the report.*\n"),
+    ):
+        done = here(*study, *options)
+        assert (done.returncode, bool(re.fullmatch(message, done.stderr))) == (2, True), done.stderr
+    assert "warning inverse: " in done.stdout
+
+
 def test_missing_weights(here: Here) -> None:
     done = here("ablation", "--preset", "quick", *here.options, "--set", "llm.model=./no-weights")
     assert done.returncode == 2

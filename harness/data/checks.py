@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.data.graph import SPLITS, UNKNOWN, Facts, Granularity, TemporalGraph, Vocabulary
+from harness.data.graph import SPLITS, UNKNOWN, Facts, Granularity, Suspicion, TemporalGraph, Vocabulary
 
 #: what each finding of ``TemporalGraph.counts`` means; the last two count names, the others facts
 FINDINGS = {
@@ -33,6 +33,8 @@ class RawGraph:
     granularity: Granularity
     splits: dict[str, Facts]
     swapped: dict[str, int]
+    remarks: tuple[Suspicion, ...] = ()
+    about: str = ""
 
 
 def build(name: str, raw: RawGraph) -> TemporalGraph:
@@ -41,7 +43,7 @@ def build(name: str, raw: RawGraph) -> TemporalGraph:
     known = raw.granularity, raw.entities, raw.relations
     train, valid, test = splits.values()
     counts = _counts(splits, raw.swapped)
-    return TemporalGraph(name, *known, train, valid, test, _digest(*known, splits), counts)
+    return TemporalGraph(name, *known, train, valid, test, _digest(*known, splits), counts, raw.remarks, raw.about)
 
 
 def _digest(granularity: Granularity, entities: Vocabulary, relations: Vocabulary, splits: dict[str, Facts]) -> str:

@@ -15,8 +15,9 @@ from typing import BinaryIO
 import pooch
 
 from harness.data import checks, lahman
+from harness.data.formats.text import MAX_BYTES
 from harness.data.graph import SPLITS, TemporalGraph
-from harness.data.reading import MAX_BYTES, read_folder
+from harness.data.reading import read_folder
 from harness.errors import UserError, is_readable, nearest
 
 

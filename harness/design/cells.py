@@ -57,6 +57,12 @@ class Run:
     factors: dict[str, dict[str, Any]] = field(default_factory=dict)
     space: Space = field(default_factory=dict)
 
+    @property
+    def reads_names(self) -> bool:
+        """Whether a trial has a language model read the names of entities."""
+        searched = [] if self.search is None else [TrialSpec(arm=check_arm(self.search.arm))]
+        return any(spec.reads_names for spec in (*self.specs, *searched))
+
     def configure(self, backbone: str, point: Point, seed: int) -> TrialSpec:
         """The trial of a configuration of the search."""
         assert self.search is not None

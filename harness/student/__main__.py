@@ -67,6 +67,10 @@ def export(
     data_dir: DataDir = None,
     cache_dir: CacheDir = None,
     plugin: Plugins = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SUSPICION", help="What looks odd about the data and is meant so; repeatable."),
+    ] = None,
 ) -> None:
     """Write a student's file: take a trial from the store, or train one now.
 
@@ -76,9 +80,10 @@ def export(
     from harness import plugins
 
     plugins.load_asked_for(plugin or ())
+    from harness.data import suspicions
     from harness.student.choosing import compared, stored, wanted
     from harness.student.export import export as exported
-    from harness.trial.inputs import named
+    from harness.trial.inputs import graph_of, named
     from harness.trial.provenance import device_of
     from harness.trial.run import TrialError
 
@@ -94,6 +99,7 @@ def export(
         if wrong := [option for option, value in asked.items() if value is not None]:
             raise UserError(f"{wrong[0]}: the store has the trial's settings; leave out --study to train with others")
         spec, ranks = stored(storage, study, dataset, trial, artifacts)
+    suspicions.refuse(graph_of(dataset, data_dir), accept or (), language=spec.reads_names)
     context = replace(_context(data_dir, cache_dir, device_of(device)), folder=folder)
     try:
         made = exported(spec, context, facts=facts)

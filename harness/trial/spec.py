@@ -250,6 +250,11 @@ class TrialSpec(Frozen):
         return parts_of(self.arm)
 
     @property
+    def reads_names(self) -> bool:
+        """Whether a language model reads the names of entities, for the trial or for one of its family."""
+        return any(one.arm == "llm-teacher" or "llm" in one.needs for one in (self, *self.family))
+
+    @property
     def has_reference(self) -> bool:
         """Whether the arm's model is there to be scored: that of a teacher from outside is not."""
         return self.arm != "teacher" or TEACHERS.named(self.teacher.source).has_model
