@@ -1,7 +1,8 @@
-"""``python -m harness.data list | check NAME | describe NAME | prepare PATH``."""
+"""``python -m harness.data list | check NAME | describe NAME | fetch NAME | prepare PATH``."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +14,7 @@ from rich.table import Table
 
 from harness.console import console, printable, run
 from harness.data import UNKNOWN, TemporalGraph, Timeline, Vocabulary, load, suspicions
-from harness.data.checks import FINDINGS
+from harness.data.checks import FINDINGS, differences
 from harness.data.dates import show
 from harness.data.registry import SOURCES, download_folder, find
 from harness.errors import UserError, nearest
@@ -39,6 +40,10 @@ Name = Annotated[
 Accept = Annotated[
     list[str] | None, typer.Option(metavar="SUSPICION", help="What check finds and is meant so; repeatable.")
 ]
+Against = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Count what differs from the same data in another folder, such as labels."),
+]
 Relations = Annotated[int, typer.Option(min=0, metavar="N", help="Show the N most frequent relations.")]
 
 
@@ -55,7 +60,7 @@ def list_(data_dir: DataDir = None) -> None:
 
 
 @app.command()
-def check(name: Name, data_dir: DataDir = None, accept: Accept = None) -> None:
+def check(name: Name, data_dir: DataDir = None, accept: Accept = None, against: Against = None) -> None:
     """Read a data set strictly, and say what is odd about it. What a study would refuse ends with exit code 2."""
     graph = load(name, data_dir)
     _print_size(graph)
@@ -65,6 +70,8 @@ def check(name: Name, data_dir: DataDir = None, accept: Accept = None) -> None:
         cells = [f"{counts[split]:,}" if split in counts else "" for split in graph.splits]
         table.add_row(meaning, *cells, style=None if any(counts.values()) else "dim")
     console().print(table)
+    if against is not None:
+        console().print(f"\nagainst {escape(printable(str(against)))}: {differences(graph, load(str(against)))}")
     for one in suspicions.suspicions(graph):
         console().print(f"\n[yellow]{one.kind}[/]: {escape(printable(one.text))}")
     vocabularies = {"entities": graph.entities, "relations": graph.relations}
@@ -72,7 +79,8 @@ def check(name: Name, data_dir: DataDir = None, accept: Accept = None) -> None:
     if numbered:
         console().print(
             f"\nThe {' and '.join(numbered)} have numbers for names and no labels, as always where "
-            f"{' and '.join(f'{kind}.tsv' for kind in numbered)} did not come along (a download has neither). "
+            f"{' and '.join(f'{kind}.tsv' for kind in numbered)} did not come along (a download has neither; "
+            "'python -m harness.data fetch NAME --labels' makes both). "
             "Structural models lack nothing; a language model has nothing to read."
         )
     suspicions.refuse(graph, accept or ())
@@ -99,6 +107,24 @@ def describe(name: Name, data_dir: DataDir = None, relations: Relations = 20) ->
         others = [f"{count[order[relations:]].sum():,}" for count in counts]
         table.add_row(f"{len(order) - relations:,} more (--relations {len(order)} shows all)", *others, style="dim")
     console().print(table)
+
+
+@app.command("fetch")
+def fetch_(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a public data set.")],
+    labels: Annotated[
+        bool, typer.Option("--labels", help="With names and labels; those of wiki come from Wikidata, in some minutes.")
+    ] = False,
+) -> None:
+    """Download a public data set to the user's cache, where studies find it."""
+    from harness.data.labels import fetch
+
+    if name not in SOURCES:
+        raise UserError(f"fetch {name}: {nearest(name, SOURCES)}; what is not public needs no fetching")
+    folder = fetch(name, labels=labels, report=lambda line: print(line, file=sys.stderr))
+    if (other := find(name)) is not None and other.resolve() != folder.resolve():
+        console().print(f"studies read [bold]{escape(printable(str(other)))}[/], which comes first")
+    console().print(escape(printable(str(folder))))
 
 
 @app.command("prepare")

@@ -30,6 +30,8 @@ class Source:
     url: str
     sha256: dict[str, str]
     sorted_sha256: dict[str, str] = field(default_factory=dict)
+    #: where names are listed by id, with the SHA-256 of these, and what labels are made of; see `harness.data.labels`
+    names: dict[str, str] = field(default_factory=dict)
 
 
 SOURCES = {
@@ -82,7 +84,7 @@ def load(name: str, data_dir: Path | None = None) -> TemporalGraph:
     if name == "lahman":
         return checks.build(name, lahman.read())
     if name in SOURCES:
-        return checks.build(name, read_folder(find(name, data_dir) or _download(name, data_dir)))
+        return checks.build(name, read_folder(find(name, data_dir) or download(name, data_dir)))
     if os.path.isdir(name):
         return _of_folder(Path(name).resolve())
     label, at, _ = name.rpartition("@")
@@ -136,7 +138,7 @@ def identify(given: str, known: Collection[str]) -> str:
     return fitting[0] if fitting else given
 
 
-def _download(name: str, data_dir: Path | None) -> Path:
+def download(name: str, data_dir: Path | None = None) -> Path:
     """Fetch what of the files is not in the user's cache yet; every file's digest is checked, each time."""
     source, folder = SOURCES[name], download_folder(name)
     pooch.get_logger().setLevel("WARNING")
@@ -145,7 +147,7 @@ def _download(name: str, data_dir: Path | None) -> Path:
     try:
         for split in SPLITS:
             known, url = source.sha256.get(split), source.url.format(split=split)
-            path = Path(pooch.retrieve(url, known and f"sha256:{known}", f"{split}.txt", folder, downloader=_fetch))
+            path = Path(pooch.retrieve(url, known and f"sha256:{known}", f"{split}.txt", folder, downloader=fetch_file))
             if known is None and _sorted_sha256(path) != source.sorted_sha256[split]:
                 path.unlink()
                 raise ValueError(f"the lines of {url} are not those with the known SHA-256")
@@ -161,7 +163,7 @@ def _download(name: str, data_dir: Path | None) -> Path:
     return folder
 
 
-class _Bounded:
+class Bounded:
     """A file that takes ``MAX_BYTES`` at most, so that neither a wrong server nor a bomb fills the disk."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -177,12 +179,12 @@ class _Bounded:
         self.file.flush()
 
 
-def _fetch(url: str, path: str, _: object) -> None:
+def fetch_file(url: str, path: str, _: object) -> None:
     """Download a file for pooch, which checks its digest."""
     # as it is: what is packed on the way is unpacked in memory, whatever it becomes
     download = pooch.HTTPDownloader(chunk_size=1 << 16, headers={"Accept-Encoding": "identity"})
     with open(path, "wb") as file:
-        download(url, _Bounded(file), None)
+        download(url, Bounded(file), None)
 
 
 def _sorted_sha256(path: Path) -> str:
