@@ -10,7 +10,7 @@ import pytest
 from harness.data import UNKNOWN, TemporalGraph, load
 from harness.data.suspicions import suspicions
 from harness.errors import UserError
-from tests.data.test_reading import facts
+from tests.data.named import facts
 
 Write = Callable[..., Path]
 STEPS = {"train": ["0\t1\t2\t0\t0", "3\t0\t1\t24\t0"], "valid": ["1\t0\t2\t48\t0"], "test": ["2\t1\t0\t72\t0"]}

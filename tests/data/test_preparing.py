@@ -11,7 +11,7 @@ import pytest
 from harness.data import load
 from harness.data.preparing import Wanted, prepare, shares_of
 from harness.errors import UserError
-from tests.data.test_reading import facts
+from tests.data.named import facts
 
 Write = Callable[..., Path]
 

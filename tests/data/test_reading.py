@@ -12,21 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.data import UNKNOWN, TemporalGraph, load
+from harness.data import UNKNOWN, load
 from harness.errors import UserError
+from tests.data.named import facts
 
 Write = Callable[..., Path]
 ENTITIES = "id\tname\tlabel\n0\tQ1\tRome\n1\tQ2\t\n2\tQ3\tann\n"
 RELATIONS = "id\tname\tlabel\n0\tP1\tlives in\n"
-
-
-def facts(graph: TemporalGraph, split: str = "train") -> list[tuple[str, str, str, int, int]]:
-    """The facts of a split as names and times."""
-    part = graph.splits[split]
-    return [
-        (graph.entities.names[h], graph.relations.names[r], graph.entities.names[t], s, e)
-        for h, r, t, s, e in zip(*(column.tolist() for column in part.columns.values()), strict=True)
-    ]
 
 
 def test_five_columns_are_names_and_an_interval(write: Write) -> None:
