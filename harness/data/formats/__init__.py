@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 from harness.data.formats import headed, mmkb, plain
 from harness.data.formats.text import Columns, lines_of
 from harness.errors import UserError
 
-FORMATS = (mmkb, headed, plain)
+
+class Format(Protocol):
+    """A module of this package that reads a format."""
+
+    def fits(self, path: Path, line: str, /) -> bool: ...
+
+    def read(self, path: Path, /) -> tuple[Columns, str]: ...
+
+
+FORMATS: tuple[Format, ...] = (mmkb, headed, plain)
 #: names that the file of a split may have, and suffixes; the first that exists counts
 NAMES = {"train": ("train",), "valid": ("valid", "val", "dev", "validation"), "test": ("test",)}
 SUFFIXES = (".txt", ".tsv", ".csv", "")
@@ -29,8 +39,7 @@ def read_file(path: Path) -> tuple[Columns, str]:
         first = next(lines, None)
     if first is None:
         raise UserError(f"{path}: is empty")
-    chosen = next(one for one in FORMATS if one.fits(path, first[1]))
-    return chosen.read(path)
+    return next(one for one in FORMATS if one.fits(path, first[1])).read(path)
 
 
 def file_of(folder: Path, split: str) -> Path:

@@ -118,8 +118,7 @@ def facts_of(
 
 def _validation_filters(trials: pd.DataFrame) -> list[str]:
     """The values of setting ``validation_filter``; trials of before it have none."""
-    specs = trials["spec"].dropna() if "spec" in trials else []
-    return sorted({json.loads(str(spec)).get("validation_filter", "all") for spec in specs})
+    return sorted({json.loads(spec).get("validation_filter", "all") for spec in _unique(trials, "spec")})
 
 
 def _arms(arms: Sequence[str]) -> str:
