@@ -108,7 +108,9 @@ def test_inside_a_search_the_student_is_the_same_and_test_is_left_alone(spec: Tr
 
 
 def test_from_a_study_file_to_a_report(dataset: Path, tmp_path: Path, tiny_encoder: Path) -> None:
-    run = plan(read(tmp_path, tiny_encoder), dataset)
+    # one factor has a column of its own in frames, another none
+    factors = {**FACTORS, "loss.soft_weight": {"low": 0, "high": 1}}
+    run = plan(read(tmp_path, tiny_encoder, factors=factors), dataset)
     tally = carry_out(run, tmp_path)
     # L1 with two seeds and two fresh ones, three configurations with two, the best of them with two fresh ones
     assert (tally.added, tally.failed, len(tally.keys)) == (12, 0, 12)
