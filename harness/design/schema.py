@@ -67,6 +67,11 @@ class Range(Frozen):
         self.distribution()
         return self
 
+    def __str__(self) -> str:
+        """For people: ``0.01 to 10, logarithmic``."""
+        step = f", in steps of {self.step:g}" if self.step else ""
+        return f"{self.low:g} to {self.high:g}{step}{', logarithmic' if self.log else ''}"
+
     def of(self, kind: type[int] | type[float] | None) -> Range:
         """The same for a setting of this kind, however its numbers were written.
 

@@ -55,7 +55,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 #: one way each through what came later: backbones, losses, bits, and teachers that are made of models
 LATER: dict[str, dict[str, Any]] = {
-    **{f"{name}, L1": {"backbone": name, "arm": "L1"} for name in ("tcomplex", "tntcomplex", "timeplex")},
+    **{f"{name}, L1": {"backbone": name, "arm": "L1"} for name in ("tcomplex", "tntcomplex", "timeplex", "telm")},
     "rotate-translate, L1": {"backbone": "rotate-translate", "arm": "L1"},
     "lifted, L1": {"backbone": "lifted", "arm": "L1", "student.lifted.wide": 16},
     **{f"ta-distmult, {loss}": {"arm": loss} for loss in ("DKD", "DIST", "LSKD", "CTKD", "RCE-KD")},
@@ -63,6 +63,12 @@ LATER: dict[str, dict[str, Any]] = {
     "ta-distmult, ensemble": {
         "arm": "L1", "teacher.source": "ensemble", "teacher.ensemble.members": "tcomplex,ta-distmult,llm",
     },
+    "ta-distmult, ensemble with gaps": {
+        "arm": "L1", "teacher.source": "ensemble", "teacher.ensemble.members": "tcomplex,gaps",
+    },
+    "ta-distmult, gaps": {"arm": "gaps"},
+    "ta-distmult, recurrence": {"arm": "recurrence"},
+    "ta-distmult, tkbi": {"arm": "none", "protocol": "tkbi"},
     "ta-distmult, distilled": {"arm": "L1", "teacher.source": "distilled", "teacher.distilled.dims": "12"},
     "ta-distmult, random points": {"arm": "none", "student.times": "random-point"},
 }  # fmt: skip
@@ -105,39 +111,39 @@ def specs(dataset: Path, encoder: Path) -> Iterator[tuple[str, TrialSpec]]:
         for arm in ARMS:
             yield f"{backbone}, {arm}", TrialSpec.model_validate({**plain, "backbone": backbone, "arm": arm}).acting()
         for name, (arm, changes) in WAYS.items():
-            own = merge(plain, {"backbone": backbone, "arm": arm, **nested(changes)})
-            yield f"{backbone}, {name}", TrialSpec.model_validate(own).acting()
+            mine = merge(plain, {"backbone": backbone, "arm": arm, **nested(changes)})
+            yield f"{backbone}, {name}", TrialSpec.model_validate(mine).acting()
     for name, changes in LATER.items():
-        own = merge(plain, nested({"backbone": "ta-distmult", **changes}))
-        yield name, TrialSpec.model_validate(own).acting()
+        mine = merge(plain, nested({"backbone": "ta-distmult", **changes}))
+        yield name, TrialSpec.model_validate(mine).acting()
 
 
 def numbers_of_cases(dataset: Path, encoder: Path, context: Context, only: str = "") -> dict[str, Numbers]:
     """What every trial gives, and every shared stage, once; ``only``: of one case."""
-    found: dict[str, Numbers] = {}
+    actual: dict[str, Numbers] = {}
     stages_seen: set[str] = set()
     for name, spec in specs(dataset, encoder):
         if only not in ("", name):
             continue
-        found[name] = of_trial(run_trial(spec, context))
+        actual[name] = of_trial(run_trial(spec, context))
         stages = Stages(spec, context)
         for stage, key in stages.plan.keys.items():
             if key not in stages_seen:
                 stages_seen.add(key)
-                found[f"{name}: {stage}"] = of_tensors(stages.entry(stage).tensors)
-    return found
+                actual[f"{name}: {stage}"] = of_tensors(stages.entry(stage).tensors)
+    return actual
 
 
 def numbers_of_stacks(dataset: Path, encoder: Path, context: Context) -> dict[str, Numbers]:
     """What students give that train side by side."""
-    found: dict[str, Numbers] = {}
+    actual: dict[str, Numbers] = {}
     for backbone in ("ttranse", "ta-distmult"):
         plain = {**base(dataset, encoder), "backbone": backbone}
         arms = [TrialSpec.model_validate({**plain, "arm": arm}).acting() for arm in ("L1", "L1+L2", "L1+L2+L3")]
         for spec, trained in zip(arms, train_together(arms, None, context), strict=True):
             assert isinstance(trained, Trained)
-            found[f"stack of {backbone}, {spec.arm}"] = of_trial(run_trial(spec, context, trained))
-    return found
+            actual[f"stack of {backbone}, {spec.arm}"] = of_trial(run_trial(spec, context, trained))
+    return actual
 
 
 def numbers_of_measurements(
@@ -148,7 +154,7 @@ def numbers_of_measurements(
     patch(loop_module, "STEPS", 1)
     patch(inference_module, "TURNS", 1)
     patch(inference_module, "SINGLE", 1)
-    found: dict[str, Numbers] = {}
+    actual: dict[str, Numbers] = {}
     for backbone in ("ttranse", "ta-distmult"):
         plain = {**base(dataset, encoder), "backbone": backbone}
         full = TrialSpec.model_validate({**plain, "arm": "L1+L2+L3"}).acting()
@@ -159,15 +165,16 @@ def numbers_of_measurements(
         for kind, row, names in rows:
             kept = ("updates", "test_mrr", "valid_mrr", "parameters", "mrr", "mr", "hits1", "hits10", "moved")
             numbers: Numbers = {key: float(row[key]) for key in kept if row.get(key) is not None}
-            found[f"{kind} of {backbone}, {', '.join(str(row[name]) for name in names)}"] = numbers
-    return found
+            actual[f"{kind} of {backbone}, {', '.join(str(row[name]) for name in names)}"] = numbers
+    return actual
 
 
 def of_trial(result: TrialResult) -> Numbers:
     """Metrics of both directions together, the last loss, and a digest of all ranks."""
     ranks = hashlib.sha256(result.ranks["rank"].astype("<f8").tobytes()).hexdigest()[:16]
     metrics = {name: value for name, value in result.metrics.items() if "_tail_" not in name and "_head_" not in name}
-    return {**metrics, "loss": float(result.curve[-1]["loss"]), "updates": float(result.updates), "ranks": ranks}
+    losses = {"loss": float(result.curve[-1]["loss"])} if result.curve else {}
+    return {**metrics, **losses, "updates": float(result.updates), "ranks": ranks}
 
 
 def of_tensors(tensors: dict[str, torch.Tensor]) -> Numbers:

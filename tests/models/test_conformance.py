@@ -5,12 +5,14 @@ from __future__ import annotations
 import cmath
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.func import functional_call
@@ -117,6 +119,21 @@ def timeplex(model: Any, subject: int, relation: int, time: Sequence[int], entit
     return sum(parts, 0j).real
 
 
+def telm(model: Any, subject: int, relation: int, time: Sequence[int], entity: int) -> float:
+    """Half the trace of s r τ ō as 2 × 2 matrices: the plane's e₁ and e₂ are [[1, 0], [0, -1]] and [[0, 1], [1, 0]]."""
+    quarter = model.entity.embedding_dim // 4
+
+    def matrices(row: list[float], sign: int = 1) -> Iterator[NDArray[np.float64]]:
+        for k in range(quarter):
+            a, b, c, d = row[k], *(sign * row[part * quarter + k] for part in (1, 2, 3))
+            yield np.array([[a + b, c + d], [c - d, a - b]])
+
+    s, r = model.entity.weight[subject].tolist(), model.relation.weight[relation].tolist()
+    o, moment = model.entity.weight[entity].tolist(), _moment(model, time)
+    factors = zip(matrices(s), matrices(r), matrices(moment), matrices(o, -1), strict=True)
+    return float(sum(np.trace(a @ b @ c @ d) / 2 for a, b, c, d in factors))
+
+
 def rotate_translate(model: Any, subject: int, relation: int, time: Sequence[int], entity: int) -> float:
     """-s·‖(Rot(r) h + r + τ - t, t's bias)‖, pairs turned as complex numbers."""
     dim = model.entity.embedding_dim
@@ -137,6 +154,7 @@ FORMULAS: dict[str, Callable[..., float]] = {
     "lifted": lifted,
     "tntcomplex": tntcomplex,
     "timeplex": timeplex,
+    "telm": telm,
     "rotate-translate": rotate_translate,
 }
 
@@ -190,8 +208,8 @@ def test_encode_is_encode_vectors_of_the_own_tables(model: Backbone, queries: Qu
 def test_scores_of_candidates_are_those_among_all(model: Backbone, queries: QueryTensors, dtype: torch.dtype) -> None:
     ids = torch.randint(11, (len(queries), 7), generator=torch.Generator().manual_seed(1))
     query, table = model.encode(queries.subject, queries.relation, queries.time), model.entity_table()
-    found = candidate_scores(model, query, table, ids.to(dtype))
-    torch.testing.assert_close(found, _all_scores(model, queries).gather(1, ids))
+    actual = candidate_scores(model, query, table, ids.to(dtype))
+    torch.testing.assert_close(actual, _all_scores(model, queries).gather(1, ids))
 
 
 def test_a_query_does_not_depend_on_the_others_of_its_batch(model: Backbone, queries: QueryTensors) -> None:
