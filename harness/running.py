@@ -53,6 +53,7 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
         seeds=options.seeds,
         arms=[arm.strip() for arm in options.arms.split(",")] if options.arms else [],
         changes=changes,
+        trials=options.tune,
     )
     refuse_too_many_classes(planned.specs, graph)
     stages = plans(planned.specs, graph.digest, device)  # before anything is written: weights may be missing

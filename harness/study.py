@@ -52,6 +52,10 @@ class Options:
     )
     preset: PresetName = "default"
     seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Number of seeds; default: the preset's.")] = None
+    tune: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="Configurations of each arm in its tuning; default: the preset's."),
+    ] = None
     arms: Annotated[
         str | None, typer.Option(help="These arms, with commas between, such as none,L1,L1+L2; default: the study's.")
     ] = None
@@ -96,8 +100,8 @@ def describe(study: StudyName, preset: PresetName = "default", plugin: Plugins =
     from harness import plugins
 
     plugins.load_asked_for(plugin or ())
-    from harness.design.cells import facts, settle
-    from harness.design.settings import settings
+    from harness.design.cells import facts
+    from harness.design.settings import settings, settle
 
     design = load(study)
     chosen = design.preset(preset)

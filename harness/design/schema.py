@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -48,6 +50,14 @@ def nested(flat: dict[str, Any]) -> Settings:
     return merged
 
 
+def value_in(settings: Settings, name: str) -> Any:
+    """The value that nested settings have for a dotted name, None without any."""
+    value: Any = settings
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
 class Range(Frozen):
     """The values of a factor: integers if both ends are; ``log`` and ``step`` as in Optuna's distributions."""
 
@@ -74,6 +84,11 @@ class Range(Frozen):
         if isinstance(self.low, int) and isinstance(self.high, int) and isinstance(self.step, int | None):
             return IntDistribution(self.low, self.high, log=self.log, step=self.step or 1)
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+
+    def holds(self, value: float) -> bool:
+        """Whether a value is one of the range."""
+        step = self.step or (1 if isinstance(self.low, int) and isinstance(self.high, int) else None)
+        return self.low <= value <= self.high and (step is None or math.isclose((value - self.low) % step, 0))
 
     def at(self, share: float) -> int | float:
         """The value below which ``share``, in [0, 1), of the range lies."""
@@ -134,8 +149,48 @@ class Search(Frozen):
         return [{n: self.factors[n].at(float(u)) for n, u in zip(names, row, strict=True)} for row in shares]
 
 
+class Tune(Frozen):
+    """The tuning of every arm with an equal budget, by validation MRR.
+
+    ``space`` has what is searched by the name of a loss or of a backbone, and under ``all`` what every arm searches; an
+    arm searches what stands under the names of its losses and of its backbone, and under ``all``. Its first
+    configuration is that of the study's settings; the others come from a Sobol sequence with a dimension for each
+    setting of ``space``, so that a setting has the same places in its range in every arm. The best configuration
+    gets seeds that tuning has not used, and these alone are scored on test.
+    """
+
+    trials: int = Field(ge=1, le=1000, description="configurations of each arm")
+    seeds: int = Field(default=1, ge=1, le=FRESH, description="seeds of each configuration: 0, 1 ...")
+    space: dict[str, dict[str, Range]] = Field(min_length=1)
+
+    @property
+    def settings(self) -> list[str]:
+        """The dotted names of all settings that some arm searches."""
+        return sorted({name for part in self.space.values() for name in part})
+
+    def factors(self, parts: Iterable[str], backbone: str) -> dict[str, Range]:
+        """What an arm with these losses searches, by the dotted names of settings."""
+        names = ("all", backbone, *parts)
+        return {key: values for name in names for key, values in self.space.get(name, {}).items()}
+
+    def points(self, factors: dict[str, Range], usual: Point) -> list[Point]:
+        """The configurations of an arm, no two of them equal: ``usual``, then those of the sequence.
+
+        More ``trials`` add to them. They are fewer than ``trials`` where the ranges have no more values.
+        """
+        from scipy.stats.qmc import Sobol  # here, as Optuna: lists and help do without
+
+        points, places = [usual], {name: place for place, name in enumerate(self.settings)}
+        # a power of two, as the sequence wants, and more than enough: integers repeat
+        for row in Sobol(len(places), rng=0).random_base2((16 * self.trials).bit_length()):
+            point = {name: values.at(float(row[places[name]])) for name, values in factors.items()}
+            if len(points) < self.trials and point not in points:
+                points.append(point)
+        return points
+
+
 class Preset(Frozen):
-    """A size of a study; ``arms``, ``grid`` and ``measure`` replace the design's, ``search`` changes it."""
+    """A size of a study; ``arms``, ``grid`` and ``measure`` replace the design's, ``search`` and ``tune`` change it."""
 
     about: Text
     seeds: int = Field(ge=1, le=FRESH, description="number of seeds: 0, 1, 2 ...")
@@ -144,6 +199,7 @@ class Preset(Frozen):
     grid: Grid | None = Field(default=None)
     measure: tuple[Measure, ...] | None = Field(default=None)
     search: dict[str, Any] = Field(default={})
+    tune: dict[str, Any] = Field(default={})
 
 
 class Variant(Frozen):
@@ -160,8 +216,9 @@ class Design(Frozen):
     in an arm, the arm has fewer trials; ``confirm`` is how many of its best points get confirmation runs. ``compare``
     has lists of arms, by the arm that reports compare them with; ``contrasts`` are differences of differences
     (a - b) - (c - d) of arms a, b, c, d. ``search`` looks for settings of an arm, beside which the study's arms are
-    trained with the same seeds. Presets add to the settings of the presets of study ``like``, so that both studies
-    share their teachers. ``measure`` names what is measured beside the trials. ``backbones`` are those that
+    trained with the same seeds. ``tune`` has every arm tuned with an equal budget first. Presets add to the settings of
+    the presets of study ``like``, so that both studies share their teachers. ``measure`` names what is measured beside
+    the trials. ``backbones`` are those that
     ``--backbone all`` means, the paper's by default.
     """
 
@@ -175,6 +232,7 @@ class Design(Frozen):
     grid: Grid = Field(default={})
     confirm: int = Field(default=0, ge=0, le=20)
     search: dict[str, Any] | None = None
+    tune: dict[str, Any] | None = None
     references: tuple[str, ...] = ()
     measure: tuple[Measure, ...] = ()
     compare: dict[str, tuple[str, ...]] = Field(default={})

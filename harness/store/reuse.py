@@ -23,7 +23,13 @@ OF_ITS_STUDY = ("role", "configuration")
 WAITED = 0.1
 
 
-def adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, object], here: Mapping[str, object]) -> int:
+def adopt(
+    study: StudyStore,
+    labels: Mapping[str, str],
+    new: Mapping[str, object],
+    here: Mapping[str, object],
+    purposes: Mapping[str, Mapping[str, object]] | None = None,
+) -> int:
     """Copy complete trials of other studies into ``study``; return how many.
 
     Trials are the same if their keys are, their studies have the same data and engine, and they ran on a machine that
@@ -31,17 +37,25 @@ def adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, object
     its origin (``copied_from``). Coordinators of one study copy one after the other, since all would add the same.
 
     ``labels`` are those of the wanted trials, by key, ``new`` the attributes that a copy has of its new study, and
-    ``here`` is the environment of the study's other trials (`harness.trial.provenance.environment`).
+    ``here`` is the environment of the study's other trials (`harness.trial.provenance.environment`). ``purposes`` has
+    the role of trials in the new study, and what belongs to it; only for the tuning of arms (role "tune") those do
+    that are not scored on test.
     """
     while not study.leases.take("adopt"):
         time.sleep(WAITED)
     try:
-        return _adopt(study, labels, new, here)
+        return _adopt(study, labels, new, here, purposes or {})
     finally:
         study.leases.free("adopt")
 
 
-def _adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, object], here: Mapping[str, object]) -> int:
+def _adopt(
+    study: StudyStore,
+    labels: Mapping[str, str],
+    new: Mapping[str, object],
+    here: Mapping[str, object],
+    purposes: Mapping[str, Mapping[str, object]],
+) -> int:
     wanted, store = set(labels) - study.complete(), study.store
     same = {name: study.study.user_attrs[name] for name in ("dataset", "engine", "data_digest")}
     copies: dict[str, tuple[TrialSpec, FrozenTrial]] = {}
@@ -56,12 +70,13 @@ def _adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, objec
         for part, trial in trials:
             key = trial.user_attrs.get("cell")
             is_scored = "test_mrr" in trial.user_attrs  # which it is not inside a search
-            if not is_scored or key not in wanted or key in copies:
+            purpose = purposes.get(str(key), {})
+            if not (is_scored or purpose.get("role") == "tune") or key not in wanted or key in copies:
                 continue
             machine = unpacked(trial.user_attrs, shared)
             if all(name in machine and machine[name] == here[name] for name in ("device", "number_format")):
                 source = trial.user_attrs.get("copied_from", f"{part}, trial {trial.number}")
-                about = {**new, "label": labels[key], "copied_from": source}
+                about = {**new, "label": labels[key], "copied_from": source, **purpose}
                 kept = {name: value for name, value in trial.user_attrs.items() if name not in OF_ITS_STUDY}
                 attributes, record = renewed(kept | about, shared, study.records | records)
                 spec = TrialSpec.model_validate(spec_of(trial.user_attrs, shared))

@@ -12,6 +12,7 @@ from harness.reporting.claims import QUESTIONS, judge
 from harness.reporting.comparison import figures
 from harness.reporting.comparison.gains import gains, splits
 from harness.reporting.comparison.protocols import by_protocol, protocols_table
+from harness.reporting.comparison.tuning import budget, configurations, tuning_table
 from harness.reporting.comparison.verdicts import findings, kept
 from harness.reporting.content import claims_box, document, heading
 from harness.reporting.data.frames import curves_of, records
@@ -113,7 +114,8 @@ def content(frames: Frames) -> Document:
     """The report of a study that compares arms.
 
     Beside ``STUDY.pdf`` lie ``STUDY_table``, ``STUDY_paired``, ``STUDY_costs``, ``STUDY_relations``,
-    ``STUDY_splits`` and ``STUDY_protocols`` (each .csv, .parquet and .tex) and ``figures/`` (.pdf and .png).
+    ``STUDY_splits`` and ``STUDY_protocols``, of a study that tunes its arms ``STUDY_tuning`` (each .csv, .parquet and
+    .tex), and ``figures/`` (.pdf and .png).
 
     Raises:
         UserError: the frames do not pass their checks.
@@ -124,9 +126,11 @@ def content(frames: Frames) -> Document:
     averages, compared, costs = means(results), paired(results), costs_by_stage(results)
     by_relation, by_group, under = gains(results), splits(results), by_protocol(results)
     dataset = str(results.trials["dataset"].iloc[0])
+    tried = configurations(frames.tuning, frames.meta.tune)
     tables = {
         backbone: {
             "main": main_table(averages, compared, results.trials, backbone),
+            "tuning": tuning_table(tried, frames.layout, backbone),
             "paired": paired_table(compared, backbone),
             "metrics": metrics_table(compared, backbone),
             "protocols": protocols_table(under, published_figures(dataset), results.trials, backbone),
@@ -144,7 +148,10 @@ def content(frames: Frames) -> Document:
         }
         for backbone in results.backbones
     }
-    content = heading(results, frames.meta) | {
+    top = heading(results, frames.meta)
+    if frames.meta.tune:
+        top["facts"].append(["Tuning", budget(frames.meta.tune)])
+    content = top | {
         "claims": claims_box(judge(frames.layout.claims, compared, results.backbones)),
         "published": _published(dataset),
         "one_seed": bool((averages[~averages["arm"].isin(REFERENCES)]["n"] == 1).all()),
@@ -157,6 +164,8 @@ def content(frames: Frames) -> Document:
         "splits": (by_group, None),
         "protocols": (under, "protocols"),
     }
+    if len(tried):
+        files["tuning"] = (tried, "tuning")
 
     def section(backbone: str) -> dict[str, Any]:
         read = [asdict(finding) for finding in findings(compared, backbone)]

@@ -47,6 +47,7 @@ class Frames:
             (`harness.reporting.data.frames.RANKS`); call it for the trials that count, once each.
         meta: how the study was run.
         importance: measures how important each factor is (`harness.search.importance.importances`); None: not known.
+        tuning: of a study that tunes its arms, the configurations that were tried (`harness.reporting.data.tuning`).
     """
 
     layout: Layout
@@ -55,6 +56,7 @@ class Frames:
     load_ranks: LoadRanks
     meta: Meta = field(default_factory=Meta)
     importance: Importance | None = None
+    tuning: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def results(self) -> Results:
         """The complete trials with the metrics of each test fact.
