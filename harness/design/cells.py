@@ -96,12 +96,12 @@ def facts(design: Design, preset: str) -> Iterator[tuple[str, str]]:
     if (search := search_of(design, chosen)) is not None:
         yield "search", f"{search.arm}, {search.sampler}, {search.configurations()} configurations"
         for key, factor in search.factors.items():
-            yield "searched", f"{key}: {factor.distribution()}"
+            yield "searched", f"{key}: {factor}"
     if (tune := tune_of(design, chosen)) is not None:
         yield "tuning", f"{tune.trials} configurations of each arm, {tune.seeds} seed{'s' * (tune.seeds > 1)} of each"
         for part, factors in tune.space.items():
             for key, factor in factors.items():
-                yield f"searched by {part}", f"{key}: {factor.distribution()}"
+                yield f"searched by {part}", f"{key}: {factor}"
     if design.references:
         yield "reference rows", ", ".join(design.references)
     if settle(design, chosen).has_teacher_a_seed:

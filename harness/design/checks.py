@@ -119,9 +119,12 @@ def _check_tune(design: Design, preset: Preset, tune: Tune) -> None:
             for other in (one[key] for one in tune.space.values() if key in one):
                 if (type(other.at(0)), other.log) != (type(values.at(0)), values.log):
                     raise UserError(f"tune: space: {part}: {key} is an integer or logarithmic here and not elsewhere")
-    for backbone in dict.fromkeys((design.backbone, *(part for part in tune.space if part in BACKBONES))):
-        for name, condition in students.items():
-            _check_tuned_arm(design, preset, tune, name, condition, backbone)
+    pairs = [(arm, design.backbone) for arm in students]
+    pairs += [(next(iter(students)), part) for part in tune.space if part in BACKBONES and part != design.backbone]
+    for arm, backbone in pairs:
+        _check_tuned_arm(design, preset, tune, arm, students[arm], backbone)
+    for arm, backbone in pairs:
+        list(configurations(design, preset, tune, arm, students[arm], backbone=backbone))  # which refuses too few
 
 
 def _check_tuned_arm(design: Design, preset: Preset, tune: Tune, name: str, condition: Variant, backbone: str) -> None:
@@ -140,5 +143,3 @@ def _check_tuned_arm(design: Design, preset: Preset, tune: Tune, name: str, cond
         ]
         if ends[0].key() == ends[1].key():
             raise UserError(f"tune: space: {names[0]}: {key} does not act in arm {name}; leave it out")
-    for one in configurations(design, preset, tune, name, condition, backbone=backbone):
-        settle(design, preset, one.settings, backbone=backbone)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -84,6 +85,10 @@ class Range(Frozen):
         if isinstance(self.low, int) and isinstance(self.high, int) and isinstance(self.step, int | None):
             return IntDistribution(self.low, self.high, log=self.log, step=self.step or 1)
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+
+    def __str__(self) -> str:
+        step = f" in steps of {self.step}" if self.step else ""
+        return f"{self.low} to {self.high}{step}{', logarithmic' * self.log}"
 
     def holds(self, value: float) -> bool:
         """Whether a value is one of the range."""
@@ -178,15 +183,23 @@ class Tune(Frozen):
 
         More ``trials`` add to them. They are fewer than ``trials`` where the ranges have no more values.
         """
-        from scipy.stats.qmc import Sobol  # here, as Optuna: lists and help do without
-
-        points, places = [usual], {name: place for place, name in enumerate(self.settings)}
-        # a power of two, as the sequence wants, and more than enough: integers repeat
-        for row in Sobol(len(places), rng=0).random_base2((16 * self.trials).bit_length()):
-            point = {name: values.at(float(row[places[name]])) for name, values in factors.items()}
-            if len(points) < self.trials and point not in points:
-                points.append(point)
+        points, names = [usual], self.settings
+        for row in _sobol(len(names), (16 * self.trials).bit_length()):  # more than enough: integers repeat
+            if len(points) == self.trials:
+                break
+            shares = dict(zip(names, row, strict=True))
+            point = {name: values.at(shares[name]) for name, values in factors.items()}
+            points += [point] if point not in points else []
         return points
+
+
+@lru_cache(maxsize=8)
+def _sobol(dimensions: int, power: int) -> list[list[float]]:
+    """The first 2 ** ``power`` points of a scrambled Sobol sequence, the same every time."""
+    from scipy.stats.qmc import Sobol  # here, as Optuna: lists and help do without
+
+    points: list[list[float]] = Sobol(dimensions, rng=0).random_base2(power).tolist()
+    return points
 
 
 class Preset(Frozen):
