@@ -85,8 +85,8 @@ def configurations(
     points = tune.points(factors, usual)
     if len(points) < tune.trials:
         raise UserError(
-            f"tune: arm {name} has {len(points)} different configurations with {backbone}, not {tune.trials}, which "
-            "all arms are to have; give it more to search, under 'all', say"
+            f"tune: arm {name} has {len(points)} of {tune.trials} different configurations with {backbone}, and all "
+            "arms must have as many; give it more to search, under 'all', say, or try fewer"
         )
     for number, point in enumerate(points):
         # the first with its settings as they are: it may be there already, from another study
