@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 from harness.design.schema import Design, Grid, Preset, Settings, Tune, Variant, merge, nested
 from harness.design.settings import settle
 from harness.errors import UserError
-from harness.models import BACKBONES
 from harness.trial.arms import check_arm
 from harness.trial.options import option_of
-from harness.trial.spec import TrialSpec
+from harness.trial.recipes import of_recipes
 from harness.vocabulary import LEVELS
 
 
@@ -73,9 +72,9 @@ def configurations(
     """
     settled = settle(design, preset, merge(changes or {}, condition.settings), dataset=dataset, backbone=backbone)
     spec = settled.model_copy(update={"backbone": backbone, "arm": check_arm(condition.arm)})
-    factors, usual = tune.factors(spec.parts, backbone), {}
+    factors, usual, recipe = tune.factors(spec.parts, backbone), {}, of_recipes(spec.model_dump(mode="json"))
     for key, values in factors.items():
-        value = usual_value(spec, key)
+        value = recipe.get(key, option_of(spec, key)[0])
         if not isinstance(value, int | float) or not values.holds(value):
             raise UserError(
                 f"tune: {key} is {value} without tuning (arm {name}, {backbone}), which is none of the values from "
@@ -93,12 +92,3 @@ def configurations(
         yield Condition(
             f"{name}{LEVELS}#{number}", merge(condition.settings, nested(point if number else {})), point, number
         )
-
-
-def usual_value(spec: TrialSpec, name: str) -> Any:
-    """The value of a setting by its dotted name; that of the backbone's recipe where the spec leaves it open."""
-    value, part, key = option_of(spec, name)[0], *name.rpartition(".")[::2]
-    if value is not None or part not in ("student", "teacher"):
-        return value
-    model = BACKBONES[spec.backbone if part == "student" else spec.teacher_backbone]
-    return getattr(getattr(model, f"{part}_recipe"), key, None)

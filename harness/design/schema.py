@@ -74,6 +74,11 @@ class Range(Frozen):
         self.distribution()
         return self
 
+    def __str__(self) -> str:
+        """For people: ``0.01 to 10, logarithmic``."""
+        step = f", in steps of {self.step:g}" if self.step else ""
+        return f"{self.low:g} to {self.high:g}{step}{', logarithmic' if self.log else ''}"
+
     def distribution(self) -> BaseDistribution:
         """The same for Optuna.
 
@@ -85,10 +90,6 @@ class Range(Frozen):
         if isinstance(self.low, int) and isinstance(self.high, int) and isinstance(self.step, int | None):
             return IntDistribution(self.low, self.high, log=self.log, step=self.step or 1)
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
-
-    def __str__(self) -> str:
-        step = f" in steps of {self.step}" if self.step else ""
-        return f"{self.low} to {self.high}{step}{', logarithmic' * self.log}"
 
     def holds(self, value: float) -> bool:
         """Whether a value is one of the range."""

@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.errors import UserError, nearest
 from harness.reporting.data.layout import Layout, Meta
-from harness.reporting.data.results import INSIDE, Frames, Importance, LoadRanks, is_search, with_role
+from harness.reporting.data.results import INSIDE, Frames, Importance, LoadRanks, Recipe, is_search, with_role
 from harness.reporting.data.tuning import apart
 from harness.reporting.sensitivity.points import are_confirmation_runs, complete_confirmation_runs
 from harness.vocabulary import declare
@@ -42,6 +42,7 @@ def frames_of(
     stored: Stored,
     importance: Importance | None,
     design: str | None = None,
+    recipe: Recipe | None = None,
     cells: Collection[str] | None = None,
 ) -> Frames:
     """What the report of one design is made from; ``design``: see `one_design`; ``cells``: the only trials that count.
@@ -62,7 +63,7 @@ def frames_of(
     if meta.tune:
         trials, tuning = apart(trials, meta.tune)
     curves = curves[curves["trial"].isin(trials["trial"])] if len(curves) else curves
-    return Frames(layout, trials, curves, load_ranks, meta, importance, tuning)
+    return Frames(layout, trials, curves, load_ranks, meta, importance, recipe, tuning)
 
 
 def tested_parts(trials: pd.DataFrame) -> Iterator[pd.DataFrame]:

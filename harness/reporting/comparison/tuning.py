@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.reporting.data.frames import records, where
 from harness.reporting.data.layout import Layout
+from harness.reporting.data.results import Frames
 from harness.reporting.data.text import duration, number
 from harness.reporting.output.tables import Cell, Column, Table, table_of
 from harness.vocabulary import arm_name, level_name, symbol_of
@@ -17,24 +18,29 @@ from harness.vocabulary import arm_name, level_name, symbol_of
 COLUMNS = ["backbone", "arm", "configuration", "settings", "trials", "mrr", "seconds", "winner"]
 
 
-def configurations(tuning: pd.DataFrame, tune: Mapping[str, Any]) -> pd.DataFrame:
+def configurations(frames: Frames) -> pd.DataFrame:
     """The configurations that were tried (`harness.reporting.data.tuning.apart`) with what was searched in them.
 
-    Columns: backbone, arm, configuration (its number), settings (searched ones by their dotted names, as JSON), trials
-    (complete ones), mrr (mean of validation; NaN where a trial failed), seconds, winner.
+    Columns: backbone, arm, configuration (its number), settings (searched ones by their dotted names, as JSON; recipes
+    resolved), trials (complete ones), mrr (mean of validation; NaN where a trial failed), seconds, winner.
     """
+    tuning, searched = frames.tuning, []
     if tuning.empty:
         return pd.DataFrame(columns=COLUMNS)
-    rows = records(tuning)
-    return tuning.assign(settings=[json.dumps(_searched(row, tune["space"])) for row in rows])[COLUMNS]
+    for row in records(tuning):
+        spec = json.loads(row["spec"])
+        recipe = frames.recipe(spec) if frames.recipe else {}
+        values = _searched(row, spec, frames.meta.tune["space"])
+        searched.append({name: recipe.get(name) if value is None else value for name, value in values.items()})
+    return tuning.assign(settings=[*map(json.dumps, searched)])[COLUMNS]
 
 
-def _searched(row: Mapping[str, Any], space: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The values of the settings that an arm searches; None: that of the backbone's recipe."""
+def _searched(row: Mapping[str, Any], spec: Any, space: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The values of the settings that an arm searches; None: left to the backbone's recipe."""
     names = {key for part in ("all", row["backbone"], *row["losses"].split("+")) for key in space.get(part, {})}
     values = {}
     for name in sorted(names):
-        value: Any = json.loads(row["spec"])
+        value = spec
         for part in name.split("."):
             value = value[part]
         values[name] = value
@@ -72,7 +78,7 @@ def tuning_table(tried: pd.DataFrame, layout: Layout, backbone: str) -> Table:
         ("", "l", lambda line: arm_name(line["arm"])),
         ("complete", "r", lambda line: line["done"]),
         ("time", "r", lambda line: duration(line["seconds"])),
-        ("winner", "l", settings),
+        ("winner", "p", settings),
         ("validation MRR", "r", lambda line: number(line["winner"]["mrr"], 4) if line["winner"] else "–"),
         ("untuned", "r", lambda line: number(line["first"], 4)),
     ]
