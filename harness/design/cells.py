@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from harness.design.conditions import configurations, crossed
@@ -72,6 +71,12 @@ class Run:
         """The keys of the trials that leave test facts alone."""
         return frozenset(self.purposes)
 
+    @property
+    def reads_names(self) -> bool:
+        """Whether a trial has a language model read the names of entities."""
+        searched = [] if self.search is None else [TrialSpec(arm=check_arm(self.search.arm))]
+        return any(spec.reads_names for spec in (*self.specs, *searched))
+
     def configure(self, backbone: str, point: Point, seed: int) -> TrialSpec:
         """The trial of a configuration of the search."""
         assert self.search is not None
@@ -126,7 +131,7 @@ def plan(
 
     Args:
         design: the study.
-        dataset: name or folder of the data.
+        dataset: name of the data, see `harness.data.load`.
         data_digest: of its content.
         backbones: the students'.
         preset: one of the design's.
@@ -143,10 +148,10 @@ def plan(
         if tune_of(design, chosen) is None:
             raise UserError(f"--tune: study {design.name!r} tunes nothing at preset {preset!r}; see 'describe'")
         chosen = chosen.model_copy(update={"tune": merge(chosen.tune, {"trials": trials})})
-    more = _more_arms(design, arms)
-    names = design.conditions | more
+    added = _more_arms(design, arms)
+    names = design.conditions | added
     # in an order that is the same in every process: it is part of the study's name
-    references = tuple(dict.fromkeys([*design.references, *(name for name in more if name in REFERENCES)]))
+    references = tuple(dict.fromkeys([*design.references, *(name for name in added if name in REFERENCES)]))
     wanted = {check_arm(arm) if arm not in names else arm for arm in arms} or {*(chosen.arms or names)}
     search, tune, n_seeds = search_of(design, chosen), tune_of(design, chosen), seeds or chosen.seeds
     _refuse_factors(design, tune, changes or {})
@@ -193,11 +198,16 @@ def plan(
     # what comes from plugins, of this run's methods alone: others that are loaded change nothing
     outside = sorted({item for spec in specs.values() for item in spec.outside.items()})
     space = space_of(names, references, common, chosen.grid or design.grid, search)
-    further: list[Any] = [outside] if outside else []
+    label, at, _ = dataset.rpartition("@")  # of a folder: trials know their data by the digest alone
+    # numbers of another range compare, but a search of it asks something else
+    searched: list[Any] = (
+        [] if search is None else [search.sampler, {k: v.model_dump() for k, v in search.factors.items()}]
+    )
     if tune is not None:  # what the numbers of configurations mean
-        further.append([tune.model_dump(include={"space"}), {name: one.settings for name, one in names.items()}])
-    identity = digest(shared, data_digest, engine, fixed_of(space), *further)
-    name = f"{design.name}-{Path(dataset).name}-{preset}-{identity[:8]}"
+        searched = [tune.model_dump(include={"space"}), {name: one.settings for name, one in names.items()}]
+    more = [part for part in (outside, at, searched) if part]
+    identity = digest(shared, data_digest, engine, fixed_of(space), *more)
+    name = f"{design.name}-{label or dataset}-{preset}-{identity[:8]}"
     return Run(
         design,
         preset,

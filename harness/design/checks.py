@@ -117,8 +117,8 @@ def _check_tune(design: Design, preset: Preset, tune: Tune) -> None:
             if key not in option_names(TrialSpec) or key in AXES:
                 raise UserError(f"tune: space: {part}: unknown key {key!r}{similar(key, option_names(TrialSpec))}")
             for other in (one[key] for one in tune.space.values() if key in one):
-                if (type(other.at(0)), other.log) != (type(values.at(0)), values.log):
-                    raise UserError(f"tune: space: {part}: {key} is an integer or logarithmic here and not elsewhere")
+                if (type(other.low), other.log) != (type(values.low), values.log):
+                    raise UserError(f"tune: space: {part}: {key} has whole numbers or a logarithm here, elsewhere not")
     pairs = [(arm, design.backbone) for arm in students]
     pairs += [(next(iter(students)), part) for part in tune.space if part in BACKBONES and part != design.backbone]
     for arm, backbone in pairs:

@@ -75,12 +75,12 @@ def configurations(
     factors, usual, recipe = tune.factors(spec.parts, backbone), {}, of_recipes(spec.model_dump(mode="json"))
     for key, values in factors.items():
         value = recipe.get(key, option_of(spec, key)[0])
-        if not isinstance(value, int | float) or not values.holds(value):
+        if not values.has(value):
             raise UserError(
                 f"tune: {key} is {value} without tuning (arm {name}, {backbone}), which is none of the values from "
                 f"{values.low} to {values.high}; the first configuration of an arm has it, so let the range hold it"
             )
-        usual[key] = type(values.at(0))(value)
+        usual[key] = type(values.low)(value)
     points = tune.points(factors, usual)
     if len(points) < tune.trials:
         raise UserError(

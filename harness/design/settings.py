@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -12,15 +12,17 @@ import yaml
 from pydantic import ValidationError
 
 from harness.design import strict_yaml
-from harness.design.schema import Design, Preset, Search, Settings, Tune, merge, nested
+from harness.design.schema import Design, Preset, Range, Search, Settings, Tune, merge, nested
 from harness.errors import UserError, nearest
 from harness.models import BACKBONES
 from harness.registry import Frozen
-from harness.trial.options import option_names, option_of
+from harness.trial.options import number_of, option_names, option_of
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import SYMBOLS
 
 M = TypeVar("M", Search, Tune)
+#: what all studies set, which no study file needs to
+DEFAULTS: Settings = {"validation_filter": "train-valid"}
 #: keys of a trial that a study's settings cannot change: they are the axes of its design
 AXES = ("dataset", "backbone", "arm", "seed")
 #: what people call settings
@@ -54,13 +56,13 @@ def settle(
 ) -> TrialSpec:
     """The spec that all trials of a backbone share.
 
-    Defaults, then what is tuned for data set and backbone, then the settings of the study and of the preset, then the
+    Defaults, what all studies set, what is tuned for data set and backbone, the settings of study and preset, then the
     ``changes``.
 
     Raises:
         UserError: an unknown key (with the nearest valid one) or a value of the wrong type or out of range.
     """
-    merged: Settings = {}
+    merged: Settings = DEFAULTS
     for settings in (tuned(dataset, backbone), design.settings, preset.settings, changes or {}):
         merged = merge(merged, settings)
     for axis in AXES:
@@ -84,12 +86,26 @@ def search_of(design: Design, preset: Preset) -> Search | None:
     Raises:
         UserError: a key is unknown or missing, or a value out of range.
     """
-    return _part(Search, "search", None if design.search is None else merge(design.search, preset.search))
+    search = _part(Search, "search", None if design.search is None else merge(design.search, preset.search))
+    return search and search.model_copy(update={"factors": _typed(search.factors, "search: factors")})
 
 
 def tune_of(design: Design, preset: Preset) -> Tune | None:
     """The tuning of a preset, None without any; errors as of `search_of`."""
-    return _part(Tune, "tune", merge(design.tune or {}, preset.tune) or None)
+    tune = _part(Tune, "tune", merge(design.tune or {}, preset.tune) or None)
+    space = {part: _typed(factors, f"tune: space: {part}") for part, factors in tune.space.items()} if tune else {}
+    return tune and tune.model_copy(update={"space": space})
+
+
+def _typed(factors: Mapping[str, Range], where: str) -> dict[str, Range]:
+    """The ranges with numbers of the kind that their settings take; unknown settings as they are."""
+    typed, known = dict(factors), option_names(TrialSpec)
+    for name in factors.keys() & {*known}:
+        try:
+            typed[name] = factors[name].of(number_of(TrialSpec, name))
+        except ValueError as error:
+            raise UserError(f"{where}.{name}: {error}") from None
+    return typed
 
 
 def _part(model: type[M], name: str, content: Settings | None) -> M | None:

@@ -37,7 +37,7 @@ TUNE: dict[str, Any] = {
     "seeds": 2,
     "space": {
         "all": {"student.regularization": {"low": 0.00003, "high": 0.03, "log": True}},
-        "L1": {"loss.temperature": {"low": 1, "high": 20, "log": True}},
+        "L1": {"loss.temperature": {"low": 1, "high": 20, "log": True, "integer": True}},
         "FitNet": {"loss.fitnet": {"low": 0.1, "high": 10.0, "log": True}},
     },
 }
