@@ -243,8 +243,7 @@ def report_of_cells(
     study: Design, stored: designs.Stored, output: Path, design: str, cells: Collection[str], console: Console
 ) -> Path:
     """Print the table of the given cells of a design and write their report; return the path of its PDF."""
-    frames = designs.frames_of(as_layout(study), stored, importance, design, recipe)
-    frames = designs.with_cells(frames, cells)
+    frames = designs.frames_of(as_layout(study), stored, importance, design, recipe, cells)
     console.print()
     for part in designs.tested_parts(frames.trials):
         console.print(terminal_table(part, frames.layout))

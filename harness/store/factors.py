@@ -25,7 +25,7 @@ def parameters(run: Run, spec: TrialSpec, point: Point | None = None) -> Paramet
     seedless = spec.model_copy(update={"seed": 0}).key()  # of a confirmation run
     known = run.factors.get(spec.key()) or run.factors.get(seedless) or {"arm": spec.arm}
     values = {"arm": known["arm"], "backbone": spec.backbone}
-    space = run.space
+    space = run.space if run.tune is None else {**run.space, **run.tune.factors(spec.parts, spec.backbone)}
     if spec.arm in REFERENCES:
         space = space | {"arm": space["reference"]}
     else:

@@ -23,6 +23,11 @@ _CONFIRMING = """
 Trials of role `confirm` are confirmation runs of the best points, and of L1: their seeds took no part in choosing.
 """
 
+_TUNING = """
+Trials of role `tune` are configurations of an arm, with their number as `configuration`; they are not scored on test
+facts. The best of each arm by validation MRR has trials of role `confirm`, with seeds that tuning has not used.
+"""
+
 
 def note_of(run: Run, counts: Mapping[str, int]) -> str:
     """What a study asks, of which data (sizes by name in ``counts``), with which arms, and how to read its trials."""
@@ -33,6 +38,7 @@ def note_of(run: Run, counts: Mapping[str, int]) -> str:
         *facts(design, run.preset),
     ]
     items = "\n".join(f"- {name}: {text}" for name, text in shown)
-    reading = _READING + (_SEARCHING if run.search is not None else _CONFIRMING if design.confirm else "")
+    special = {_SEARCHING: run.search is not None, _TUNING: run.tune is not None, _CONFIRMING: design.confirm > 0}
+    reading = _READING + "".join(text for text, is_so in special.items() if is_so)
     report = f"python -m harness.report {design.name} --dataset {run.dataset} --storage URL"
     return f"# {design.title}\n\n{design.about}\n\n{items}\n\n{reading}\nIts report: `{report}`\n"

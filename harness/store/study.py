@@ -76,6 +76,8 @@ def open_study(store: Store, run: Run, command: str, counts: dict[str, int]) -> 
     if (search := run.search) is not None:
         sample = search.sample() if search.sampler == "qmc" else None
         attributes["search"] = search.model_dump() | {"sample": sample}
+    if run.tune is not None:
+        attributes["tune"] = run.tune.model_dump()
 
     def describe() -> None:
         known = study.user_attrs

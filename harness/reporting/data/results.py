@@ -51,6 +51,7 @@ class Frames:
         meta: how the study was run.
         importance: measures how important each factor is (`harness.search.importance.importances`); None: not known.
         recipe: takes a spec (as JSON); returns what it leaves to the recipes of its backbones; None: not known.
+        tuning: of a study that tunes its arms, the configurations that were tried (`harness.reporting.data.tuning`).
     """
 
     layout: Layout
@@ -60,6 +61,7 @@ class Frames:
     meta: Meta = field(default_factory=Meta)
     importance: Importance | None = None
     recipe: Recipe | None = None
+    tuning: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def results(self) -> Results:
         """The complete trials with the metrics of each test fact.
