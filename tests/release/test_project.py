@@ -52,7 +52,7 @@ def test_hooks_have_the_versions_that_lint_has() -> None:
         assert rev.removeprefix("v") == PINS[package]
 
 
-def test_workflow_runs_targets_that_exist_on_all_versions() -> None:
+def test_workflow_runs_targets_that_exist_from_the_oldest_python_on() -> None:
     jobs = read(".github/workflows/ci.yaml")["jobs"]
     runs = " ".join(step.get("run", "") for job in jobs.values() for step in job["steps"])
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
@@ -61,8 +61,6 @@ def test_workflow_runs_targets_that_exist_on_all_versions() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     versions = jobs["test"]["strategy"]["matrix"]["python-version"]
     assert f">={versions[0]}" == project["requires-python"]
-    shown = [text.split(" :: ")[-1] for text in project["classifiers"] if "Python :: 3." in text]
-    assert shown == versions
 
 
 def test_templates_ask_for_the_doctor() -> None:
