@@ -119,10 +119,10 @@ def test_services_wait_for_a_healthy_database() -> None:
 
 @pytest.mark.parametrize("service", OWN)
 def test_commands_exist(service: str) -> None:
-    program, *rest = argv(service)
+    program, *others = argv(service)
     if program == "python":
-        assert rest[0] == "-m"
-        assert importlib.util.find_spec(rest[1]) is not None
+        assert others[0] == "-m"
+        assert importlib.util.find_spec(others[1]) is not None
     else:
         assert [entry.name for entry in entry_points(group="console_scripts", name=program)] == [program]
 

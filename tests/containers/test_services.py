@@ -79,18 +79,18 @@ def test_services_together(services: Services) -> None:
 
     with services.running("dashboard"):
         (listed,) = (
-            each
-            for each in services.json("api/studies")["study_summaries"]
-            if not each["study_name"].endswith("-teachers")
+            one
+            for one in services.json("api/studies")["study_summaries"]
+            if not one["study_name"].endswith("-teachers")
         )
         assert listed["study_name"].startswith("ablation-tiny-quick-")
         shown = services.json(f"api/studies/{listed['study_id']}")["trials"]
-        assert [each["state"] for each in shown] == ["Complete"] * len(ARMS)
-        assert all(0 < each["values"][0] <= 1 for each in shown)
-        arms = {each["param_external_value"] for trial in shown for each in trial["params"] if each["name"] == "arm"}
+        assert [one["state"] for one in shown] == ["Complete"] * len(ARMS)
+        assert all(0 < one["values"][0] <= 1 for one in shown)
+        arms = {one["param_external_value"] for trial in shown for one in trial["params"] if one["name"] == "arm"}
         assert arms == set(ARMS)
         assert b"<html" in services.page("dashboard").lower()
-        files = {each["artifact_id"] for trial in shown for each in trial["artifacts"]}
+        files = {one["artifact_id"] for trial in shown for one in trial["artifacts"]}
         assert files < {path.name for path in (services.folder / "runs" / "artifacts").iterdir()}
 
 

@@ -36,7 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a new environment with the wheel, which borrows this environment's packages for the rest."""
+    """The interpreter of a new environment with the wheel; dependencies come from this environment."""
     home = tmp_path_factory.mktemp("clean")
     done(sys.executable, "-m", "venv", "--without-pip", home, cwd=home)
     interpreter = home / "bin" / "python"
