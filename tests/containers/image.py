@@ -107,7 +107,8 @@ class Image:
     def command(self, *words: str, volumes: dict[Path, str] | None = None) -> list[str]:
         """The command line that runs a container's one, with the environment that compose.yaml gives."""
         mounts = [f"--volume={source}:{target}" for source, target in (volumes or {}).items()]
-        options = ("--isolation=chroot", "--env=PGPASSWORD", *mounts)
+        password = f"--env=PGPASSWORD={os.environ.get('PGPASSWORD', '')}"
+        options = ("--isolation=chroot", password, *mounts)
         return ["buildah", *self.store, "run", *options, self.container, "--", *words]
 
     def size(self) -> int:
