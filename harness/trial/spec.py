@@ -28,10 +28,10 @@ from harness.models.ttranse import TTransEOptions
 from harness.registry import Frozen, MethodOptions, Plugin, Registry
 from harness.teachers.language_model import LanguageModelConfig
 from harness.teachers.sources import TEACHERS
-from harness.trial.arms import REFERENCES, Arm, check_arm, needs_of, parts_of
+from harness.trial.arms import REFERENCES, WITHOUT_VECTORS, Arm, check_arm, needs_of, parts_of
 from harness.trial.options import WithMethods
 
-Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval", "expanded"]
+Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval", "expanded", "tkbi"]
 #: when a training fact is asked for
 Times = Literal["interval", "random-point"]
 
@@ -243,6 +243,12 @@ class TrialSpec(Frozen):
         return tuple(spec for member in self.members for spec in (member, *member.family))
 
     @property
+    def teacher_has_vectors(self) -> bool:
+        """Whether the teacher's scores are those of vectors, which students may read."""
+        has_model = TEACHERS.named(self.teacher.source).has_model
+        return has_model and not any(one.arm in WITHOUT_VECTORS for one in self.members)
+
+    @property
     def teacher_backbones(self) -> list[str]:
         """The backbones of the teacher, or of those that it is made of."""
         return _backbones((self, *self.family))
@@ -335,7 +341,8 @@ class TrialSpec(Frozen):
             teacher = teacher.with_methods(self.teacher_backbone)
         else:  # it is not trained here, and has no vectors
             teacher = TeacherSpec(source=teacher.source, methods={teacher.source: teacher.method(teacher.source)})
-            settled = settled.model_copy(update={"others": "merged"}) if "teacher" in needs else settled
+        if "teacher" in needs and not self.teacher_has_vectors:
+            settled = settled.model_copy(update={"others": "merged"})
         language = any(one.arm == "llm-teacher" or "llm" in one.needs for one in everybody)
         return self.model_copy(
             update={

@@ -21,7 +21,10 @@ from harness.distill.training.stacks import Student
 from harness.models import BACKBONES, Backbone, Recipe
 from harness.registry import Plugin
 from harness.teachers import TEACHERS
+from harness.teachers.gaps import Gaps
+from harness.teachers.recurrence import Recurrence
 from harness.teachers.semantic import SemanticScorer, control, whiten
+from harness.trial.arms import REFERENCES
 from harness.trial.cache import Cache, Entry, digest
 from harness.trial.inputs import inputs
 from harness.trial.keys import Plan
@@ -215,14 +218,19 @@ class Stages:
         if source.compose is None:
             return self.new_model(self.spec.teacher_backbone, self.spec.teacher, self.spec.settled_teacher.seed)
         options = source.options.model_validate(self.spec.teacher.method(source.name))
-        return source.compose([Stages(one, self.context).new_scored() for one in self.spec.members], options, None)
+        models = [Stages(one, self.context).new_scored() for one in self.spec.members]
+        return source.compose(models, options, None, self.inputs.timeline)
 
     def new_scored(self) -> Backbone:
         """The model that the trial's arm is scored with, before training."""
-        if self.spec.arm == "teacher":
-            return self.new_teacher()
-        if self.spec.arm == "llm-teacher":
-            return self.new_semantic()
+        references: dict[str, Callable[[], Backbone]] = {
+            "teacher": self.new_teacher,
+            "llm-teacher": self.new_semantic,
+            "gaps": partial(Gaps, self.graph),
+            "recurrence": partial(Recurrence, self.graph),
+        }
+        if self.spec.arm in references:
+            return references[self.spec.arm]()
         return self.new_model(self.spec.backbone, self.spec.student, self.spec.seed)
 
     def teacher(self) -> Backbone:
@@ -254,6 +262,12 @@ class Stages:
         model = self.new_semantic()
         model.load_state_dict(self.entry("semantic").tensors)
         return model.eval()
+
+    def reference(self) -> Backbone:
+        """The trained model of a reference row."""
+        model = self.new_scored()
+        model.load_state_dict(self.entry(REFERENCES[self.spec.arm]).tensors)
+        return model.to(self.context.device).eval()
 
     # ---- targets ---------------------------------------------------------------------------------------------------
 
