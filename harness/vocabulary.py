@@ -134,6 +134,11 @@ PROTOCOLS = {
     "tkbi": "a fact is asked once, at its start; ranks without the answers known in a year are averaged over the years "
     "of its interval, which runs on where its end is not known",
 }
+#: which answers the ranking of a validation query leaves out, by setting ``validation_filter``
+VALIDATION_FILTERS = {
+    "train-valid": "known answers of training and validation facts are left out; test facts take no part in any choice",
+    "all": "known answers of all facts, those of test included, are left out",
+}
 #: rows of models that are no students, last in every table
 REFERENCES = ("teacher", "llm-teacher", "gaps", "recurrence")
 #: arms that are no sum of losses

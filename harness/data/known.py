@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.graph import UNKNOWN, Facts, Ints, Queries, TemporalGraph, both_directions
+from harness.data.graph import SPLITS, UNKNOWN, Facts, Ints, Queries, TemporalGraph, both_directions
 from harness.data.timeline import Timeline
 
 Floats = NDArray[np.float64]
@@ -16,10 +16,10 @@ _CHUNK = 4_000_000
 
 
 class KnownAnswers:
-    """All facts of all splits, indexed by (subject, relation)."""
+    """The facts of some splits, all by default, indexed by (subject, relation)."""
 
-    def __init__(self, graph: TemporalGraph) -> None:
-        columns = [facts.columns.values() for facts in graph.splits.values()]
+    def __init__(self, graph: TemporalGraph, splits: Collection[str] = SPLITS) -> None:
+        columns = [facts.columns.values() for name, facts in graph.splits.items() if name in splits]
         queries = both_directions(Facts(*map(np.concatenate, zip(*columns, strict=True))), len(graph.relations))
         self._n_entities = len(graph.entities)
         self._n_relations = 2 * len(graph.relations)

@@ -205,4 +205,4 @@ def evaluated(content: StudentFile, data: Inputs) -> NDArray[np.float64]:
 def inputs_of(about: About, dataset: str, context: Context, protocol: str | None = None) -> Inputs:
     """The data that a student's file is scored on, under the file's own protocol unless another is named."""
     spec = spec_of(about)
-    return inputs(dataset, context.data_dir, spec.time, protocol or spec.protocol, "cpu")
+    return inputs(dataset, context.data_dir, spec.time, protocol or spec.protocol, "cpu", spec.validation_filter)

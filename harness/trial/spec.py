@@ -10,10 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from harness.distill.losses import LOSSES
 from harness.distill.losses.fitnet import FitNetOptions
@@ -32,6 +29,8 @@ from harness.trial.arms import REFERENCES, WITHOUT_VECTORS, Arm, check_arm, need
 from harness.trial.options import WithMethods
 
 Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval", "expanded", "tkbi"]
+#: the facts whose answers the ranking of a validation query leaves out
+ValidationFilter = Literal["all", "train-valid"]
 #: when a training fact is asked for
 Times = Literal["interval", "random-point"]
 
@@ -190,11 +189,16 @@ class LossSpec(DistanceOptions, AngleOptions, FitNetOptions, L3Options, L2Option
 class TrialSpec(Frozen):
     """One trial: a pure function of this and the data gives the numbers."""
 
+    #: name of a data set, `harness.data.TemporalGraph.name` of a folder, or the path of one
     dataset: str = "lahman"
     backbone: str = "ttranse"
     arm: Arm = "none"
     seed: int = Field(default=0, ge=0)
     protocol: Protocol = Field(default="time-aware", description="which other known answers a ranking leaves out")
+    # studies set train-valid (`harness.design.cells.settle`); all is what results of before it was a setting had
+    validation_filter: ValidationFilter = Field(
+        default="all", description="whose answers validation leaves out: train-valid, or all (those of test, too)"
+    )
     time: TimeSpec = TimeSpec()
     student: StudentSpec = StudentSpec()
     loss: LossSpec = LossSpec()
@@ -203,6 +207,18 @@ class TrialSpec(Frozen):
     semantic: SemanticSpec = SemanticSpec()
     #: digests of plugins, and of files that they read, by method; filled in by ``acting``
     outside: dict[str, str] = Field(default={})
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        if self.validation_filter == "all":
+            content.pop("validation_filter", None)
+        return content
+
+    def key(self) -> str:
+        """A digest of the content; data of a folder count by their digest, whatever the folder is called."""
+        _, at, digest = self.dataset.rpartition("@")
+        return Frozen.key(self.model_copy(update={"dataset": f"@{digest}"}) if at else self)
 
     @property
     def teacher_backbone(self) -> str:
@@ -257,6 +273,11 @@ class TrialSpec(Frozen):
     def parts(self) -> tuple[str, ...]:
         """The losses of the arm, see ``parts_of``."""
         return parts_of(self.arm)
+
+    @property
+    def reads_names(self) -> bool:
+        """Whether a language model reads the names of entities, for the trial or for one of its family."""
+        return any(one.arm == "llm-teacher" or "llm" in one.needs for one in (self, *self.family))
 
     @property
     def has_reference(self) -> bool:

@@ -39,8 +39,8 @@ class Context:
     """Where a trial runs; nothing in here but ``device`` may change a number, and ``stack`` may change its rounding.
 
     ``stack``: how many students of equal shape a worker trains side by side, at most. ``plugins``: what a worker loads
-    before it reads a spec. ``report`` is called with a
-    stage's name, the fraction of it that is done, and the latest validation MRR or None.
+    before it reads a spec. ``folder``: where the data lie, unless they are found by their name. ``report`` is called
+    with a stage's name, the fraction of it that is done, and the latest validation MRR or None.
     """
 
     cache_dir: Path
@@ -48,7 +48,12 @@ class Context:
     device: str = "cpu"
     stack: int = 1
     plugins: tuple[Plugin, ...] = ()
+    folder: Path | None = None
     report: Callable[[str, float, float | None], None] = field(default=lambda stage, done, metric: None, compare=False)
+
+    def source(self, dataset: str) -> str:
+        """What `harness.data.load` gets for a trial's data set."""
+        return str(self.folder) if self.folder is not None and self.folder.is_dir() else dataset
 
 
 class Stages:
@@ -60,7 +65,8 @@ class Stages:
     def __init__(self, spec: TrialSpec, context: Context, stacked: Trained | None = None) -> None:
         self.spec, self.context, self.stacked = spec, context, stacked
         self.cache = Cache(context.cache_dir)
-        self.inputs = inputs(spec.dataset, context.data_dir, spec.time, spec.protocol, context.device)
+        source = context.source(spec.dataset)
+        self.inputs = inputs(source, context.data_dir, spec.time, spec.protocol, context.device, spec.validation_filter)
         self.graph = self.inputs.graph
         self.plan = Plan.of(spec, self.graph.digest, context.device)
         #: the stages that were looked up, by name
