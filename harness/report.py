@@ -1,4 +1,7 @@
-"""Reports of finished studies: a PDF, and beside it its tables and figures. Run ``python -m harness.report --help``."""
+"""Reports of finished studies: a PDF and an HTML page, and beside them tables and figures.
+
+Run ``python -m harness.report --help``.
+"""
 
 from __future__ import annotations
 
@@ -135,6 +138,13 @@ def importance(factors: pd.DataFrame, values: pd.Series[float]) -> pd.DataFrame:
     return importances(factors, values)
 
 
+def recipe(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What a spec leaves to its backbones: the only door from reports to models, which need PyTorch."""
+    from harness.trial.recipes import of_recipes
+
+    return of_recipes(spec)
+
+
 def make(
     study: str | Path, dataset: str, storage: str, output: Path, design: str | None = None, kind: str | None = None
 ) -> Path:
@@ -152,7 +162,7 @@ def make(
     name = str(study) if layout is None else layout.name
     stored = _load(storage, name, dataset)
     layout = layout or layout_in_store(name, stored[0].attrs.get("meta", {}))
-    frames = designs.frames_of(layout, stored, importance, design)
+    frames = designs.frames_of(layout, stored, importance, design, recipe)
     return kind_of(kind or layout.report, frames.trials).report(frames, output)
 
 
@@ -207,7 +217,7 @@ def reports_of(kind: ReportKind, datasets: Collection[str], storage: str, output
         stored = _load(storage, study, dataset)
         names = designs.names_of(stored[0])
         for design in names:
-            frames = designs.frames_of(layouts[study], stored, importance, design)
+            frames = designs.frames_of(layouts[study], stored, importance, design, recipe)
             chosen = kind_of(kind.name, frames.trials)
             yield chosen.report(frames, output / designs.folder_of(frames, names))
         if chosen is kind:  # of several designs the last
@@ -222,7 +232,7 @@ def report_of_cells(
     study: Design, stored: designs.Stored, output: Path, design: str, cells: Collection[str], console: Console
 ) -> Path:
     """Print the table of the given cells of a design and write their report; return the path of its PDF."""
-    frames = designs.frames_of(as_layout(study), stored, importance, design)
+    frames = designs.frames_of(as_layout(study), stored, importance, design, recipe)
     frames = designs.with_cells(frames, cells)
     console.print()
     for part in designs.tested_parts(frames.trials):
@@ -317,7 +327,7 @@ def claims(
     output: Output = None,
     plugin: Plugins = None,
 ) -> None:
-    """Make the claims report: a page a claim, with the verdict of all studies in the store."""
+    """Make the claims report: the verdict on each claim, from all studies in the store."""
     print(verdicts(dataset or [], storage, output or Path("reports", "output", "claims")))
 
 

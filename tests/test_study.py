@@ -21,7 +21,7 @@ from harness.errors import UserError
 from harness.trial.keys import Plan
 from harness.trial.options import option_names
 from harness.trial.spec import TrialSpec
-from tests.inside import command
+from tests.inside import Here
 from tests.place import Place, numbers
 
 
@@ -30,18 +30,13 @@ def place(tmp_path: Path, tiny_encoder: Path) -> Place:
     return Place(tmp_path, tiny_encoder)
 
 
-class Here(Place):
-    """The same command line without processes of its own: nothing is imported anew."""
-
-    def __call__(self, *arguments: str, module: str = "harness.study") -> subprocess.CompletedProcess[str]:
-        return command(self.folder, *arguments, module=module)
-
-
 @pytest.fixture
 def here(tmp_path: Path, tiny_encoder: Path) -> Here:
     return Here(tmp_path, tiny_encoder)
 
 
+@pytest.mark.usefixtures("blank_figures")  # but of the first, which is a process
+@pytest.mark.long
 def test_from_facts_to_pdf_then_resumed_and_extended(place: Place, here: Here) -> None:
     first = place("ablation", "--preset", "quick", *place.options)
     assert first.returncode == 0, first.stderr
@@ -97,6 +92,8 @@ Path(f"loaded-{os.getpid()}").touch()
 LOSS = Path(__file__).parent.parent / "docs" / "examples" / "loss_dkd.py"
 
 
+@pytest.mark.usefixtures("blank_figures")
+@pytest.mark.long
 def test_a_study_file_of_ones_own_with_a_plugin(place: Place, here: Here) -> None:
     file = place.folder / "mine.yaml"
     file.write_text(STUDY, encoding="utf-8")
@@ -161,6 +158,7 @@ def _workers(session: int) -> list[int]:
     return processes
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_diverging_arm_fails_alone(tmp_path: Path, tiny_encoder: Path) -> None:
     place = Here(tmp_path, tiny_encoder, **{"teacher.learning_rate": 1e30})
     done = place("ablation", "--preset", "quick", *place.options, "--arms", "none,L1")

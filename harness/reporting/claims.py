@@ -12,6 +12,14 @@ from harness.reporting.data.frames import records
 from harness.reporting.data.text import NBSP, number
 from harness.vocabulary import CLAIMS, METRIC, METRICS, arm_name, backbone_name, joined
 
+#: whose claims these are
+PAPER = {
+    "title": "Knowledge Distillation for Temporal Knowledge Graph Reasoning with Large Language Models",
+    "authors": "Wang Xing, Wei Song, Siyu Lin, Chen Wu, Zhesi Li, Man Wang",
+    "id": "arXiv:2601.00202",
+    "year": "2026",
+    "url": "https://arxiv.org/abs/2601.00202",
+}
 HITS = ("hits1", "hits3", "hits10")
 
 #: comparisons of one backbone by (arm, base, metric)

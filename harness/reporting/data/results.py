@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 LoadRanks = Callable[[Any], pd.DataFrame]
 #: takes factors (a row a configuration) and values; returns importances by method and factor
 Importance = Callable[[pd.DataFrame, "pd.Series[float]"], pd.DataFrame]
+#: takes a spec (as JSON); returns what it leaves to the recipes of its backbones, by dotted name
+Recipe = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 #: roles of trials inside a search, which leave test facts alone
 INSIDE = ("search", "beside")
 #: role of confirmation runs: their seeds took no part in choosing the setting
@@ -48,6 +50,7 @@ class Frames:
             (`harness.reporting.data.frames.RANKS`); call it for the trials that count, once each.
         meta: how the study was run.
         importance: measures how important each factor is (`harness.search.importance.importances`); None: not known.
+        recipe: takes a spec (as JSON); returns what it leaves to the recipes of its backbones; None: not known.
     """
 
     layout: Layout
@@ -56,6 +59,7 @@ class Frames:
     load_ranks: LoadRanks
     meta: Meta = field(default_factory=Meta)
     importance: Importance | None = None
+    recipe: Recipe | None = None
 
     def results(self) -> Results:
         """The complete trials with the metrics of each test fact.
