@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.errors import UserError
 from harness.store.database.retries import retried
 from harness.store.database.urls import safe
-from harness.store.factors import columns
+from harness.store.factors import FRESH_SEED, columns
 from harness.store.files.artifacts import Evidence, key_of, path_of, read_table
 from harness.store.files.rank_file import ranks_of
 from harness.store.records import spec_of, unpacked
@@ -194,7 +194,8 @@ def _row(trial: FrozenTrial, records: Mapping[str, Any]) -> dict[str, Any]:
     """The row of a trial: factors, attributes, state, the arm's name, and the losses that it stands for."""
     settings = columns(spec_of(trial.user_attrs, records))
     # a factor without a column keeps its dotted name
-    factors = {name: value for name, value in trial.params.items() if name.rpartition(".")[2] not in settings}
+    known = {*settings, FRESH_SEED}
+    factors = {name: value for name, value in trial.params.items() if name.rpartition(".")[2] not in known}
     row = factors | settings | unpacked(trial.user_attrs, records)
     return row | {"state": _STATES[trial.state], "losses": row["arm"], "arm": row.get("label", row["arm"])}
 

@@ -19,8 +19,9 @@ import pytest
 
 from tests.place import Place
 
-#: characters of an attribute, of which optuna-dashboard makes a line that it does not break
-WIDEST = 200
+#: characters of an attribute, of which optuna-dashboard makes a line that it does not break; the longest are settings
+#: in which a trial differs from others
+WIDEST = 300
 NAMES = ["ablation-toy-quick", "ablation-toy-quick-teachers", "sweep-toy-quick", "sweep-toy-quick-seeds"]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -44,7 +45,8 @@ def where(place: Place) -> Iterator[str]:
         port = free.getsockname()[1]
     program = Path(sys.executable).with_name("optuna-dashboard")
     words = [str(program), "--port", str(port), "--artifact-dir", "runs/artifacts", place.url]
-    with subprocess.Popen(words, cwd=place.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    process = subprocess.Popen(words, cwd=place.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -55,7 +57,9 @@ def where(place: Place) -> Iterator[str]:
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
         yield f"http://127.0.0.1:{port}"
+    finally:
         process.terminate()
+        process.wait(timeout=20)
 
 
 def asked(where: str, path: str) -> Any:
