@@ -124,9 +124,12 @@ def _load(storage: str, study: str, dataset: str) -> designs.Stored:
 
 def _held(storage: str, datasets: Collection[str]) -> list[tuple[str, str]]:
     """Pairs of study and data set in the store; ``datasets``: those that count, empty: all."""
+    from harness.data.registry import identify
     from harness.store import frames
 
-    return [(study, dataset) for study, dataset in frames.held(storage) if not datasets or dataset in datasets]
+    pairs = frames.held(storage)
+    wanted = {identify(dataset, {held for _, held in pairs}) for dataset in datasets}
+    return [(study, dataset) for study, dataset in pairs if not wanted or dataset in wanted]
 
 
 def importance(factors: pd.DataFrame, values: pd.Series[float]) -> pd.DataFrame:
@@ -144,11 +147,17 @@ def recipe(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def make(
-    study: str | Path, dataset: str, storage: str, output: Path, design: str | None = None, kind: str | None = None
+    study: str | Path,
+    dataset: str,
+    storage: str,
+    output: Path | None = None,
+    design: str | None = None,
+    kind: str | None = None,
 ) -> Path:
     """Make the report of a study again from its store; return the path of its PDF.
 
-    ``study``, ``design`` and ``kind`` are as on the command line, ``dataset`` is a name or folder, ``storage`` a URL.
+    ``study``, ``design`` and ``kind`` are as on the command line, ``dataset`` is a name or folder, ``storage`` a URL,
+    ``output`` the folder of the report (None: one that study and data name).
 
     Raises:
         UserError: the store has no such study, its results do not pass the report's checks, or there is no such kind.
@@ -161,7 +170,9 @@ def make(
     stored = _load(storage, name, dataset)
     layout = layout or layout_in_store(name, stored[0].attrs.get("meta", {}))
     frames = designs.frames_of(layout, stored, importance, design, recipe)
-    return kind_of(kind or layout.report, frames.trials).report(frames, output)
+    name = "-".join([layout.name, Path(frames.trials["dataset"].iloc[0]).name, *([kind] if kind else [])])
+    folder = output or Path("reports", "output", name)
+    return kind_of(kind or layout.report, frames.trials).report(frames, folder)
 
 
 def verdicts(datasets: Collection[str], storage: str, output: Path) -> Path:
@@ -259,10 +270,6 @@ def _verdict(document: Document) -> str:
     return found[0] if found else ""
 
 
-def _default_folder(study: str, dataset: str, kind: str | None) -> Path:
-    return Path("reports", "output", "-".join([study, Path(dataset).name, *([kind] if kind else [])]))
-
-
 @app.command("run")
 def run(
     study: Annotated[str, typer.Argument(help="Study file of your own, or its name: the store keeps its content.")],
@@ -276,7 +283,7 @@ def run(
     """Make the report of a study from a file of your own."""
     path = Path(study)
     asked = path if files.is_file(study) and path.exists() else path.stem
-    print(make(asked, dataset, storage, output or _default_folder(path.stem, dataset, kind), design, kind))
+    print(make(asked, dataset, storage, output, design, kind))
 
 
 def _command_of(study: str) -> Callable[..., None]:
@@ -288,7 +295,7 @@ def _command_of(study: str) -> Callable[..., None]:
         kind: KindName = None,
         plugin: Plugins = None,
     ) -> None:
-        print(make(study, dataset, storage, output or _default_folder(study, dataset, kind), design, kind))
+        print(make(study, dataset, storage, output, design, kind))
 
     return command
 

@@ -111,6 +111,10 @@ class Options:
             "--set", metavar="KEY=VALUE", help="Change a setting; repeatable. 'describe STUDY' lists the keys."
         ),
     ] = None
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SUSPICION", help="What looks odd about the data and is meant so; repeatable."),
+    ] = None
     device: Annotated[
         str,
         typer.Option(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,9 +16,12 @@ from harness.models import BACKBONES
 from harness.trial.arms import check_arm
 from harness.trial.cache import digest
 from harness.trial.keys import engine_version
+from harness.trial.options import number_of, option_names
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import REFERENCES
 
+#: what all studies set, which no study file needs to
+DEFAULTS: Settings = {"validation_filter": "train-valid"}
 #: what the trials of a study vary, by name: the choices, or a range of numbers
 Space = dict[str, tuple[Any, ...] | Range]
 
@@ -54,6 +56,12 @@ class Run:
     unscored: frozenset[str] = frozenset()
     factors: dict[str, dict[str, Any]] = field(default_factory=dict)
     space: Space = field(default_factory=dict)
+
+    @property
+    def reads_names(self) -> bool:
+        """Whether a trial has a language model read the names of entities."""
+        searched = [] if self.search is None else [TrialSpec(arm=check_arm(self.search.arm))]
+        return any(spec.reads_names for spec in (*self.specs, *searched))
 
     def configure(self, backbone: str, point: Point, seed: int) -> TrialSpec:
         """The trial of a configuration of the search."""
@@ -102,9 +110,16 @@ def search_of(design: Design, preset: Preset) -> Search | None:
     if design.search is None:
         return None
     try:
-        return Search.model_validate(merge(design.search, preset.search))
+        search = Search.model_validate(merge(design.search, preset.search))
     except ValidationError as error:
         raise UserError(f"search: {explain(error, Search)}") from None
+    factors = dict(search.factors)
+    for name in factors.keys() & {*option_names(TrialSpec)}:
+        try:
+            factors[name] = factors[name].of(number_of(TrialSpec, name))
+        except ValueError as error:
+            raise UserError(f"search: factors.{name}: {error}") from None
+    return search.model_copy(update={"factors": factors})
 
 
 def settle(
@@ -112,13 +127,13 @@ def settle(
 ) -> TrialSpec:
     """The spec that all trials of a backbone share.
 
-    Defaults, then what is tuned for data set and backbone, then the settings of the study and of the preset, then the
+    Defaults, what all studies set, what is tuned for data set and backbone, the settings of study and preset, then the
     ``changes``.
 
     Raises:
         UserError: an unknown key (with the nearest valid one) or a value of the wrong type or out of range.
     """
-    merged: Settings = {}
+    merged: Settings = DEFAULTS
     for settings in (tuned(dataset, backbone), design.settings, preset.settings, changes or {}):
         merged = merge(merged, settings)
     for axis in AXES:
@@ -151,7 +166,7 @@ def plan(
 
     Args:
         design: the study.
-        dataset: name or folder of the data.
+        dataset: name of the data, see `harness.data.load`.
         data_digest: of its content.
         backbones: the students'.
         preset: one of the design's.
@@ -163,10 +178,10 @@ def plan(
         UserError: an unknown preset, arm or setting.
     """
     chosen = design.preset(preset)
-    more = _more_arms(design, arms)
-    names = design.conditions | more
+    added = _more_arms(design, arms)
+    names = design.conditions | added
     # in an order that is the same in every process: it is part of the study's name
-    references = tuple(dict.fromkeys([*design.references, *(name for name in more if name in REFERENCES)]))
+    references = tuple(dict.fromkeys([*design.references, *(name for name in added if name in REFERENCES)]))
     wanted = {check_arm(arm) if arm not in names else arm for arm in arms} or {*(chosen.arms or names)}
     search, n_seeds = search_of(design, chosen), seeds or chosen.seeds
     _refuse_factors(design, changes or {})
@@ -205,8 +220,12 @@ def plan(
     # what comes from plugins, of this run's methods alone: others that are loaded change nothing
     outside = sorted({item for spec in specs.values() for item in spec.outside.items()})
     space = space_of(names, references, common, chosen.grid or design.grid, search)
-    identity = digest(shared, data_digest, engine, fixed_of(space), *([outside] if outside else []))
-    name = f"{design.name}-{Path(dataset).name}-{preset}-{identity[:8]}"
+    label, at, _ = dataset.rpartition("@")  # of a folder: trials know their data by the digest alone
+    # numbers of another range compare, but a search of it asks something else
+    searched = [] if search is None else [search.sampler, {k: v.model_dump() for k, v in search.factors.items()}]
+    more = [*([outside] if outside else []), *([at] if at else []), *([searched] if searched else [])]
+    identity = digest(shared, data_digest, engine, fixed_of(space), *more)
+    name = f"{design.name}-{label or dataset}-{preset}-{identity[:8]}"
     return Run(
         design,
         preset,

@@ -49,12 +49,16 @@ def nested(flat: dict[str, Any]) -> Settings:
 
 
 class Range(Frozen):
-    """The values of a factor: integers if both ends are; ``log`` and ``step`` as in Optuna's distributions."""
+    """The values of a factor; ``log`` and ``step`` as in Optuna's distributions.
+
+    They are whole numbers where the setting is one, and where ``integer`` asks for them.
+    """
 
     low: int | float
     high: int | float
     log: bool = False
     step: int | float | None = None
+    integer: bool = False
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
@@ -67,6 +71,28 @@ class Range(Frozen):
         """For people: ``0.01 to 10, logarithmic``."""
         step = f", in steps of {self.step:g}" if self.step else ""
         return f"{self.low:g} to {self.high:g}{step}{', logarithmic' if self.log else ''}"
+
+    def of(self, kind: type[int] | type[float] | None) -> Range:
+        """The same for a setting of this kind, however its numbers were written.
+
+        Raises:
+            ValueError: the setting is no number, or takes whole ones alone.
+        """
+        if kind is None:
+            raise ValueError("is no number; a search varies numbers")
+        ends = {"low": self.low, "high": self.high} | ({} if self.step is None else {"step": self.step})
+        if kind is float and not self.integer:
+            return self.model_copy(update={name: float(value) for name, value in ends.items()})
+        if broken := next((value for value in ends.values() if value != int(value)), None):
+            raise ValueError(f"takes whole numbers, not {broken}")
+        return self.model_copy(update={name: int(value) for name, value in ends.items()})
+
+    def has(self, value: object) -> bool:
+        """Whether a value is one of the range."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        step = self.step or (1 if isinstance(self.low, int) else None)
+        return step is None or abs((value - self.low) / step - round((value - self.low) / step)) < 1e-9
 
     def distribution(self) -> BaseDistribution:
         """The same for Optuna.
@@ -121,6 +147,12 @@ class Search(Frozen):
     def distributions(self) -> dict[str, BaseDistribution]:
         """The factors for Optuna."""
         return {name: factor.distribution() for name, factor in self.factors.items()}
+
+    def point_of(self, values: dict[str, Any]) -> Point | None:
+        """The values of the factors as a configuration; None if one is not in its range."""
+        if not all(factor.has(values[name]) for name, factor in self.factors.items()):
+            return None
+        return {name: int(values[name]) if isinstance(f.low, int) else values[name] for name, f in self.factors.items()}
 
     def configurations(self) -> int:
         """How many configurations are tried."""

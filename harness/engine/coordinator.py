@@ -33,7 +33,7 @@ from harness.search.searching import Searching
 from harness.store.database.urls import safe
 from harness.store.files import queries
 from harness.store.records import ENVIRONMENT
-from harness.store.reuse import adopt, other_processors, refuse_mixing
+from harness.store.reuse import adopt, adopt_searched, other_processors, refuse_mixing
 from harness.store.store import TEMPORARY, Store
 from harness.store.study import INTERRUPTED, StudyStore, open_study
 from harness.trial.cache import Cache
@@ -226,10 +226,16 @@ def execute(
     with store.errors_for_users(), store.only_writer(), scratch(TEMPORARY) as folder:
         study = open_study(store, run, command, counts(graph))
         study.attach(queries_of(run, graph))
-        names = {spec.key(): run.labels[spec.key()] for spec in run.specs if spec.key() not in run.unscored}
+        names = {spec.key(): run.labels[spec.key()] for spec in run.specs}
         here = environment(context)
         if adopted := adopt(study, names, {"preset": run.preset}, here):
             console.print(f"{adopted} trials are taken from other studies of this store, where they are the same")
+        if run.search is not None and not study.leases.take("search"):
+            raise UserError(
+                f"storage {safe(store.url)}: another coordinator is at this search; wait for it, or start other studies"
+            )
+        if run.search is not None and (adopted := adopt_searched(study, {"preset": run.preset}, here)):
+            console.print(f"{adopted} trials of other searches of this store are taken over: they lie inside this one")
         done = study.done()
         refuse_mixing(run.study_name, done, _open_formats(run, plans), here)
         if others := other_processors(done, here):
@@ -244,10 +250,6 @@ def execute(
         tally = Tally(before=len(run.specs) - len(wanted), keys={spec.key() for spec in run.specs})
         cache = Cache(context.cache_dir)
         todo = tasks(wanted, plans, cache, run.unscored)
-        if run.search is not None and not study.leases.take("search"):
-            raise UserError(
-                f"storage {safe(store.url)}: another coordinator is at this search; wait for it, or start other studies"
-            )
         searching = Searching(run, study, tally.keys) if run.search else Confirming(run, study.values(), tally.keys)
         title = f"{run.design.name} · {Path(run.dataset).name}"
         progress = StudyProgress(title, todo, len(run.specs) + searching.most, tally.before, console)

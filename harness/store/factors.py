@@ -50,11 +50,17 @@ def _distribution(values: tuple[Any, ...] | Range) -> BaseDistribution:
     return values.distribution() if isinstance(values, Range) else CategoricalDistribution(values)
 
 
+#: the settings that columns of frames are, by their names; others of the same last part are factors of their own
+COLUMNS = {"dim": "student.dim", "stage1_epochs": "student.stage1_epochs"} | {
+    name: f"loss.{name}" for name in ("hard_weight", "temperature", "alpha", "delta", "beta")
+}
+
+
 def columns(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of a trial by its settings (JSON values), without weights that do not act in its arm."""
     arm, loss, student = spec["arm"], spec["loss"], spec["student"]
     parts = parts_of(arm)
-    dims = {"teacher": spec["teacher"]["dim"], "llm-teacher": spec["semantic"]["dim"]}
+    dims = {"teacher": spec["teacher"]["dim"], "llm-teacher": spec["semantic"]["dim"], "gaps": 0, "recurrence": 0}
     row = {name: spec[name] for name in ("arm", "backbone", "seed")} | {"dim": dims.get(arm, student["dim"])}
     if parts:
         # there is one stage only where all losses act from the first epoch on; of a plugin's that is unknown here

@@ -11,6 +11,7 @@ import math
 import uuid
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -89,6 +90,20 @@ def open_study(store: Store, run: Run, command: str, counts: dict[str, int]) -> 
     opened.close_stale()
     opened.fold()
     return opened
+
+
+def known_as(store: Store, run: Run) -> Run:
+    """A run under the name that the store has for its study: equal data may lie in a folder of another name by now."""
+    for name, study in store.studies().items():
+        about = study.user_attrs
+        is_same = (about["study"], about.get("preset"), about.get("data_digest")) == (
+            run.design.name,
+            run.preset,
+            run.data_digest,
+        )
+        if is_same and name.rpartition("-")[2] == run.study_name.rpartition("-")[2]:
+            return replace(run, study_name=name, dataset=about["dataset"])
+    return run
 
 
 def parts_of(storage: BaseStorage, study: str) -> list[Study]:

@@ -18,12 +18,19 @@ Progress = Callable[[float], None]
 
 def _all_scores(model: Backbone, data: QueryTensors, progress: Progress | None) -> Iterator[tuple[slice, Tensor]]:
     """The model's scores [B, E] of batch after batch of the queries."""
-    table, scale = model.entity_table(), model.scale()
-    size = 128 if table.device.type == "cpu" else 2048
+    table, scale = (model.entity_table(), model.scale()) if model.has_vectors else (torch.empty(0), torch.empty(0))
+    size = 128 if data.subject.device.type == "cpu" else 2048
     for start in range(0, len(data), size):
         rows = slice(start, min(start + size, len(data)))
         batch = data[rows]
-        yield rows, scores(model.encode(batch.subject, batch.relation, batch.time), table, model.kernel, scale)
+        asked = batch.subject, batch.relation, batch.time
+        direct = not model.has_vectors
+        yield (
+            rows,
+            model.direct_scores(*asked, batch.answer)
+            if direct
+            else scores(model.encode(*asked), table, model.kernel, scale),
+        )
         if progress is not None:
             progress(rows.stop / len(data))
 
@@ -42,7 +49,7 @@ def soft_targets(
         progress: called with the fraction done.
     """
     teacher.eval()
-    size = min(size, len(teacher.entity_table()))
+    size = min(size, teacher.n_entities)
     ids = torch.empty(len(data), size, dtype=torch.int32)
     log_p = torch.empty(len(data), size)
     log_rest = torch.empty(len(data))
