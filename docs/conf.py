@@ -34,10 +34,11 @@ autodoc_typehints_description_target = "documented"
 def settings_by_part() -> str:
     """Every setting of a trial with its default and meaning, as a table a part."""
     parts = []
-    for part, rows in settings(TrialSpec()).items():
+    for title, rows in settings(TrialSpec()).items():
         lines = [f"| `{name}` | {value} | {about} |" for name, value, about in rows]
-        title = part[0].upper() + part[1:]
-        parts.append("\n".join([f"## {title}", "", "| setting | default | what it is |", "|---|---|---|", *lines]))
+        parts.append(
+            "\n".join([f"## {title.capitalize()}", "", "| setting | default | what it is |", "|---|---|---|", *lines])
+        )
     return "\n\n".join(parts)
 
 

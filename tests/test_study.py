@@ -95,7 +95,7 @@ Path(f"loaded-{os.getpid()}").touch()
 LOSS = Path(__file__).parent.parent / "docs" / "examples" / "loss_dkd.py"
 
 
-@pytest.mark.usefixtures("blank_figures")
+@pytest.mark.draws
 @pytest.mark.long
 def test_a_study_file_of_ones_own_with_a_plugin(place: Place, here: Here) -> None:
     file = place.folder / "mine.yaml"

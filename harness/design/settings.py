@@ -31,6 +31,7 @@ _ALSO_CALLED |= {symbol: setting for setting, symbol in SYMBOLS.items() if len(s
 #: what the parts of settings are about, by the first part of their names
 PARTS = {
     "protocol": "ranking and time",
+    "validation_filter": "ranking and time",
     "time": "ranking and time",
     "student": "student",
     "loss": "losses",
