@@ -18,9 +18,9 @@ from rich.table import Table
 
 from harness import console as cli
 from harness import vocabulary
-from harness.config import WithConfig, given
 from harness.console import one_of
 from harness.design import files
+from harness.design.config import WithConfig, given
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -177,7 +177,10 @@ def describe(
     varied = {*(chosen.grid or design.grid), *(design.search or {}).get("factors", {})}
     varied |= {*(tune.settings if (tune := tune_of(design, chosen)) else ())}
     unused: dict[str, None] = {}
-    table = Table("setting", "value", "what it is", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("setting", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("what it is")
     for part, rows in settings(spec).items():
         table.add_section()
         table.add_row(f"[bold]{escape(part)}[/]")
