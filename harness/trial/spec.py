@@ -195,7 +195,7 @@ class TrialSpec(Frozen):
     arm: Arm = "none"
     seed: int = Field(default=0, ge=0)
     protocol: Protocol = Field(default="time-aware", description="which other known answers a ranking leaves out")
-    # studies set train-valid (`harness.design.cells.settle`); all is what results of before it was a setting had
+    # studies set train-valid (`harness.design.settings.settle`); all is what results of before it was a setting had
     validation_filter: ValidationFilter = Field(
         default="all", description="whose answers validation leaves out: train-valid, or all (those of test, too)"
     )
