@@ -28,11 +28,10 @@ AXES = ("dataset", "backbone", "arm", "seed")
 #: what people call settings
 _ALSO_CALLED = {"lr": "student.learning_rate", "wd": "student.regularization"}
 _ALSO_CALLED |= {symbol: setting for setting, symbol in SYMBOLS.items() if len(symbol) == 1}
-#: what the parts of settings are about, by the first part of their names
+#: what settings without a part are about, and the parts of the others by the first part of their names
+WHOLE = "ranking and time"
 PARTS = {
-    "protocol": "ranking and time",
-    "validation_filter": "ranking and time",
-    "time": "ranking and time",
+    "time": WHOLE,
     "student": "student",
     "loss": "losses",
     "teacher": "structural teacher",
@@ -136,7 +135,7 @@ def settings(spec: TrialSpec) -> dict[str, list[tuple[str, str, str]]]:
         if name not in AXES:
             value, about = option_of(spec, name)
             shown = "–" if value is None else str(value) if value != "" else "none"
-            parts[PARTS[name.partition(".")[0]]].append((name, shown, about))
+            parts[PARTS.get(name.partition(".")[0], WHOLE)].append((name, shown, about))
     return parts
 
 
