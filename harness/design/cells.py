@@ -166,7 +166,8 @@ def plan(
     more = _more_arms(design, arms)
     names = design.conditions | more
     # in an order that is the same in every process: it is part of the study's name
-    references = tuple(dict.fromkeys([*design.references, *(name for name in more if name in REFERENCES)]))
+    teachers = [name for name, condition in names.items() if condition.arm in REFERENCES]
+    references = tuple(dict.fromkeys([*design.references, *teachers]))
     wanted = {check_arm(arm) if arm not in names else arm for arm in arms} or {*(chosen.arms or names)}
     search, n_seeds = search_of(design, chosen), seeds or chosen.seeds
     _refuse_factors(design, changes or {})

@@ -23,7 +23,10 @@ def _all_scores(model: Backbone, data: QueryTensors, progress: Progress | None) 
     for start in range(0, len(data), size):
         rows = slice(start, min(start + size, len(data)))
         batch = data[rows]
-        yield rows, scores(model.encode(batch.subject, batch.relation, batch.time), table, model.kernel, scale)
+        with model.without(batch):
+            read = model.entity_table() if model.reads_facts else table
+            z = scores(model.encode(batch.subject, batch.relation, batch.time), read, model.kernel, scale)
+        yield rows, z
         if progress is not None:
             progress(rows.stop / len(data))
 
@@ -64,7 +67,8 @@ def teacher_vectors(teacher: Backbone, data: QueryTensors) -> TeacherVectors:
     queries, gold = [], []
     for start in range(0, len(data), 1024):
         batch = data[slice(start, start + 1024)]
-        query = teacher.encode(batch.subject, batch.relation, batch.time).half()
+        with teacher.without(batch):
+            query = teacher.encode(batch.subject, batch.relation, batch.time).half()
         queries.append(query.cpu())
         answers = table[batch.answer][:, None]
         gold.append(gathered_scores(query.to(table.dtype), answers, teacher.kernel, scale)[:, 0].cpu())

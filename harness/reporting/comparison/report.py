@@ -11,6 +11,7 @@ import pandas as pd
 from harness.reporting.claims import QUESTIONS, judge
 from harness.reporting.comparison import figures
 from harness.reporting.comparison.gains import gains, splits
+from harness.reporting.comparison.language import ways, ways_table
 from harness.reporting.comparison.protocols import by_protocol, protocols_table
 from harness.reporting.comparison.verdicts import findings, kept
 from harness.reporting.content import claims_box, document, heading
@@ -112,8 +113,8 @@ def evidence_of(frames: Frames) -> dict[str, Evidence]:
 def content(frames: Frames) -> Document:
     """The report of a study that compares arms.
 
-    Beside ``STUDY.pdf`` lie ``STUDY_table``, ``STUDY_paired``, ``STUDY_costs``, ``STUDY_relations``,
-    ``STUDY_splits`` and ``STUDY_protocols`` (each .csv, .parquet and .tex) and ``figures/`` (.pdf and .png).
+    Beside ``STUDY.pdf`` lie ``STUDY_table``, ``STUDY_paired``, ``STUDY_ways``, ``STUDY_costs``,
+    ``STUDY_relations``, ``STUDY_splits`` and ``STUDY_protocols`` (each .csv, .parquet and .tex) and ``figures/`` (.pdf and .png).
 
     Raises:
         UserError: the frames do not pass their checks.
@@ -123,6 +124,7 @@ def content(frames: Frames) -> Document:
     curves = curves[curves["trial"].isin(done["trial"])]
     averages, compared, costs = means(results), paired(results), costs_by_stage(results)
     by_relation, by_group, under = gains(results), splits(results), by_protocol(results)
+    of_language = ways(results, averages, compared, costs)
     dataset = str(results.trials["dataset"].iloc[0])
     tables = {
         backbone: {
@@ -130,6 +132,7 @@ def content(frames: Frames) -> Document:
             "paired": paired_table(compared, backbone),
             "metrics": metrics_table(compared, backbone),
             "protocols": protocols_table(under, published_figures(dataset), results.trials, backbone),
+            "ways": ways_table(of_language, backbone),
             "costs": costs_table(costs, backbone),
         }
         for backbone in results.backbones
@@ -152,6 +155,7 @@ def content(frames: Frames) -> Document:
     files: dict[str, tuple[pd.DataFrame, str | None]] = {
         "table": (wide(averages), "main"),
         "paired": (compared, "paired"),
+        "ways": (of_language, "ways"),
         "costs": (costs, "costs"),
         "relations": (by_relation, None),
         "splits": (by_group, None),
