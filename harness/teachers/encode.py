@@ -18,7 +18,7 @@ from harness.teachers.texts import entity_texts, relation_texts, statements
 def encode_texts(
     model: LanguageModel, texts: list[str], config: LanguageModelConfig, progress: Callable[[float], None] | None = None
 ) -> Tensor:
-    """Mean-pooled states of ``config.layer``, float32 [N, d], in the order of ``texts``; equal texts are encoded once."""
+    """Mean-pooled states of ``llm.layer``, float32 [N, d], in the order of ``texts``; equal texts are encoded once."""
     distinct = sorted(set(texts))
     rows = model.tokens(distinct, config.max_length)
     groups = list(batches([len(row) for row in rows], config.batch_tokens))
@@ -80,7 +80,8 @@ def encode(
         texts["statements"] = statements(graph)[0]
     total, done = sum(map(len, texts.values())), 0
     for name, group in texts.items():
-        vectors[name] = encode_texts(model, group, config, progress and partial(_share, progress, done, len(group), total))
+        share = progress and partial(_share, progress, done, len(group), total)
+        vectors[name] = encode_texts(model, group, config, share)
         done += len(group)
     meta = {"texts": float(total), "seconds": time.perf_counter() - started}
     return vectors, meta

@@ -91,7 +91,9 @@ def test_an_adapter_changes_the_vectors(graph: TemporalGraph, folder: Path) -> N
     assert not torch.allclose(plain["entities"], adapted["entities"], atol=1e-2)
 
 
-def test_neighbourhood_texts_have_vectors_of_their_own(graph: TemporalGraph, model: LanguageModel, folder: Path) -> None:
+def test_neighbourhood_texts_have_vectors_of_their_own(
+    graph: TemporalGraph, model: LanguageModel, folder: Path
+) -> None:
     seen: list[float] = []
     settings = config(folder).model_copy(update={"texts": "neighbourhood"})
     found, meta = encode(graph, settings, progress=seen.append)

@@ -24,13 +24,13 @@ from .conftest import facts, small_graph
 
 def vectors(graph: TemporalGraph) -> Tensor:
     """A vector for each statement, by its text: the same in graphs that differ in other facts."""
-    made = [torch.randn(6, generator=torch.Generator().manual_seed(sum(text.encode()))) for text in statements(graph)[0]]
-    return torch.stack(made)
+    seeds = (sum(text.encode()) for text in statements(graph)[0])
+    return torch.stack([torch.randn(6, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
 def expected(graph: TemporalGraph, left_out: set[int]) -> Tensor:
     """The neighbourhood of all entities without some training facts, statement by statement."""
-    texts, pairs = statements(graph)
+    _, pairs = statements(graph)
     of = {(int(r), int(e)): vector for (r, e), vector in zip(pairs, vectors(graph), strict=True)}
     train, n = graph.train, len(graph.relations)
     said: dict[int, list[Tensor]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""What the language model is good for in each of the ways it is read: as a teacher, to its student, and at which cost."""
+"""What the language model is good for by the way it is read: as a teacher, to its student, and at which cost."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _COLUMNS = ["backbone", "arm", "mean", "low", "high", "metric", "n", "student", 
 def ways(results: Results, averages: pd.DataFrame, compared: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """A row for each row of the LLM teacher, of any variant.
 
-    Columns: backbone, arm, mean, low and high (test MRR, see `means`), n; student, the first arm that learns from it and is compared
-    with L1, "" if there is none, and its difference to L1 in MRR as in `paired`; seconds (fine-tuning, encoding and
-    f_LLM, from nothing) and peak_mib of the teacher (NaN: always taken from the cache).
+    Columns: backbone, arm, mean, low and high (test MRR, see `means`), n; student, the first arm that learns from it
+    and is compared with L1, "" if there is none, and its difference to L1 in MRR as in `paired`; seconds (fine-tuning,
+    encoding and f_LLM, from nothing) and peak_mib of the teacher (NaN: always taken from the cache).
     """
     done = where(results.trials, state="complete")
     if not {"losses", "spec"} <= set(done):
@@ -73,5 +73,6 @@ def ways_table(ways: pd.DataFrame, backbone: str) -> Table:
         ("time", "r", lambda row: duration(row["seconds"])),
         ("memory (MiB)", "r", lambda row: number(row["peak_mib"], 0)),
     ]
-    note = "Time: fine-tuning, encoding and training of f_LLM, from nothing, on one core. Memory: the largest of these stages."
-    return table_of("The language model by the way it is read", records(where(ways, backbone=backbone)), columns, note)
+    note = "Time: fine-tuning, encoding and f_LLM, from nothing, on one core. Memory: the largest of these stages."
+    lines = records(where(ways, backbone=backbone))
+    return table_of("The language model by the way it is read", lines, columns, note)

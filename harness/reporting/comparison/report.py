@@ -114,7 +114,8 @@ def content(frames: Frames) -> Document:
     """The report of a study that compares arms.
 
     Beside ``STUDY.pdf`` lie ``STUDY_table``, ``STUDY_paired``, ``STUDY_ways``, ``STUDY_costs``,
-    ``STUDY_relations``, ``STUDY_splits`` and ``STUDY_protocols`` (each .csv, .parquet and .tex) and ``figures/`` (.pdf and .png).
+    ``STUDY_relations``, ``STUDY_splits`` and ``STUDY_protocols`` (each .csv, .parquet and .tex) and ``figures/`` (.pdf
+    and .png).
 
     Raises:
         UserError: the frames do not pass their checks.
