@@ -16,17 +16,20 @@ from harness.models.scoring.candidates import candidate_scores
 Progress = Callable[[float], None]
 
 
+def scores_of_all(model: Backbone, batch: QueryTensors, table: Tensor) -> Tensor:
+    """Scores [B, E] for training queries, whose facts the model does not read; ``table`` is its entity table."""
+    with model.without(batch):
+        read = model.entity_table() if model.reads_facts else table
+        return scores(model.encode(batch.subject, batch.relation, batch.time), read, model.kernel, model.scale())
+
+
 def _all_scores(model: Backbone, data: QueryTensors, progress: Progress | None) -> Iterator[tuple[slice, Tensor]]:
     """The model's scores [B, E] of batch after batch of the queries."""
-    table, scale = model.entity_table(), model.scale()
+    table = model.entity_table()
     size = 128 if table.device.type == "cpu" else 2048
     for start in range(0, len(data), size):
         rows = slice(start, min(start + size, len(data)))
-        batch = data[rows]
-        with model.without(batch):
-            read = model.entity_table() if model.reads_facts else table
-            z = scores(model.encode(batch.subject, batch.relation, batch.time), read, model.kernel, scale)
-        yield rows, z
+        yield rows, scores_of_all(model, data[rows], table)
         if progress is not None:
             progress(rows.stop / len(data))
 
@@ -117,7 +120,8 @@ def fused(targets: ScoreTargets, teacher: Backbone, data: QueryTensors, share: f
     for start in range(0, len(data), 1024):
         rows = slice(start, start + 1024)
         batch = data[rows]
-        query = teacher.encode(batch.subject, batch.relation, batch.time)
+        with teacher.without(batch):
+            query = teacher.encode(batch.subject, batch.relation, batch.time)
         z = candidate_scores(teacher, query, table, targets.ids[rows].to(table.device)).cpu()
         parts.append(share * standardize(z) + (1 - share) * standardize(targets.scores[rows]))
     return ScoreTargets(targets.ids, torch.cat(parts))
