@@ -10,18 +10,22 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
+import harness
 from harness.errors import UserError
 
 Call = TypeVar("Call", bound=Callable[..., None])
-#: exit code after Ctrl-C
-INTERRUPTED = 130
+#: exit codes after Ctrl-C, and after SIGTERM
+INTERRUPTED, TERMINATED = 130, 143
+#: the installed command, with all tools
+PROGRAM = "tkg-distill"
 #: what is wrong with the machine or the place, not with the program
 _ENVIRONMENT = {errno.EACCES, errno.EDQUOT, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
@@ -29,20 +33,53 @@ _ENVIRONMENT = {errno.EACCES, errno.EDQUOT, errno.ELOOP, errno.ENAMETOOLONG, err
 _LONGEST = 1500
 
 
-def run(app: typer.Typer | Callable[[], typer.Typer]) -> None:
+def _show_version(is_asked_for: bool) -> None:
+    if is_asked_for:
+        print(f"tkg-distill-harness {harness.__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+]
+
+
+def application(about: str, **more: Any) -> typer.Typer:
+    """A command line of several commands, with ``--version``; ``more`` as of ``typer.Typer``."""
+    settings = {"no_args_is_help": True, "add_completion": False, "pretty_exceptions_enable": False}
+    app = typer.Typer(help=about, **{**settings, **more})
+
+    @app.callback()
+    def _options(version: Version = False) -> None: ...
+
+    return app
+
+
+def run(app: typer.Typer | Callable[[], typer.Typer], program: str | None = None) -> None:
     """Run ``app``, or the app that a function makes, and exit.
 
-    Exit codes: 2 after a ``UserError``, a wrong command line, or a place that cannot be written; 130 after Ctrl-C;
-    1 when nobody reads the output any more.
+    ``program`` is what help and hints call it, such as "python -m harness.study"; None: as it was started.
+
+    Exit codes: 2 after a ``UserError``, a wrong command line, or a place that cannot be written; 130 after Ctrl-C and
+    143 after SIGTERM, which ends a command as Ctrl-C does; 1 when nobody reads the output any more.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter shows "?" instead of failing
             stream.reconfigure(errors="replace")
+    terminated = []
+
+    def terminate(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        terminated.append(True)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         made = app if isinstance(app, typer.Typer) else app()
-        status = made(standalone_mode=False)
+        status = made(standalone_mode=False, prog_name=program)
         if status == INTERRUPTED:  # again would only cut short how workers are ended
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            status = TERMINATED if terminated else status
         sys.stdout.flush()
     except UserError as error:
         _fail(str(error))
@@ -57,6 +94,9 @@ def run(app: typer.Typer | Callable[[], typer.Typer]) -> None:
             raise
         _discard_output()
         _fail(f"{error.filename or 'output'}: {error.strerror}")
+    finally:
+        if not terminated:
+            signal.signal(signal.SIGTERM, before)
     sys.exit(status)
 
 
@@ -65,7 +105,9 @@ def _hints(options: type) -> dict[str, Any]:
     return get_type_hints(options, include_extras=True)
 
 
-def command(app: typer.Typer, name: str, options: type, about: str | None = None) -> Callable[[Call], Call]:
+def command(
+    app: typer.Typer, name: str, options: type, about: str | None = None, kind: type[TyperCommand] | None = None
+) -> Callable[[Call], Call]:
     """Register a command whose options are the fields of a dataclass.
 
     Args:
@@ -73,6 +115,7 @@ def command(app: typer.Typer, name: str, options: type, about: str | None = None
         name: of the command.
         options: a dataclass, its fields annotated with ``typer.Option``.
         about: what the command does; None: the docstring of what is decorated.
+        kind: of command; None: typer's own.
 
     Returns:
         A decorator of a function that takes the filled dataclass, and further parameters without defaults by their
@@ -97,10 +140,24 @@ def command(app: typer.Typer, name: str, options: type, about: str | None = None
         filled.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         filled.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         filled.__doc__ = about or call.__doc__
-        app.command(name)(filled)
+        app.command(name, cls=kind)(filled)
         return call
 
     return register
+
+
+def one_of(names: Iterable[str] | Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """What completes an option's value to one of these names; typer asks for the name of the parameter."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in (names() if callable(names) else names) if name.startswith(incomplete)]
+
+    return complete
+
+
+def tool(command: str, name: str) -> str:
+    """How to call a tool, "report" say, in the way in which a command was given."""
+    return f"{PROGRAM} {name}" if command.startswith(f"{PROGRAM} ") else f"python -m harness.{name}"
 
 
 def console() -> Console:

@@ -6,6 +6,17 @@ import difflib
 import unicodedata
 from collections.abc import Iterable
 
+#: what people call things that have another name here
+_ALSO_CALLED = {
+    "cuda": ("gpu",),
+    "wiki": ("wikidata12k", "wikidata"),
+    "yago": ("yago11k",),
+    "ta-distmult": ("distmult",),
+    "L1": ("bkd", "kd"),
+    "none": ("undistilled",),
+    "default": ("normal", "medium"),
+}
+
 
 class UserError(Exception):
     """A mistake that the user can correct: what is wrong, where (file, option, key), and what to do about it.
@@ -31,6 +42,7 @@ def nearest(wrong: str, valid: Iterable[str]) -> str:
     """
     names = sorted(valid)
     by_lower = {name.lower(): name for name in names}
+    by_lower |= {other: name for name in names for other in _ALSO_CALLED.get(name, ())}
     close = difflib.get_close_matches(wrong.lower(), by_lower, n=1, cutoff=0.5)
     hint = f"did you mean '{by_lower[close[0]]}'? " if close else ""
     return f"{hint}(one of: {', '.join(names)})"

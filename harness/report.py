@@ -1,4 +1,7 @@
-"""Reports of finished studies: a PDF, and beside it its tables and figures. Run ``python -m harness.report --help``."""
+"""Reports of finished studies: a PDF and an HTML page, and beside them tables and figures.
+
+Run ``python -m harness.report --help``.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,17 @@ from harness.design.schema import Design
 from harness.errors import UserError, nearest
 from harness.plugins import load_asked_for
 from harness.reporting import designs
+from harness.reporting.data.frames import records, where
 from harness.reporting.data.layout import Layout, Meta
 from harness.reporting.data.results import Frames
 from harness.reporting.data.teachers import weak_teacher
+from harness.reporting.data.text import number
+from harness.reporting.evidence import Evidence
 from harness.reporting.kinds import KINDS, ReportKind, kind_of, load_shipped
 from harness.reporting.output.tables import terminal_table
 from harness.reporting.output.typst import write
 from harness.reporting.overview import StudyEvidence, claims_report
-from harness.vocabulary import backbone_name
+from harness.vocabulary import REFERENCES, arm_name, backbone_name, joined
 
 load_shipped()
 
@@ -60,7 +66,7 @@ KindName = Annotated[str | None, typer.Option(help="Kind of report; default: the
 
 
 @app.callback()
-def _reports(plugin: Plugins = None) -> None:
+def _reports(plugin: Plugins = None, version: console.Version = False) -> None:
     """Make reports of finished studies from their store; the PDF's path is the last line."""
 
 
@@ -132,6 +138,13 @@ def importance(factors: pd.DataFrame, values: pd.Series[float]) -> pd.DataFrame:
     return importances(factors, values)
 
 
+def recipe(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What a spec leaves to its backbones: the only door from reports to models, which need PyTorch."""
+    from harness.trial.recipes import of_recipes
+
+    return of_recipes(spec)
+
+
 def make(
     study: str | Path, dataset: str, storage: str, output: Path, design: str | None = None, kind: str | None = None
 ) -> Path:
@@ -149,7 +162,7 @@ def make(
     name = str(study) if layout is None else layout.name
     stored = _load(storage, name, dataset)
     layout = layout or layout_in_store(name, stored[0].attrs.get("meta", {}))
-    frames = designs.frames_of(layout, stored, importance, design)
+    frames = designs.frames_of(layout, stored, importance, design, recipe)
     return kind_of(kind or layout.report, frames.trials).report(frames, output)
 
 
@@ -204,7 +217,7 @@ def reports_of(kind: ReportKind, datasets: Collection[str], storage: str, output
         stored = _load(storage, study, dataset)
         names = designs.names_of(stored[0])
         for design in names:
-            frames = designs.frames_of(layouts[study], stored, importance, design)
+            frames = designs.frames_of(layouts[study], stored, importance, design, recipe)
             chosen = kind_of(kind.name, frames.trials)
             yield chosen.report(frames, output / designs.folder_of(frames, names))
         if chosen is kind:  # of several designs the last
@@ -219,7 +232,7 @@ def report_of_cells(
     study: Design, stored: designs.Stored, output: Path, design: str, cells: Collection[str], console: Console
 ) -> Path:
     """Print the table of the given cells of a design and write their report; return the path of its PDF."""
-    frames = designs.frames_of(as_layout(study), stored, importance, design)
+    frames = designs.frames_of(as_layout(study), stored, importance, design, recipe)
     frames = designs.with_cells(frames, cells)
     console.print()
     for part in designs.tested_parts(frames.trials):
@@ -228,7 +241,36 @@ def report_of_cells(
             if (warning := weak_teacher(part, backbone)) is not None:
                 console.print(f"[yellow]warning[/] {escape(backbone_name(backbone))}: {escape(warning)}")
         console.print()
-    return kind_of(frames.layout.report, frames.trials).report(frames, output)
+    kind = kind_of(frames.layout.report, frames.trials)
+    path = kind.report(frames, output)
+    console.print(escape(f"verdict: {_verdict(kind, frames)}"), soft_wrap=True, highlight=False)
+    return path
+
+
+def _verdict(kind: ReportKind, frames: Frames) -> str:
+    """The verdicts on a study's claims, or which arm is best where there are none, in a line."""
+    evidence = kind.evidence(frames) if kind.evidence and frames.layout.claims else {}
+    said = [
+        f"{name} {verdict} on {joined(list(dict.fromkeys(backbones)))}"
+        for name, part in evidence.items()
+        for verdict, backbones in _by_verdict(part).items()
+    ]
+    if said:
+        return "; ".join(said)
+    done = where(frames.results().trials, state="complete")
+    means = done[~done["arm"].isin(REFERENCES)].groupby(["backbone", "arm"])[["valid_mrr", "test_mrr"]].mean()
+    if means.empty:
+        return "none, no student is complete"
+    best = max(records(means.reset_index()), key=lambda row: float(row["valid_mrr"]))
+    shown = f"{arm_name(best['arm'])} on {backbone_name(best['backbone'])}"
+    return f"best on validation is {shown}, with a test MRR of {number(best['test_mrr'], 4)}"
+
+
+def _by_verdict(evidence: Evidence) -> dict[str, list[str]]:
+    said: dict[str, list[str]] = {}
+    for claim in evidence.verdicts:
+        said.setdefault(claim.verdict, []).append(claim.backbone)
+    return said
 
 
 def _default_folder(study: str, dataset: str, kind: str | None) -> Path:
@@ -285,7 +327,7 @@ def claims(
     output: Output = None,
     plugin: Plugins = None,
 ) -> None:
-    """Make the claims report: a page a claim, with the verdict of all studies in the store."""
+    """Make the claims report: the verdict on each claim, from all studies in the store."""
     print(verdicts(dataset or [], storage, output or Path("reports", "output", "claims")))
 
 
@@ -348,7 +390,7 @@ def commands() -> typer.Typer:
 
 def main() -> None:
     """Run the command line."""
-    console.run(commands)
+    console.run(commands, "python -m harness.report")
 
 
 if __name__ == "__main__":

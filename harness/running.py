@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from harness.design.cells import plan
+from harness import console as cli
+from harness.design import files
+from harness.design.cells import Run, plan
 from harness.design.schema import Design
 from harness.design.settings import parse_changes
-from harness.engine.coordinator import default_jobs, default_stack, execute, plans, refuse_too_many_classes
+from harness.engine.coordinator import Tally, default_jobs, default_stack, execute, plans, refuse_too_many_classes
 from harness.errors import UserError, nearest
 from harness.measurements.measure import measure
 from harness.models import BACKBONES
@@ -20,6 +23,7 @@ from harness.registry import Plugin
 from harness.report import report_of_cells
 from harness.reporting.output.typst import staging
 from harness.store import frames
+from harness.store.database.urls import safe
 from harness.store.store import Store
 from harness.trial.cache import default_root
 from harness.trial.inputs import graph_of
@@ -78,7 +82,25 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
     results = frames.load(
         options.storage, design.name, options.dataset, options.artifacts, planned.study_name, store.retry_timeout
     )
-    return report_of_cells(design, results, folder, planned.study_name, tally.keys, console)
+    path = report_of_cells(design, results, folder, planned.study_name, tally.keys, console)
+    dashboard = ["optuna-dashboard", safe(options.storage), "--artifact-dir", str(store.artifacts)]
+    for line in (f"dashboard: {shlex.join(dashboard)}", f"next: {_next(design, options, tally, planned, command)}"):
+        console.print(line, markup=False, soft_wrap=True, highlight=False)
+    return path
+
+
+def _next(design: Design, options: Options, tally: Tally, planned: Run, command: str) -> str:
+    """What to do after a study, in a line."""
+    shown = design.name if design.name in files.files() else f"{design.name} from its file"
+    where = shlex.join([design.name, "--dataset", options.dataset])
+    if options.storage != type(options).storage:
+        where += f" --storage {shlex.quote(safe(options.storage))}"
+    if tally.failed:
+        listed = f"{cli.tool(command, 'results')} show {where}"
+        return f"{tally.failed} trials failed; '{listed}' lists them, and the same command tries them again"
+    if planned.seeds < 3:
+        return f"study {shown} again with --seeds 3: what is complete is kept, and differences need seeds"
+    return f"'{cli.tool(command, 'student')} export --study {where} -o my.student' keeps the best student as a file"
 
 
 def _backbones(name: str | None, design: Design) -> list[str]:

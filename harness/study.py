@@ -6,33 +6,47 @@ Lists and help texts import no engine; a command imports what it needs.
 from __future__ import annotations
 
 import shlex
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 from harness import console as cli
+from harness import vocabulary
+from harness.config import WithConfig, given
+from harness.console import one_of
 from harness.design import files
 from harness.errors import UserError
 
 if TYPE_CHECKING:
     from harness.design.schema import Design, Preset
 
-app = typer.Typer(
-    help="Run studies: all trials of a design, on all cores, resumable, with a report at the end.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+ABOUT = (
+    "Run studies: all trials of a design, on all cores, resumable, with a report at the end.\n\n"
+    "C1 to C14 are claims: statements of the paper that studies test. The help of a study quotes its own; "
+    "'report claims' makes a page for each, with the verdict."
 )
+app = cli.application(ABOUT)
 
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study, or a study file as my.yaml.")]
+StudyName = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY", help="Name of a study, or a study file as my.yaml.", autocompletion=one_of(files.files)
+    ),
+]
 StudyFile = Annotated[str, typer.Argument(metavar="FILE", help="A study file as my.yaml.")]
-PresetName = Annotated[str, typer.Option(help="Size of the study: quick, default or full.")]
+PresetName = Annotated[
+    str,
+    typer.Option(
+        help="Size of the study: quick, default or full; some studies have others, see 'list'.",
+        autocompletion=one_of(["quick", "default", "full"]),
+    ),
+]
 Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE", help="Python file with your own methods; repeatable."),
@@ -43,13 +57,30 @@ Plugins = Annotated[
 class Options:
     """The options of a command that runs a study; None: see the help text."""
 
-    dataset: Annotated[str, typer.Option(help="Name of a data set, or a folder with train, valid and test files.")] = (
-        "lahman"
-    )
-    backbone: Annotated[str | None, typer.Option(help="Name of a backbone, or all; default: the study's.")] = None
-    teacher_backbone: Annotated[str | None, typer.Option(help="The structural teacher's; default: the student's.")] = (
-        None
-    )
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Options from a YAML file, as 'dataset: wiki'; the command line wins."),
+    ] = None
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="Name of a data set, or a folder with train, valid and test files.",
+            autocompletion=one_of(vocabulary.DATASETS),
+        ),
+    ] = "lahman"
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a backbone, or all, which means those of the paper; default: the study's.",
+            autocompletion=one_of([*vocabulary.BACKBONES, "all"]),
+        ),
+    ] = None
+    teacher_backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="The structural teacher's; default: the student's.", autocompletion=one_of(vocabulary.BACKBONES)
+        ),
+    ] = None
     preset: PresetName = "default"
     seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Number of seeds; default: the preset's.")] = None
     arms: Annotated[
@@ -74,8 +105,18 @@ class Options:
     output: Annotated[
         Path | None, typer.Option(help="Folder of the report; default: reports/output/STUDY-DATASET.")
     ] = None
-    changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")] = None
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there is one.")] = "auto"
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a setting; repeatable. 'describe STUDY' lists the keys."
+        ),
+    ] = None
+    device: Annotated[
+        str,
+        typer.Option(
+            help="cpu, cuda, or auto: a GPU when there is one.", autocompletion=one_of(["cpu", "cuda", "auto"])
+        ),
+    ] = "auto"
     plugin: Plugins = None
 
 
@@ -91,13 +132,21 @@ def list_() -> None:
 
 
 @app.command()
-def describe(study: StudyName, preset: PresetName = "default", plugin: Plugins = None) -> None:
-    """Show a study's design and every setting with its value."""
+def describe(
+    study: StudyName,
+    preset: PresetName = "default",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Options of methods that the study does not use, too.")
+    ] = False,
+    plugin: Plugins = None,
+) -> None:
+    """Show a study's design, and the settings that --set changes with their values."""
     from harness import plugins
 
     plugins.load_asked_for(plugin or ())
     from harness.design.cells import facts, settle
-    from harness.design.settings import settings
+    from harness.design.settings import method_of, settings
+    from harness.trial.arms import parts_of
 
     design = load(study)
     chosen = design.preset(preset)
@@ -106,15 +155,34 @@ def describe(study: StudyName, preset: PresetName = "default", plugin: Plugins =
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, text in facts(design, preset):
         table.add_row(escape(name), escape(text))
+        if name == "claims":
+            for claim in design.claims:
+                table.add_row("", escape(f"{claim}: {vocabulary.CLAIMS.get(claim, 'no claim of the paper')}"))
     for base, arms in design.compare.items():
         table.add_row(escape(f"compared with {base}"), escape(", ".join(arms)))
     for key, value in design.presets.items():
         table.add_row(f"preset {key}", escape(f"{value.about}; seeds: {value.seeds}{_part(value)}"))
     console.print(table)
-    table = Table("setting", "value", "what it is", title=f"settings of preset {preset}", title_justify="left")
-    for key, setting, about in settings(settle(design, chosen)):
-        table.add_row(key, escape(setting), escape(about))
+    spec = settle(design, chosen)
+    used = {spec.teacher.source, design.backbone, *design.backbones}
+    used |= {part for condition in design.conditions.values() for part in parts_of(condition.arm)}
+    varied = {*(chosen.grid or design.grid), *(design.search or {}).get("factors", {})}
+    unused: dict[str, None] = {}
+    table = Table("setting", "value", "what it is", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for part, rows in settings(spec).items():
+        table.add_section()
+        table.add_row(f"[bold]{escape(part)}[/]")
+        for key, setting, about in rows:
+            if (method := method_of(key)) in (None, *used) or everything:
+                table.add_row(key, "varied" if key in varied else escape(setting), escape(about))
+            else:
+                unused[str(method)] = None
+    console.print(
+        f"\nSettings of preset {escape(preset)}; --set KEY=VALUE changes one, and may be given several times:\n"
+    )
     console.print(table)
+    if unused:
+        console.print(f"\nLeft out: options of {', '.join(unused)}, which this study does not use; --all shows them.")
 
 
 @app.command()
@@ -180,33 +248,41 @@ def run_study(study: str, options: Options, command: str) -> Path:
     return run(design, options, loaded, command)
 
 
-def _started(options: Options, study: str) -> None:
+def _started(options: Options, context: typer.Context, study: str) -> None:
     """Run a study; the report's path is the last line, alone, for scripts to read."""
     from harness.store.database.urls import safe
 
-    command = shlex.join(["python", "-m", "harness.study", *(safe(word) for word in sys.argv[1:])])
+    command = shlex.join([safe(word) for word in given(context)])
     print(run_study(study, options, command))
 
 
-@cli.command(app, "run", Options)
-def run_file(options: Options, study: StudyFile) -> None:
+@cli.command(app, "run", Options, kind=WithConfig)
+def run_file(options: Options, context: typer.Context, study: StudyFile) -> None:
     """Run a study from a file of your own."""
     if not files.is_file(study):
         raise UserError(f"run {study}: takes a study file as my.yaml; a study of the package runs by its name")
-    _started(options, study)
+    _started(options, context, study)
 
 
-def main() -> None:
+def commands() -> typer.Typer:
     """The command line, with a command for every study file."""
+    every = cli.application(ABOUT)
+    every.registered_commands = [*app.registered_commands]
     for name, path in files.files().items():
         try:
             study = files.outline(path)
-            claims = f" Tests the claims {', '.join(study.claims)}." if study.claims else ""
-            about = f"{study.title}.{claims}\n\n{study.about}"
+            claims = f" Tests {', '.join(study.claims)}." if study.claims else ""
+            tested = [f"{claim}: {vocabulary.CLAIMS.get(claim, '')}" for claim in study.claims]
+            about = "\n\n".join([f"{study.title}.{claims}", study.about, *tested])
         except UserError as error:  # the command itself will end with it
             about = str(error)
-        cli.command(app, name, Options, about)(partial(_started, study=name))
-    cli.run(app)
+        cli.command(every, name, Options, about, WithConfig)(partial(_started, study=name))
+    return every
+
+
+def main() -> None:
+    """Run the command line."""
+    cli.run(commands, "python -m harness.study")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from harness.errors import UserError, is_readable
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GRAY, LIGHT = "#6E6E6E", "#D8D8D8"
-#: by turns, for what has no colour (Tol's muted scheme)
-MORE_COLORS = ("#332288", "#88CCEE", "#117733", "#DDCC77", "#AA4499", "#44AA99", "#CC6677", "#661100")
+#: by turns, for what has no colour (Tol's muted scheme without its lightest two, which are lost on white)
+MORE_COLORS = ("#332288", "#44AA99", "#117733", "#CC6677", "#AA4499", "#661100", "#4477AA", "#AA7744", "#997700")
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,23 @@ DATASETS = {
     "icews05-15": "ICEWS05-15",
     "lahman": "Lahman baseball",
 }
+#: what the paper says, as statements that studies test
+CLAIMS = {
+    "C1": "The full method beats BKD, FitNet and RKD by every measure.",
+    "C2": "L2 and L3 each add to L1; all three together are best.",
+    "C3": "Two stages, L1 first and the language model later, beat one.",
+    "C4": "With outliers among the LLM's scores, Huber is a more stable L2 than KL or MSE.",
+    "C5": "The gain comes from what the language model knows, not from how training runs or starts.",
+    "C6": "With the language model's losses the mean rank may get worse while Hits@k gets better.",
+    "C7": "Results depend on α, β, δ and T, and there are defaults that work across data sets and backbones.",
+    "C8": "T = 7 is a good temperature; higher ones blur fine differences in the ranking.",
+    "C9": "Below some dimension of the student the language model no longer helps over BKD.",
+    "C10": "A student of 25 dimensions keeps up with its teacher of 400.",
+    "C11": "Distillation costs time and memory in training, and nothing at inference.",
+    "C12": "Storing the outputs of both teachers saves most of that cost at equal quality.",
+    "C13": "The gain of the full method carries over to other graphs (ICEWS14, ICEWS05-15).",
+    "C14": "Teacher, fine-tuning and distillation together against training the teacher alone.",
+}
 #: what the ranking protocols leave out, in a sentence
 PROTOCOLS = {
     "time-aware": "every other known answer whose time overlaps the query's is left out of the ranking",
@@ -117,7 +134,7 @@ REFERENCES = ("teacher", "llm-teacher")
 #: arms that are no sum of losses
 _SPECIAL = {"none": "no distillation", "teacher": "structural teacher", "llm-teacher": "LLM teacher"}
 #: arms whose colour is not that of their last loss
-_ARM_COLORS = {"none": GRAY, "L1+L2+L3": VERMILION, "L2+L3": YELLOW, "teacher": PURPLE, "llm-teacher": ORANGE}
+_ARM_COLORS = {"none": GRAY, "L1+L2+L3": VERMILION, "L2+L3": "#8A7F00", "teacher": PURPLE, "llm-teacher": ORANGE}
 #: between an arm and the levels of the factors that it is crossed with: "L1 · dim=5"
 LEVELS = " · "
 #: how labels of confirmation runs end, which have seeds that took no part in choosing; their role says so as well

@@ -15,6 +15,25 @@ from tests import postgresql as servers
 from tests.encoder import write_encoder
 
 
+@pytest.hookimpl(trylast=True)  # when what is not asked for is left out
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the longest tests in each worker, so that none of them runs alone at the end.
+
+    A worker gets a block of what was collected, and steals from the end of others' when it is done.
+    """
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    is_long = [item.get_closest_marker("long") is not None for item in items]
+    long = [item for item, yes in zip(items, is_long, strict=True) if yes]
+    short = [item for item, yes in zip(items, is_long, strict=True) if not yes]
+    total, ordered = len(items), list[pytest.Item]()
+    for worker in range(workers):
+        first = long[worker::workers]
+        size = max(0, (total - len(ordered)) // (workers - worker) - len(first))
+        ordered += first + short[:size]
+        short = short[size:]
+    items[:] = ordered + short
+
+
 @lru_cache(maxsize=4)
 def _load(name: str) -> TemporalGraph:
     return load(name)
@@ -50,3 +69,12 @@ def postgresql() -> Iterator[servers.Server]:
     with servers.server(programs) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("PGPASSWORD", server.password)
         yield server
+
+
+@pytest.fixture
+def blank_figures() -> Iterator[None]:
+    """Figures of reports are files of their size with nothing on them."""
+    from tests.blank import blank  # most tests need no matplotlib
+
+    with blank():
+        yield

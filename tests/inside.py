@@ -23,6 +23,7 @@ import torch
 from harness import plugins, vocabulary
 from harness.engine import local_workers
 from harness.registry import Registry
+from tests.place import Place
 
 
 class Inline:
@@ -79,6 +80,8 @@ def command(
 ) -> subprocess.CompletedProcess[str]:
     """Give ``python -m module`` some words in a folder; what a process of its own would end with."""
     program, out, err = importlib.import_module(module), io.StringIO(), io.StringIO()
+    if hasattr(program, "__path__"):
+        program = importlib.import_module(f"{module}.__main__")
     with pytest.MonkeyPatch.context() as patch, plugins_forgotten(), no_workers():
         patch.chdir(folder)
         for name, value in {"COLUMNS": "100", **(environment or {})}.items():
@@ -89,3 +92,10 @@ def command(
         with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
             program.main()
     return subprocess.CompletedProcess(words, int(end.value.code or 0), out.getvalue(), err.getvalue())
+
+
+class Here(Place):
+    """A working directory whose command line needs no processes."""
+
+    def __call__(self, *arguments: str, module: str = "harness.study") -> subprocess.CompletedProcess[str]:
+        return command(self.folder, *arguments, module=module)

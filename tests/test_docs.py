@@ -54,9 +54,9 @@ def slugs(text: str) -> set[str]:
 
 def table(text: str, after: str) -> list[list[str]]:
     """The body of the first table after a marker, cells without backticks."""
-    found = re.search(r"(?:^\|.*\|\n)+", text[text.index(after) :], re.M)
-    assert found is not None
-    rows = [[cell.strip().replace("`", "") for cell in line.split("|")[1:-1]] for line in found[0].splitlines()]
+    actual = re.search(r"(?:^\|.*\|\n)+", text[text.index(after) :], re.M)
+    assert actual is not None
+    rows = [[cell.strip().replace("`", "") for cell in line.split("|")[1:-1]] for line in actual[0].splitlines()]
     return rows[2:]
 
 
@@ -311,8 +311,8 @@ def test_example_class_by_class() -> None:
 
 def test_example_metrics() -> None:
     (row,) = example("metrics")
-    found = metrics(np.array([3.5, 1.0]))
-    assert [round(found[name], 4) for name in ("mrr", "mr", "hits1", "hits3", "hits10")] == [float(x) for x in row]
+    actual = metrics(np.array([3.5, 1.0]))
+    assert [round(actual[name], 4) for name in ("mrr", "mr", "hits1", "hits3", "hits10")] == [float(x) for x in row]
     (time_aware,) = (row for row in example("ranks") if row[0] == "time-aware")
     assert time_aware[-1] == "3.5"
 

@@ -27,8 +27,8 @@ def test_metrics_of_known_ranks() -> None:
 
 
 @given(st.lists(st.integers(2, 400).map(lambda n: n / 2), min_size=1, max_size=30))
-def test_metrics_are_consistent(each: list[float]) -> None:
-    computed = metrics(np.array(each))
+def test_metrics_are_consistent(one: list[float]) -> None:
+    computed = metrics(np.array(one))
     assert 1 / computed["mr"] <= computed["mrr"] * (1 + 1e-12)  # the harmonic mean is below the arithmetic
     assert 0 <= computed["hits1"] <= computed["hits3"] <= computed["hits10"] <= 1
     assert computed["hits1"] <= computed["mrr"] * (1 + 1e-12)

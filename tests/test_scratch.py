@@ -41,9 +41,9 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         assert (folder / "file").exists()
-        with scratch("x-", tmp_path) as own:
+        with scratch("x-", tmp_path) as mine:
             assert not folder.exists()
-            assert sorted(tmp_path.iterdir()) == sorted([own, tmp_path / "other"])
+            assert sorted(tmp_path.iterdir()) == sorted([mine, tmp_path / "other"])
     assert list(tmp_path.iterdir()) == [tmp_path / "other"]
 
 
@@ -66,8 +66,8 @@ def test_without_locks_nothing_of_others_is_removed(tmp_path: Path, monkeypatch:
 
     (tmp_path / "x-left").mkdir()
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with scratch("x-", tmp_path) as own:
-        assert own.is_dir()
+    with scratch("x-", tmp_path) as mine:
+        assert mine.is_dir()
     assert list(tmp_path.iterdir()) == [tmp_path / "x-left"]
 
 
@@ -82,6 +82,6 @@ def test_a_folder_that_was_taken_for_one_that_is_left(tmp_path: Path, monkeypatc
         real(handle, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with scratch("x-", tmp_path) as own:
-        assert list(tmp_path.iterdir()) == [own]
-        assert own not in taken
+    with scratch("x-", tmp_path) as mine:
+        assert list(tmp_path.iterdir()) == [mine]
+        assert mine not in taken

@@ -179,17 +179,17 @@ def test_threshold_is_where_the_line_between_two_positions_crosses_zero() -> Non
     truth = [-0.4, -0.3, -0.1, 0.3, 0.4, 0.5]
     values = gains_of(truth, np.random.default_rng(0), seeds=2, facts=50)
     # the means are exact: only the noise around them is drawn
-    found = threshold(values - values.mean(axis=(0, 1)) + truth, POSITIONS, resamples=200)
+    actual = threshold(values - values.mean(axis=(0, 1)) + truth, POSITIONS, resamples=200)
     # a quarter of the way from 25 to 50
-    assert found.estimate == pytest.approx(np.log2(25) + 0.25)
-    assert found.low < found.estimate < found.high
-    assert (found.always, found.never) == (0, 0)
+    assert actual.estimate == pytest.approx(np.log2(25) + 0.25)
+    assert actual.low < actual.estimate < actual.high
+    assert (actual.always, actual.never) == (0, 0)
 
 
 def test_threshold_is_the_last_crossing() -> None:
     gains = np.tile([[-0.1, 0.1, -0.1, 0.2, 0.0, 0.1]], (1, 20, 1))
-    found = threshold(gains, range(6), resamples=20)
-    assert (found.estimate, found.low, found.high) == (4, 4, 4)
+    actual = threshold(gains, range(6), resamples=20)
+    assert (actual.estimate, actual.low, actual.high) == (4, 4, 4)
 
 
 def test_threshold_of_a_gain_everywhere_or_not_at_the_end_is_infinite() -> None:
@@ -203,10 +203,10 @@ def test_threshold_shares_count_resamples_without_a_crossing() -> None:
     """One fact in twenty carries the whole gain: a resample without it has none, (19/20)^20 of them."""
     gains = np.full((1, 20, 2), -0.01)
     gains[0, 0] = [-0.01, 5.0]
-    found = threshold(gains, [0, 1], resamples=4000)
-    assert found.never == pytest.approx(0.95**20, abs=0.025)
-    assert found.high == np.inf
-    assert found.always == 0
+    actual = threshold(gains, [0, 1], resamples=4000)
+    assert actual.never == pytest.approx(0.95**20, abs=0.025)
+    assert actual.high == np.inf
+    assert actual.always == 0
 
 
 @pytest.mark.parametrize("positions", [[1, 2], [1, 3, 3], [3, 2, 1], [[1, 2, 3]]])
@@ -221,8 +221,8 @@ def test_threshold_interval_covers_the_true_crossing(slope: float, least: float)
     places, random, covered, runs = np.arange(6.0), np.random.default_rng(14), 0, 150
     for _ in range(runs):
         gains = gains_of(list(slope * (places - 3.3)), random, seeds=3, facts=150)
-        found = threshold(gains, places, resamples=300)
-        covered += found.low <= 3.3 <= found.high
+        actual = threshold(gains, places, resamples=300)
+        covered += actual.low <= 3.3 <= actual.high
     assert least <= covered / runs
 
 
@@ -231,9 +231,9 @@ def test_threshold_interval_is_not_wider_than_it_has_to_be() -> None:
     places, random, widths, covered, runs = np.arange(6.0), np.random.default_rng(15), [], 0, 200
     for _ in range(runs):
         noise = random.normal(0, 0.5, (1, 200, 6))
-        found = threshold(0.3 * (places - 3.3) + noise, places, resamples=400)
-        covered += found.low <= 3.3 <= found.high
-        widths.append(found.high - found.low)
+        actual = threshold(0.3 * (places - 3.3) + noise, places, resamples=400)
+        covered += actual.low <= 3.3 <= actual.high
+        widths.append(actual.high - actual.low)
     # the crossing is 3 + a / (a + b) with a = .09, b = .21: by the delta method
     error = 0.5 / np.sqrt(200) * np.hypot(0.21, 0.09) / 0.3**2
     assert np.median(widths) == pytest.approx(2 * 1.96 * error, rel=0.15)
@@ -245,16 +245,16 @@ def test_detectable_with_one_seed_is_that_of_a_z_test_over_facts() -> None:
     for tests in (1, 6):
         # one sample: the second one is infinitely large
         effect = NormalIndPower(ddof=0).solve_power(nobs1=400, alpha=0.05 / tests, power=0.8, ratio=0)
-        found = detectable(differences, tests=tests)
-        assert found == pytest.approx(effect * differences.std(ddof=1), rel=1e-4)
+        actual = detectable(differences, tests=tests)
+        assert actual == pytest.approx(effect * differences.std(ddof=1), rel=1e-4)
 
 
 def test_detectable_with_many_seeds_is_that_of_a_t_test_over_seeds() -> None:
     """Seeds cause all the noise: what sees it is a t test over seeds, whose factor with 60 of them is nearly z's."""
     by_seed = normal((60, 1), seed=17)
     effect = TTestPower().solve_power(nobs=60, alpha=0.01, power=0.9)
-    found = detectable(np.tile(by_seed, (1, 50)), power=0.9, level=0.01)
-    assert found == pytest.approx(effect * by_seed.std(ddof=1), rel=0.03)
+    actual = detectable(np.tile(by_seed, (1, 50)), power=0.9, level=0.01)
+    assert actual == pytest.approx(effect * by_seed.std(ddof=1), rel=0.03)
 
 
 def test_detectable_grows_with_power_and_with_the_family() -> None:
@@ -265,23 +265,23 @@ def test_detectable_grows_with_power_and_with_the_family() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seeds", "by_seed", "by_fact", "rest", "tests"),
+    ("seeds", "by_seed", "by_fact", "others", "tests"),
     [(1, 0, 0.1, 0, 6), (3, 0.003, 0.05, 0.1, 1), (5, 0.01, 0.05, 0.1, 6), (5, 0, 0, 0.1, 1), (5, 0.1, 0.05, 0.1, 1)],
 )
 def test_a_difference_that_is_detectable_is_seen_four_times_in_five(
-    seeds: int, by_seed: float, by_fact: float, rest: float, tests: int
+    seeds: int, by_seed: float, by_fact: float, others: float, tests: int
 ) -> None:
     """Of the reports' own rule: the bootstrap interval and the sign-flip test, as the first of ``tests`` by Holm."""
     random, facts = np.random.default_rng(19), 100
 
     def drawn(mean: float) -> np.ndarray:
         noise = random.normal(0, by_seed, (seeds, 1)) + random.normal(0, by_fact, (1, facts))
-        return mean + noise + random.normal(0, rest, (seeds, facts))
+        return mean + noise + random.normal(0, others, (seeds, facts))
 
     wanted = float(np.mean([detectable(drawn(0), tests=tests) for _ in range(300)]))
     seen, runs = 0, 250
     for _ in range(runs):
-        found = compare(drawn(wanted)[..., None], np.zeros((seeds, facts, 1)), resamples=300, permutations=1199)[0]
-        seen += found.difference.low > 0 and found.p * tests < 0.05
+        actual = compare(drawn(wanted)[..., None], np.zeros((seeds, facts, 1)), resamples=300, permutations=1199)[0]
+        seen += actual.difference.low > 0 and actual.p * tests < 0.05
     # three standard errors of 250 runs are .076, and few seeds show too little variance more often than too much
     assert 0.68 <= seen / runs <= 0.9

@@ -16,10 +16,12 @@ import pytest
 from pypdf import PdfReader
 
 from harness.design.cells import Run
+from harness.design.settings import AXES
 from harness.errors import UserError
 from harness.trial.keys import Plan
+from harness.trial.options import option_names
 from harness.trial.spec import TrialSpec
-from tests.inside import command
+from tests.inside import Here
 from tests.place import Place, numbers
 
 
@@ -28,23 +30,22 @@ def place(tmp_path: Path, tiny_encoder: Path) -> Place:
     return Place(tmp_path, tiny_encoder)
 
 
-class Here(Place):
-    """The same command line without processes of its own: nothing is imported anew."""
-
-    def __call__(self, *arguments: str, module: str = "harness.study") -> subprocess.CompletedProcess[str]:
-        return command(self.folder, *arguments, module=module)
-
-
 @pytest.fixture
 def here(tmp_path: Path, tiny_encoder: Path) -> Here:
     return Here(tmp_path, tiny_encoder)
 
 
+@pytest.mark.usefixtures("blank_figures")  # but of the first, which is a process
+@pytest.mark.long
 def test_from_facts_to_pdf_then_resumed_and_extended(place: Place, here: Here) -> None:
     first = place("ablation", "--preset", "quick", *place.options)
     assert first.returncode == 0, first.stderr
     assert first.stderr == ""
-    pdf = place.folder / first.stdout.splitlines()[-1]
+    *_, verdict, dashboard, following, path = first.stdout.splitlines()
+    assert re.fullmatch(r"verdict: C2 \w+ on TTransE; C6 \w+ on TTransE", verdict)
+    assert dashboard == "dashboard: optuna-dashboard sqlite:///runs/harness.db --artifact-dir runs/artifacts"
+    assert following.startswith("next: study ablation again with --seeds 3")
+    pdf = place.folder / path
     assert pdf == place.folder / "reports/output/ablation-toy/ablation.pdf"
     text = "".join(page.extract_text() for page in PdfReader(pdf).pages)
     assert "L1 + L2 + L3" in text
@@ -91,6 +92,8 @@ Path(f"loaded-{os.getpid()}").touch()
 LOSS = Path(__file__).parent.parent / "docs" / "examples" / "loss_dkd.py"
 
 
+@pytest.mark.usefixtures("blank_figures")
+@pytest.mark.long
 def test_a_study_file_of_ones_own_with_a_plugin(place: Place, here: Here) -> None:
     file = place.folder / "mine.yaml"
     file.write_text(STUDY, encoding="utf-8")
@@ -155,6 +158,7 @@ def _workers(session: int) -> list[int]:
     return processes
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_diverging_arm_fails_alone(tmp_path: Path, tiny_encoder: Path) -> None:
     place = Here(tmp_path, tiny_encoder, **{"teacher.learning_rate": 1e30})
     done = place("ablation", "--preset", "quick", *place.options, "--arms", "none,L1")
@@ -186,7 +190,9 @@ def test_diverging_arm_fails_alone(tmp_path: Path, tiny_encoder: Path) -> None:
         (["ablation", "--stack", "0"], "--stack"),
         (["ablation", "--storage", "nonsense", "--dataset", "./toy"], "is not a URL"),
         (["ablation", "--output", "/proc/nowhere", "--dataset", "./toy"], "cannot write the report"),
-        (["ablation", "--device", "tpu"], "unknown device 'tpu'"),
+        (["ablation", "--device", "gpu"], "did you mean 'cuda'"),
+        (["ablation", "--set", "lr=1"], "did you mean 'student.learning_rate'"),
+        (["ablation", "--config", "none.yaml"], "config none.yaml: cannot be read"),
         (["describe", "ablatoin"], "did you mean 'ablation'"),
         (["ablation", "--frobnicate"], "--frobnicate"),
     ],
@@ -290,17 +296,23 @@ def test_list_and_describe(here: Here) -> None:
     listed = here("list")
     assert listed.returncode == 0
     assert "ablation" in listed.stdout
-    described = here("describe", "ablation")
-    assert described.returncode == 0
-    assert "loss.temperature" in described.stdout
-    assert "C2, C6" in described.stdout
+    described = here("describe", "sweep").stdout
+    assert "C8: T = 7 is a good temperature" in described
+    assert "loss.temperature: 1 to 20, logarithmic" in described
+    rows = [line.split() for line in described.splitlines()]
+    assert ["loss.alpha", "varied"] in [row[:2] for row in rows]
+    assert not re.search(r"\bNone\b|Distribution|True|False", described)
+    assert "loss.DKD.target" not in described
+    assert "loss.DKD.target" in here("describe", "losses").stdout
+    everything = here("describe", "sweep", "--all").stdout
+    assert all(name in everything for name in option_names(TrialSpec) if name not in AXES)
 
 
 @pytest.mark.parametrize(
     ("arguments", "imported"),
     [
         (["list"], []),
-        (["--help"], []),
+        (["study", "--help"], []),
         (["ablation", "--help"], []),
         (["ablation", "--frobnicate"], []),
         (["describe", "ablation"], ["matplotlib", "numpy", "pandas", "scipy", "torch"]),  # the probe sees that
@@ -312,7 +324,8 @@ def test_lists_and_help_import_no_engine(arguments: list[str], imported: list[st
         "heavy = {'torch', 'optuna', 'pandas', 'numpy', 'matplotlib', 'scipy'}\n"
         "atexit.register(lambda: print('imported:', *sorted(heavy & sys.modules.keys())))\n"
         "from harness import study\n"
-        "study.main()\n"
+        "from harness import __main__ as tools\n"
+        "(tools if sys.argv[1] == 'study' else study).main()\n"
     )
     command = [sys.executable, "-c", probe, *arguments]
     done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=120)

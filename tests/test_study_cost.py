@@ -45,6 +45,7 @@ STUDY = {
 }
 
 
+@pytest.mark.long
 def test_from_its_file_to_its_report(
     tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,9 +101,9 @@ def test_from_its_file_to_its_report(
     for said in ("int8", "Online teachers", "extrapolated", "Accuracy against cost", "measured", "language model"):
         assert said in second
     exported = pd.read_parquet(tmp_path / "report" / "price_export.parquet").set_index("format")
-    own = pd.read_parquet(tmp_path / "report" / "price_training.parquet").set_index(["arm", "batch_size"])
+    mine = pd.read_parquet(tmp_path / "report" / "price_training.parquet").set_index(["arm", "batch_size"])
     # the exported student is that of the trial
-    assert exported.loc["safetensors", "mrr"] == pytest.approx(own.loc[("L1+L2+L3", 64), "mrr"], abs=1e-6)
+    assert exported.loc["safetensors", "mrr"] == pytest.approx(mine.loc[("L1+L2+L3", 64), "mrr"], abs=1e-6)
     stages = pd.read_parquet(tmp_path / "report" / "price_memory.parquet")
     assert {"teacher", "encode", "semantic", "targets", "llm-targets", "stage1", "stage2", "loop"} <= set(
         stages["stage"]

@@ -45,19 +45,24 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("data") / "toy")
 
 
-@pytest.fixture
-def spec(dataset: Path, tiny_encoder: Path) -> TrialSpec:
-    """A trial on the small data set; its language model is a tiny sentence encoder, not fine-tuned."""
+def make_spec(dataset: Path, encoder: Path) -> TrialSpec:
+    """A trial on a small data set; its language model is a tiny sentence encoder, not fine-tuned."""
     return TrialSpec(
         dataset=str(dataset),
         arm="L1",
         time=TimeSpec(size=40),
         student=StudentSpec(dim=8, epochs=4, stage1_epochs=2, batch_size=64),
         teacher=TeacherSpec(dim=16, epochs=2, batch_size=64),
-        llm=LanguageModelConfig(model=str(tiny_encoder), finetune="none"),
+        llm=LanguageModelConfig(model=str(encoder), finetune="none"),
         semantic=SemanticSpec(dim=8, components=8, epochs=2, batch_size=64),
         loss=LossSpec(targets=16),
     )
+
+
+@pytest.fixture
+def spec(dataset: Path, tiny_encoder: Path) -> TrialSpec:
+    """A trial on the small data set; see `make_spec`."""
+    return make_spec(dataset, tiny_encoder)
 
 
 @pytest.fixture

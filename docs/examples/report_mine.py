@@ -1,20 +1,20 @@
-"""A report kind of one's own: test MRR by relation and arm, as a PDF, a CSV file and a figure."""
+"""A report kind of one's own: test MRR by relation and arm, as a PDF, an HTML page, a CSV file and a figure."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness.reporting.content import Section, plain
+from harness.reporting.content import Front, case_of, figure_name, report
 from harness.reporting.data.results import Frames, Results
 from harness.reporting.data.text import number
 from harness.reporting.kinds import report_kind
+from harness.reporting.output.document import Document, Figure, Section
 from harness.reporting.output.figures import figure
 from harness.reporting.output.tables import Cell, Row, Table
-from harness.reporting.output.typst import Document
 from harness.vocabulary import arm_colors, arm_name, backbone_name
 
 
@@ -23,18 +23,23 @@ def content(frames: Frames) -> Document:
     """Turn the results of one study on one data set into a document."""
     results = frames.results()  # checks trials and ranks; a UserError says what is wrong with them
     rows = by_relation(results)
-    tables = {backbone: {"relations": table(rows[rows["backbone"] == backbone])} for backbone in results.backbones}
-
-    def draw_and_fill(folder: Path) -> dict[str, Any]:
-        sections = []
-        for k, backbone in enumerate(results.backbones):
-            draw(rows[rows["backbone"] == backbone], folder / "figures" / f"relations_{k}")
-            drawn = [(f"figures/relations_{k}.pdf", "Test MRR by relation, mean over seeds.")]
-            sections.append(Section(backbone_name(backbone), (), [tables[backbone]["relations"]], drawn))
-        return plain(results, frames.meta, sections)
-
+    of_backbone = {backbone: rows[rows["backbone"] == backbone] for backbone in results.backbones}
+    tables = {backbone: {"relations": table(some)} for backbone, some in of_backbone.items()}
+    sections = [
+        Section(
+            backbone_name(backbone),
+            [
+                tables[backbone]["relations"],
+                Figure(
+                    figure_name(results, backbone, "relations"), partial(draw, some), "Test MRR by relation and arm."
+                ),
+            ],
+            case=case_of(results, backbone),  # captions end with it
+        )
+        for backbone, some in of_backbone.items()
+    ]
     files = {"relations": (rows, "relations")}  # STUDY_relations.csv, .parquet and .tex
-    return Document("plain.typ", frames.layout.name, results.trials, files, tables, draw_and_fill)
+    return report(frames, results, sections, files=files, tables=tables, front=Front([best(rows)]))
 
 
 def by_relation(results: Results) -> pd.DataFrame:
@@ -62,7 +67,13 @@ def table(rows: pd.DataFrame) -> Table:
     return Table("Test MRR by relation", header, "lr" + "r" * len(wide.columns), tuple(shown))
 
 
-def draw(rows: pd.DataFrame, path: Path) -> None:
+def best(rows: pd.DataFrame) -> str:
+    """What the report begins with: the relation that is easiest."""
+    top = rows.loc[rows["mrr"].idxmax()]
+    return f"The easiest relation is {top['relation']}: {arm_name(top['arm'])} has MRR {number(top['mrr'], 3)} on it."
+
+
+def draw(rows: pd.DataFrame, path: Path) -> bool:
     """A dot for each arm on the line of each relation."""
     relations = rows["relation"].unique()
     with figure(path, height=0.8 + 0.17 * len(relations)) as (axes,):
@@ -72,3 +83,4 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
         axes.set_yticks(range(len(relations)), relations, parse_math=False)
         axes.set_xlabel("test MRR")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False)
+    return True

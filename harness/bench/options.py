@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from typer import Option
 
 from harness import console as cli
 from harness.errors import UserError, nearest
 
-app = typer.Typer(
-    help="Measure the engine on this machine.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
+app = cli.application(
+    "Measure the engine on this machine.",
+    no_args_is_help=False,
     rich_markup_mode="markdown",  # which fills the lines of a paragraph
 )
 

@@ -11,18 +11,13 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from harness.console import console, printable, run
+from harness.console import application, console, printable, run
 from harness.data import UNKNOWN, TemporalGraph, Timeline, Vocabulary, load
 from harness.data.checks import FINDINGS
 from harness.data.dates import show
 from harness.data.registry import SOURCES, download_folder, find
 
-app = typer.Typer(
-    help="Look at data sets. docs/data.md explains the terms.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = application("Look at data sets. docs/data.md explains the terms.")
 DataDir = Annotated[
     Path | None,
     typer.Option(
@@ -134,4 +129,4 @@ def _label(vocabulary: Vocabulary, k: int) -> str:
 
 
 if __name__ == "__main__":
-    run(app)
+    run(app, "python -m harness.data")

@@ -79,7 +79,7 @@ def facts(design: Design, preset: str) -> Iterator[tuple[str, str]]:
     if (search := search_of(design, chosen)) is not None:
         yield "search", f"{search.arm}, {search.sampler}, {search.configurations()} configurations"
         for key, factor in search.factors.items():
-            yield "searched", f"{key}: {factor.distribution()}"
+            yield "searched", f"{key}: {factor}"
     if design.references:
         yield "reference rows", ", ".join(design.references)
     if settle(design, chosen).has_teacher_a_seed:

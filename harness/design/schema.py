@@ -63,6 +63,11 @@ class Range(Frozen):
         self.distribution()
         return self
 
+    def __str__(self) -> str:
+        """For people: ``0.01 to 10, logarithmic``."""
+        step = f", in steps of {self.step:g}" if self.step else ""
+        return f"{self.low:g} to {self.high:g}{step}{', logarithmic' if self.log else ''}"
+
     def distribution(self) -> BaseDistribution:
         """The same for Optuna.
 

@@ -16,9 +16,23 @@ from harness.errors import UserError, nearest
 from harness.registry import Frozen
 from harness.trial.options import option_names, option_of
 from harness.trial.spec import TrialSpec
+from harness.vocabulary import SYMBOLS
 
 #: keys of a trial that a study's settings cannot change: they are the axes of its design
 AXES = ("dataset", "backbone", "arm", "seed")
+#: what people call settings
+_ALSO_CALLED = {"lr": "student.learning_rate", "wd": "student.regularization"}
+_ALSO_CALLED |= {symbol: setting for setting, symbol in SYMBOLS.items() if len(symbol) == 1}
+#: what the parts of settings are about, by the first part of their names
+PARTS = {
+    "protocol": "ranking and time",
+    "time": "ranking and time",
+    "student": "student",
+    "loss": "losses",
+    "teacher": "structural teacher",
+    "llm": "language model",
+    "semantic": "LLM teacher: E(p) and f_LLM",
+}
 
 
 @lru_cache(maxsize=1)
@@ -45,14 +59,21 @@ def flat(settings: Settings) -> str:
     return ", ".join(leaves(settings, ""))
 
 
-def settings(spec: TrialSpec) -> list[tuple[str, str, str]]:
-    """Every setting of a spec: its dotted name, its value and what it is."""
-    rows = []
+def settings(spec: TrialSpec) -> dict[str, list[tuple[str, str, str]]]:
+    """Every setting of a spec by the part that it belongs to: its dotted name, its value and what it is."""
+    parts: dict[str, list[tuple[str, str, str]]] = {title: [] for title in PARTS.values()}
     for name in option_names(TrialSpec):
         if name not in AXES:
             value, about = option_of(spec, name)
-            rows.append((name, "by backbone" if value is None else str(value), about))
-    return rows
+            shown = "–" if value is None else str(value) if value != "" else "none"
+            parts[PARTS[name.partition(".")[0]]].append((name, shown, about))
+    return parts
+
+
+def method_of(name: str) -> str | None:
+    """The method that alone reads a setting: ``DKD`` of ``loss.DKD.target``; None: it is no method's."""
+    parts = name.split(".")
+    return parts[1] if len(parts) == 3 else None
 
 
 def parse_changes(items: Sequence[str]) -> Settings:
@@ -90,6 +111,7 @@ def parse_changes(items: Sequence[str]) -> Settings:
 def similar(key: str, names: Sequence[str]) -> str:
     """A hint at the name that was meant, "" if there is none like it."""
     leaf = {name.split(".")[-1]: name for name in reversed(names)} | {name: name for name in names}
+    leaf |= {other: leaf[setting] for other, setting in _ALSO_CALLED.items() if setting in leaf}
     close = difflib.get_close_matches(key, leaf, n=1, cutoff=0.5)
     return f", did you mean {leaf[close[0]]!r}?" if close else ""
 

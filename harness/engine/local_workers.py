@@ -100,7 +100,7 @@ def _write(path: Path, progress: Progress) -> None:
 
 
 def executor(jobs: int, loaded: tuple[Plugin, ...] = ()) -> ProcessPoolExecutor:
-    """Worker processes that end with this one, ignore Ctrl-C (the coordinator ends them) and use one thread each.
+    """Worker processes that end with this one and use one thread each; Ctrl-C and SIGTERM are the coordinator's.
 
     They stay for the next call, unless it has other plugins (``loaded``) for them to load first.
     """
@@ -141,7 +141,8 @@ def _environment() -> dict[str, str]:
 
 
 def _initialise(coordinator: int, loaded: tuple[Plugin, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for sent_to_all in (signal.SIGINT, signal.SIGTERM):  # by a terminal, or by what ends a job with all its processes
+        signal.signal(sent_to_all, signal.SIG_IGN)
     import torch
 
     torch.set_num_threads(1)

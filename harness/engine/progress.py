@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from types import MappingProxyType
 
 from rich.console import Console
@@ -27,6 +28,11 @@ def _label(task: Task) -> str:
     elif task.stage == "stage1":
         name = f"{spec.backbone} {'undistilled' if spec.arm == 'none' else 'L1'}, seed {spec.seed}"
     return escape(printable(name))
+
+
+def _in_notebook(console: Console) -> bool:
+    """Whether this is a notebook in which rich can draw: without ipywidgets it would warn again and again."""
+    return console.is_jupyter and find_spec("ipywidgets") is not None
 
 
 class StudyProgress:
@@ -55,7 +61,7 @@ class StudyProgress:
             console=console,
             transient=True,
             refresh_per_second=2,  # drawing it takes a core's time from the workers
-            disable=not console.is_terminal,
+            disable=not (console.is_terminal or _in_notebook(console)),
         )
         self.study_bar = self.bar.add_task(f"[bold]{escape(title)}", total=max(self.total, 1), note="")
 

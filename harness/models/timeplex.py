@@ -19,8 +19,8 @@ from harness.registry import MethodOptions, option
 class TimeplexOptions(MethodOptions):
     """Options of TIMEPLEX: weights of its products with time."""
 
-    object_time: float = option(5.0, "weight of object, relation and time", ge=0, le=100)
-    subject_object_time: float = option(5.0, "weight of subject, object and time", ge=0, le=100)
+    object_time: float = option(5.0, "weight of the product of object, relation and time", ge=0, le=100)
+    subject_object_time: float = option(5.0, "weight of the product of subject, object and time", ge=0, le=100)
 
 
 @backbone("timeplex", version=1)

@@ -10,26 +10,17 @@ import pandas as pd
 
 from harness.reporting.data.frames import records
 from harness.reporting.data.text import NBSP, number
-from harness.vocabulary import METRIC, METRICS, arm_name, backbone_name, joined
+from harness.vocabulary import CLAIMS, METRIC, METRICS, arm_name, backbone_name, joined
 
-HITS = ("hits1", "hits3", "hits10")
-
-CLAIMS = {
-    "C1": "The full method beats BKD, FitNet and RKD by every measure.",
-    "C2": "L2 and L3 each add to L1; all three together are best.",
-    "C3": "Two stages, L1 first and the language model later, beat one.",
-    "C4": "With outliers among the LLM's scores, Huber is a more stable L2 than KL or MSE.",
-    "C5": "The gain comes from what the language model knows, not from how training runs or starts.",
-    "C6": "With the language model's losses the mean rank may get worse while Hits@k gets better.",
-    "C7": "Results depend on α, β, δ and T, and there are defaults that work across data sets and backbones.",
-    "C8": "T = 7 is a good temperature; higher ones blur fine differences in the ranking.",
-    "C9": "Below some dimension of the student the language model no longer helps over BKD.",
-    "C10": "A student of 25 dimensions keeps up with its teacher of 400.",
-    "C11": "Distillation costs time and memory in training, and nothing at inference.",
-    "C12": "Storing the outputs of both teachers saves most of that cost at equal quality.",
-    "C13": "The gain of the full method carries over to other, larger graphs.",
-    "C14": "Teacher, fine-tuning and distillation together against training the teacher alone.",
+#: whose claims these are
+PAPER = {
+    "title": "Knowledge Distillation for Temporal Knowledge Graph Reasoning with Large Language Models",
+    "authors": "Wang Xing, Wei Song, Siyu Lin, Chen Wu, Zhesi Li, Man Wang",
+    "id": "arXiv:2601.00202",
+    "year": "2026",
+    "url": "https://arxiv.org/abs/2601.00202",
 }
+HITS = ("hits1", "hits3", "hits10")
 
 #: comparisons of one backbone by (arm, base, metric)
 Rows = Mapping[tuple[str, str, str], dict[str, Any]]

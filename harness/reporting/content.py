@@ -1,11 +1,9 @@
-"""Parts of a report's content that several kinds share, as plain data that Typst templates set."""
+"""Parts of a report that several kinds share: what is in front, and the last page, on how it was made."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -13,152 +11,146 @@ import pandas as pd
 from harness.reporting.claims import Claim
 from harness.reporting.data.about import facts, settings, subtitle
 from harness.reporting.data.frames import records
-from harness.reporting.data.layout import Meta
-from harness.reporting.data.results import Results
+from harness.reporting.data.results import Frames, Results
+from harness.reporting.output.document import (
+    Block,
+    Command,
+    Document,
+    Findings,
+    Pairs,
+    Section,
+    Text,
+    Verdicts,
+    file_name,
+)
 from harness.reporting.output.tables import Column, Table, table_of
-from harness.reporting.output.typst import Document
 from harness.vocabulary import arm_name, backbone_name, dataset_name
 
-
-def heading(
-    results: Results,
-    meta: Meta,
-    factors: Mapping[str, Sequence[object]] | None = None,
-    points: Mapping[str, str] | None = None,
-    varied: Collection[str] = (),
-) -> dict[str, Any]:
-    """What reports of every kind show: title, what was run, trials without a result, and common settings.
-
-    Args:
-        results: of the trials.
-        meta: how the study was run.
-        factors: see `harness.reporting.data.about.facts`.
-        points: of a study that varies settings, what to show in place of arms and weights.
-        varied: keys of settings that are not common to all students.
-    """
-    name = dataset_name(str(results.trials["dataset"].iloc[0]))
-    shown = facts(results, meta.data, name, factors)
-    if points is not None:
-        arms = [label for label, _ in shown].index("Arms")
-        shown = [*shown[:arms], *map(list, points.items()), *shown[arms + 1 :]]
-        shown = [[label, value] for label, value in shown if value and label != "Weights"]
-    return {
-        "title": f"{results.layout.title}: {results.layout.name} on {name}",
-        "about": results.layout.about,
-        "subtitle": subtitle(results),
-        "facts": shown,
-        "command": meta.command,
-        "notes": meta.notes,
-        "failed": failed(results.trials),
-        "settings": [pair for pair in settings(results.trials) if pair[0].split(".")[-1] not in varied],
-    }
+#: columns of the settings in small print
+SETTINGS_COLUMNS = 4
+#: a table of a backbone's row in the report's files
+Files = Mapping[str, tuple[pd.DataFrame, str | None]]
 
 
-@dataclass(frozen=True)
-class Section:
-    """A section of a report that template "plain.typ" sets.
+@dataclass(frozen=True, eq=False)
+class Front:
+    """What a report begins with.
 
     Attributes:
-        title: its heading.
-        text: paragraphs.
-        tables: below them.
-        figures: below these: path relative to the report's folder, and caption.
+        findings: what was found, in sentences.
+        claims: the paper's claims with their verdicts.
+        cautions: what limits all of it, a paragraph each.
     """
 
-    title: str
-    text: Sequence[str] = ()
-    tables: Sequence[Table] = ()
-    figures: Sequence[tuple[str, str]] = ()
+    findings: Sequence[str] = ()
+    claims: Sequence[Claim] = ()
+    cautions: Sequence[str] = ()
 
 
-def plain(results: Results, meta: Meta, sections: Sequence[Section]) -> dict[str, Any]:
-    """The content of a report for template "plain.typ": heading, sections, and what was run."""
-    shown = [
-        {
-            "title": section.title,
-            "text": list(section.text),
-            "tables": [asdict(table) for table in section.tables],
-            "figures": [{"path": path, "caption": caption} for path, caption in section.figures],
-        }
-        for section in sections
-    ]
-    return heading(results, meta) | {"sections": shown}
-
-
-#: tables, and what draws a figure for a path without suffix (False: nothing to draw), by backbone and kind
-Tables = Mapping[str, Mapping[str, Table]]
-Figures = Mapping[str, Mapping[str, Callable[[Path], bool]]]
-
-
-def document(
-    template: str,
-    name: str,
-    trials: pd.DataFrame,
-    content: Mapping[str, Any],
-    files: Mapping[str, tuple[pd.DataFrame, str | None]],
-    tables: Tables,
-    figures: Figures,
-    section: Callable[[str], Mapping[str, Any]] = lambda _: {},
+def report(
+    frames: Frames,
+    results: Results,
+    sections: Iterable[Section],
+    *,
+    files: Files,
+    tables: Mapping[str, Mapping[str, Table]],
+    front: Front | None = None,
+    reading: Sequence[Block] = (),
+    run: Sequence[Sequence[str]] | None = None,
+    notes: Sequence[str] = (),
+    varied: Collection[str] = (),
+    trials: pd.DataFrame | None = None,
 ) -> Document:
-    """A report with a section a backbone; what has the backbone "" is about all of them.
+    """A report of one study on one data set: findings, evidence, how to read it, and how it was made.
 
     Args:
-        template: see `Document`, as for ``name``, ``trials`` and ``files``.
-        name: of the PDF.
-        trials: of the report.
-        content: what the template needs beside sections, as JSON values.
-        files: tidy frames.
-        tables: by backbone and name; empty ones are left out.
-        figures: by backbone and name, which also names their files.
-        section: what the section of a backbone has beside tables and figures.
+        frames: of the study.
+        results: of its trials.
+        sections: the evidence.
+        files: see `Document.frames`.
+        tables: display tables by backbone and kind, for LaTeX.
+        front: what it begins with.
+        reading: how to read the numbers.
+        run: what was run, as pairs of a name and a value; None: `facts`.
+        notes: further remarks on how it was run.
+        varied: keys of settings that are not common to all students.
+        trials: all trials of the report; None: those of the results.
     """
-    filled = {
-        backbone: {key: table for key, table in by_name.items() if table.rows} for backbone, by_name in tables.items()
-    }
-
-    def fill(folder: Path) -> dict[str, Any]:
-        drawn = draw(figures, folder)
-        sections = [
-            {"backbone": backbone_name(backbone), **section(backbone)} | _section(filled[backbone], drawn[backbone])
-            for backbone in filled
-            if backbone
-        ]
-        return {**content, "sections": sections, "all": _section(filled.get("", {}), drawn.get("", {}))}
-
-    return Document(template, name, trials, files, filled, fill)
-
-
-def _section(tables: Mapping[str, Table], drawn: Mapping[str, str]) -> dict[str, Any]:
-    return {"tables": {name: asdict(table) for name, table in tables.items()}, "figures": drawn}
-
-
-def draw(figures: Figures, folder: Path) -> dict[str, dict[str, str]]:
-    """Draw figures into ``folder/figures``; return their paths by backbone and kind, relative to ``folder``."""
-    drawn: dict[str, dict[str, str]] = {}
-    for position, (backbone, by_kind) in enumerate(figures.items()):
-        # safe as a file's name, whatever the backbone's is
-        stem = re.sub(r"[^a-z0-9-]+", "-", backbone.lower()).strip("-") or f"backbone-{position}"
-        paths = {kind: folder / "figures" / (f"{stem}_{kind}" if backbone else kind) for kind in by_kind}
-        drawn[backbone] = {
-            kind: f"figures/{paths[kind].name}.pdf" for kind, drawing in by_kind.items() if drawing(paths[kind])
-        }
-    return drawn
+    front, layout = front or Front(), results.layout
+    trials = results.trials if trials is None else trials
+    name = dataset_name(str(results.trials["dataset"].iloc[0]))
+    return Document(
+        name=layout.name,
+        title=layout.title or layout.name,
+        subtitle=f"Study {layout.name} on {name} · {subtitle(results)}",
+        blocks=[
+            Findings(front.findings),
+            verdicts(front.claims),
+            *(Text(caution, "Caution.") for caution in front.cautions),
+            layout.about,
+            *sections,
+            failed(trials),
+            Section("How to read the numbers", reading, small=True),
+            provenance(frames, results, facts(results, frames.meta.data, name) if run is None else run, notes, varied),
+        ],
+        trials=trials,
+        frames=files,
+        tables={backbone: _filled(by_kind) for backbone, by_kind in tables.items()},
+    )
 
 
-def claims_box(claims: Sequence[Claim]) -> list[dict[str, Any]]:
-    """Claims with a line a backbone, for ``claims-box`` of the templates."""
+def case_of(results: Results, backbone: str) -> str:
+    """What a section of a backbone is about, for captions: "TTransE, YAGO11k"."""
+    return f"{backbone_name(backbone)}, {dataset_name(str(results.trials['dataset'].iloc[0]))}"
+
+
+def figure_name(results: Results, backbone: str, kind: str) -> str:
+    """The name of a figure of a backbone."""
+    return f"{file_name(backbone, results.backbones.index(backbone))}_{kind}"
+
+
+def _filled(tables: Mapping[str, Table]) -> dict[str, Table]:
+    return {kind: table for kind, table in tables.items() if table.rows}
+
+
+def provenance(
+    frames: Frames, results: Results, run: Sequence[Sequence[str]], notes: Sequence[str], varied: Collection[str]
+) -> Section:
+    """How a report was made: data, seeds, machine, command, and the settings as they were resolved."""
+    common, by_backbone = settings(results.trials, frames.recipe)
+    columns: list[Column] = [
+        ("setting", "l", lambda row: row[0]),
+        *((backbone_name(name), "r", lambda row, name=name: row[1].get(name, "–")) for name in results.backbones),
+    ]
+    differing = [(key, values) for key, values in by_backbone.items() if key.split(".")[-1] not in varied]
+    table = table_of("Settings that differ between the backbones, recipes resolved", differing, columns)
+    shown = [pair for pair in common if pair[0].split(".")[-1] not in varied]
+    return Section(
+        "Provenance",
+        [
+            Pairs(run),
+            Command(frames.meta.command),
+            *frames.meta.notes,
+            *notes,
+            table,
+            Text("", "Settings common to all students"),
+            Pairs(shown, SETTINGS_COLUMNS),
+        ],
+        together=True,
+    )
+
+
+def verdicts(claims: Sequence[Claim]) -> Verdicts:
+    """Claims with a line a backbone."""
     judged: dict[str, dict[str, Any]] = {}
     for claim in claims:
         entry = judged.setdefault(claim.id, {"id": claim.id, "text": claim.text, "lines": []})
-        entry["lines"].append({"backbone": claim.backbone, "verdict": claim.verdict, "reason": claim.reason})
-    return list(judged.values())
+        entry["lines"].append({"case": claim.backbone, "verdict": claim.verdict, "reason": claim.reason})
+    return Verdicts([*judged.values()])
 
 
-def failed(trials: pd.DataFrame) -> dict[str, Any] | None:
-    """Checked trials that failed, with the reason, as a table; None where all are complete."""
-    lost = trials[trials["state"] != "complete"]
-    if lost.empty:
-        return None
+def failed(trials: pd.DataFrame) -> Section:
+    """Checked trials that failed, with the reason, as a table; empty where all are complete."""
 
     def reason(row: Mapping[str, Any]) -> str:
         if row["state"] != "failed":
@@ -170,7 +162,50 @@ def failed(trials: pd.DataFrame) -> dict[str, Any] | None:
         ("backbone", "l", lambda row: backbone_name(row["backbone"])),
         ("arm", "l", lambda row: arm_name(row["arm"])),
         ("seed", "c", lambda row: str(row["seed"])),
-        ("reason", "l", reason),
+        ("reason", "p", reason),
     ]
     note = "Their seeds are missing from the means of their arm and from every comparison with it."
-    return asdict(table_of("Trials that failed or are unfinished", records(lost), columns, note))
+    lost = records(trials[trials["state"] != "complete"])
+    return Section("Trials without a result", [table_of("Trials that failed or are unfinished", lost, columns, note)])
+
+
+#: where every arm ran with one seed
+ONE_SEED = (
+    "Every arm ran with one seed (n = 1): intervals cover the choice of test facts, not of the seed, so nothing here "
+    "is a verdict on the method."
+)
+HOW_MEANS = Text(
+    "are Student's t intervals over seeds. They say how far the mean would move with other seeds, on these same test "
+    "facts. Where an arm has a single run, the interval is a bootstrap over test facts instead, and is marked.",
+    "Intervals of means",
+)
+DIFFERENCES = (
+    "come from a bootstrap that resamples seeds and, within them, test facts; both directions of a fact stay "
+    "together, and one resample of facts serves all seeds, since all seeds are tested on the same facts. Where few "
+    "seeds make much of the variance, they are stretched to the length of a t interval."
+)
+HOW_EFFECTS = Text(
+    "is the mean difference divided by the standard deviation of the differences of single facts.", "Effect size d"
+)
+HOW_RANKS = Text(
+    "of tied answers are the mean of the best and the worst rank they could take. Every test fact is asked twice: for "
+    "its tail and for its head. Validation chose the epoch; the test facts were scored once.",
+    "Ranks",
+)
+
+
+def how_differences(more: str = "") -> Text:
+    """How intervals of differences come about; ``more`` follows."""
+    return Text(f"{DIFFERENCES} {more}".strip(), "Intervals of differences")
+
+
+def how_tests(families: str) -> Text:
+    """How verdicts on differences come about; ``families``: within what Holm's correction is applied."""
+    return Text(
+        "flip the signs of the facts' differences, averaged over seeds (9,999 random patterns). They speak of these "
+        "trained models on new facts; therefore a difference is called better or worse only if the corrected p value "
+        "is below 0.05 and the interval, which covers new seeds as well, excludes zero. Holm's correction is applied "
+        "within each family: "
+        f"{families}",
+        "Tests",
+    )

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.errors import UserError, nearest
 from harness.reporting.data.layout import Layout, Meta
-from harness.reporting.data.results import INSIDE, Frames, Importance, LoadRanks, is_search, with_role
+from harness.reporting.data.results import INSIDE, Frames, Importance, LoadRanks, Recipe, is_search, with_role
 from harness.reporting.sensitivity.points import are_confirmation_runs, complete_confirmation_runs
 from harness.vocabulary import declare
 
@@ -37,7 +37,13 @@ def one_design(trials: pd.DataFrame, curves: pd.DataFrame, design: str | None) -
     return trials[trials["study_name"] == chosen], curves[curves["study_name"] == chosen] if len(curves) else curves
 
 
-def frames_of(layout: Layout, stored: Stored, importance: Importance | None, design: str | None = None) -> Frames:
+def frames_of(
+    layout: Layout,
+    stored: Stored,
+    importance: Importance | None,
+    design: str | None = None,
+    recipe: Recipe | None = None,
+) -> Frames:
     """What the report of one design is made from; ``design``: see `one_design`."""
     trials, curves, load_ranks = stored
     by_design = trials.attrs.get("meta", {})
@@ -46,7 +52,7 @@ def frames_of(layout: Layout, stored: Stored, importance: Importance | None, des
     meta = Meta.model_validate({name: value for name, value in about.items() if name != "design"})
     for label in meta.labels:  # of the methods that plugins brought when the study ran
         declare(*label)
-    return Frames(layout, trials, curves, load_ranks, meta, importance)
+    return Frames(layout, trials, curves, load_ranks, meta, importance, recipe)
 
 
 def with_cells(frames: Frames, cells: Collection[str]) -> Frames:

@@ -23,7 +23,8 @@ from harness import reporting
 from harness.registry import Registry
 from harness.reporting.data.results import Frames
 from harness.reporting.evidence import Evidence
-from harness.reporting.output.typst import Document, write
+from harness.reporting.output.document import Document
+from harness.reporting.output.typst import write
 
 Content = Callable[[Frames], Document]
 

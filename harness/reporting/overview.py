@@ -1,23 +1,23 @@
-"""The claims report: a table of all verdicts, and a page a claim with its design, figure, numbers and command."""
+"""The claims report: a matrix of all verdicts, the evidence on each claim, and how the studies were run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from harness.reporting.claims import CLAIMS
 from harness.reporting.data.about import facts_of, started
+from harness.reporting.data.frames import records, where
 from harness.reporting.data.layout import Layout, Meta
+from harness.reporting.data.text import percent
 from harness.reporting.evidence import Evidence
-from harness.reporting.output import tables
+from harness.reporting.output.document import Block, Command, Document, Figure, Findings, Section, Verdicts
 from harness.reporting.output.tables import Cell, Row, Table
-from harness.reporting.output.typst import render, staging
-from harness.vocabulary import BACKBONES, DATASETS, dataset_name, ordered
+from harness.reporting.output.typst import write
+from harness.vocabulary import BACKBONES, CLAIMS, DATASETS, backbone_name, dataset_name, joined, ordered
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,29 +32,95 @@ class StudyEvidence:
 
 
 def claims_report(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout], output: Path) -> Path:
-    """Write ``claims.pdf``, ``claims.csv``, ``.parquet`` and ``.tex`` (all verdicts) and what each page shows.
+    """Write ``claims.pdf``, ``claims.csv``, ``.parquet`` and ``.tex`` (all verdicts) and what is behind each of them.
 
     ``layouts`` names the study of a claim that has no evidence yet. Returns the path of the PDF.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    verdicts = _verdicts(studies)
-    with staging(output) as folder:
-        pages = [_page(claim, studies, layouts, folder) for claim in CLAIMS]
-        table = _overview(verdicts)
-        tables.write(folder, "claims", verdicts, [("", table)])
-        dates = [date for study in studies for part in study.evidence.values() for date in started(part.trials)]
-        created = max(dates, default=datetime.fromtimestamp(0, UTC))
-        datasets = ordered({study.dataset for study in studies}, DATASETS)
-        content = {
-            "title": "The claims, and the evidence on each",
-            "subtitle": " · ".join([*(dataset_name(name) for name in datasets), f"{created:%-d %B %Y}"]),
-            "overview": asdict(table),
-            "pages": pages,
-        }
-        render("claims.typ", content, folder, folder / "claims.pdf", created)
-    return output / "claims.pdf"
+    return write(claims_document(studies, layouts), output)
+
+
+def claims_document(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout]) -> Document:
+    """The claims report: a matrix of claims and cases, then the evidence on each claim, then how it was made."""
+    verdicts, shown = _verdicts(studies), _Shown()
+    table = _matrix(verdicts)
+    trials = [part.trials for study in studies for part in study.evidence.values()]
+    dates = [date for of_study in trials for date in started(of_study)]
+    datasets = ordered({study.dataset for study in studies}, DATASETS)
+    created = max(dates, default=datetime.fromtimestamp(0, UTC))
+    return Document(
+        name="claims",
+        title="The claims of the paper, and the evidence on each",
+        subtitle=f"Studies on {', '.join(map(dataset_name, datasets)) or 'nothing yet'} · {created:%-d %B %Y}",
+        blocks=[
+            Findings(_findings(studies, verdicts)),
+            table,
+            RULE,
+            *(_claim(claim, studies, layouts, shown) for claim in CLAIMS),
+            _provenance(studies),
+        ],
+        trials=pd.concat(trials) if trials else pd.DataFrame({"started": []}),
+        files={
+            "claims": (verdicts, [("", table)]),
+            **{
+                f"{claim}_{_stem(study)}": (evidence.numbers, [("", evidence.table)])
+                for study in studies
+                for claim, evidence in study.evidence.items()
+            },
+        },
+    )
+
+
+RULE = (
+    "Each claim is put to a test by a study of its own, on every data set and backbone that it was run on. A "
+    "difference counts only if its corrected p value is below 0.05 and its 95 % interval, over seeds and test facts, "
+    "excludes zero. What each word takes is in docs/statistics.md."
+)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Figures and tables that the report has already: what several claims rest on is shown once."""
+
+    by: dict[object, str] = field(default_factory=dict)
+
+    def first(self, key: object, claim: str) -> str:
+        """The claim that something is shown with."""
+        return self.by.setdefault(key, claim)
+
+
+def _stem(study: StudyEvidence) -> str:
+    return f"{study.layout.name}-{Path(study.dataset).name}"
+
+
+def _findings(studies: Sequence[StudyEvidence], verdicts: pd.DataFrame) -> list[str]:
+    """What all the claims come to: how many of them stand, and what the full method gains."""
+    words = {str(claim): overall(rows["verdict"].tolist()) for claim, rows in verdicts.groupby("claim", sort=False)}
+    by_word: dict[str, list[str]] = {}
+    for claim, word in words.items():
+        by_word.setdefault(word, []).append(claim)
+    order = ("supported", "contradicted", "mixed", "undecided", "measured", "not tested")
+    counts = [f"{len(by_word[word])} {word} ({', '.join(by_word[word])})" for word in order if word in by_word]
+    found = [f"Of {len(words)} claims, over all data sets and backbones: {'; '.join(counts)}."]
+    gains = []
+    for study in _in_order(studies):
+        for claim, step in (("C1", "against L1 (BKD)"), ("C13", "full method against L1")):
+            if claim in study.evidence:
+                rows = where(study.evidence[claim].numbers, step=step, metric="mrr")
+                gains += [
+                    f"{percent(row['relative'])} with {backbone_name(row['backbone'])} on "
+                    f"{dataset_name(study.dataset)} ({_word(row['verdict'])})"
+                    for row in records(rows)
+                ]
+    if gains:
+        found.append(f"In test MRR the full method differs from L1 by {joined(gains)}.")
+    return found
+
+
+def _word(verdict: str) -> str:
+    return "not significant" if verdict == "undecided" else verdict
 
 
 def _verdicts(studies: Sequence[StudyEvidence]) -> pd.DataFrame:
@@ -85,17 +151,15 @@ def overall(verdicts: Sequence[str]) -> str:
     return "contradicted" if "contradicted" in words else "supported" if words == {"supported"} else "undecided"
 
 
-def _overview(verdicts: pd.DataFrame) -> Table:
+def _matrix(verdicts: pd.DataFrame) -> Table:
+    """Claims in rows, cases (a backbone on a data set) in columns."""
     judged = verdicts[verdicts["dataset"] != ""]
     # a verdict on two backbones together stands with both
     judged = judged.assign(backbone=judged["backbone"].str.split(" and ")).explode("backbone")
-    datasets, backbones = (
-        ordered(judged["dataset"], DATASETS),
-        ordered(judged["backbone"], [term.label for term in BACKBONES.values()]),
-    )
-    columns = [
-        (d, b) for d in datasets for b in backbones if ((judged["dataset"] == d) & (judged["backbone"] == b)).any()
-    ]
+    datasets = ordered(judged["dataset"], DATASETS)
+    backbones = ordered(judged["backbone"], [term.label for term in BACKBONES.values()])
+    present = set(zip(judged["dataset"], judged["backbone"], strict=True))
+    columns = [(d, b) for d in datasets for b in backbones if (d, b) in present]
     rows = []
     for claim, text in CLAIMS.items():
         of_claim = judged[judged["claim"] == claim]
@@ -104,45 +168,67 @@ def _overview(verdicts: pd.DataFrame) -> Table:
         rows.append(Row((Cell(claim), Cell(text), *shown, Cell(overall(of_claim["verdict"].tolist()), strong=True))))
     header = ("", "claim", *(f"{dataset_name(d)}\n{b}" for d, b in columns), "overall")
     note = "A claim is supported overall if it is wherever it was tested; mixed: supported here, contradicted there."
-    return Table("All claims", header, "ll" + "l" * (len(columns) + 1), tuple(rows), note)
+    return Table("Claims and cases", header, "lp" + "l" * (len(columns) + 1), tuple(rows), note)
 
 
-def _page(claim: str, studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout], folder: Path) -> dict[str, Any]:
-    """The page of a claim as JSON values; its figures and tables are written into ``folder``."""
-    bearing = [study for study in studies if claim in study.evidence]
+def _claim(claim: str, studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout], shown: _Shown) -> Section:
+    """The evidence on a claim: its study, and on each data set verdicts, figures and numbers."""
+    bearing = [study for study in _in_order(studies) if claim in study.evidence]
     names = [name for name, layout in layouts.items() if claim in layout.claims]
-    layout = layouts[names[0]] if names else None
-    sections = []
-    for study in bearing:
-        evidence, stem = study.evidence[claim], f"{claim}_{study.layout.name}-{Path(study.dataset).name}"
-        places = {folder / "figures" / f"{stem}{end}": draw for end, draw in evidence.figures.items()}
-        drawn = [f"figures/{path.name}.pdf" for path, draw in places.items() if draw(path)]
-        tables.write(folder, stem, evidence.numbers, [("", evidence.table)])
-        meta = study.meta
-        name = dataset_name(study.dataset)
-        sections.append(
-            {
-                "dataset": name,
-                "lines": [
-                    {"backbone": v.backbone, "verdict": v.verdict, "reason": v.reason} for v in evidence.verdicts
-                ],
-                "table": asdict(evidence.table) if evidence.table.rows else None,
-                "figures": drawn,
-                "marks": evidence.marks,
-                "facts": facts_of(evidence.trials, meta.data, name),
-                "command": meta.command,
-            }
-        )
-    missing = [f"{study.layout.name} on {dataset_name(study.dataset)}: {study.missing}" for study in studies
-               if study.missing and claim in study.layout.claims]  # fmt: skip
+    blocks: list[Block] = [layouts[names[0]].about if names else "No study tests this claim."]
+    if not bearing:
+        blocks.append("There is no result on this claim yet.")
+        blocks += [Command(f"python -m harness.study {name} --dataset wiki --backbone all") for name in names[:1]]
+    blocks += [
+        f"{study.layout.name} on {dataset_name(study.dataset)}: {study.missing}"
+        for study in studies
+        if study.missing and claim in study.layout.claims
+    ]
+    blocks += [_on_data(claim, study, shown) for study in bearing]
     words = [verdict.verdict for study in bearing for verdict in study.evidence[claim].verdicts]
-    return {
-        "id": claim,
-        "text": CLAIMS[claim],
-        "verdict": overall(words),
-        "study": layout.name if layout else "",
-        "about": layout.about if layout else "No study tests this claim.",
-        "sections": sections,
-        "missing": missing,
-        "command": f"python -m harness.study {layout.name} --dataset wiki --backbone all" if layout else "",
-    }
+    return Section(f"{claim} · {overall(words)}. {CLAIMS[claim]}", blocks)
+
+
+def _in_order(studies: Sequence[StudyEvidence]) -> list[StudyEvidence]:
+    """Studies by their data sets, in the order of the matrix."""
+    datasets = ordered({study.dataset for study in studies}, DATASETS)
+    return sorted(studies, key=lambda study: datasets.index(study.dataset))
+
+
+def _on_data(claim: str, study: StudyEvidence, shown: _Shown) -> Section:
+    """The evidence of one study on a claim; figures and tables that another claim has are named."""
+    evidence, dataset = study.evidence[claim], dataset_name(study.dataset)
+    lines = [{"case": v.backbone, "verdict": v.verdict, "reason": v.reason} for v in evidence.verdicts]
+    blocks: list[Block] = [Verdicts([{"id": claim, "text": "", "lines": lines}])]
+    elsewhere = set()
+    for position, (end, draw) in enumerate(evidence.figures.items()):
+        if (first := shown.first(id(draw), claim)) != claim:
+            elsewhere.add(first)
+            continue
+        case = f"{evidence.verdicts[position].backbone}, {dataset}" if end else dataset
+        figure = Figure(f"{claim}_{_stem(study)}{end}", draw, f"Evidence on {claim} ({case}). {evidence.marks}".strip())
+        blocks.append(figure)
+    if (first := shown.first(id(evidence.table), claim)) == claim:
+        table = evidence.table
+        blocks.append(replace(table, caption=f"{table.caption} ({claim}, {dataset})"))
+    else:
+        elsewhere.add(first)
+    if elsewhere:
+        blocks.append(f"More of this study is shown with {joined(sorted(elsewhere))}.")
+    return Section(dataset, blocks)
+
+
+def _provenance(studies: Sequence[StudyEvidence]) -> Section:
+    """How the studies were run, a row each, and their commands."""
+    with_results = [study for study in studies if study.evidence]
+    rows = []
+    for study in with_results:
+        trials = next(iter(study.evidence.values())).trials
+        facts = dict(facts_of(trials, study.meta.data, dataset_name(study.dataset)))
+        seeds = facts.get("Arms", "").rpartition("; seed")[2].lstrip("s ")
+        rows.append([study.layout.name, dataset_name(study.dataset), seeds, facts["Trials"].split(" (")[0],
+                     *(facts.get(key, "–") for key in ("Started", "Commit", "Versions", "Machine"))])  # fmt: skip
+    header = ("study", "data", "seeds", "trials", "started", "commit", "versions", "machine")
+    table = Table("Studies", header, "llllpppp", tuple(Row(tuple(map(Cell, row))) for row in rows))
+    commands = dict.fromkeys(study.meta.command for study in with_results)
+    return Section("Provenance", [table, Command("\n".join(filter(None, commands)))])

@@ -156,8 +156,32 @@ def held(storage: str) -> list[tuple[str, str]]:
     Raises:
         UserError: the store cannot be opened.
     """
+    return sorted(set(of_designs(storage).values()))
+
+
+def of_designs(storage: str) -> dict[str, tuple[str, str]]:
+    """The study and the data set of each design of a store, by the name of the design; errors as of `held`."""
     with reading(storage), closing(Store(storage, create=False)) as store:
-        return _pairs(frozen.user_attrs for frozen in store.studies().values())
+        attributes = {name: frozen.user_attrs for name, frozen in store.studies().items()}
+    return {name: pair for name, about in attributes.items() for pair in _pairs([about])}
+
+
+def overview(storage: str) -> pd.DataFrame:
+    """What a store holds, a row a design; errors as of `held`.
+
+    Columns: study, dataset, preset, design, started (the last trial), and by state the number of its trials.
+    """
+    rows = []
+    with reading(storage), closing(Store(storage, create=False)) as store:
+        for name, frozen in store.studies().items():
+            trials = [t for part in parts_of(store.storage, name) for t in part.get_trials(deepcopy=False)]
+            trials = [trial for trial in trials if "cell" in trial.user_attrs]
+            counts = {text: sum(trial.state == state for trial in trials) for state, text in _STATES.items()}
+            about = {key: frozen.user_attrs.get(key, "") for key in ("study", "dataset", "preset")}
+            started = max((str(trial.user_attrs.get("started", "")) for trial in trials), default="")
+            rows.append({**about, "design": name, "started": started, **counts})
+    columns = ["study", "dataset", "preset", "design", "started", *_STATES.values()]
+    return pd.DataFrame(rows, columns=columns).sort_values(["study", "dataset", "started"], ignore_index=True)
 
 
 def _pairs(studies: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -15,31 +15,29 @@ from harness.errors import UserError
 from harness.trial.cache import digest
 from harness.vocabulary import PROTOCOLS
 
-#: attributes that hold others, by name
-ENVIRONMENT, METRICS, COSTS, BY_PROTOCOL = "environment", "metrics", "costs", "protocols"
+#: the attribute that holds those of a trial's machine
+ENVIRONMENT = "environment"
 #: the settings of a trial: an object in the store, and its JSON for readers
 SPEC = "spec"
-#: names of attributes that they hold, in parts: all but the last are keys, so that none is repeated
-_HOLDERS = {
-    METRICS: re.compile(r"(valid|test)_(tail|head)_(\w+)|(valid)_(\w+)"),
-    BY_PROTOCOL: re.compile(rf"(test)_({'|'.join(PROTOCOLS)})_(\w+)"),
-    COSTS: re.compile(r"(seconds|built_seconds|peak_mib)_(.+)"),
-}
+#: attributes that hold those whose names begin so, such as ``test_tail`` with ``mrr``: each short enough for
+#: optuna-dashboard, which shows an attribute on one line and makes its page as wide
+_HOLDERS = re.compile(
+    rf"((?:valid|test)_(?:tail|head)|test_(?:{'|'.join(PROTOCOLS)})|valid|seconds|built_seconds|peak_mib)_(.+)"
+)
+#: what held several of these before, by their names
+_EARLIER = ("metrics", "costs", "protocols")
 #: the attribute of a trial that names a record of its study, ``common:NAME``, and what such a record holds
 COMMON, _SHARED = "common", (SPEC, ENVIRONMENT, "data_digest", "preset", "protocol")
 
 
 def packed(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes with those alike in one, such as ``test_tail_mrr`` in ``metrics``."""
+    """Attributes with those alike in one, such as ``test_tail_mrr`` in ``test_tail``."""
     holders: dict[str, Any] = {}
     for name, value in attributes.items():
-        place, key = holders, name
-        for holder, names in _HOLDERS.items():
-            if parts := names.fullmatch(name):
-                *above, key = (group for group in parts.groups() if group is not None)
-                for part in (holder, *above):
-                    place = place.setdefault(part, {})
-        place[key] = value
+        if parts := _HOLDERS.fullmatch(name):
+            holders.setdefault(parts[1], {})[parts[2]] = value
+        else:
+            holders[name] = value
     return holders
 
 
@@ -74,7 +72,10 @@ def unpacked(attributes: Mapping[str, Any], records: Mapping[str, Any]) -> dict[
     """
     flat: dict[str, Any] = {}
     for name, value in _complete(attributes, records).items():
-        flat |= _flat(value) if name in (ENVIRONMENT, *_HOLDERS) else {name: value}
+        if name in (ENVIRONMENT, *_EARLIER):
+            flat |= _flat(value)
+        else:
+            flat |= _flat({name: value}) if _HOLDERS.fullmatch(f"{name}_x") else {name: value}
     if isinstance(flat.get(SPEC), dict):
         flat[SPEC] = json.dumps(flat[SPEC])
     return flat

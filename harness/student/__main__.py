@@ -19,11 +19,8 @@ from harness.student.student import Student, table
 if TYPE_CHECKING:
     from harness.trial.stages import Context
 
-app = typer.Typer(
-    help="A distilled student as one small file: make it, inspect it, ask it, score it, convert it, serve it.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+app = cli.application(
+    "A distilled student as one small file: make it, inspect it, ask it, score it, convert it, serve it."
 )
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A student's file, as export writes it.")]
@@ -261,7 +258,7 @@ def _size(count: int) -> str:
 
 def main() -> None:
     """Run the command line."""
-    cli.run(app)
+    cli.run(app, "python -m harness.student")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class EnsembleOptions(MethodOptions):
 
     members: str = option("tntcomplex,ta-distmult,llm", "backbones, and llm, with commas between")
     penalties: str = option("", "weights of penalties by member, as tcomplex=0.03,timeplex=0.05; others: the recipe's")
-    weights: Literal["fitted", "equal"] = option("fitted", "fitted on validation answers, or equal")
+    weights: Literal["fitted", "equal"] = option("fitted", "of members: fitted on validation answers, or equal")
 
     @field_validator("members")
     @classmethod

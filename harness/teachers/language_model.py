@@ -38,10 +38,12 @@ class LanguageModelConfig(Grown):
     model_config = ConfigDict(protected_namespaces=())
     later: ClassVar[frozenset[str]] = frozenset({"texts", "layer"})
 
-    model: str = Field(default="smollm2", min_length=1, description="smollm2, minilm, a path, or a hub id")
+    model: str = Field(
+        default="smollm2", min_length=1, description="smollm2, minilm, a folder, a .gguf file, or a hub id"
+    )
     finetune: Literal["lora", "none"] = Field(default="lora", description="lora, or none: the model as it is")
     objective: Literal["next-token", "contrastive"] | None = Field(
-        default=None, description="of fine-tuning; None: next-token for causal models, contrastive for encoders"
+        default=None, description="of fine-tuning. –: next-token for causal models, contrastive for encoders"
     )
     token_budget: int = Field(default=40_000, ge=1, description="tokens of training facts seen in fine-tuning")
     lora_rank: int = Field(default=8, ge=1, description="rank of the LoRA matrices")
@@ -50,7 +52,7 @@ class LanguageModelConfig(Grown):
     batch_tokens: int = Field(default=1024, ge=64, description="tokens a batch, padding included")
     max_length: int = Field(default=16, ge=4, description="tokens a text at most; fine-tuning sentences thrice that")
     dtype: Literal["bfloat16", "float32"] | None = Field(
-        default=None, description="of frozen weights; None: bfloat16 where the processor multiplies it, else float32"
+        default=None, description="number format of the model. –: bfloat16 if the processor multiplies it, else float32"
     )
     seed: int = Field(default=0, ge=0, description="of LoRA's initial values and the choice of facts")
     texts: Literal["label", "neighbourhood"] = Field(

@@ -39,8 +39,12 @@ Times = Literal["interval", "random-point"]
 class TimeSpec(Frozen):
     """How times become classes."""
 
-    classes: Literal["frequency", "width"] = Field(default="frequency", description="what all classes have in common")
-    size: int = Field(default=600, ge=1, description="frequency: train starts and ends a class; width: years or days")
+    classes: Literal["frequency", "width"] = Field(
+        default="frequency", description="classes of equally many times (frequency) or of equal length (width)"
+    )
+    size: int = Field(
+        default=600, ge=1, description="times of training facts that fill a class; with width: its years or days"
+    )
 
 
 class SampledSpec(Frozen):
@@ -50,7 +54,7 @@ class SampledSpec(Frozen):
         default=256, ge=0, le=1_000_000, description="random entities that a step scores; 0: all entities"
     )
     hard_candidates: int = Field(
-        default=64, ge=0, le=10_000, description="listed entities a query, without a teacher's list"
+        default=64, ge=0, le=10_000, description="entities on a query's list, where L1 has no teacher's list for it"
     )
     hard_every: int = Field(default=4, ge=1, description="epochs between new lists of hard candidates")
     exact_epochs: int = Field(default=1, ge=0, description="first epochs, in which a step scores all entities")
@@ -75,12 +79,19 @@ class TrainingSpec(SampledSpec, TTransEOptions, WithMethods):
     dim: int = Field(default=25, ge=1, le=10_000, description="dimension of entities and relations")
     epochs: int = Field(default=12, ge=1, description="passes over both directions of the training facts")
     batch_size: int = Field(default=512, ge=1, le=10**6, description="queries a step")
-    optimizer: Literal["adam", "adagrad"] | None = Field(default=None, description="adam or adagrad")
-    learning_rate: float | None = Field(default=None, gt=0, description="at the start; falls linearly to a tenth")
-    regularization: float | None = Field(default=None, ge=0, description="weight of the backbone's penalty")
+    optimizer: Literal["adam", "adagrad"] | None = Field(
+        default=None, description="adam or adagrad. –: the backbone's recipe"
+    )
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="at the start; falls linearly to a tenth. –: the recipe's"
+    )
+    regularization: float | None = Field(
+        default=None, ge=0, description="weight of the backbone's penalty. –: the recipe's"
+    )
     validate_every: int = Field(default=1, ge=1, description="epochs between validations")
     times: Times = Field(
-        default="interval", description="random-point: a training fact is asked at one time of it, drawn in every epoch"
+        default="interval",
+        description="interval, or random-point: a training fact has one time of its interval, drawn in every epoch",
     )
 
 
@@ -92,11 +103,16 @@ class StudentSpec(TrainingSpec):
 
     epochs: int = Field(default=16, ge=1, description="epochs of both stages together")
     later = TrainingSpec.later | {"bits", "rounded_epochs", "codes"}
-    stage1_epochs: int = Field(default=8, ge=0, description="epochs of L1 alone before the other losses join")
-    order: Literal["structure-first", "language-first"] = Field(
-        default="structure-first", description="language-first: stage 1 has L2 and L3, and L1 joins in stage 2"
+    stage1_epochs: int = Field(
+        default=8, ge=0, description="epochs of stage 1, which has only losses that act from the start, such as L1"
     )
-    bits: Bits = Field(default=32, description="of a number of the entity table as it is stored, scored and exported")
+    order: Literal["structure-first", "language-first"] = Field(
+        default="structure-first",
+        description="which losses come first; language-first: L2 and L3, and L1 joins in stage 2",
+    )
+    bits: Bits = Field(
+        default=32, description="bits of a number of the entity table as it is stored, scored and exported"
+    )
     rounded_epochs: int = Field(
         default=4, ge=0, description="last epochs that train through the rounding; with 3 bits or fewer"
     )
@@ -123,14 +139,15 @@ class TeacherSpec(TrainingSpec):
 
     registries = (BACKBONES, TEACHERS)
     later = TrainingSpec.later | {"seeds"}
-    source: str = Field(default="structural", description="a registered teacher: structural, or one of a plugin")
-    backbone: str | None = Field(default=None, description="None: the student's own")
+    source: str = Field(default="structural", description="structural, ensemble, distilled, or a teacher of a plugin")
+    backbone: str | None = Field(default=None, description="–: the student's; of lifted students tcomplex")
     dim: int = Field(default=400, ge=1, le=10_000, description="dimension of entities and relations")
     epochs: int = Field(default=12, ge=1, description="passes over both directions of the training facts, at most")
     patience: int = Field(default=2, ge=1, description="validations without a better MRR before stopping")
     seed: int = Field(default=0, ge=0, description="of initial values and batches")
     seeds: Literal["one", "student"] = Field(
-        default="one", description="student: each seed has a teacher of its own, of that seed, trained and stored"
+        default="one",
+        description="one teacher for all seeds; or student: one for each, of that seed, trained and stored",
     )
 
 
@@ -139,7 +156,7 @@ class SemanticSpec(SampledSpec, Grown):
 
     later = frozenset({"dropout", "regularization"})
     vectors: Literal["model", "shuffled", "random"] = Field(
-        default="model", description="LLM(p); or controls: given to other names at random, or random ones as long"
+        default="model", description="LLM(p); or controls: shuffled among the names, or random ones as long"
     )
     candidates: int = Field(
         default=0, ge=0, le=1_000_000, description="random entities that a step scores; 0: all entities"
@@ -162,7 +179,9 @@ class LossSpec(DistanceOptions, AngleOptions, FitNetOptions, L3Options, L2Option
     """
 
     registries = (LOSSES,)
-    hard_weight: float = Field(default=1.0, ge=0, le=1000, description="weight of the cross-entropy in L1")
+    hard_weight: float = Field(
+        default=1.0, ge=0, le=1000, description="weight of the cross-entropy on the true answer in all distilled arms"
+    )
 
     def of(self, name: str) -> MethodOptions:
         """The options of a loss."""

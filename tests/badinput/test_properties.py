@@ -109,7 +109,7 @@ def test_a_setting_of_any_text_is_taken_or_refused(text: str, key: str) -> None:
 @given(st.text(max_size=12), st.sampled_from(["://me:{}@host/db", "://host/db?user=me&password={}&a=1"]))
 def test_no_form_of_a_password_is_shown(text: str, form: str) -> None:
     secret = f"S3cret{text}"
-    raw, packed = (f"postgresql+psycopg{form.format(each)}" for each in (secret, quote(secret, safe="")))
+    raw, packed = (f"postgresql+psycopg{form.format(one)}" for one in (secret, quote(secret, safe="")))
     assert "S3cret" not in safe(packed)
     for message in (f'no answer from "{packed}"', f"user me, word {secret}", f"user me, word {quote(secret, safe='')}"):
         assert "S3cret" not in reason_of(ValueError(message), packed)

@@ -17,8 +17,8 @@ DAYS = st.integers(1, dt.date.max.toordinal())
 
 
 @given(YEARS, st.sampled_from(["", "-##", "-##-##", "-03-##", "-03-15", "-99999-99"]))
-def test_a_year_is_read_whatever_is_known_of_month_and_day(year: int, rest: str) -> None:
-    assert parse(show(year, "year") + rest, "year") == year
+def test_a_year_is_read_whatever_is_known_of_month_and_day(year: int, others: str) -> None:
+    assert parse(show(year, "year") + others, "year") == year
 
 
 @given(DAYS)

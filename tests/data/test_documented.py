@@ -20,9 +20,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text("utf-8")
 def table(heading: str) -> list[list[str]]:
     """The body of the first table under a heading."""
     section = PAGE[PAGE.index(f"\n## {heading}\n") :]
-    found = re.search(r"(?:^\|.*\|\n)+", section, re.M)
-    assert found is not None
-    return [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in found[0].splitlines()[2:]]
+    actual = re.search(r"(?:^\|.*\|\n)+", section, re.M)
+    assert actual is not None
+    return [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in actual[0].splitlines()[2:]]
 
 
 def test_findings() -> None:
@@ -52,8 +52,8 @@ def test_size_of_lahman_and_of_its_relations(real_data: RealData) -> None:
 def test_kinds_of_entities_of_lahman(real_data: RealData, kind: str) -> None:
     graph = real_data("lahman")
     shown = {row[0]: set(row[1 if kind == "head" else 2].split(", ")) for row in table("lahman")}
-    found: dict[str, set[str]] = {}
+    actual: dict[str, set[str]] = {}
     for part in graph.splits.values():
         for relation, entity in set(zip(part.relation.tolist(), part.columns[kind].tolist(), strict=True)):
-            found.setdefault(graph.relations.names[relation], set()).add(graph.entities.names[entity].split(":")[0])
-    assert shown == found
+            actual.setdefault(graph.relations.names[relation], set()).add(graph.entities.names[entity].split(":")[0])
+    assert shown == actual

@@ -71,13 +71,13 @@ def brute_force(splits: list[list[tuple]], queries: Queries, protocol: str) -> s
     known_facts = []
     for h, r, t, s, e in [row for part in splits for row in part]:
         known_facts += [(h, r, t, s, e), (t, r + N_RELATIONS, h, s, e)]
-    found = set()
+    actual = set()
     asked = zip(queries.subject, queries.relation, queries.answer, queries.start, queries.end, strict=True)
     for row, (subject, relation, answer, start, end) in enumerate(asked):
         for h, r, other, s, e in known_facts:
             if (h, r) == (subject, relation) and other != answer and may_answer(protocol, (start, end), (s, e)):
-                found.add((row, other))
-    return found
+                actual.add((row, other))
+    return actual
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -170,7 +170,7 @@ def test_queries_are_asked_in_every_class_of_their_interval(
         lo, hi = (bound[row] for bound in queries.valid_time())
         assert lo <= time <= hi or time == UNKNOWN or UNKNOWN in (queries.start[row], queries.end[row])
 
-    found = set(zip(*(part.tolist() for part in KnownAnswers(graph).pairs(within, "expanded")), strict=True))
+    actual = set(zip(*(part.tolist() for part in KnownAnswers(graph).pairs(within, "expanded")), strict=True))
     expected = set()
     for h, r, t, s, e in [fact for part in splits for fact in part]:
         of_fact = classes(s, e)
@@ -179,7 +179,7 @@ def test_queries_are_asked_in_every_class_of_their_interval(
                 is_same = (asked.subject[row], asked.relation[row]) == (subject, relation)
                 if is_same and answer != asked.answer[row] and (0 in (number, *of_fact) or number in of_fact):
                     expected.add((row, answer))
-    assert found == expected
+    assert actual == expected
 
 
 def test_both_directions_ask_for_tails_then_for_heads(as_facts: Callable[..., Facts]) -> None:

@@ -36,12 +36,12 @@ def test_classes_are_in_range_monotone_and_0_for_unknown_times_alone(
 ) -> None:
     timeline = Timeline.build(graph_of(intervals), classes, size)
     times = np.array(sorted(probes), np.int64)
-    found = timeline.classes(times)
-    assert found.dtype == np.int64
-    assert np.all((found >= 0) & (found < timeline.n_classes))
-    assert np.all(np.diff(found) >= 0)
+    actual = timeline.classes(times)
+    assert actual.dtype == np.int64
+    assert np.all((actual >= 0) & (actual < timeline.n_classes))
+    assert np.all(np.diff(actual) >= 0)
     if timeline.n_classes > 1:  # some training time is known
-        assert np.array_equal(found == 0, times == UNKNOWN)
+        assert np.array_equal(actual == 0, times == UNKNOWN)
 
 
 @settings(max_examples=100, deadline=None)
@@ -103,8 +103,8 @@ def test_the_treatment_of_missing_ends_unknown_dates_and_timeless_facts(write: C
         graph = load(str(write(train=[f"a\tr\tc\t{year}" for year in range(1985, 2000)], test=[row])))
         timeline = Timeline.build(graph, "width", 1)
         start, end = graph.test.time_points()
-        found = (int(timeline.classes(start)[0]), int(timeline.classes(end)[0]))
-        assert found == ((0, 0) if expected is None else (expected[0] - 1984, expected[1] - 1984))
+        actual = (int(timeline.classes(start)[0]), int(timeline.classes(end)[0]))
+        assert actual == ((0, 0) if expected is None else (expected[0] - 1984, expected[1] - 1984))
 
 
 def test_classes_of_days() -> None:

@@ -23,6 +23,10 @@ ENTITIES, RELATIONS, TIMES, DIM = 10, 2, 4, 4
 STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in BACKBONES}
 STUDENTS["lifted"] = ("lifted", {"wide": 6})
 STUDENTS["ttranse-l1"] = ("ttranse", {"norm": "l1"})
+#: distances, inner products, and a learned map of the entities, for what the backbone does not decide;
+#: ``@every_student`` has a test of ``problem`` run on all
+FEW = ("ttranse", "ta-distmult", "lifted")
+every_student = pytest.mark.parametrize("problem", STUDENTS, indirect=True)
 
 
 @pytest.fixture
@@ -70,8 +74,8 @@ class Problem:
         """Those of ``value`` by parameter, of the student and of the adapter."""
         modules = {"student": self.student, "adapter": self.adapter}
         named = {f"{part}.{n}": p for part, module in modules.items() for n, p in module.named_parameters()}
-        found = torch.autograd.grad(value, list(named.values()), allow_unused=True)
-        return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(named.items(), found, strict=True)}
+        actual = torch.autograd.grad(value, list(named.values()), allow_unused=True)
+        return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(named.items(), actual, strict=True)}
 
 
 def build(name: str, dtype: torch.dtype = torch.double, *, taught: bool = False) -> Problem:
@@ -91,11 +95,11 @@ def build(name: str, dtype: torch.dtype = torch.double, *, taught: bool = False)
     log_p = torch.log_softmax(logits / 2, dim=1)
     # six of ten entities in any order: the rest has no less mass than some of the list
     listed = torch.stack([torch.randperm(ENTITIES)[:6] for _ in range(n)])
-    rest = log_p.scatter(1, listed, -torch.inf).logsumexp(1)
+    others = log_p.scatter(1, listed, -torch.inf).logsumexp(1)
     gold = logits.gather(1, data.answer[:, None])[:, 0]
     teacher = TeacherVectors(logits, torch.eye(ENTITIES, dtype=dtype), torch.ones((), dtype=dtype), "dot", gold)
     soft = SoftTargets(
-        listed.int(), log_p.gather(1, listed), rest, temperature=2.0, teacher=teacher if taught else None
+        listed.int(), log_p.gather(1, listed), others, temperature=2.0, teacher=teacher if taught else None
     )
     aligned = ScoreTargets(
         torch.stack([torch.randperm(ENTITIES)[:6] for _ in range(n)]).int(), logits[:, :6].contiguous()
@@ -105,7 +109,7 @@ def build(name: str, dtype: torch.dtype = torch.double, *, taught: bool = False)
     return Problem(student, data, torch.tensor([7, 2, 11, 0, 5]), soft, aligned, adapter)
 
 
-@pytest.fixture(params=STUDENTS)
+@pytest.fixture(params=FEW)
 def problem(request: pytest.FixtureRequest, small_blocks: None) -> Problem:
     return build(request.param)
 

@@ -92,8 +92,8 @@ def test_two_coordinators_share_a_study(url: str, begin: Callable[[], subprocess
     shown = [end(process) for process in [begin(), begin()]]
     assert list(complete(url).values()) == [1] * CELLS
     # each has a report of all cells, and each did some of them
-    assert all("reports/output" in each.splitlines()[-1] for each in shown)
-    assert all(0 < each.count("by another coordinator") < CELLS for each in shown)
+    assert all("reports/output" in item.splitlines()[-1] for item in shown)
+    assert all(0 < item.count("by another coordinator") < CELLS for item in shown)
 
 
 @pytest.mark.slow
@@ -164,8 +164,8 @@ def leases(engine: sqlalchemy.Engine) -> Iterator[Callable[[str], DatabaseLeases
         return made[-1]
 
     yield make
-    for each in made:
-        each.close()
+    for item in made:
+        item.close()
 
 
 def cut(engine: sqlalchemy.Engine) -> None:

@@ -54,6 +54,7 @@ def numbers(record: Record) -> dict[str, object]:
     return {k: o.result.metrics for k, o in record.finished.items() if o.result is not None}
 
 
+@pytest.mark.long
 def test_same_numbers_in_processes_of_this_machine_and_on_a_cluster(
     spec: TrialSpec, tmp_path: Path, three: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,7 +71,7 @@ def test_same_numbers_in_processes_of_this_machine_and_on_a_cluster(
         assert numbers(distant) == numbers(local)
         # states of students that workers elsewhere keep stay there: exports train them again
         kept = {STUDENTS} if folder == "unseen" else set()
-        files = [each.cache_dir.rglob("*.safetensors") for each in (here, there)]
+        files = [one.cache_dir.rglob("*.safetensors") for one in (here, there)]
         stored = [sorted(path.name for path in paths if path.parent.name not in kept) for paths in files]
         assert stored[0] == stored[1]
         assert not list(there.cache_dir.glob(".cluster-*"))
@@ -201,6 +202,7 @@ def test_a_worker_that_is_not_alike_says_so(
             run(tasks_of(spec, context, "none"), workers, Record().listener())
 
 
+@pytest.mark.long
 def test_workers_load_plugins_and_refuse_another_version(
     spec: TrialSpec, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ from tests.engine.plugin import plugin, registered
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 def test_workers_load_plugins_and_start_anew_when_these_change(tmp_path: Path) -> None:
     old, new = (plugin(tmp_path, version) for version in (1, 2))
     first = executor(1, (old,)).submit(os.getpid).result()

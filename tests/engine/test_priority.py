@@ -51,7 +51,7 @@ class Simulated:
         assert set(running) == set(self.running)
         if not running:
             return [], None
-        future = min(self.running, key=lambda each: self.running[each][0])
+        future = min(self.running, key=lambda item: self.running[item][0])
         self.now, tasks = self.running.pop(future)
         self.ended |= {task.id: self.now for task in tasks}
         future.set_result([Outcome()] * len(tasks))
@@ -99,11 +99,11 @@ def task(name: str, *needs: str) -> Task:
 
 
 def by_name(**seconds: float) -> Callable[[Task], float]:
-    return lambda each: seconds[each.id]
+    return lambda item: seconds[item.id]
 
 
 def in_order(tasks: Collection[Task]) -> dict[str, float]:
-    return dict.fromkeys((each.id for each in tasks), 0.0)
+    return dict.fromkeys((item.id for item in tasks), 0.0)
 
 
 # ---- makespan -------------------------------------------------------------------------------------------------------
@@ -116,13 +116,13 @@ def graphs(draw: st.DrawFn) -> list[Task]:
     """Tasks that wait for some of those before them, in any order."""
     tasks: list[Task] = []
     for k in range(draw(st.integers(1, 14))):
-        needs = draw(st.sets(st.sampled_from([each.id for each in tasks]), max_size=3)) if tasks else set()
+        needs = draw(st.sets(st.sampled_from([item.id for item in tasks]), max_size=3)) if tasks else set()
         tasks.append(task(str(k), *needs))
     return draw(st.permutations(tasks))
 
 
 def longest_way(tasks: Sequence[Task], seconds: Mapping[str, float]) -> float:
-    by_id = {each.id: each for each in tasks}
+    by_id = {item.id: item for item in tasks}
 
     def end(name: str) -> float:
         return seconds[name] + max((end(need) for need in by_id[name].needs), default=0.0)
@@ -134,8 +134,8 @@ def longest_way(tasks: Sequence[Task], seconds: Mapping[str, float]) -> float:
 @settings(deadline=None, max_examples=60)
 def test_grahams_bound_holds_whatever_tasks_take(tasks: list[Task], slots: int, data: st.DataObject) -> None:
     """No worker idles while a task is ready."""
-    seconds = {each.id: data.draw(lengths) for each in tasks}
-    makespan = simulate(tasks, slots, lambda each: seconds[each.id]).now
+    seconds = {item.id: data.draw(lengths) for item in tasks}
+    makespan = simulate(tasks, slots, lambda item: seconds[item.id]).now
     work, way = sum(seconds.values()), longest_way(tasks, seconds)
     assert makespan <= work / slots + (1 - 1 / slots) * way + 1e-6
     assert makespan <= (2 - 1 / slots) * max(work / slots, way) + 1e-6
@@ -147,7 +147,7 @@ def test_what_a_long_chain_begins_with_goes_first() -> None:
     seconds = by_name(a=3, b=3, c=3, d=1, e=4, f=4)
     first, second = simulate(todo, 2, seconds), simulate(todo, 2, seconds, ranks=in_order)
     assert (first.now, second.now) == (10, 12)
-    assert [each.id for each in first.started] == ["d", "a", "e", "b", "c", "f"]
+    assert [item.id for item in first.started] == ["d", "a", "e", "b", "c", "f"]
     assert chain_lengths(todo) == {"a": 1, "b": 1, "c": 1, "d": 3, "e": 2, "f": 1}
 
 
@@ -168,14 +168,14 @@ def ablation(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> li
     return execute.tasks(run.specs, execute.plans(run.specs, "d", "cpu"), Cache(tmp_path_factory.mktemp("cache")))
 
 
-def measured(each: Task) -> float:
-    return MEASURED[each.stage or each.spec.arm]
+def measured(item: Task) -> float:
+    return MEASURED[item.stage or item.spec.arm]
 
 
 def upward_ranks(tasks: Collection[Task]) -> dict[str, float]:
     """The order of HEFT by what tasks take, which nobody knows before: seconds until all that waits for a task ends."""
-    by_id = {each.id: each for each in tasks}
-    needs = {each.id: each.needs & by_id.keys() for each in tasks}
+    by_id = {item.id: item for item in tasks}
+    needs = {item.id: item.needs & by_id.keys() for item in tasks}
     ranks = dict.fromkeys(by_id, 0.0)
     for key in reversed([*TopologicalSorter(needs).static_order()]):
         ranks[key] += measured(by_id[key])
@@ -194,18 +194,18 @@ def test_the_ablation_takes_hardly_longer_than_if_durations_were_known(ablation:
 @pytest.mark.parametrize("slots", [1, 3, 16])
 def test_teachers_come_before_students_and_each_stage_once(ablation: list[Task], slots: int) -> None:
     done = simulate(ablation, slots, measured)
-    assert Counter(each.id for each in done.started) == Counter(each.id for each in ablation)
-    stages = Counter(each.stage for each in done.started if each.stage not in (None, "stage1"))
+    assert Counter(item.id for item in done.started) == Counter(item.id for item in ablation)
+    stages = Counter(item.stage for item in done.started if item.stage not in (None, "stage1"))
     # the language model's are those of both backbones; its scorer reads times as classes in either
     assert stages == {"finetune": 1, "encode": 1, "semantic": 1, "llm-targets": 1} | dict.fromkeys(
         ("teacher", "targets", "teacher-vectors"), 2
     )
-    begins = [each.stage for each in done.started]
+    begins = [item.stage for item in done.started]
     assert set(begins[:3]) == {"finetune", "teacher"} if slots > 2 else begins[0] == "finetune"
-    places = {each.id: place for place, each in enumerate(done.started)}
-    assert all(places[need] < places[each.id] for each in ablation for need in each.needs & places.keys())
+    places = {item.id: place for place, item in enumerate(done.started)}
+    assert all(places[need] < places[item.id] for item in ablation for need in item.needs & places.keys())
     students = {arm: [places[e.id] for e in ablation if not e.stage and e.spec.arm == arm] for arm in ("L1", "none")}
-    teachers = [places[each.id] for each in ablation if each.stage == "teacher"]
+    teachers = [places[item.id] for item in ablation if item.stage == "teacher"]
     assert max(teachers) < min(itertools.chain(*students.values()))
 
 
@@ -215,12 +215,12 @@ def test_a_trial_that_comes_later_raises_what_it_waits_for() -> None:
     chain = [replace(task("targets", "other"), stage="targets"), replace(task("trial", "targets"), stage=None)]
     came = iter([chain])
     done = simulate([task("first"), one, other], 1, lambda _: 1.0, more=lambda _: next(came, []))
-    assert [each.id for each in done.started] == ["first", "other", "targets", "one", "trial"]
+    assert [item.id for item in done.started] == ["first", "other", "targets", "one", "trial"]
 
 
 def test_students_of_a_group_still_share_a_stack() -> None:
     group = [replace(task(f"s{k}", "teacher"), stage="stage1", group="g") for k in range(5)]
     seconds = by_name(teacher=3, s0=1.0, s1=1.1, s2=1.2, s3=1.3, s4=1.4)
     done = simulate([*group, task("teacher")], 1, seconds, stack=4)
-    assert [each.id for each in done.started] == ["teacher", "s0", "s1", "s2", "s3", "s4"]
+    assert [item.id for item in done.started] == ["teacher", "s0", "s1", "s2", "s3", "s4"]
     assert done.now == pytest.approx(3 + 1.3 + 1.4)

@@ -172,6 +172,7 @@ def test_a_task_that_another_coordinator_took_waits_for_it(
     assert all(outcome.result is not None for outcome in ended)
 
 
+@pytest.mark.long
 def test_task_that_kills_its_worker_fails_alone(
     spec: TrialSpec, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,7 @@ def brute_force(
 ) -> list[float]:
     """Ranks of all tails, then of all heads; ``score`` gives those of all entities for (s, r, start, end class)."""
     train, everything = splits[0], [fact for split in splits for fact in split]
-    found = []
+    actual = []
     for asks_head in (False, True):
         for head, relation, tail, start, end in asked:
             subject, answer = (tail, head) if asks_head else (head, tail)
@@ -82,7 +82,7 @@ def brute_force(
                 times = [(year, year) for year in range(min(known), max(known) + 1)] if known else [(None, None)]
             if protocol == "expanded":
                 times = _classes_of(train, start, end)
-            each = []
+            one = []
             for first, last in times:
                 left_out = set()
                 for other in everything:
@@ -97,9 +97,9 @@ def brute_force(
                         left_out.add(its_answer)
                 classes = [_time_class(train, a if a is not None else b) for a, b in ((first, last), (last, first))]
                 scores = score(subject, relation + RELATIONS * asks_head, *classes)
-                each.append(_rank(scores, answer, left_out))
-            found += each if protocol == "expanded" else [sum(each) / len(each)]
-    return found
+                one.append(_rank(scores, answer, left_out))
+            actual += one if protocol == "expanded" else [sum(one) / len(one)]
+    return actual
 
 
 @st.composite
@@ -149,11 +149,11 @@ def test_the_protocols_differ(table_model: Any, make_graph: Callable[..., Tempor
     table = torch.zeros(7, 2, 2, 2, 7)
     table[0, 0, :, :] = torch.tensor([0.0, 1, 2, 2, 2, 2, 2])
     queries = both_directions(graph.test, 1)
-    found = {}
+    actual = {}
     for protocol in PROTOCOLS:
         task = RankTask.build(queries, KnownAnswers(graph), timeline, "classes", protocol)
-        found[protocol] = ranks(table_model(table), task)[0]
-    assert found == {
+        actual[protocol] = ranks(table_model(table), task)[0]
+    assert actual == {
         "raw": 6,  # e2 to e6 are better
         "static": 2,  # only e6 is not known
         "same-interval": 5,  # without e2

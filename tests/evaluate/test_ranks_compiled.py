@@ -93,12 +93,12 @@ def test_equal_vectors_tie(
     answer = random.integers(entities, size=queries)
     left_out = random.random((queries, entities)) < share
     left_out[np.arange(queries), answer] = False
-    other, own = z[:, which], z[np.arange(queries), which[answer]][:, None]
-    better = ((other > own) & ~left_out).sum(1)
+    other, mine = z[:, which], z[np.arange(queries), which[answer]][:, None]
+    better = ((other > mine) & ~left_out).sum(1)
     equal = ((which == which[answer][:, None]) & ~left_out).sum(1) - 1
 
-    found = ranks(Points(query, table[which], kernel), task(torch.from_numpy(answer), left_out), batch)
-    np.testing.assert_array_equal(found[clear], (1 + better + equal / 2)[clear])
+    actual = ranks(Points(query, table[which], kernel), task(torch.from_numpy(answer), left_out), batch)
+    np.testing.assert_array_equal(actual[clear], (1 + better + equal / 2)[clear])
 
 
 @pytest.mark.usefixtures("way")
@@ -197,9 +197,9 @@ def test_both_ways_agree_on_real_data(
     queries = both_directions(graph.valid, len(graph.relations))
     wanted = RankTask.build(queries, KnownAnswers(graph), timeline, "classes")
     assert len(queries) * len(graph.entities) >= evaluate.COMPILED_FROM
-    found = ranks(model, wanted)
+    actual = ranks(model, wanted)
     monkeypatch.setattr(evaluate, "COMPILED_FROM", 1 << 62)
     expected = ranks(model, wanted)
-    np.testing.assert_allclose(found, expected, rtol=1e-3)  # rounding swaps neighbours
-    assert (found == expected).mean() > 0.98
-    assert evaluate.metrics(found)["mrr"] == pytest.approx(evaluate.metrics(expected)["mrr"], rel=1e-6)
+    np.testing.assert_allclose(actual, expected, rtol=1e-3)  # rounding swaps neighbours
+    assert (actual == expected).mean() > 0.98
+    assert evaluate.metrics(actual)["mrr"] == pytest.approx(evaluate.metrics(expected)["mrr"], rel=1e-6)

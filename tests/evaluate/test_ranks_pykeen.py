@@ -68,11 +68,11 @@ def pykeen_ranks(
             z = all_scores(asked[:, subject], asked[:, 1] + relation)
             evaluator.process_scores_(asked, side, z, z.gather(1, asked[:, answer, None]))
         result = evaluator.finalize()
-    each = np.concatenate([np.concatenate(evaluator.ranks[side, "realistic"]) for side in ("tail", "head")])
+    one = np.concatenate([np.concatenate(evaluator.ranks[side, "realistic"]) for side in ("tail", "head")])
     names = {"mrr": "inverse_harmonic_mean_rank", "mr": "arithmetic_mean_rank"}
     names |= {f"hits{k}": f"hits_at_{k}" for k in (1, 3, 10)}
     sides = {"": "both", "tail_": "tail", "head_": "head"}
-    return each, {
+    return one, {
         prefix + ours: result.get_metric(f"{side}.realistic.{theirs}")
         for prefix, side in sides.items()
         for ours, theirs in names.items()
@@ -86,13 +86,13 @@ def our_ranks(graph: TemporalGraph, model: Backbone, protocol: str) -> NDArray[n
 
 
 def assert_equal(pykeen: SimpleNamespace, graph: TemporalGraph, model: Backbone, all_scores: Any) -> None:
-    found = {}
+    actual = {}
     for protocol in ("raw", "static"):
-        found[protocol] = our_ranks(graph, model, protocol)
+        actual[protocol] = our_ranks(graph, model, protocol)
         expected, metrics = pykeen_ranks(pykeen, graph, all_scores, filtered=protocol == "static")
-        np.testing.assert_array_equal(found[protocol], expected)
-        assert metrics_by_direction(found[protocol]) == pytest.approx(metrics, rel=1e-6)  # PyKEEN's are float32
-    assert (found["raw"] != found["static"]).any()
+        np.testing.assert_array_equal(actual[protocol], expected)
+        assert metrics_by_direction(actual[protocol]) == pytest.approx(metrics, rel=1e-6)  # PyKEEN's are float32
+    assert (actual["raw"] != actual["static"]).any()
 
 
 @pytest.mark.usefixtures("way")
@@ -117,11 +117,11 @@ def test_small_graphs_with_ties(
 @pytest.mark.parametrize("norm", ["l2", "l1"])
 def test_real_facts(norm: Any, pykeen: SimpleNamespace, real_data: Callable[[str], TemporalGraph]) -> None:
     """A part of Wikidata12k's test facts, all of its other facts as filter, and a TTransE without time."""
-    whole = real_data("wiki")
+    full = real_data("wiki")
     some = slice(0, None, 16)
-    test = Facts(*(getattr(whole.test, name)[some] for name in ("head", "relation", "tail", "start", "end")))
+    test = Facts(*(getattr(full.test, name)[some] for name in ("head", "relation", "tail", "start", "end")))
     graph = TemporalGraph(
-        "part", whole.granularity, whole.entities, whole.relations, whole.train, whole.valid, test, digest=""
+        "part", full.granularity, full.entities, full.relations, full.train, full.valid, test, digest=""
     )
     torch.manual_seed(0)
     model = TTransE(len(graph.entities), len(graph.relations), Timeline.build(graph).n_classes, 8, norm)

@@ -148,23 +148,23 @@ def test_a_study_of_ones_own_varies_its_options(desk: Desk) -> None:
 def test_edited_code_under_one_version_is_refused() -> None:
     stored = [{}, {METHODS: {"loss MyDKD": [1, "0" * 16]}}]
     with loaded(FILE):
-        own = attributes_of([TrialSpec(arm="MyDKD").acting()])
-    assert own[METHODS]["loss MyDKD"][0] == 1
+        mine = attributes_of([TrialSpec(arm="MyDKD").acting()])
+    assert mine[METHODS]["loss MyDKD"][0] == 1
     with pytest.raises(UserError, match=r"loss MyDKD: storage URL has results of version 1 from other code"):
-        refuse_other_code(stored, own, "URL")
-    refuse_other_code([own, {METHODS: {"loss MyDKD": [2, "0" * 16]}}], own, "URL")
+        refuse_other_code(stored, mine, "URL")
+    refuse_other_code([mine, {METHODS: {"loss MyDKD": [2, "0" * 16]}}], mine, "URL")
 
 
 @pytest.mark.slow
 def test_edited_code_under_one_version_is_refused_by_the_command_line(desk: Desk) -> None:
-    own = desk.folder / "loss_dkd.py"
-    shutil.copy(FILE, own)
-    desk.study("--plugin", str(own), "--arms", "MyDKD")
-    own.write_text(own.read_text("utf-8").replace("options.target * target", "0.5 * target"), encoding="utf-8")
-    refused = desk.study("--plugin", str(own), "--arms", "MyDKD", code=2)
+    mine = desk.folder / "loss_dkd.py"
+    shutil.copy(FILE, mine)
+    desk.study("--plugin", str(mine), "--arms", "MyDKD")
+    mine.write_text(mine.read_text("utf-8").replace("options.target * target", "0.5 * target"), encoding="utf-8")
+    refused = desk.study("--plugin", str(mine), "--arms", "MyDKD", code=2)
     assert "has results of version 1 from other code" in refused.stderr
-    own.write_text(own.read_text("utf-8").replace("version=1", "version=2"), encoding="utf-8")
-    desk.study("--plugin", str(own), "--arms", "MyDKD")
+    mine.write_text(mine.read_text("utf-8").replace("version=1", "version=2"), encoding="utf-8")
+    desk.study("--plugin", str(mine), "--arms", "MyDKD")
 
 
 @pytest.mark.parametrize(

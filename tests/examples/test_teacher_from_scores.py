@@ -81,9 +81,9 @@ def test_what_is_not_listed_is_taken_as_equally_likely(tmp_path: Path) -> None:
     content = {"entities": [[0]] * n_queries, "log_probabilities": [[math.log(0.5)]] * n_queries}
     path = write(tmp_path / "scores.parquet", content, graph.digest)
     soft = read(graph, path, 5, 2.0)
-    first, rest = math.sqrt(0.5), others * math.sqrt(0.5 / others)
-    assert soft.log_p[0, 0].exp().item() == pytest.approx(first / (first + rest), rel=1e-5)
-    assert soft.log_rest[0].exp().item() == pytest.approx(rest / (first + rest), rel=1e-5)
+    first, remaining = math.sqrt(0.5), others * math.sqrt(0.5 / others)
+    assert soft.log_p[0, 0].exp().item() == pytest.approx(first / (first + remaining), rel=1e-5)
+    assert soft.log_rest[0].exp().item() == pytest.approx(remaining / (first + remaining), rel=1e-5)
 
 
 def test_from_pykeen_to_the_report(desk: Desk) -> None:
@@ -125,7 +125,7 @@ def _ragged(content: Columns) -> Columns:
 
 def _changed(name: str, row: int, place: int, value: float) -> Callable[[Columns], Columns]:
     def change(content: Columns) -> Columns:
-        rows = [each.copy() for each in content[name]]
+        rows = [one.copy() for one in content[name]]
         rows[row][place] = value
         return {**content, name: rows}
 

@@ -34,8 +34,8 @@ def test_in_parts(study: Study, undisturbed: Study) -> None:
 def test_stacks(study: Study, undisturbed: Study, tmp_path: Path, tiny_encoder: Path) -> None:
     """Equal among themselves with one job, which packs the same students; beside single ones but for rounding."""
     again = Study(tmp_path / "again", tiny_encoder)
-    for each in (study, again):
-        each.complete("--stack", "4")
+    for one in (study, again):
+        one.complete("--stack", "4")
     actual, wanted = results(study), results(undisturbed)
     compare(actual, results(again))
     assert actual.keys() == wanted.keys()

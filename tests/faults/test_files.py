@@ -26,7 +26,7 @@ def flip(path: Path) -> None:
 
 def replace(path: Path) -> None:
     """By what another stage has made: whole, and with its own checksum."""
-    other = next(each for each in sorted(path.parents[1].glob("*/*.safetensors")) if each.parent != path.parent)
+    other = next(one for one in sorted(path.parents[1].glob("*/*.safetensors")) if one.parent != path.parent)
     for suffix in (".safetensors", ".sha256"):
         shutil.copyfile(other.with_suffix(suffix), path.with_suffix(suffix))
 

@@ -26,6 +26,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_thread")
+@pytest.mark.long
 def test_refused_killed_and_run_again(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moment, process = MOMENTS["store"](study), study.begin("--arms", "none")
     until(lambda: any(study.temporary.glob("harness-run-*")), process)

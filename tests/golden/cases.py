@@ -105,39 +105,39 @@ def specs(dataset: Path, encoder: Path) -> Iterator[tuple[str, TrialSpec]]:
         for arm in ARMS:
             yield f"{backbone}, {arm}", TrialSpec.model_validate({**plain, "backbone": backbone, "arm": arm}).acting()
         for name, (arm, changes) in WAYS.items():
-            own = merge(plain, {"backbone": backbone, "arm": arm, **nested(changes)})
-            yield f"{backbone}, {name}", TrialSpec.model_validate(own).acting()
+            mine = merge(plain, {"backbone": backbone, "arm": arm, **nested(changes)})
+            yield f"{backbone}, {name}", TrialSpec.model_validate(mine).acting()
     for name, changes in LATER.items():
-        own = merge(plain, nested({"backbone": "ta-distmult", **changes}))
-        yield name, TrialSpec.model_validate(own).acting()
+        mine = merge(plain, nested({"backbone": "ta-distmult", **changes}))
+        yield name, TrialSpec.model_validate(mine).acting()
 
 
 def numbers_of_cases(dataset: Path, encoder: Path, context: Context, only: str = "") -> dict[str, Numbers]:
     """What every trial gives, and every shared stage, once; ``only``: of one case."""
-    found: dict[str, Numbers] = {}
+    actual: dict[str, Numbers] = {}
     stages_seen: set[str] = set()
     for name, spec in specs(dataset, encoder):
         if only not in ("", name):
             continue
-        found[name] = of_trial(run_trial(spec, context))
+        actual[name] = of_trial(run_trial(spec, context))
         stages = Stages(spec, context)
         for stage, key in stages.plan.keys.items():
             if key not in stages_seen:
                 stages_seen.add(key)
-                found[f"{name}: {stage}"] = of_tensors(stages.entry(stage).tensors)
-    return found
+                actual[f"{name}: {stage}"] = of_tensors(stages.entry(stage).tensors)
+    return actual
 
 
 def numbers_of_stacks(dataset: Path, encoder: Path, context: Context) -> dict[str, Numbers]:
     """What students give that train side by side."""
-    found: dict[str, Numbers] = {}
+    actual: dict[str, Numbers] = {}
     for backbone in ("ttranse", "ta-distmult"):
         plain = {**base(dataset, encoder), "backbone": backbone}
         arms = [TrialSpec.model_validate({**plain, "arm": arm}).acting() for arm in ("L1", "L1+L2", "L1+L2+L3")]
         for spec, trained in zip(arms, train_together(arms, None, context), strict=True):
             assert isinstance(trained, Trained)
-            found[f"stack of {backbone}, {spec.arm}"] = of_trial(run_trial(spec, context, trained))
-    return found
+            actual[f"stack of {backbone}, {spec.arm}"] = of_trial(run_trial(spec, context, trained))
+    return actual
 
 
 def numbers_of_measurements(
@@ -148,7 +148,7 @@ def numbers_of_measurements(
     patch(loop_module, "STEPS", 1)
     patch(inference_module, "TURNS", 1)
     patch(inference_module, "SINGLE", 1)
-    found: dict[str, Numbers] = {}
+    actual: dict[str, Numbers] = {}
     for backbone in ("ttranse", "ta-distmult"):
         plain = {**base(dataset, encoder), "backbone": backbone}
         full = TrialSpec.model_validate({**plain, "arm": "L1+L2+L3"}).acting()
@@ -159,8 +159,8 @@ def numbers_of_measurements(
         for kind, row, names in rows:
             kept = ("updates", "test_mrr", "valid_mrr", "parameters", "mrr", "mr", "hits1", "hits10", "moved")
             numbers: Numbers = {key: float(row[key]) for key in kept if row.get(key) is not None}
-            found[f"{kind} of {backbone}, {', '.join(str(row[name]) for name in names)}"] = numbers
-    return found
+            actual[f"{kind} of {backbone}, {', '.join(str(row[name]) for name in names)}"] = numbers
+    return actual
 
 
 def of_trial(result: TrialResult) -> Numbers:

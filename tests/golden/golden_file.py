@@ -61,16 +61,16 @@ def differences(part: str, machine: str, numbers: dict[str, Numbers]) -> list[st
     known = read()[part]
     exact = machine in known
     golden = known[machine] if exact else next(iter(known.values()))
-    found = [f"{case}: was there, and is not" for case in golden.keys() - numbers.keys()]
-    for case, own in numbers.items():
+    actual = [f"{case}: was there, and is not" for case in golden.keys() - numbers.keys()]
+    for case, mine in numbers.items():
         if case not in golden:
-            found.append(f"{case}: is new")
+            actual.append(f"{case}: is new")
             continue
-        for name, value in own.items():
+        for name, value in mine.items():
             before = golden[case].get(name)
             if (value != before) if exact else not _alike(name, value, before):
-                found.append(f"{case}: {name} was {before}, is {value}")
-    return found
+                actual.append(f"{case}: {name} was {before}, is {value}")
+    return actual
 
 
 def _alike(name: str, value: float | str, before: float | str | None) -> bool:

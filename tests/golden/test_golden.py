@@ -31,17 +31,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Context]:
     return write_graph(folder / "graph"), Context(folder / "cache")
 
 
+@pytest.mark.long
 def test_every_arm_and_stage_gives_what_it_gave(place: tuple[Path, Context], tiny_encoder: Path) -> None:
     graph, context = place
     assert golden_file.differences("cases", machine(), numbers_of_cases(graph, tiny_encoder, context)) == []
 
 
+@pytest.mark.long
 def test_every_measurement_gives_what_it_gave(
     place: tuple[Path, Context], tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, context = place
-    found = numbers_of_measurements(graph, tiny_encoder, context, monkeypatch.setattr)
-    assert golden_file.differences("measurements", machine(), found) == []
+    actual = numbers_of_measurements(graph, tiny_encoder, context, monkeypatch.setattr)
+    assert golden_file.differences("measurements", machine(), actual) == []
 
 
 def test_stacks_give_what_they_gave(place: tuple[Path, Context], tiny_encoder: Path) -> None:
@@ -54,8 +56,8 @@ def test_stacks_give_what_they_gave(place: tuple[Path, Context], tiny_encoder: P
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_the_quick_ablation_gives_what_it_gave(dataset: str, tmp_path: Path, real_data: Callable[..., object]) -> None:
     real_data(dataset)
-    found = numbers_of_ablation(dataset, tmp_path)
-    assert golden_file.differences(f"ablation on {dataset}", machine(), found) == []
+    actual = numbers_of_ablation(dataset, tmp_path)
+    assert golden_file.differences(f"ablation on {dataset}", machine(), actual) == []
 
 
 def test_a_version_goes_up_only_with_golden_numbers() -> None:

@@ -57,22 +57,25 @@ def printed_by(tree: Path, code: str, encoder: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_a_module_that_moves_leaves_studies_and_cache_as_they_are(tree: Path, tiny_encoder: Path) -> None:
-    before = here(KEYS, tiny_encoder)
+def rewrite(path: Path, before: str, after: str) -> None:
+    path.write_text(path.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+
+
+@pytest.mark.long
+def test_a_module_that_moves_changes_no_identity_and_a_number_that_moves_is_caught(
+    tree: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One copy of the tree with both, since its process compiles all that it needs."""
+    monkeypatch.chdir(tree.parent)
+    keys = here(KEYS, tiny_encoder)
+    assert here(NUMBERS, tiny_encoder)[1] == "[]"
     (tree / "harness" / "distill" / "seeds.py").rename(tree / "harness" / "distill" / "seeding.py")
     for path in [*tree.glob("harness/**/*.py"), *tree.glob("tests/**/*.py")]:
-        text = path.read_text(encoding="utf-8")
-        path.write_text(text.replace("harness.distill.seeds", "harness.distill.seeding"), encoding="utf-8")
-    assert printed_by(tree, KEYS, tiny_encoder) == before
-
-
-def test_a_change_of_a_number_is_caught(tree: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tree.parent)
-    assert here(NUMBERS, tiny_encoder)[1] == "[]"
-    path = tree / "harness" / "models" / "ttranse.py"
-    text = path.read_text(encoding="utf-8")
-    assert "std=0.02" in text
-    path.write_text(text.replace("std=0.02", "std=0.2"), encoding="utf-8")
-    moved = printed_by(tree, NUMBERS, tiny_encoder)
-    assert float(moved[0]) > 1e-3
-    assert moved[1] != "[]"
+        rewrite(path, "harness.distill.seeds", "harness.distill.seeding")
+    ttranse = tree / "harness" / "models" / "ttranse.py"
+    assert "std=0.02" in ttranse.read_text(encoding="utf-8")
+    rewrite(ttranse, "std=0.02", "std=0.2")
+    *same, distance, moved = printed_by(tree, KEYS + NUMBERS, tiny_encoder)
+    assert same == keys
+    assert float(distance) > 1e-3
+    assert moved != "[]"

@@ -177,6 +177,7 @@ def test_what_failed_is_tried_again_and_the_rest_is_not(
     assert len(calls) == 3
 
 
+@pytest.mark.long
 def test_a_process_of_its_own() -> None:
     assert len({os.getpid(), *(in_a_fresh_process(os.getpid) for _ in range(2))}) == 3
     with pytest.raises(ValueError, match="mine"):

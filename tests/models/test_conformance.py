@@ -190,8 +190,8 @@ def test_encode_is_encode_vectors_of_the_own_tables(model: Backbone, queries: Qu
 def test_scores_of_candidates_are_those_among_all(model: Backbone, queries: QueryTensors, dtype: torch.dtype) -> None:
     ids = torch.randint(11, (len(queries), 7), generator=torch.Generator().manual_seed(1))
     query, table = model.encode(queries.subject, queries.relation, queries.time), model.entity_table()
-    found = candidate_scores(model, query, table, ids.to(dtype))
-    torch.testing.assert_close(found, _all_scores(model, queries).gather(1, ids))
+    actual = candidate_scores(model, query, table, ids.to(dtype))
+    torch.testing.assert_close(actual, _all_scores(model, queries).gather(1, ids))
 
 
 def test_a_query_does_not_depend_on_the_others_of_its_batch(model: Backbone, queries: QueryTensors) -> None:

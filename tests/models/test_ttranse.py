@@ -65,5 +65,5 @@ def test_the_penalty_is_that_of_all_that_is_added_up(queries: QueryTensors) -> N
     h, t = model.entity_table()[queries.subject], model.entity_table()[queries.answer]
     translation = model.relation_table()[queries.relation] + model.time(queries.time).mean(1)
     query = model.encode(queries.subject, queries.relation, queries.time)
-    each = h.square().sum(1) + translation.square().sum(1) + t.square().sum(1)
-    torch.testing.assert_close(model.penalty(query, h, t), model.scale() ** 2 * each.mean())
+    one = h.square().sum(1) + translation.square().sum(1) + t.square().sum(1)
+    torch.testing.assert_close(model.penalty(query, h, t), model.scale() ** 2 * one.mean())

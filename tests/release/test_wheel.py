@@ -1,4 +1,4 @@
-"""The wheel, installed in an environment of its own, away from the checkout: a study, a report, a student that answers."""
+"""The wheel in an environment of its own, away from the checkout: a study, a report, a student that answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a new environment with the wheel; what it depends on comes from this environment's packages."""
+    """The interpreter of a new environment with the wheel; dependencies come from this environment."""
     home = tmp_path_factory.mktemp("clean")
     done(sys.executable, "-m", "venv", "--without-pip", home, cwd=home)
     interpreter = home / "bin" / "python"
@@ -48,7 +48,9 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split(
+        "\n"
+    )
     expected = {name for name in listed if name.startswith("harness/")}
     expected |= {f"harness/_{name}" for name in listed if name.startswith("studies/") and name.endswith(".yaml")}
     templates = ("reports/*.typ", "reports/published_figures.csv")

@@ -234,6 +234,13 @@ def provenance(arm: str, preset: str) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(autouse=True)
+def only_what_is_looked_at_is_drawn(request: pytest.FixtureRequest) -> None:
+    """Figures are blank but in tests marked ``draws``."""
+    if request.node.get_closest_marker("draws") is None:
+        request.getfixturevalue("blank_figures")
+
+
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """The PDF, which is written last, finds no space."""
@@ -271,8 +278,8 @@ def make_sizes(
     label = {(arm, dim): f"{arm} · dim={dim}" for arm in arms for dim in dims if arm != "teacher"}
     shift = {}
     for (arm, dim), name in label.items():
-        own = {"none": 0.0, "L1": -0.12, "L1+L2+L3": -0.12 - gain(dim)}[arm]
-        shift[name] = 0.9 - 0.2 * math.log2(dim / 5) + own
+        mine = {"none": 0.0, "L1": -0.12, "L1+L2+L3": -0.12 - gain(dim)}[arm]
+        shift[name] = 0.9 - 0.2 * math.log2(dim / 5) + mine
     of = {name: key for key, name in label.items() if key not in without} | {"teacher": ("teacher", 400)}
     names = [name for name in of if name != "teacher" or name in arms]
     lost = tuple((label[arm, dim], seed) for arm, dim, seed in failed)

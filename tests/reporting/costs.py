@@ -26,9 +26,9 @@ def study(seeds: int = 2, backbones: tuple[str, ...] = ("ttranse",), **more: Any
     """A study over arms and batch sizes with exact seconds: stages as in `SECONDS`, students as in `STUDENT`."""
     shift = {label: SHIFT[arm] for label, (arm, _) in LABELS.items()}
     arms = (*LABELS, "teacher", "llm-teacher")
-    found = make_frames(seeds, backbones, arms, facts=60, shift=shift, **more)
+    frames = make_frames(seeds, backbones, arms, facts=60, shift=shift, **more)
     rows = []
-    for row in found.trials.to_dict("records"):
+    for row in frames.trials.to_dict("records"):
         arm, size = LABELS.get(row["arm"], (row["arm"], 512))
         spec = json.loads(row["spec"])
         spec["student"]["batch_size"] = size
@@ -41,22 +41,22 @@ def study(seeds: int = 2, backbones: tuple[str, ...] = ("ttranse",), **more: Any
         if arm in STUDENT:
             row |= {"built_seconds_stage1": STUDENT[arm] / 3, "seconds_stage2": STUDENT[arm] * 2 / 3}
         rows.append(row)
-    found.trials = pd.DataFrame(rows)
-    return found
+    frames.trials = pd.DataFrame(rows)
+    return frames
 
 
 def records(
-    found: Frames, *, trained: bool = False, latency: float = 1.0, difference: float = 0.0
+    frames: Frames, *, trained: bool = False, latency: float = 1.0, difference: float = 0.0
 ) -> list[dict[str, Any]]:
     """What is measured of every backbone: stages, loop, inference, export."""
     every: list[Record] = []
-    rows = [row for row in found.trials.to_dict("records") if row["state"] == "complete"]
+    rows = [row for row in frames.trials.to_dict("records") if row["state"] == "complete"]
     for backbone in dict.fromkeys(row["backbone"] for row in rows):
-        own = [row for row in rows if row["backbone"] == backbone]
+        mine = [row for row in rows if row["backbone"] == backbone]
         of = {
-            (row["losses"], json.loads(row["spec"])["student"]["batch_size"], row["seed"]): row["cell"] for row in own
+            (row["losses"], json.loads(row["spec"])["student"]["batch_size"], row["seed"]): row["cell"] for row in mine
         }
-        full = [row["cell"] for row in own if row["losses"] == "L1+L2+L3"]
+        full = [row["cell"] for row in mine if row["losses"] == "L1+L2+L3"]
         for stage, cells, peak in (
             ("teacher", [of["teacher", 512, 0], *full], 900.0),
             ("finetune", [of["llm-teacher", 512, 0], *full], 1300.0),
@@ -66,7 +66,7 @@ def records(
             if arm in ARMS and seed == 0:
                 every.append(record("stage", [cell], [stage_row("stage1", 500), stage_row("stage2", 500 + size / 8)]))
         every.append(record("stage", [of["L1+L2+L3", 512, 0]], [stage_row("loop", 1100)]))
-        for seed in sorted({row["seed"] for row in own if row["losses"] in ARMS}) if trained else [0]:
+        for seed in sorted({row["seed"] for row in mine if row["losses"] in ARMS}) if trained else [0]:
             mrr = 0.3 + 0.01 * seed
             ways = [
                 loop_row("none", "loop", 300, None),

@@ -78,16 +78,16 @@ def make_grid(
             key = {"study": "grid", "study_name": f"grid-{dataset}-3f2a91", "trial": number, "dataset": dataset}
             key |= {"backbone": backbone, "seed": seed}
             point = {k: v[i] for (k, v), i in zip(grid.items(), place or (), strict=bool(place))}
-            told = provenance("L1+L2+L3", "default") | {"losses": "L1+L2+L3"} | point
-            spec = json.loads(told["spec"])
+            stated = provenance("L1+L2+L3", "default") | {"losses": "L1+L2+L3"} | point
+            spec = json.loads(stated["spec"])
             spec["loss"] |= {k: v for k, v in point.items() if k in spec["loss"]}
-            told["spec"] = json.dumps(spec)
+            stated["spec"] = json.dumps(spec)
             if place is None:
-                told |= {"losses": "L1", "alpha": np.nan, "beta": np.nan, "delta": np.nan, "arm": "L1"}
-                told |= dict.fromkeys((k for k in grid if k in ("alpha", "beta", "delta")), np.nan)
+                stated |= {"losses": "L1", "alpha": np.nan, "beta": np.nan, "delta": np.nan, "arm": "L1"}
+                stated |= dict.fromkeys((k for k in grid if k in ("alpha", "beta", "delta")), np.nan)
             else:
-                told["arm"] = label(point)
-            row = key | told
+                stated["arm"] = label(point)
+            row = key | stated
             if place in failed and seed == 0:
                 trials.append(row | {"state": "failed", "reason": "the loss became nan in epoch 9"})
                 continue
@@ -111,7 +111,7 @@ def make_grid(
                 )
                 curves.append(
                     key
-                    | {"arm": told["arm"], "stage": 1 if epoch <= 4 else 2, "epoch": epoch, "updates": 127 * epoch}
+                    | {"arm": stated["arm"], "stage": 1 if epoch <= 4 else 2, "epoch": epoch, "updates": 127 * epoch}
                     | {"loss": 1.0, "loss_l2": l2, "valid_mrr": row["valid_mrr"] * (1 - 0.5**epoch)}
                 )
     study.trials, study.curves = pd.DataFrame(trials), pd.DataFrame(curves)

@@ -89,20 +89,20 @@ def make_search(
 
     for backbone in backbones:
         l1 = {"arm": "L1", "losses": "L1", "role": "beside"}
-        own = [{n.split(".")[-1]: v for n, v in point.items()} for point in points]
+        mine = [{n.split(".")[-1]: v for n, v in point.items()} for point in points]
         for seed in range(seeds) if base else ():
             add(backbone, seed, 0.0, scored=False, **l1)
             add(backbone, FRESH + seed, 0.0, scored=True, **l1 | {"role": None})
-        for number, point in enumerate(own):
+        for number, point in enumerate(mine):
             about = {"arm": f"L1+L2+L3 · #{number}", "losses": "L1+L2+L3", "configuration": number} | point
             for seed in range(1 if number in pruned else seeds):
                 lost = number in failed and seed == seeds - 1
                 add(backbone, seed, gain(**point), scored=False, lost=lost, role="search", **about)
-        tried = [n for n in range(len(own)) if n not in (*pruned, *failed)]
-        for number in sorted(tried, key=lambda n: -gain(**own[n]))[:confirm]:
-            about = {"arm": f"L1+L2+L3 · #{number}", "losses": "L1+L2+L3", "configuration": number} | own[number]
+        tried = [n for n in range(len(mine)) if n not in (*pruned, *failed)]
+        for number in sorted(tried, key=lambda n: -gain(**mine[n]))[:confirm]:
+            about = {"arm": f"L1+L2+L3 · #{number}", "losses": "L1+L2+L3", "configuration": number} | mine[number]
             for seed in range(seeds):
-                add(backbone, FRESH + seed, gain(**own[number]), scored=True, role="confirm", **about)
+                add(backbone, FRESH + seed, gain(**mine[number]), scored=True, role="confirm", **about)
     study.trials = pd.DataFrame(rows)
     about = search.model_dump() | {"sample": points if sampler == "qmc" else None}
     return study, {"command": "python -m harness.study sweep", "search": about}

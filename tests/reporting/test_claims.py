@@ -13,13 +13,13 @@ import pytest
 from harness import report
 from harness.errors import UserError
 from harness.reporting.capacity import report as capacity
-from harness.reporting.claims import CLAIMS
 from harness.reporting.comparison import report as comparison
 from harness.reporting.cost import report as cost
 from harness.reporting.data.layout import Meta
 from harness.reporting.overview import StudyEvidence, claims_report, overall
 from harness.reporting.search import report as searching
 from harness.reporting.sensitivity import report as sensitivity
+from harness.vocabulary import CLAIMS
 from tests.reporting import costs, grid, searches
 from tests.reporting.conftest import LAYOUT
 
@@ -27,7 +27,7 @@ Make = Callable[..., Any]
 META = {"command": "python -m harness.study ablation --dataset wiki", "data": {"training facts": 32497}}
 
 
-def found(study: Any, dataset: str = "wiki") -> StudyEvidence:
+def actual(study: Any, dataset: str = "wiki") -> StudyEvidence:
     frames = study.of(LAYOUT, META)
     return StudyEvidence(LAYOUT, dataset, frames.meta, comparison.evidence_of(frames))
 
@@ -50,7 +50,7 @@ def test_a_claim_is_about_all_of_its_tests(words: list[str], expected: str) -> N
 
 def test_evidence_has_the_comparisons_of_its_claim(frames: Make) -> None:
     study = frames(facts=400, backbones=("ttranse", "ta-distmult"), shift={"L1+L2": -0.6, "L1+L3": 0.6})
-    evidence = found(study).evidence
+    evidence = actual(study).evidence
     assert list(evidence) == ["C2", "C6"]
     numbers = evidence["C2"].numbers
     assert numbers["step"].tolist()[:2] == ["L2 added to L1", "L3 added to L1"]
@@ -58,6 +58,8 @@ def test_evidence_has_the_comparisons_of_its_claim(frames: Make) -> None:
     assert [verdict.verdict for verdict in evidence["C2"].verdicts] == ["contradicted"] * 2
     assert set(evidence["C6"].numbers["metric"]) == {"mr", "hits1", "hits3", "hits10"}
     assert len(evidence["C2"].table.rows) == len(numbers)
+    assert evidence["C6"].table.header[2:] == ("Δ MR", "Δ Hits@1", "Δ Hits@3", "Δ Hits@10")
+    assert 4 * len(evidence["C6"].table.rows) == len(evidence["C6"].numbers)
 
 
 def test_evidence_of_dimensions_has_a_row_and_a_figure_a_backbone(sizes: Make, tmp_path: Path) -> None:
@@ -65,16 +67,17 @@ def test_evidence_of_dimensions_has_a_row_and_a_figure_a_backbone(sizes: Make, t
     layout = replace(LAYOUT, name="capacity", claims=("C9", "C10"), report="capacity")
     evidence = capacity.evidence_of(study.of(layout, META))
     assert list(evidence) == ["C9", "C10"]
-    assert [each.id for each in evidence["C10"].verdicts] == ["C10"] * len(set(study.trials["backbone"]))
+    assert [one.id for one in evidence["C10"].verdicts] == ["C10"] * len(set(study.trials["backbone"]))
     assert len(evidence["C9"].table.rows) == len(evidence["C9"].numbers) > 1
     claims_report([StudyEvidence(layout, "wiki", Meta(), evidence)], {"capacity": layout}, tmp_path)
     assert (tmp_path / "figures" / "C9_capacity-wiki_0.pdf").is_file()
+    assert not (tmp_path / "figures" / "C10_capacity-wiki_0.pdf").exists()  # the same figure, which is shown once
 
 
 def test_evidence_of_a_search_a_grid_and_costs(tmp_path: Path) -> None:
     search, about = searches.make_search(trials=60)
     tested = searching.evidence_of(search.of(searches.LAYOUT, about))
-    assert [each.verdict for each in tested["C8"].verdicts] == ["supported"]
+    assert [one.verdict for one in tested["C8"].verdicts] == ["supported"]
     assert len(tested["C8"].table.rows) == len(tested["C8"].numbers)
 
     study, layout = grid.make_grid(), replace(LAYOUT, name="grid", claims=("C7",), report="sensitivity")
@@ -88,17 +91,17 @@ def test_evidence_of_a_search_a_grid_and_costs(tmp_path: Path) -> None:
     assert list(priced) == ["C11", "C12", "C14"]
     assert all(evidence.verdicts and evidence.table.rows for evidence in priced.values())
 
-    found = [StudyEvidence(searches.LAYOUT, "wiki", Meta(), tested), StudyEvidence(layout, "wiki", Meta(), planted)]
-    found.append(StudyEvidence(costs.LAYOUT, "wiki", Meta(), priced))
-    claims_report(found, {"sweep": searches.LAYOUT, "grid": layout, "cost": costs.LAYOUT}, tmp_path)
+    actual = [StudyEvidence(searches.LAYOUT, "wiki", Meta(), tested), StudyEvidence(layout, "wiki", Meta(), planted)]
+    actual.append(StudyEvidence(costs.LAYOUT, "wiki", Meta(), priced))
+    claims_report(actual, {"sweep": searches.LAYOUT, "grid": layout, "cost": costs.LAYOUT}, tmp_path)
     drawn = {path.name for path in (tmp_path / "figures").glob("*.pdf")}
-    assert {"C8_sweep-wiki_0.pdf", "C7_grid-wiki.pdf", "C11_cost-wiki_0.pdf"} <= drawn
+    assert {"C7_grid-wiki.pdf", "C11_cost-wiki_0.pdf"} <= drawn
 
 
 def test_every_claim_has_a_page_and_a_verdict(frames: Make, tmp_path: Path) -> None:
     first = frames(facts=200, backbones=("ttranse", "ta-distmult"))
     broken = StudyEvidence(replace(LAYOUT, name="ablation"), "yago", Meta(), {}, "ranks: cannot be read")
-    pdf = claims_report([found(first), broken], {"ablation": LAYOUT}, tmp_path / "a")
+    pdf = claims_report([actual(first), broken], {"ablation": LAYOUT}, tmp_path / "a")
     assert pdf.read_bytes().startswith(b"%PDF-")
     table = pd.read_csv(tmp_path / "a" / "claims.csv", keep_default_na=False)
     assert list(dict.fromkeys(table["claim"])) == list(CLAIMS)
@@ -107,7 +110,7 @@ def test_every_claim_has_a_page_and_a_verdict(frames: Make, tmp_path: Path) -> N
     for suffix in ("csv", "parquet", "tex"):
         assert (tmp_path / "a" / f"C2_ablation-wiki.{suffix}").is_file()
     assert (tmp_path / "a" / "figures" / "C2_ablation-wiki.png").is_file()
-    assert claims_report([found(first), broken], {"ablation": LAYOUT}, tmp_path / "b").read_bytes() == pdf.read_bytes()
+    assert claims_report([actual(first), broken], {"ablation": LAYOUT}, tmp_path / "b").read_bytes() == pdf.read_bytes()
 
 
 def test_a_store_without_studies_says_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

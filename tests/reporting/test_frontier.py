@@ -10,6 +10,8 @@ import pytest
 
 from harness.reporting.frontier.report import by_size, content, findings, frontier_table
 from harness.reporting.kinds import load_shipped
+from tests.blank import blank
+from tests.inside import Here
 from tests.place import Place
 
 load_shipped()
@@ -17,18 +19,20 @@ load_shipped()
 
 @pytest.fixture(scope="module")
 def sizes(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> tuple[Place, pd.DataFrame]:
-    place = Place(tmp_path_factory.mktemp("frontier"), tiny_encoder)
+    place = Here(tmp_path_factory.mktemp("frontier"), tiny_encoder)
     options = [
         word
         for pair in zip(place.options[::2], place.options[1::2], strict=True)
         if "student.dim" not in pair[1]
         for word in pair
     ]
-    done = place("frontier", "--preset", "quick", *options)
+    with blank():
+        done = place("frontier", "--preset", "quick", *options)
     assert done.returncode == 0, done.stderr
     return place, pd.read_csv(next((place.folder / "reports").rglob("frontier_sizes.csv")))
 
 
+@pytest.mark.long
 def test_bytes_and_front(sizes: tuple[Place, pd.DataFrame]) -> None:
     """Two dimensions by three numbers of bits by two arms, and the teacher."""
     _, rows = sizes

@@ -28,6 +28,7 @@ META = {"command": "python -m harness.study ablation --dataset wiki", "data": {"
 TABLES = ("table", "paired", "costs", "relations", "splits", "protocols")
 FILES = {
     "ablation.pdf",
+    "report.html",
     *(f"ablation_{t}.{s}" for t in TABLES for s in ("csv", "parquet", "tex")),
     *(f"figures/ttranse_{f}.{s}" for f in ("differences", "curves", "relations", "costs") for s in ("pdf", "png")),
 }
@@ -77,6 +78,7 @@ def test_a_report_warns_of_a_weak_teacher(frames: Make, tmp_path: Path) -> None:
     assert ["distillation from it cannot be expected to help." in text for text in texts] == [False, True]
 
 
+@pytest.mark.draws
 def test_no_text_acts_as_markup(frames: Make, tmp_path: Path) -> None:
     attack = '#panic("read") *b* $x$ \\ ] } "quote" @ref <label> ' + '#read("/etc/hostname")'
     study = frames(facts=60, seeds=1, failed=(("L1+L3", 0),), relations={attack: 0.5, "=cmd": 0.5}, dataset=attack)

@@ -58,8 +58,8 @@ def test_a_copy_reads_as_its_original(run: Run, tmp_path: Path) -> None:
     copied = optuna.load_study(study_name=run.study_name, storage=target.storage)
     assert copied.user_attrs == study.study.user_attrs
     times = [
-        [(t.datetime_start, t.datetime_complete) for t in each.trials if t.value is not None]
-        for each in (study.study, copied)
+        [(t.datetime_start, t.datetime_complete) for t in item.trials if t.value is not None]
+        for item in (study.study, copied)
     ]
     assert times[0] == times[1]
     assert copied.metric_names == ["validation MRR"]

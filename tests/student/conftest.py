@@ -7,16 +7,15 @@ from pathlib import Path
 import pytest
 
 from harness.student.export import Exported, export
-from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context
-from tests.toy import context, dataset, spec
+from tests.toy import context, dataset, make_spec, spec
 
 __all__ = ["context", "dataset", "spec"]
 
 
-@pytest.fixture
-def exported(spec: TrialSpec, context: Context) -> Exported:
-    return export(spec, context)
+@pytest.fixture(scope="session")
+def exported(dataset: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return export(make_spec(dataset, tiny_encoder), Context(tmp_path_factory.mktemp("exported") / "cache"))
 
 
 @pytest.fixture

@@ -23,10 +23,10 @@ from harness.errors import UserError
 from harness.student import Student
 from harness.student.choosing import wanted
 from harness.student.distilling import dimension
-from harness.student.export import model_of
+from harness.student.export import Exported, model_of
 from harness.student.fileformat import read
 from harness.student.student import Names
-from tests.place import Place
+from tests.inside import Here
 from tests.postgresql import free_port
 
 QUICK = {
@@ -43,11 +43,11 @@ QUICK = {
 
 
 @pytest.fixture
-def place(tmp_path: Path, tiny_encoder: Path) -> Place:
-    return Place(tmp_path, tiny_encoder)
+def place(tmp_path: Path, tiny_encoder: Path) -> Here:
+    return Here(tmp_path, tiny_encoder)
 
 
-def export(place: Place, *more: str, code: int = 0) -> str:
+def export(place: Here, *more: str, code: int = 0) -> str:
     settings = [word for key, value in QUICK.items() for word in ("--set", f"{key}={value}")]
     words = ("export", "--dataset", "./toy", "--arm", "L1", "-o", "toy.student", *settings, *more)
     done = place(*words, module="harness.student")
@@ -55,7 +55,7 @@ def export(place: Place, *more: str, code: int = 0) -> str:
     return done.stdout if code == 0 else done.stderr
 
 
-def student(place: Place, *words: str, code: int = 0) -> str:
+def student(place: Here, *words: str, code: int = 0) -> str:
     done = place(*words, module="harness.student")
     assert done.returncode == code, done.stderr
     if code:
@@ -64,7 +64,7 @@ def student(place: Place, *words: str, code: int = 0) -> str:
     return done.stdout if code == 0 else done.stderr
 
 
-def test_from_facts_to_an_answer(place: Place) -> None:
+def test_from_facts_to_an_answer(place: Here) -> None:
     """Export, look, score, ask, convert: one after the other, as in the README."""
     assert "test MRR 0." in export(place, "--set", "student.bits=8")
     metrics = read(place.folder / "toy.student").about.metrics
@@ -89,7 +89,8 @@ def test_from_facts_to_an_answer(place: Place) -> None:
     assert not (place.folder / "x").exists()
 
 
-def test_a_trial_of_the_store(place: Place) -> None:
+@pytest.mark.usefixtures("blank_figures")
+def test_a_trial_of_the_store(place: Here) -> None:
     """The best one on validation, or one by its number; its ranks are compared with the store's."""
     done = place("ablation", *place.options, "--arms", "none,L1", "--seeds", "1")
     assert done.returncode == 0, done.stderr
@@ -104,12 +105,12 @@ def test_a_trial_of_the_store(place: Place) -> None:
     assert "is a folder" in student(place, "export", "--dataset", "./toy", "-o", "toy", code=2)
 
 
-def test_an_arm_is_one_however_it_is_written(place: Place) -> None:
+def test_an_arm_is_one_however_it_is_written(place: Here) -> None:
     given = [wanted(str(place.folder / "toy"), arm, "ttranse", 0, "quick", []) for arm in ("L2+L1", "CE+L1+L2", "CE")]
     assert [spec.arm for spec in given] == ["L1+L2", "L1+L2", "none"]
 
 
-def test_an_onnx_graph_scores_as_the_student(place: Place) -> None:
+def test_an_onnx_graph_scores_as_the_student(place: Here) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     export(place, "--backbone", "tntcomplex")
     student(place, "convert", "toy.student", "--onnx", "-o", "toy.onnx")
@@ -121,7 +122,7 @@ def test_an_onnx_graph_scores_as_the_student(place: Place) -> None:
     assert theirs == pytest.approx(loaded.scores(*asked), rel=1e-4, abs=1e-4)
 
 
-def test_a_student_needs_no_torch_and_little_memory(place: Place) -> None:
+def test_a_student_needs_no_torch_and_little_memory(place: Here) -> None:
     """Import and first answer; see docs for the measurement on Wikidata12k."""
     export(place)
     code = (
@@ -144,7 +145,7 @@ def test_a_student_needs_no_torch_and_little_memory(place: Place) -> None:
     assert int(peak) < 100 * 2**10
 
 
-def test_distil_in_python(place: Place, tmp_path: Path) -> None:
+def test_distil_in_python(place: Here, tmp_path: Path) -> None:
     kept = place.folder / "kept.student"
     answer = harness.distil(
         place.folder / "toy", bytes_per_entity=10, settings={k: v for k, v in QUICK.items() if k != "student.dim"},
@@ -271,10 +272,14 @@ def test_what_python_may_ask_wrongly_is_one_line(file: Path) -> None:
 # ---- HTTP ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def server(file: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def server(
+    exported: Exported, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[str]:
     """The address of a server in a process of its own; its rate is the parameter, else far above what is asked."""
     pytest.importorskip("uvicorn")
+    file = tmp_path_factory.mktemp("served") / "toy.student"
+    file.write_bytes(exported.content)
     port = free_port()
     words = [
         "-m",
@@ -373,7 +378,7 @@ def test_an_address_that_is_none_is_one_line(file: Path, host: str) -> None:
         serving.listen(host, free_port())
 
 
-def test_a_port_that_is_taken_is_one_line(place: Place, server: str, file: Path) -> None:
+def test_a_port_that_is_taken_is_one_line(place: Here, server: str, file: Path) -> None:
     """And no address is shown at which somebody else answers."""
     done = place("serve", str(file), "--port", server.rsplit(":", 1)[1], module="harness.student")
     assert (done.returncode, done.stdout) == (2, "")

@@ -110,8 +110,8 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=["causal", "encoder"])
 def folder(request: pytest.FixtureRequest) -> Path:
     """The folder of each of the two models in turn."""
-    found: Path = request.getfixturevalue(f"{request.param}_folder")
-    return found
+    actual: Path = request.getfixturevalue(f"{request.param}_folder")
+    return actual
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from harness.teachers.ensemble import Ensemble, fit_weights
 from harness.trial.run import run_trial, scored_model
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages
-from tests.place import Place
+from tests.inside import Here
 from tests.toy import context, dataset, spec
 
 __all__ = ["context", "dataset", "spec"]
@@ -204,9 +204,10 @@ def test_penalties_by_member_have_one_form(spec: TrialSpec) -> None:
         taught_by(spec, "ensemble", members="tcomplex,ta-distmult", penalties="timeplex=1")
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_study_with_an_ensemble_ends_with_its_report(tmp_path: Path, tiny_encoder: Path) -> None:
     """From the command line: the ensemble is a reference row without a learning curve."""
-    place = Place(tmp_path, tiny_encoder)
+    place = Here(tmp_path, tiny_encoder)
     settings = ("--set", "teacher.source=ensemble", "--set", "teacher.ensemble.members=tcomplex,ta-distmult")
     done = place("ablation", *place.options, "--arms", "L1,teacher", "--seeds", "1", *settings)
     assert done.returncode == 0, done.stderr

@@ -34,19 +34,19 @@ def one_by_one(model: LanguageModel, texts: list[str]) -> torch.Tensor:
 
 @pytest.mark.parametrize("batch_tokens", [64, 100, 10_000])
 def test_vectors_do_not_depend_on_neighbours_or_order(model: LanguageModel, folder: Path, batch_tokens: int) -> None:
-    found = encode_texts(model, TEXTS, config(folder, batch_tokens))
-    assert found.shape == (len(TEXTS), HIDDEN)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, one_by_one(model, TEXTS), rtol=1e-5, atol=1e-5)
+    actual = encode_texts(model, TEXTS, config(folder, batch_tokens))
+    assert actual.shape == (len(TEXTS), HIDDEN)
+    assert actual.dtype == torch.float32
+    torch.testing.assert_close(actual, one_by_one(model, TEXTS), rtol=1e-5, atol=1e-5)
     backwards = encode_texts(model, TEXTS[::-1], config(folder, batch_tokens)).flip(0)
-    torch.testing.assert_close(found, backwards, rtol=1e-5, atol=1e-5)
-    assert not torch.allclose(found[0], found[1], atol=1e-2)
+    torch.testing.assert_close(actual, backwards, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(actual[0], actual[1], atol=1e-2)
 
 
 def test_in_bfloat16_up_to_its_rounding(folder: Path) -> None:
     model, exact = (load(str(folder), dtype) for dtype in (torch.bfloat16, torch.float32))
-    found, wanted = encode_texts(model, TEXTS, config(folder)), one_by_one(exact, TEXTS)
-    assert (found - wanted).norm() < 0.03 * wanted.norm()
+    actual, wanted = encode_texts(model, TEXTS, config(folder)), one_by_one(exact, TEXTS)
+    assert (actual - wanted).norm() < 0.03 * wanted.norm()
 
 
 @pytest.mark.parametrize(("layer", "depth"), [("static", 0), (1, 1), ("middle", LAYERS // 2), ("last", LAYERS)])
@@ -67,8 +67,8 @@ def test_layers_that_cannot_be_read(graph: TemporalGraph, model: LanguageModel, 
 
 
 def test_equal_texts_have_equal_vectors(model: LanguageModel, folder: Path) -> None:
-    found = encode_texts(model, TEXTS, config(folder))
-    assert torch.equal(found[0], found[3])
+    actual = encode_texts(model, TEXTS, config(folder))
+    assert torch.equal(actual[0], actual[3])
 
 
 def test_encoding_a_graph(graph: TemporalGraph, folder: Path) -> None:
@@ -110,8 +110,8 @@ def test_neighbourhood_texts_have_vectors_of_their_own(
 def test_installed_weights(name: str) -> None:
     model = load(name, torch.bfloat16)
     texts = ["Paris", "Paris, the capital of France, on the Seine", "Bob Dylan", "Nobel Prize in Literature"] * 3
-    found = encode_texts(model, texts, config(name, 96))
+    actual = encode_texts(model, texts, config(name, 96))
     wanted = one_by_one(model, texts)
-    assert (found - wanted).norm() < 0.02 * wanted.norm()
-    assert torch.equal(found[:4], found[4:8])
-    assert torch.equal(found, encode_texts(model, texts, config(name, 96)))
+    assert (actual - wanted).norm() < 0.02 * wanted.norm()
+    assert torch.equal(actual[:4], actual[4:8])
+    assert torch.equal(actual, encode_texts(model, texts, config(name, 96)))

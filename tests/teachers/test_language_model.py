@@ -54,11 +54,11 @@ def test_mean_pool_leaves_padding_out() -> None:
 
 def test_batches_hold_every_position_once_within_the_budget() -> None:
     lengths = [3, 9, 1, 4, 4, 20, 2]
-    found = list(batches(lengths, 12))
-    assert sorted(k for batch in found for k in batch) == list(range(len(lengths)))
-    assert found[0] == [5]  # longer than the budget: alone
-    assert all(len(batch) * max(lengths[k] for k in batch) <= 12 for batch in found[1:])
-    longest = [max(lengths[k] for k in batch) for batch in found]
+    actual = list(batches(lengths, 12))
+    assert sorted(k for batch in actual for k in batch) == list(range(len(lengths)))
+    assert actual[0] == [5]  # longer than the budget: alone
+    assert all(len(batch) * max(lengths[k] for k in batch) <= 12 for batch in actual[1:])
+    longest = [max(lengths[k] for k in batch) for batch in actual]
     assert longest == sorted(longest, reverse=True)
 
 
@@ -73,7 +73,7 @@ def test_sizes_are_positive(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("able", "found"),
+    ("able", "actual"),
     [
         ({"avx512_bf16": True}, torch.bfloat16),
         ({"avx512_bf16": False, "amx_bf16": True}, torch.bfloat16),
@@ -83,10 +83,10 @@ def test_sizes_are_positive(key: str) -> None:
     ],
 )
 def test_bfloat16_where_the_processor_multiplies_it(
-    able: dict[str, bool], found: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    able: dict[str, bool], actual: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
-    assert LanguageModelConfig().torch_dtype == found
+    assert LanguageModelConfig().torch_dtype == actual
     assert LanguageModelConfig(dtype="bfloat16").torch_dtype == torch.bfloat16
     assert LanguageModelConfig(dtype="float32").torch_dtype == torch.float32
 

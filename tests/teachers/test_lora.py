@@ -60,12 +60,12 @@ def whole_model_loss(model: LanguageModel, parts: list[tuple[Tensor, Tensor]]) -
 @pytest.mark.parametrize("lora_layers", [1, 2, LAYERS, LAYERS + 5])
 def test_the_same_loss_and_gradients_as_the_whole_model(folder: Path, lora_layers: int) -> None:
     settings = config(folder, lora_layers=lora_layers)
-    whole, top = load(str(folder), torch.float32), load(str(folder), torch.float32)
-    rows = [whole.tokens(texts, 48) for texts in (TEXTS, ANSWERS)]
+    full, top = load(str(folder), torch.float32), load(str(folder), torch.float32)
+    rows = [full.tokens(texts, 48) for texts in (TEXTS, ANSWERS)]
 
-    wrapper = lora.attach(whole, settings)
+    wrapper = lora.attach(full, settings)
     perturb(wrapper)
-    expected = whole_model_loss(whole, [whole.pad(part) for part in rows])
+    expected = whole_model_loss(full, [full.pad(part) for part in rows])
     expected.backward()
     wanted = gradients(wrapper)
 
@@ -77,15 +77,15 @@ def test_the_same_loss_and_gradients_as_the_whole_model(folder: Path, lora_layer
     perturb(wrapper)
     loss = lora.next_token_loss(top, parts[0]) if top.head is not None else lora.contrastive_loss(top, *parts)
     loss.backward()
-    found = gradients(wrapper)
+    actual = gradients(wrapper)
 
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
-    assert found.keys() == wanted.keys()
+    assert actual.keys() == wanted.keys()
     linear_maps = 7 if top.head is not None else 6  # in each layer
-    assert len(found) == 2 * linear_maps * min(lora_layers, LAYERS)
+    assert len(actual) == 2 * linear_maps * min(lora_layers, LAYERS)
     for name, grad in wanted.items():
         assert grad.abs().max() > 0
-        torch.testing.assert_close(found[name], grad, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(actual[name], grad, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("positions", [1, 3, 7, 100])
@@ -98,13 +98,13 @@ def test_cross_entropy_in_blocks(positions: int, bias: bool, monkeypatch: pytest
     expected = nn.functional.cross_entropy(head(states), targets)
     (wanted,) = torch.autograd.grad(3 * expected, states)
     loss = lora._CrossEntropy.apply(states, targets, head)
-    (found,) = torch.autograd.grad(3 * loss, states)
+    (actual,) = torch.autograd.grad(3 * loss, states)
     torch.testing.assert_close(loss, expected)
-    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(actual, wanted)
 
 
 def test_gradients_in_bfloat16_up_to_its_rounding(folder: Path) -> None:
-    found = []
+    actual = []
     for dtype in (torch.float32, torch.bfloat16):
         model = load(str(folder), dtype)
         rows = [model.tokens(texts, 48) for texts in (TEXTS, ANSWERS)]
@@ -115,8 +115,8 @@ def test_gradients_in_bfloat16_up_to_its_rounding(folder: Path) -> None:
         loss = lora.next_token_loss(model, parts[0]) if model.head is not None else lora.contrastive_loss(model, *parts)
         loss.backward()
         assert all(p.dtype == torch.float32 for p in wrapper.parameters() if p.requires_grad)
-        found.append(torch.cat([grad.flatten() for grad in gradients(wrapper).values()]))
-    exact, rounded = found
+        actual.append(torch.cat([grad.flatten() for grad in gradients(wrapper).values()]))
+    exact, rounded = actual
     assert (rounded - exact).norm() < 0.1 * exact.norm()
     assert not torch.equal(rounded, exact)
 

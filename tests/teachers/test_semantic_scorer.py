@@ -21,20 +21,20 @@ def vectors(n: int, d: int, seed: int = 0) -> Tensor:
 
 
 def test_whitened_components_are_uncorrelated_at_unit_variance() -> None:
-    found = whiten(vectors(200, 6), 4)
-    assert found.shape == (200, 4)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found.T.cov(), torch.eye(4), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(found.mean(0), torch.zeros(4), rtol=0, atol=1e-5)
+    actual = whiten(vectors(200, 6), 4)
+    assert actual.shape == (200, 4)
+    assert actual.dtype == torch.float32
+    torch.testing.assert_close(actual.T.cov(), torch.eye(4), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(actual.mean(0), torch.zeros(4), rtol=0, atol=1e-5)
 
 
 def test_it_is_an_affine_map_of_the_leading_components() -> None:
     given = vectors(50, 6)
-    found, everything = whiten(given, 3), whiten(given, 6)
-    torch.testing.assert_close(found, everything[:, :3])
+    actual, everything = whiten(given, 3), whiten(given, 6)
+    torch.testing.assert_close(actual, everything[:, :3])
     ones = torch.cat([given, torch.ones(50, 1)], dim=1).double()
-    solution = torch.linalg.lstsq(ones, found.double()).solution
-    torch.testing.assert_close(ones @ solution, found.double(), rtol=1e-5, atol=1e-5)
+    solution = torch.linalg.lstsq(ones, actual.double()).solution
+    torch.testing.assert_close(ones @ solution, actual.double(), rtol=1e-5, atol=1e-5)
 
 
 def test_repeatable() -> None:
@@ -57,12 +57,12 @@ def test_degenerate_vectors_stay_finite_and_small(
     generator = torch.Generator().manual_seed(n * 100 + d)
     low = torch.randn(n, rank, generator=generator) @ torch.randn(rank, d, generator=generator)
     given = size * (low + 3) * (1 + noise * torch.randn(n, d, generator=generator))
-    found = whiten(given, components)
-    assert found.isfinite().all()
+    actual = whiten(given, components)
+    assert actual.isfinite().all()
     # n vectors at unit variance: none is further out than all of the variance in one of them
-    assert found.abs().max() <= n**0.5 + 1e-3
-    assert found.shape[0] == n
-    assert 1 <= found.shape[1] <= max(min(components, rank, n - 1, d), 1)
+    assert actual.abs().max() <= n**0.5 + 1e-3
+    assert actual.shape[0] == n
+    assert 1 <= actual.shape[1] <= max(min(components, rank, n - 1, d), 1)
 
 
 def test_equal_vectors_carry_nothing() -> None:
@@ -71,9 +71,9 @@ def test_equal_vectors_carry_nothing() -> None:
 
 def test_few_relations_become_equally_far_apart() -> None:
     """With as many components as vectors whitening forgets which relations are alike: E(r) is a free vector."""
-    found = whiten(vectors(6, 50), 40)
-    assert found.shape == (6, 5)
-    distances = torch.cdist(found, found)[~torch.eye(6, dtype=torch.bool)]
+    actual = whiten(vectors(6, 50), 40)
+    assert actual.shape == (6, 5)
+    distances = torch.cdist(actual, actual)[~torch.eye(6, dtype=torch.bool)]
     torch.testing.assert_close(distances, torch.full_like(distances, 10**0.5), rtol=1e-4, atol=1e-4)
 
 

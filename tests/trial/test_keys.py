@@ -108,10 +108,10 @@ def test_a_new_version_of_a_stage_makes_it_and_what_is_made_of_it_anew(
     before, engine = keys(arm="L1+L2+L3"), engine_version()
     monkeypatch.setitem(STAGES, stage, replace(STAGES[stage], version=2))
     after = keys(arm="L1+L2+L3")
-    anew = {stage}
+    rebuilt = {stage}
     for other, needs in Plan.of(TrialSpec(arm="L1+L2+L3"), "digest", "cpu").needs.items():
-        anew |= {other} if anew & set(needs) else set()
-    assert {name for name in before if before[name] != after[name]} == anew
+        rebuilt |= {other} if rebuilt & set(needs) else set()
+    assert {name for name in before if before[name] != after[name]} == rebuilt
     assert engine_version() != engine
 
 
@@ -148,8 +148,8 @@ def test_other_weights_at_the_same_path_are_another_language_model(tmp_path: Pat
 
 def test_machines_that_choose_another_dtype_share_no_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     def of(**llm: str) -> tuple[str, str]:
-        found = keys(arm="llm-teacher", llm=llm)
-        return found["finetune"], found["encode"]
+        actual = keys(arm="llm-teacher", llm=llm)
+        return actual["finetune"], actual["encode"]
 
     rounded, exact = of(dtype="bfloat16"), of(dtype="float32")
     assert not set(rounded) & set(exact)

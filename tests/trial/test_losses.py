@@ -24,15 +24,19 @@ TEACHERS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def sampled(spec: TrialSpec) -> TrialSpec:
-    """Of four epochs the first is exact, the others sample."""
-    return change(spec, student={"candidates": 8, "hard_candidates": 4}, loss={"targets": 12}, backbone="ta-distmult")
+    """Of four epochs the first is exact, the others sample; with the settings of losses that other arms have, too."""
+    return varied(spec, student={"candidates": 8, "hard_candidates": 4}, loss={"targets": 12}, backbone="ta-distmult")
 
 
-def change(spec: TrialSpec, **changes: Any) -> TrialSpec:
+def varied(spec: TrialSpec, **changes: Any) -> TrialSpec:
     content = spec.model_dump()
     for key, value in changes.items():
         content[key] = {**content[key], **value} if isinstance(value, dict) else value
-    return TrialSpec.model_validate(content).acting()
+    return TrialSpec.model_validate(content)
+
+
+def change(spec: TrialSpec, **changes: Any) -> TrialSpec:
+    return varied(spec, **changes).acting()
 
 
 @pytest.mark.parametrize("source", TEACHERS)

@@ -49,12 +49,12 @@ def test_same_spec_same_numbers_whatever_is_cached(spec: TrialSpec, context: Con
 def test_damaged_encodings_are_made_again_with_the_adapter(spec: TrialSpec, context: Context) -> None:
     adapted = {**spec.llm.model_dump(), "finetune": "lora", "token_budget": 2000, "learning_rate": 0.01}
     plain, tuned = (change(spec, arm="llm-teacher", llm=llm) for llm in (spec.llm.model_dump(), adapted))
-    bare, whole = (Stages(each, context).entry("encode").tensors["entities"] for each in (plain, tuned))
+    bare, full = (Stages(item, context).entry("encode").tensors["entities"] for item in (plain, tuned))
     path = Stages(tuned, context).cache.path("encode", Stages(tuned, context).plan.keys["encode"])
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.warns(UserWarning, match="is rebuilt"):
         again = Stages(tuned, context).entry("encode").tensors["entities"]
-    assert torch.equal(again, whole)
+    assert torch.equal(again, full)
     assert not torch.equal(again, bare)
 
 
@@ -143,12 +143,12 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_compiled_step_trains_the_same_student(
     spec: TrialSpec, tmp_path: Path, backbone: str, request: pytest.FixtureRequest
 ) -> None:
-    whole = change(spec, arm="L1+L2+L3", backbone=backbone)
-    tensors = run_trial(whole, Context(cache_dir=tmp_path / "tensors"))
+    full = change(spec, arm="L1+L2+L3", backbone=backbone)
+    tensors = run_trial(full, Context(cache_dir=tmp_path / "tensors"))
     request.getfixturevalue("compiled")
-    once, again = (run_trial(whole, Context(cache_dir=tmp_path / name)) for name in ("once", "again"))
+    once, again = (run_trial(full, Context(cache_dir=tmp_path / name)) for name in ("once", "again"))
     assert once.metrics == again.metrics  # to the bit
-    losses = [[row["loss"] for row in found.curve] for found in (once, tensors)]
+    losses = [[row["loss"] for row in actual.curve] for actual in (once, tensors)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)  # but for rounding
     assert once.metrics["valid_mrr"] == pytest.approx(tensors.metrics["valid_mrr"], abs=0.02)
 
@@ -215,10 +215,10 @@ def test_a_student_of_the_language_model_alone(spec: TrialSpec, context: Context
 @pytest.mark.parametrize("kind", ["mse", "kl", "cosine"])
 def test_other_alignments_train(spec: TrialSpec, context: Context, kind: str) -> None:
     loss = {**spec.loss.model_dump(), "alignment": kind}
-    found = run_trial(change(spec, arm="L1+L2", loss=loss), context)
+    actual = run_trial(change(spec, arm="L1+L2", loss=loss), context)
     huber = run_trial(change(spec, arm="L1+L2"), context)
-    assert found.curve[-1]["loss_l2"] != huber.curve[-1]["loss_l2"]
-    assert found.curve[0]["loss"] == huber.curve[0]["loss"]  # stage 1 is the same
+    assert actual.curve[-1]["loss_l2"] != huber.curve[-1]["loss_l2"]
+    assert actual.curve[0]["loss"] == huber.curve[0]["loss"]  # stage 1 is the same
 
 
 def test_mean_squares_are_huber_with_a_threshold_out_of_reach(spec: TrialSpec, context: Context) -> None:
@@ -231,8 +231,8 @@ def test_mean_squares_are_huber_with_a_threshold_out_of_reach(spec: TrialSpec, c
 @pytest.mark.parametrize("vectors", ["shuffled", "random"])
 def test_controls_change_what_the_language_model_says(spec: TrialSpec, context: Context, vectors: str) -> None:
     semantic = {**spec.semantic.model_dump(), "vectors": vectors}
-    found = run_trial(change(spec, arm="llm-teacher", semantic=semantic), context)
-    assert found.metrics != run_trial(change(spec, arm="llm-teacher"), context).metrics
+    actual = run_trial(change(spec, arm="llm-teacher", semantic=semantic), context)
+    assert actual.metrics != run_trial(change(spec, arm="llm-teacher"), context).metrics
 
 
 def test_fused_targets_lie_between_the_teachers(spec: TrialSpec, context: Context) -> None:
@@ -247,7 +247,7 @@ def test_fused_targets_lie_between_the_teachers(spec: TrialSpec, context: Contex
 
 def test_outliers_disturb_l2_alone(spec: TrialSpec, context: Context) -> None:
     loss = {**spec.loss.model_dump(), "outliers": 0.2}
-    disturbed, plain = (run_trial(change(spec, arm="L1+L2", loss=each), context) for each in (loss, spec.loss))
+    disturbed, plain = (run_trial(change(spec, arm="L1+L2", loss=item), context) for item in (loss, spec.loss))
     assert disturbed.curve[1] == plain.curve[1] | {"seconds": disturbed.curve[1]["seconds"]}
     assert disturbed.curve[2]["loss_l2"] != plain.curve[2]["loss_l2"]
 
@@ -262,9 +262,9 @@ def test_every_protocol_scores_the_same_state(spec: TrialSpec, context: Context,
     assert protocol not in result.by_protocol
     for other, values in result.by_protocol.items():
         assert values == metrics(ranks(model, inputs.task("test", model.time_input, other)))
-    own = ranks(model, inputs.task("test", model.time_input))
-    assert np.array_equal(result.ranks["rank"], own)
-    assert {len(part) for part in result.ranks.values()} == {len(own)}
+    mine = ranks(model, inputs.task("test", model.time_input))
+    assert np.array_equal(result.ranks["rank"], mine)
+    assert {len(part) for part in result.ranks.values()} == {len(mine)}
     assert result.metrics["valid_mrr"] == max(row["valid_mrr"] for row in stage2(result))
 
 

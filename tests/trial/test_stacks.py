@@ -53,9 +53,9 @@ def carry_out(cells: Sequence[TrialSpec], context: Context, folder: Path) -> tup
     space = space_of((*design.conditions, *ARMS), (), BACKBONES, {}, None)
     run = Run(design, "quick", dataset, tuple(cells), {cell.key(): cell.arm for cell in cells}, "toy", space=space)
     plans = execute.plans(cells, graph.digest, "cpu")
-    told = io.StringIO()
-    tally = execute.execute(run, plans, graph, Store(url), context, 1, "command", Console(file=told))
-    assert STACK_FAILED not in told.getvalue()
+    stated = io.StringIO()
+    tally = execute.execute(run, plans, graph, Store(url), context, 1, "command", Console(file=stated))
+    assert STACK_FAILED not in stated.getvalue()
     trials, curves, _ = frames.load(url, "ablation", dataset)
     order = ["backbone", "arm", "seed"]
     return tally, trials.sort_values(order, ignore_index=True), curves.sort_values([*order, "epoch"], ignore_index=True)
@@ -129,17 +129,18 @@ def test_a_gpu_has_stacks_and_a_cpu_has_none() -> None:
 
 
 @pytest.mark.parametrize("backbone", ["ttranse", "ta-distmult"])
+@pytest.mark.long
 def test_the_store_is_that_of_students_alone(
     sampled: TrialSpec, backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells = [change(sampled, arm=arm, seed=seed, backbone=backbone) for arm in ARMS for seed in range(2)]
     cells += [change(cells[2], "loss", temperature=3.0), change(cells[4], "loss", alpha=0.5, delta=0.4)]
     cells[-2:] = (change(cell, seed=2) for cell in cells[-2:])
-    found = []
+    actual = []
     for limit in (1, 4):
         context = Context(tmp_path / f"cache{limit}", stack=limit)
-        found.append(carry_out(cells, context, tmp_path / str(limit)))
-    (_, alone, alone_curves), (tally, trials, curves) = found
+        actual.append(carry_out(cells, context, tmp_path / str(limit)))
+    (_, alone, alone_curves), (tally, trials, curves) = actual
     assert (tally.added, tally.failed) == (12, 0)
     assert trials["state"].tolist() == ["complete"] * 12
     assert trials["stack"].tolist() == [4] * 12
@@ -168,8 +169,8 @@ def test_a_study_goes_on_with_what_is_missing(sampled: TrialSpec, tmp_path: Path
 @pytest.mark.parametrize("stage1_epochs", [0, 2])
 def test_a_cell_that_diverges_fails_alone(sampled: TrialSpec, stage1_epochs: int, tmp_path: Path) -> None:
     """In stage 1, or in the cell itself where there is none."""
-    whole = change(change(sampled, "student", stage1_epochs=stage1_epochs), arm="none")
-    cells = [change(whole, seed=seed) for seed in range(3)]
+    entire = change(change(sampled, "student", stage1_epochs=stage1_epochs), arm="none")
+    cells = [change(entire, seed=seed) for seed in range(3)]
     cells[1] = change(cells[1], "student", learning_rate=1e30)
     tally, trials, _ = carry_out(cells, Context(tmp_path / "cache", stack=4), tmp_path)
     assert (tally.added, tally.failed) == (2, 1)
@@ -182,19 +183,19 @@ def test_a_cell_that_diverges_fails_alone(sampled: TrialSpec, stage1_epochs: int
 
 
 def outcomes(
-    cells: Sequence[TrialSpec], context: Context, told: Callable[[Progress], None] = lambda _: None
+    cells: Sequence[TrialSpec], context: Context, stated: Callable[[Progress], None] = lambda _: None
 ) -> list[Outcome]:
-    return work([task for task in tasks_of(cells, context) if task.stage is None], context, told)
+    return work([task for task in tasks_of(cells, context) if task.stage is None], context, stated)
 
 
 def test_a_stack_reports_its_progress_as_one(sampled: TrialSpec, tmp_path: Path) -> None:
     cells = [change(change(sampled, "student", stage1_epochs=0), arm="none", seed=seed) for seed in range(2)]
-    told: list[Progress] = []
-    found = outcomes(cells, Context(tmp_path / "cache", stack=2), told.append)
-    assert [outcome.failure for outcome in found] == [None, None]
-    assert {stage for stage, _, _ in told} <= {"stage2", "evaluate"}
-    assert told[0][0] == "stage2"
-    for outcome in found:
+    stated: list[Progress] = []
+    actual = outcomes(cells, Context(tmp_path / "cache", stack=2), stated.append)
+    assert [outcome.failure for outcome in actual] == [None, None]
+    assert {stage for stage, _, _ in stated} <= {"stage2", "evaluate"}
+    assert stated[0][0] == "stage2"
+    for outcome in actual:
         assert outcome.result is not None
         assert outcome.result.seconds["stage2"] == outcome.result.curve[-1]["seconds"]
 
@@ -209,10 +210,10 @@ def test_a_stack_that_fails_as_a_whole_is_trained_one_by_one(
         raise RuntimeError("CUDA out of memory")
 
     monkeypatch.setattr("harness.engine.task.train_together", full)
-    found = outcomes(cells, context)
-    assert all(outcome.result is not None for outcome in found)
-    assert found[0].warnings == ("a stack failed; its 2 students train one by one (RuntimeError: CUDA out of memory)",)
-    assert found[1].warnings == ()
+    actual = outcomes(cells, context)
+    assert all(outcome.result is not None for outcome in actual)
+    assert actual[0].warnings == ("a stack failed; its 2 students train one by one (RuntimeError: CUDA out of memory)",)
+    assert actual[1].warnings == ()
 
 
 def test_a_users_error_in_a_stack_ends_the_run(

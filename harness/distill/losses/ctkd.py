@@ -26,7 +26,7 @@ class CTKDOptions(MethodOptions):
     weight: float = option(1.0, "weight of CTKD's T²·KL", ge=0, le=1000)
     low: float = option(1.0, "CTKD's lowest T", ge=0.01, le=1000)
     span: float = option(20.0, "CTKD's highest T less its lowest", gt=0, le=1000)
-    epochs: int = option(10, "epochs in which λ of CTKD rises to 1", ge=1, le=10_000)
+    epochs: int = option(10, "epochs until T is learned at full strength", ge=1, le=10_000)
 
 
 class Curriculum(nn.Module):

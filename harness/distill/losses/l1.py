@@ -17,10 +17,10 @@ from harness.registry import MethodOptions, option
 class SoftOptions(MethodOptions):
     """How the teacher's distribution is stored: options of all losses that need ``teacher``."""
 
-    temperature: float = option(7.0, "T of the soft targets", ge=0.01, le=1000)
-    targets: int = option(128, "stored teacher candidates a query", ge=2, le=10_000)
+    temperature: float = option(7.0, "T of the teacher's distribution", ge=0.01, le=1000)
+    targets: int = option(128, "entities a query of which a teacher's outputs are stored", ge=2, le=10_000)
     others: Literal["estimated", "merged"] = option(
-        "estimated", "L1 over entities not stored: from random ones, or as one outcome"
+        "estimated", "entities not stored: estimated from random ones, or merged into one outcome"
     )
 
 

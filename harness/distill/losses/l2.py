@@ -21,11 +21,15 @@ from harness.registry import MethodOptions, option
 class L2Options(MethodOptions):
     """Options of L2."""
 
-    alpha: float = option(3.0, "weight of L2, the Huber loss to the LLM teacher", ge=0, le=1000)
-    delta: float = option(1.0, "threshold of L2, in standard deviations", ge=1e-4, le=1e4)
-    alignment: Literal["huber", "mse", "kl", "cosine"] = option("huber", "how L2 compares standardised scores")
-    outliers: float = option(0.0, "share of the LLM teacher's scores made outliers", ge=0, le=1)
-    outlier_size: float = option(10.0, "their size, in standard deviations", ge=0, le=1e6)
+    alpha: float = option(3.0, "weight of L2, the loss to the LLM teacher's scores", ge=0, le=1000)
+    delta: float = option(
+        1.0, "threshold of L2's Huber loss, in standard deviations of a query's scores", ge=1e-4, le=1e4
+    )
+    alignment: Literal["huber", "mse", "kl", "cosine"] = option(
+        "huber", "huber, mse, kl or cosine: how L2 compares standardised scores"
+    )
+    outliers: float = option(0.0, "share of the LLM teacher's scores that noise is added to", ge=0, le=1)
+    outlier_size: float = option(10.0, "standard deviation of that noise, in those of a query's scores", ge=0, le=1e6)
     fusion: float = option(0.0, "share of the structural teacher in L2's targets", ge=0, le=1)
 
     def idle(self) -> set[str]:

@@ -31,7 +31,7 @@ class RCEKDOptions(MethodOptions):
 
     weight: float = option(1.0, "weight of RCE-KD's T²·KL", ge=0, le=1000)
     student: int = option(64, "the student's best entities a query in RCE-KD", ge=1, le=10_000)
-    every: int = option(4, "epochs between new ones of the student's best", ge=1, le=10_000)
+    every: int = option(4, "epochs between new lists of the student's best", ge=1, le=10_000)
 
 
 @loss(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -9,14 +10,27 @@ import pandas as pd
 
 from harness.reporting.capacity.figures import capacity
 from harness.reporting.capacity.numbers import BASE, FULL, POWER, Numbers, Sizes, table_by_size
-from harness.reporting.capacity.verdicts import dimension, judge, threshold_in_words
-from harness.reporting.content import claims_box, document, heading
+from harness.reporting.capacity.verdicts import dimension, judge, summary, threshold_in_words
+from harness.reporting.content import (
+    HOW_EFFECTS,
+    HOW_MEANS,
+    HOW_RANKS,
+    ONE_SEED,
+    Front,
+    case_of,
+    figure_name,
+    how_differences,
+    how_tests,
+    report,
+)
+from harness.reporting.data.about import facts
 from harness.reporting.data.frames import records, rows_of, where
 from harness.reporting.data.results import Frames
 from harness.reporting.data.teachers import weak_teacher
 from harness.reporting.data.text import number, percent
 from harness.reporting.evidence import BACKBONE, Evidence, by_backbone
 from harness.reporting.kinds import report_kind
+from harness.reporting.output.document import Detail, Document, Figure, Section, Text
 from harness.reporting.output.tables import (
     COMPARISON,
     ONE_SEED_NOTE,
@@ -33,8 +47,7 @@ from harness.reporting.output.tables import (
     table_of,
     verdict_cell,
 )
-from harness.reporting.output.typst import Document
-from harness.vocabulary import METRIC, REFERENCES, arm_name, versus
+from harness.vocabulary import METRIC, REFERENCES, arm_name, backbone_name, dataset_name, versus
 
 
 def display_tables(sizes: Sizes, numbers: Numbers) -> dict[str, dict[str, Table]]:
@@ -207,22 +220,89 @@ def content(frames: Frames) -> Document:
     results, students = sizes.results, numbers.means[~numbers.means["arm"].isin(REFERENCES)]
     tried = {backbone: sizes.dims.get(backbone, []) for backbone in results.backbones}
     dims = sorted({dim for of_backbone in sizes.dims.values() for dim in of_backbone})
-    content = heading(results, frames.meta, {"Dimensions": dims}) | {
-        "claims": claims_box(judge(results.layout.claims, numbers, tried)),
-        "one_seed": len(students) > 0 and bool((students["n"] == 1).all()),
-        "teachers": max((len(results.per_fact.get((name, "teacher"), {})) for name in results.backbones), default=1),
-    }
     files: dict[str, tuple[pd.DataFrame, str | None]] = {
         "table": (table_by_size(numbers.means, numbers.kept), "main"),
         "gains": (numbers.gains, "gains"),
         "threshold": (numbers.thresholds, "threshold"),
     }
-    drawings = {name: {"capacity": partial(capacity, numbers.of(name))} for name in results.backbones}
+    shown = display_tables(sizes, numbers)
 
-    def section(backbone: str) -> dict[str, Any]:
+    def section(backbone: str) -> Section:
+        of, own = shown[backbone], numbers.of(backbone)
         has_teacher = (backbone, "teacher") in results.per_fact
-        words, warning = threshold_in_words(numbers.of(backbone)), weak_teacher(results.trials, backbone)
-        return {"threshold": words, "teacher": has_teacher, "warning": warning}
+        warning = weak_teacher(results.trials, backbone)
+        drawn, threshold = partial(capacity, own), threshold_in_words(own)
+        return Section(
+            backbone_name(backbone),
+            [
+                *([Text(warning, "Warning.")] if warning else []),
+                Figure(figure_name(results, backbone, "capacity"), drawn, _caption(of, has_teacher=has_teacher)),
+                *([Text(threshold, "Threshold.")] if threshold else []),
+                of["main"],
+                of["growth"],
+                Detail(of["gains"]),
+                Detail(of["metrics"]),
+            ],
+            case=case_of(results, backbone),
+        )
 
-    shown, name = display_tables(sizes, numbers), frames.layout.name
-    return document("capacity.typ", name, results.trials, content, files, shown, drawings, section)
+    found = [words for name in results.backbones for words in summary(numbers.of(name), tried[name], name)]
+    one_seed = len(students) > 0 and bool((students["n"] == 1).all())
+    front = Front(found, judge(results.layout.claims, numbers, tried), [ONE_SEED] * one_seed)
+    teachers = max((len(results.per_fact.get((name, "teacher"), {})) for name in results.backbones), default=1)
+    name = dataset_name(str(results.trials["dataset"].iloc[0]))
+    return report(
+        frames,
+        results,
+        map(section, results.backbones),
+        files=files,
+        tables=shown,
+        front=front,
+        reading=_reading(of_one_teacher=teachers == 1),
+        run=facts(results, frames.meta.data, name, {"Dimensions": dims}),
+    )
+
+
+def _caption(tables: Mapping[str, Table], *, has_teacher: bool) -> str:
+    two = bool(tables["metrics"].rows)
+    caption = f"Test MRR against the dimension of the student{', and the gain over L1' * two}. "
+    caption += f"{'Left: mean' if two else 'Mean'} over seeds with 95 % intervals; logarithmic axis"
+    caption += "; the horizontal line is the teacher." if has_teacher else "."
+    if two:
+        caption += (
+            " Right: what the language model adds to L1, with 95 % bootstrap intervals; filled markers are decided "
+        )
+        caption += (
+            "after Holm's correction. Shaded: the 95 % interval of the threshold from which on the gain is positive."
+        )
+    return caption
+
+
+def _reading(*, of_one_teacher: bool) -> list[Text]:
+    teacher = "the teacher is a single model, which no interval covers."
+    teacher = teacher if of_one_teacher else "a student is compared with the teacher of its seed."
+    return [
+        HOW_MEANS,
+        how_differences(f"Intervals of the share that is kept of the teacher's MRR come from it too; {teacher}"),
+        how_tests(
+            "all dimensions at which the same two arms are compared, for one metric and backbone. Differences between "
+            "the gains at two dimensions are a family of their own."
+        ),
+        Text(
+            "is the dimension from which on the gain over L1 is positive, with the gain interpolated between "
+            "neighbouring dimensions linearly in the logarithm of the dimension. Its interval comes from the same "
+            "bootstrap, in which one resample of seeds and facts serves all dimensions. Where a resample has a gain "
+            "at all dimensions, its threshold lies below the smallest; where it has none at the largest, above it. A "
+            "wide interval says that these trials do not locate it. Only seeds that all dimensions have count, so a "
+            "failed trial costs the threshold its seed.",
+            "The threshold",
+        ),
+        Text(
+            "is the smallest difference that the rule of the verdicts would decide with a power of 80 %, as the first "
+            "of its family, given the scatter that these seeds and facts show. Differences that stay undecided may "
+            "be as large.",
+            "Detectable",
+        ),
+        HOW_EFFECTS,
+        HOW_RANKS,
+    ]

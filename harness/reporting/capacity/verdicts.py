@@ -12,7 +12,7 @@ from harness.reporting.capacity.numbers import BASE, FULL, POWER, Numbers
 from harness.reporting.claims import Claim, Verdict, claim, in_order
 from harness.reporting.data.frames import records
 from harness.reporting.data.text import NBSP, interval, number, percent
-from harness.vocabulary import arm_name, joined
+from harness.vocabulary import arm_name, backbone_name, joined
 
 #: C10: a student of this dimension keeps up if it keeps this share of its teacher's MRR.
 SMALL, ENOUGH = 25, 0.95
@@ -96,6 +96,29 @@ JUDGES: dict[str, Callable[[Numbers, Sequence[int]], tuple[Verdict, list[int]]]]
     "C9": language_model_needs_room,
     "C10": small_student_keeps_up,
 }
+
+
+def summary(numbers: Numbers, dims: Sequence[int], backbone: str) -> list[str]:
+    """What a study found on a backbone, in sentences: where the language model helps, what small students keep."""
+    sentences = []
+    gains = records(numbers.gain())
+    for word, begins in (
+        ("better", "The language model raises MRR over L1 at"),
+        ("worse", "It lowers MRR at"),
+        ("undecided", "Not significant at"),
+    ):
+        at = [f"{row['dim']} ({percent(row['relative'])})" for row in gains if row["verdict"] == word]
+        if at:
+            sentences.append(f"{begins} {joined(at)} dimensions.")
+    shares = {(row["arm"], row["dim"]): row["kept"] for row in records(numbers.kept)}
+    kept = [
+        f"{percent(shares[FULL, dim], signed=False)} with {dim}"
+        for dim in dict.fromkeys((min(dims, default=0), SMALL, max(dims, default=0)))
+        if (FULL, dim) in shares
+    ]
+    if kept:
+        sentences.append(f"Of its teacher's MRR a student with all losses keeps {joined(kept)} dimensions.")
+    return [f"{backbone_name(backbone)}: {' '.join(sentences)}"] if sentences else []
 
 
 def threshold_in_words(numbers: Numbers) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -20,12 +21,11 @@ from harness.reporting.output.figures import (
     zero_line,
 )
 from harness.vocabulary import (
+    BLACK,
     BLUE,
-    GRAY,
     LIGHT,
     METRIC,
     VERMILION,
-    arm_colors,
     arm_name,
     backbone_name,
     student_arms,
@@ -33,36 +33,40 @@ from harness.vocabulary import (
 )
 
 
-def forest(paired: pd.DataFrame, backbone: str, path: Path) -> bool:
-    """Draw the paired differences of MRR with their intervals; filled where decided. False: nothing to draw."""
+def forest(paired: pd.DataFrame, backbone: str, colors: Mapping[str, str], path: Path) -> bool:
+    """Draw the paired differences of MRR with their intervals; filled where decided. False: nothing to draw.
+
+    ``colors``: of the arms, the same in all figures of a report, as in the next function; contrasts are black.
+    """
     rows = paired[(paired["backbone"] == backbone) & (paired["metric"] == "mrr")]
     if rows.empty:
         return False
     family = rows["base"]
-    colors = arm_colors(rows["arm"].unique().tolist())
     # a gap of half a row between the families
     places = [-float(i + 0.6 * step) for i, step in enumerate((family != family.shift()).cumsum() - 1)]
     with figure(path, 0.5 + 0.165 * (len(rows) + 0.6 * family.nunique())) as (axes,):
         zero_line(axes)
         for place, row in zip(places, records(rows), strict=True):
-            draw_difference(axes, row, place, colors[row["arm"]])
+            draw_difference(axes, row, place, colors.get(row["arm"], BLACK))
         name_rows(axes, [*map(versus, rows["arm"], rows["base"])], places)
         signed_ticks(axes.xaxis)
         axes.set_xlabel("difference of test MRR, with 95 % interval")
     return True
 
 
-def learning_curves(curves: pd.DataFrame, backbone: str, path: Path) -> bool:
+def learning_curves(
+    curves: pd.DataFrame, losses: Mapping[str, str], backbone: str, colors: Mapping[str, str], path: Path
+) -> bool:
     """Draw validation MRR against updates, and its difference to L1 of the same seed; mean and range over seeds.
 
-    Without arm L1 only the first panel is drawn. False: nothing to draw.
+    A dot on the curve of an arm that learns from the language model is where its stage 2 begins. Without arm L1 only
+    the first panel is drawn. ``losses``: what each arm is trained with. False: nothing to draw.
     """
     shown = curves[(curves["backbone"] == backbone) & curves["valid_mrr"].notna()]
     arms = student_arms(shown["arm"])
     if not arms:
         return False
     shown = shown[shown["arm"].isin(arms)]  # a teacher's epochs have no stages
-    colors = arm_colors(arms)
     by_arm = {  # [updates, seeds]
         arm: shown[shown["arm"] == arm].pivot_table(index="updates", columns="seed", values="valid_mrr") for arm in arms
     }
@@ -70,19 +74,15 @@ def learning_curves(curves: pd.DataFrame, backbone: str, path: Path) -> bool:
     if "L1" in arms and len(arms) > 1:
         # only updates and seeds that both arms have
         panels.append({arm: (values - by_arm["L1"]).dropna(how="all", axis=1) for arm, values in by_arm.items()})
-    switch = shown[shown["stage"] == 1]["updates"].max() if (shown["stage"] == 2).any() else float("nan")
+    began = {arm: switch(shown[shown["arm"] == arm]) for arm in arms if {"L2", "L3"} & {*losses[arm].split("+")}}
     with figure(path, 2.1, columns=len(panels)) as axes:
         for panel, values in zip(axes, panels, strict=True):
-            ends = [_draw_curve(panel, arm, values[arm], colors[arm]) for arm in arms]
+            ends = [_draw_curve(panel, arm, values[arm], colors[arm], began.get(arm)) for arm in arms]
             first = shown["updates"].min()
             panel.set_xlim(first, max(shown["updates"].max(), first + 1))  # a curve may be one epoch long
             panel.set_xlabel("updates")
             panel.xaxis.set_major_locator(MaxNLocator(5))
             panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 0)))
-            if pd.notna(switch):
-                panel.axvline(switch, color=GRAY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
-                panel.annotate("stage 2", (switch, 0.02), (4, 0), ("data", "axes fraction"), "offset points",
-                               color=GRAY, fontsize=8)  # fmt: skip
         axes[0].set_ylabel("validation MRR")
         if len(panels) > 1:
             axes[1].set_ylabel("difference to L1")
@@ -91,13 +91,25 @@ def learning_curves(curves: pd.DataFrame, backbone: str, path: Path) -> bool:
     return True
 
 
-def _draw_curve(axes: Axes, arm: str, values: pd.DataFrame, color: str) -> float:
-    """Draw mean and range over seeds of ``values`` [updates, seeds]; return where the line ends."""
+def switch(curves: pd.DataFrame) -> float | None:
+    """Updates of an arm at the end of its stage 1; None where it has one stage."""
+    first = curves[curves["stage"] == 1]["updates"]
+    return float(first.max()) if len(first) and (curves["stage"] == 2).any() else None
+
+
+def _draw_curve(axes: Axes, arm: str, values: pd.DataFrame, color: str, began: float | None) -> float:
+    """Draw mean and range over seeds of ``values`` [updates, seeds]; return where the line ends.
+
+    ``began``: the updates at which stage 2 begins.
+    """
     # a seed that diverged early must not bend the mean: only updates that all the arm's seeds reached
     seeds = values.dropna()
+    mean = seeds.mean(axis=1)
     axes.fill_between(seeds.index, seeds.min(axis=1), seeds.max(axis=1), color=color, alpha=0.14, linewidth=0)
-    axes.plot(seeds.index, seeds.mean(axis=1), color=color, linestyle="--" if arm == "none" else "-")
-    return float(seeds.mean(axis=1).iloc[-1]) if len(seeds) else float("nan")
+    axes.plot(seeds.index, mean, color=color, linestyle="--" if arm == "none" else "-")
+    if began is not None and began in mean.index:
+        axes.plot([began], [mean[began]], "o", color=color, markersize=4, markeredgecolor="white", markeredgewidth=0.5)
+    return float(mean.iloc[-1]) if len(mean) else float("nan")
 
 
 def relation_gains(gains: pd.DataFrame, backbone: str, path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Where the gain of the fullest arm lies: by relation, and by what is known of the entities of a query."""
+"""Where the gain that a study is about lies: by relation, and by what is known of the entities of a query."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from harness.reporting.claims import QUESTIONS
 from harness.reporting.data.results import Array, Results
 from harness.stats import bootstrap_intervals
-from harness.vocabulary import student_arms
+from harness.vocabulary import losses_of
 
 #: Relations with fewer test facts share one row: an interval over a handful of facts shows nothing.
 FEW_FACTS = 20
@@ -21,8 +22,10 @@ _KEY = ["backbone", "arm", "base"]
 _NUMBERS = ["difference", "low", "high"]
 
 
-def gains(results: Results, base: str = "L1") -> pd.DataFrame:
-    """MRR of the fullest arm minus that of ``base``, by relation and direction, most frequent relations first.
+def gains(results: Results) -> pd.DataFrame:
+    """MRR of the arm that a study is about minus that of its base (`headline`), by relation and direction.
+
+    Most frequent relations come first.
 
     Columns: backbone, arm, base, relation, direction, facts, difference, low, high (95 % bootstrap interval).
     Relations with few test facts, and those beyond the most frequent ones, share the last row.
@@ -36,8 +39,9 @@ def gains(results: Results, base: str = "L1") -> pd.DataFrame:
         groups[f"{len(others)} other relation{'s' if len(others) > 1 else ''}"] = np.isin(results.relations, others)
     rows = []
     for backbone in results.backbones:
-        if (arm := fullest(results, backbone, base)) is None:
+        if (pair := headline(results, backbone)) is None:
             continue
+        arm, base = pair
         delta = _differences(results, backbone, arm, base)
         for relation, facts in groups.items():
             for index, direction in enumerate(("tail", "head")):
@@ -46,7 +50,7 @@ def gains(results: Results, base: str = "L1") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*_KEY, "relation", "direction", "facts", *_NUMBERS])
 
 
-def splits(results: Results, base: str = "L1") -> pd.DataFrame:
+def splits(results: Results) -> pd.DataFrame:
     """The same difference by label and degree of the entity that is given and of the one that is asked for.
 
     Columns: backbone, arm, base, end ("subject" or "answer"), by ("label" or "degree"), group, queries, difference,
@@ -55,8 +59,9 @@ def splits(results: Results, base: str = "L1") -> pd.DataFrame:
     known = results.queries
     rows = []
     for backbone in results.backbones if known is not None else ():
-        if known is None or (arm := fullest(results, backbone, base)) is None:
+        if known is None or (pair := headline(results, backbone)) is None:
             continue
+        arm, base = pair
         delta = _differences(results, backbone, arm, base)
         by_query = delta.reshape(len(delta), -1, 1)  # the tails of all facts, then the heads, as ``queries`` has them
         for end in ("subject", "answer"):
@@ -71,11 +76,18 @@ def splits(results: Results, base: str = "L1") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*_KEY, "end", "by", "group", "queries", *_NUMBERS])
 
 
-def fullest(results: Results, backbone: str, base: str) -> str | None:
-    """The arm with most losses that has seeds in common with ``base``; None: there is none."""
-    arms = [arm for arm in student_arms(results.arms(backbone)) if results.common_seeds(backbone, arm, base)]
-    arm = "L1+L2+L3" if "L1+L2+L3" in arms else arms[-1] if arms else base
-    return arm if base in arms and arm != base else None
+def headline(results: Results, backbone: str) -> tuple[str, str] | None:
+    """The comparison that a study is about on a backbone, an arm and its base; None: nothing is compared.
+
+    The full method against L1; else the first that one of the study's claims asks for; else, of the sums of losses that
+    are compared with L1, the one of most losses; else the first comparison.
+    """
+    pairs = [pair for pair in results.layout.pairs(results.arms(backbone)) if results.common_seeds(backbone, *pair)]
+    asked = [QUESTIONS[claim].steps.values() for claim in results.layout.claims if claim in QUESTIONS]
+    sums = [pair for pair in pairs if pair[1] == "L1" and losses_of(pair[0])]
+    sums.sort(key=lambda pair: len(losses_of(pair[0]) or ()), reverse=True)
+    wanted = [("L1+L2+L3", "L1"), *(step for steps in asked for step in steps), *sums, *pairs]
+    return next((pair for pair in wanted if pair in pairs), None)
 
 
 def _differences(results: Results, backbone: str, arm: str, base: str) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,20 +10,33 @@ import pandas as pd
 
 from harness.reporting.claims import QUESTIONS, judge
 from harness.reporting.comparison import figures
-from harness.reporting.comparison.gains import gains, splits
+from harness.reporting.comparison.gains import gains, headline, splits
 from harness.reporting.comparison.language import ways, ways_table
 from harness.reporting.comparison.protocols import by_protocol, protocols_table
-from harness.reporting.comparison.verdicts import findings, kept
-from harness.reporting.content import claims_box, document, heading
-from harness.reporting.data.frames import curves_of, records
-from harness.reporting.data.results import Frames, costs_by_stage, means, paired, wide
+from harness.reporting.comparison.verdicts import summary
+from harness.reporting.content import (
+    HOW_EFFECTS,
+    HOW_MEANS,
+    HOW_RANKS,
+    ONE_SEED,
+    Front,
+    case_of,
+    figure_name,
+    how_differences,
+    how_tests,
+    report,
+)
+from harness.reporting.data.frames import curves_of, records, where
+from harness.reporting.data.results import Frames, Results, costs_by_stage, means, paired, wide
 from harness.reporting.data.teachers import weak_teacher
 from harness.reporting.data.text import number
 from harness.reporting.evidence import BACKBONE, Evidence, by_backbone
 from harness.reporting.kinds import report_kind
+from harness.reporting.output.document import Detail, Document, Figure, Section, Text
 from harness.reporting.output.figures import stage_costs
 from harness.reporting.output.tables import (
     P_HOLM,
+    Cell,
     Column,
     Table,
     costs_table,
@@ -34,8 +47,8 @@ from harness.reporting.output.tables import (
     table_of,
     verdict_cell,
 )
-from harness.reporting.output.typst import Document, templates
-from harness.vocabulary import METRIC, REFERENCES, dataset_name
+from harness.reporting.output.typst import templates
+from harness.vocabulary import METRIC, METRICS, REFERENCES, arm_colors, arm_name, backbone_name, dataset_name
 
 
 def published_figures(dataset: str) -> list[dict[str, Any]]:
@@ -44,19 +57,19 @@ def published_figures(dataset: str) -> list[dict[str, Any]]:
     return records(frame[frame["dataset"] == dataset])
 
 
-def _published(dataset: str) -> dict[str, Any] | None:
-    """The same as a table; None where there is nothing."""
+def _published(dataset: str) -> Section:
+    """The same as a table with the source of each row; empty where there is nothing."""
     models = published_figures(dataset)
-    if not models:
-        return None
     columns: list[Column] = [
         ("model", "l", lambda row: row["model"]),
         ("protocol", "l", lambda row: row["protocol"] if isinstance(row["protocol"], str) else "–"),
-        *((METRIC[key].label, "r", lambda row, key=key: number(row[key], 3)) for key in METRIC if key in models[0]),
+        *((key.label, "r", lambda row, key=key: number(row[key.key], 3)) for key in METRICS if key.key != "mr"),
+        ("source", "p", lambda row: row["source"]),
     ]
     note = "For orientation only: these models are larger and were evaluated with other filters and other ties. "
     note += "Protocol: the nearest of the harness, where it is known."
-    return asdict(table_of(f"Published results of full-size models on {dataset_name(dataset)}", models, columns, note))
+    caption = f"Published results of full-size models on {dataset_name(dataset)}"
+    return Section("Published results", [table_of(caption, models, columns, note)])
 
 
 def _rows(claim: str, compared: pd.DataFrame) -> pd.DataFrame:
@@ -72,9 +85,26 @@ def _rows(claim: str, compared: pd.DataFrame) -> pd.DataFrame:
 
 
 def _table(rows: pd.DataFrame) -> Table:
-    columns: list[Column] = [
+    """The comparisons of a claim: a row each, or a column a metric where it asks for several."""
+    note = "Difference with 95 % bootstrap interval over seeds and facts. "
+    metrics = list(dict.fromkeys(rows["metric"]))
+    step: Column = ("", "l", lambda row: row["step"])
+    if len(metrics) > 1:
+        by_key = {(row["backbone"], row["step"], row["metric"]): row for row in records(rows)}
+
+        def cell(row: dict[str, Any], metric: str) -> Cell:
+            return difference_cell(by_key[row["backbone"], row["step"], metric])
+
+        lines = rows.drop_duplicates(["backbone", "step"])
+        columns: list[Column] = [
+            BACKBONE, step,
+            *((f"Δ {METRIC[key].label}", "r", lambda row, key=key: cell(row, key)) for key in metrics),
+        ]  # fmt: skip
+        note += "Bold: decided after Holm's correction; lower is better for MR only."
+        return by_backbone("The comparisons behind the verdict", lines, columns, note)
+    columns = [
         BACKBONE,
-        ("", "l", lambda row: row["step"]),
+        step,
         ("metric", "l", lambda row: METRIC[row["metric"]].label),
         ("difference", "r", difference_cell),
         ("seeds up", "c", lambda row: f"{row['seeds_up']} of {row['seeds']}"),
@@ -82,8 +112,7 @@ def _table(rows: pd.DataFrame) -> Table:
         ("80 % power", "r", lambda row: number(row["detectable"], 1 if row["metric"] == "mr" else 4)),
         ("verdict", "l", verdict_cell),
     ]
-    note = "Difference with 95 % bootstrap interval over seeds and facts. 80 % power: the smallest difference "
-    note += "that this number of seeds and facts shows four times in five."
+    note += "80 % power: the smallest difference that this number of seeds and facts shows four times in five."
     return by_backbone("The comparisons behind the verdict", rows, columns, note)
 
 
@@ -138,21 +167,6 @@ def content(frames: Frames) -> Document:
         }
         for backbone in results.backbones
     }
-    drawings = {
-        backbone: {
-            "differences": partial(figures.forest, compared, backbone),
-            "curves": partial(figures.learning_curves, curves, backbone),
-            "relations": partial(figures.relation_gains, by_relation, backbone),
-            "splits": partial(figures.split_gains, by_group, backbone),
-            "costs": partial(stage_costs, costs, backbone),
-        }
-        for backbone in results.backbones
-    }
-    content = heading(results, frames.meta) | {
-        "claims": claims_box(judge(frames.layout.claims, compared, results.backbones)),
-        "published": _published(dataset),
-        "one_seed": bool((averages[~averages["arm"].isin(REFERENCES)]["n"] == 1).all()),
-    }
     files: dict[str, tuple[pd.DataFrame, str | None]] = {
         "table": (wide(averages), "main"),
         "paired": (compared, "paired"),
@@ -162,9 +176,90 @@ def content(frames: Frames) -> Document:
         "splits": (by_group, None),
         "protocols": (under, "protocols"),
     }
+    colors = arm_colors(results.layout.order(results.trials["arm"]))
+    losses = {row["arm"]: str(row.get("losses", row["arm"])) for row in records(results.trials)}
 
-    def section(backbone: str) -> dict[str, Any]:
-        read = [asdict(finding) for finding in findings(compared, backbone)]
-        return {"findings": read, "kept": kept(averages, backbone), "warning": weak_teacher(results.trials, backbone)}
+    def section(backbone: str) -> Section:
+        def drawn(kind: str, caption: str, draw: Callable[..., bool], *given: Any) -> Figure:
+            return Figure(figure_name(results, backbone, kind), partial(draw, *given), caption)
 
-    return document("comparison.typ", frames.layout.name, results.trials, content, files, tables, drawings, section)
+        of, gain = tables[backbone], _gain_name(by_relation, backbone)
+        return Section(
+            backbone_name(backbone),
+            [
+                *_warning(results, backbone),
+                of["main"],
+                drawn("differences", FOREST, figures.forest, compared, backbone, colors),
+                of["paired"],
+                of["metrics"],
+                of["protocols"],
+                of["ways"],
+                drawn("curves", CURVES, figures.learning_curves, curves, losses, backbone, colors),
+                drawn("relations", f"Gain of {gain} {RELATIONS}", figures.relation_gains, by_relation, backbone),
+                drawn(
+                    "splits", f"Gain of {gain} {_groups(by_group, backbone)}", figures.split_gains, by_group, backbone
+                ),
+                drawn("costs", COSTS, stage_costs, costs, backbone),
+                Detail(of["costs"]),
+            ],
+            case=case_of(results, backbone),
+        )
+
+    found = [
+        sentence
+        for backbone in results.backbones
+        for sentence in summary(compared, averages, backbone, headline(results, backbone))
+    ]
+    one_seed = bool((averages[~averages["arm"].isin(REFERENCES)]["n"] == 1).all())
+    front = Front(found, judge(frames.layout.claims, compared, results.backbones), [ONE_SEED] * one_seed)
+    sections = [*map(section, results.backbones), _published(dataset)]
+    return report(frames, results, sections, files=files, tables=tables, front=front, reading=READING)
+
+
+def _warning(results: Results, backbone: str) -> list[Text]:
+    warning = weak_teacher(results.trials, backbone)
+    return [] if warning is None else [Text(warning, "Warning.")]
+
+
+def _gain_name(gains: pd.DataFrame, backbone: str) -> str:
+    """The comparison that gains by relation and group are of."""
+    rows = records(where(gains, backbone=backbone).head(1))
+    return f"{arm_name(rows[0]['arm'])} over {arm_name(rows[0]['base'])}" if rows else ""
+
+
+def _groups(splits: pd.DataFrame, backbone: str) -> str:
+    """What `splits` has groups of, in words."""
+    by = set(where(splits, backbone=backbone)["by"])
+    label = "whether an entity has a label and by " if "label" in by else ""
+    return (
+        f"in test MRR by {label}the number of training facts that name an entity; in parentheses the number of test "
+        "queries. Intervals are not corrected for the number of groups."
+    )
+
+
+FOREST = (
+    "Differences of test MRR with 95 % bootstrap intervals. Filled: decided after Holm's correction; hollow: undecided."
+)
+CURVES = (
+    "Validation MRR while the students learn, and its difference to L1 with the same seed. Mean over seeds, shaded "
+    "from the lowest to the highest; dots: where stage 2 of an arm begins, in which the language model joins. All "
+    "arms see the same batches."
+)
+RELATIONS = (
+    "in test MRR by relation and direction, most frequent relations first. In parentheses the number of test facts. "
+    "Intervals are not corrected for the number of relations: read them as a description, not as tests."
+)
+COSTS = (
+    "Time of one trial by stage, as if nothing had been cached. Teachers and their targets are computed once and "
+    "shared by all trials that need them; hatched: from the cache in these runs."
+)
+READING = (
+    HOW_MEANS,
+    how_differences(),
+    how_tests(
+        "all arms that are compared with the same one, for one metric and backbone. A row that names no two arms is a "
+        "difference of differences, as its name says."
+    ),
+    HOW_EFFECTS,
+    HOW_RANKS,
+)

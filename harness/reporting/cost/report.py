@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from harness.reporting.content import claims_box, document, heading
+from harness.reporting.content import Front, case_of, figure_name, report
 from harness.reporting.cost import tables
 from harness.reporting.cost.figures import accuracy_cost
 from harness.reporting.cost.numbers import Numbers, first_reason, measured, memory, with_batch_size
-from harness.reporting.cost.verdicts import judge
+from harness.reporting.cost.verdicts import judge, summary
+from harness.reporting.data.about import facts
 from harness.reporting.data.frames import where
 from harness.reporting.data.results import Frames, Results
 from harness.reporting.data.text import number
 from harness.reporting.evidence import Evidence, side_by_side
 from harness.reporting.kinds import report_kind
+from harness.reporting.output.document import Document, Figure, Section, Text
 from harness.reporting.output.figures import stage_costs
 from harness.reporting.output.tables import Table
-from harness.reporting.output.typst import Document
-from harness.vocabulary import arm_name, by_level, student_arms
+from harness.vocabulary import arm_name, backbone_name, by_level, dataset_name, student_arms
 
 
 def _loaded(frames: Frames) -> tuple[Results, Numbers]:
@@ -108,14 +107,6 @@ def content(frames: Frames) -> Document:
         UserError: the frames do not pass their checks.
     """
     results, costs = _loaded(frames)
-    top = heading(results, frames.meta)
-    failed = costs.measured.failed
-    content = top | {
-        "facts": [[label, _arms(costs, value) if label == "Arms" else value] for label, value in top["facts"]],
-        "claims": claims_box(judge(frames.layout.claims, costs, results.backbones)),
-        "batch_size": number(costs.batch_size, 0),
-        "lost": asdict(tables.failed_table(failed)) if failed else None,
-    }
     files: dict[str, tuple[pd.DataFrame, str | None]] = {
         "stages": (costs.stages, "stages"),
         "memory": (costs.measured.stage, None),
@@ -126,16 +117,83 @@ def content(frames: Frames) -> Document:
         "amortised": (costs.amortised, "amortised"),
         "front": (costs.front, None),
     }
-    drawings = {
-        backbone: {
-            "stages": partial(_draw_stages, costs, backbone),
-            "front": partial(accuracy_cost, costs.front, backbone),
-        }
-        for backbone in results.backbones
-    }
+    shown = {backbone: _tables(costs, backbone) for backbone in results.backbones}
+    size = number(costs.batch_size, 0)
 
-    def section(backbone: str) -> dict[str, Any]:
-        return {"energy": _energy(costs, backbone)}
+    def section(backbone: str) -> Section:
+        of = shown[backbone]
+        stages, front = (figure_name(results, backbone, kind) for kind in ("stages", "front"))
+        return Section(
+            backbone_name(backbone),
+            [
+                Figure(stages, partial(_draw_stages, costs, backbone), STAGES.format(size=size)),
+                of["stages"],
+                _energy(costs, backbone),
+                of["batches"],
+                of["loop"],
+                of["inference"],
+                of["export"],
+                of["amortised"],
+                Figure(front, partial(accuracy_cost, costs.front, backbone), FRONT),
+            ],
+            case=case_of(results, backbone),
+        )
 
-    shown, name = {backbone: _tables(costs, backbone) for backbone in results.backbones}, frames.layout.name
-    return document("cost.typ", name, results.trials, content, files, shown, drawings, section)
+    failed = costs.measured.failed
+    lost = [Section("Measurements without a result", [tables.failed_table(failed)])] if failed else []
+    dataset = dataset_name(str(results.trials["dataset"].iloc[0]))
+    run = [
+        [label, _arms(costs, value) if label == "Arms" else value]
+        for label, value in facts(results, frames.meta.data, dataset)
+    ]
+    found = [words for backbone in results.backbones for words in summary(costs, backbone)]
+    return report(
+        frames,
+        results,
+        [*map(section, results.backbones), *lost],
+        files=files,
+        tables=shown,
+        front=Front(found, judge(frames.layout.claims, costs, results.backbones)),
+        reading=READING,
+        run=run,
+    )
+
+
+STAGES = (
+    "Time of one trial by stage, as if nothing had been cached. Students have batches of {size}; teachers and what is "
+    "stored of them are computed once and shared by all trials that need them."
+)
+FRONT = (
+    "Accuracy against cost. Mean test MRR over seeds; the line joins the points that no other is both cheaper and "
+    "better than. int8: the student that was exported, one seed. Size of the LLM teacher: language model and head."
+)
+READING = (
+    Text(
+        "are those that the trials took, with as many trials at a time as the study had workers, one thread each. A "
+        "stage that came from the cache counts with the seconds in which it was once computed. Reading the data and "
+        "evaluating are shown, but count neither in ratios nor in the figure of accuracy against cost.",
+        "Seconds of stages",
+    ),
+    Text(
+        "online teachers, inference and exports were measured after the trials, one at a time and each in a process "
+        "of its own. Memory is the most that the process ever held; the interpreter, the libraries and the data are "
+        "the larger part of it for a student.",
+        "Memory,",
+    ),
+    Text(
+        "both trained teachers score all entities for each batch, as textbook distillation has it; the language model "
+        "itself does not run in a step, its encodings are computed once. Of the ratio to training from what is "
+        "stored a part is due to sampled candidates and compiled passes: the row “stored, all entities” has the "
+        "compiled passes, and no sampling. What distillation adds is the difference to the undistilled student that "
+        "is trained the same way.",
+        "In the loop",
+    ),
+    Text(
+        "C11: supported if the full method takes more time and memory than no distillation, all stages counted, and "
+        "its student has the same size as the undistilled one and a latency that differs by less than 10 %, the 95 % "
+        "interval over turns included. C12: supported if storing saves more than half of the time that distillation "
+        "adds, and the stored way's MRR is not lower by more than 2 % (95 % interval over seeds); without students "
+        "trained to their end with online teachers it is undecided. C14 is a question, and is answered with a ratio.",
+        "Verdicts.",
+    ),
+)

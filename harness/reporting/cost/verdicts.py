@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from harness.reporting.claims import CLAIMS, Claim, Verdict, in_order
+from harness.reporting.claims import Claim, Verdict, in_order
 from harness.reporting.cost.numbers import Numbers, keyed
 from harness.reporting.data.frames import rows_of, where
 from harness.reporting.data.text import NBSP, duration, interval, number, percent
-from harness.vocabulary import arm_name, backbone_name, student_arms
+from harness.vocabulary import CLAIMS, arm_name, backbone_name, student_arms
 
 #: latencies whose ratio lies within 1 ± this, with its 95 % interval, are equal within noise
 NOISE = 0.1
@@ -27,6 +27,26 @@ def judge(names: Sequence[str], costs: Numbers, backbones: Sequence[str]) -> lis
         if name in judges
         for backbone in backbones
     ]
+
+
+def summary(costs: Numbers, backbone: str) -> list[str]:
+    """What distillation costs on a backbone, in sentences: training, inference, and what storing saves."""
+    students = _students(costs, backbone)
+    arm = _fullest(students)
+    if arm is None or "none" not in students:
+        return []
+    full, plain = students[arm], students["none"]
+    words = f"{backbone_name(backbone)}: a student with {arm_name(arm)} takes {duration(full['seconds'])} to train, "
+    words += f"teachers included, {_times(full['seconds'] / plain['seconds'])} the {duration(plain['seconds'])} "
+    words += "without distillation; "
+    words += f"{duration(full['student_seconds'])} of it are the student's own stages."
+    models = keyed(where(costs.inference, backbone=backbone), "model")
+    if {"none", arm} <= models.keys():
+        latency = models[arm]
+        words += f" It answers a query in {number(latency['latency_ms'], 2)}{NBSP}ms, "
+        words += f"{number(latency['ratio'], 3)} times the undistilled student "
+        words += f"(95{NBSP}% interval {interval(latency['ratio_low'], latency['ratio_high'], 3)})."
+    return [words]
 
 
 def _students(costs: Numbers, backbone: str) -> dict[str, dict[str, Any]]:

@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 
 from harness.reporting.data.frames import records
-from harness.reporting.data.results import Results
+from harness.reporting.data.results import Recipe, Results
 from harness.reporting.data.text import number
-from harness.vocabulary import PROTOCOLS, REFERENCES, arm_name, backbone_name, ordered, student_arms
+from harness.vocabulary import PROTOCOLS, REFERENCES, arm_name, backbone_name, student_arms
 
 #: more arms, or values of a setting, than these are given by their number, or by the smallest and largest
 MOST_NAMED = 13
@@ -65,6 +65,17 @@ def facts(
     arms = results.layout.order(students["losses" if factors else "arm"])
     tested = {"test facts, each asked for its tail and for its head": len(results.relations)}
     return facts_of(results.trials, data or tested, name, arms, factors)
+
+
+def with_points(shown: Sequence[Sequence[str]], points: Mapping[str, str]) -> list[list[str]]:
+    """What was run (`facts`) of a study that varies settings: ``points`` in place of arms and weights."""
+    made: list[list[str]] = []
+    for label, value in shown:
+        if label == "Arms":
+            made += [[name, text] for name, text in points.items() if text]
+        elif label != "Weights":
+            made.append([label, value])
+    return made
 
 
 def facts_of(
@@ -149,18 +160,38 @@ def _values(values: Sequence[str]) -> str:
     return f"from {min(map(float, values)):.2g} to {max(map(float, values)):.2g}"
 
 
-def settings(trials: pd.DataFrame) -> list[list[str]]:
-    """All settings of the spec that every student has in common, as dotted names and values."""
+def settings(trials: pd.DataFrame, recipe: Recipe | None = None) -> tuple[list[list[str]], dict[str, dict[str, str]]]:
+    """The settings that a backbone's students have in common, as dotted names and values.
+
+    ``recipe``: see `harness.reporting.data.results.Frames`. What neither a spec nor a recipe decides is "automatic".
+
+    Returns:
+        Pairs of those that are the same for all backbones; and by name those that differ, with each backbone's value.
+    """
     students = trials[~trials["arm"].isin(REFERENCES) & (trials["state"] == "complete")]
-    specs = [_flat(json.loads(text)) for text in _unique(students, "spec")]
-    if not specs:
-        return []
-    first = specs[0]
-    shared = [key for key in first if all(spec.get(key) == first[key] for spec in specs) and key not in _KEYS]
-    return [[key, first[key]] for key in ordered(shared, list(first))]
+    by_backbone = {}
+    for backbone, group in students.groupby("backbone", sort=False):
+        specs = [_resolved(json.loads(text), recipe) for text in _unique(group, "spec")]
+        if specs:
+            first = specs[0]
+            shared = [key for key in first if all(spec.get(key) == first[key] for spec in specs) and key not in _KEYS]
+            by_backbone[str(backbone)] = {key: first[key] for key in shared}
+    keys = list(dict.fromkeys(key for values in by_backbone.values() for key in values))
+    values = {key: {name: of[key] for name, of in by_backbone.items() if key in of} for key in keys}
+    is_common = {key: len(of) == len(by_backbone) and len(set(of.values())) == 1 for key, of in values.items()}
+    common = [[key, next(iter(values[key].values()))] for key in keys if is_common[key]]
+    # what only some backbones share within themselves is no setting of the others
+    return common, {key: values[key] for key in keys if not is_common[key] and len(values[key]) == len(by_backbone)}
+
+
+def _resolved(spec: dict[str, Any], recipe: Recipe | None) -> dict[str, str]:
+    """A spec as dotted names and values, what it leaves to a recipe filled in."""
+    flat = _flat(spec)
+    decided = {} if recipe is None else recipe(spec)
+    return flat | {name: str(value) for name, value in decided.items()}
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:
     if isinstance(value, dict):
         return {k: v for name, part in value.items() for k, v in _flat(part, f"{prefix}{name}.").items()}
-    return {prefix.removesuffix("."): "–" if value is None else str(value)}
+    return {prefix.removesuffix("."): "automatic" if value is None else str(value)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ Array = NDArray[np.float64]
 LoadRanks = Callable[[Any], pd.DataFrame]
 #: takes factors (a row a configuration) and values; returns importances by method and factor
 Importance = Callable[[pd.DataFrame, "pd.Series[float]"], pd.DataFrame]
+#: takes a spec (as JSON); returns what it leaves to the recipes of its backbones, by dotted name
+Recipe = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 #: roles of trials inside a search, which leave test facts alone
 INSIDE = ("search", "beside")
 #: role of confirmation runs: their seeds took no part in choosing the setting
@@ -47,6 +50,7 @@ class Frames:
             (`harness.reporting.data.frames.RANKS`); call it for the trials that count, once each.
         meta: how the study was run.
         importance: measures how important each factor is (`harness.search.importance.importances`); None: not known.
+        recipe: takes a spec (as JSON); returns what it leaves to the recipes of its backbones; None: not known.
     """
 
     layout: Layout
@@ -55,6 +59,7 @@ class Frames:
     load_ranks: LoadRanks
     meta: Meta = field(default_factory=Meta)
     importance: Importance | None = None
+    recipe: Recipe | None = None
 
     def results(self) -> Results:
         """The complete trials with the metrics of each test fact.
@@ -62,7 +67,7 @@ class Frames:
         Raises:
             UserError: the frames do not pass their checks, see `Results.load`.
         """
-        return Results.load(self.trials, self.load_ranks, self.layout)
+        return _loaded(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +129,11 @@ class Results:
         return sorted(set.intersection(*(set(self.per_fact.get((backbone, arm), {})) for arm in arms)))
 
 
+@lru_cache(maxsize=1)  # a report and its verdict, one after the other
+def _loaded(frames: Frames) -> Results:
+    return Results.load(frames.trials, frames.load_ranks, frames.layout)
+
+
 def means(results: Results) -> pd.DataFrame:
     """Mean of each metric over seeds, one row per backbone, arm and metric.
 
@@ -148,6 +158,7 @@ def means(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@lru_cache(maxsize=1)
 def paired(results: Results) -> pd.DataFrame:
     """Paired comparisons of arms, one row per backbone, arm, base and metric.
 

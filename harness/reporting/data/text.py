@@ -22,22 +22,28 @@ def number(value: float, decimals: int, signed: bool = False) -> str:
 
 
 def interval(low: float, high: float, decimals: int) -> str:
-    """The two ends of an interval in brackets."""
-    return f"[{number(low, decimals)}, {number(high, decimals)}]"
+    """The two ends of an interval in brackets; an end that is not zero is not rounded to zero."""
+    return f"[{_end(low, decimals)}, {_end(high, decimals)}]"
+
+
+def _end(value: float, decimals: int) -> str:
+    # whether an interval excludes zero must show: a few decimals more, until there is a digit
+    more = next((extra for extra in range(4) if round(value, decimals + extra) != 0), 0)
+    return number(value, decimals + more)
 
 
 def p_value(p: float) -> str:
-    """A p value without leading zero: ".21"; "< .001" where it is smaller, "–" for NaN."""
+    """A p value: "0.21"; "< 0.001" where it is smaller, "–" for NaN."""
     if math.isnan(p):
         return "–"
     if p < 0.001:
-        return "< .001"
+        return "< 0.001"
     digits = 2 if p >= 0.1 else 3
-    return "1" if round(p, digits) >= 1 else f"{p:.{digits}f}".removeprefix("0")
+    return "1" if round(p, digits) >= 1 else f"{p:.{digits}f}"
 
 
 def p_equals(p: float) -> str:
-    """The same in a sentence: "p = .21", "p < .001"."""
+    """The same in a sentence: "p = 0.21", "p < 0.001"."""
     return f"p {p_value(p)}" if p < 0.001 else f"p = {p_value(p)}"
 
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from harness.reporting.content import Section, plain
-from harness.reporting.content import draw as drawn_for
+from harness.reporting.content import HOW_MEANS, HOW_RANKS, Front, case_of, figure_name, report
 from harness.reporting.data.frames import records
 from harness.reporting.data.results import Frames, Results, means
 from harness.reporting.data.text import number, percent
 from harness.reporting.kinds import report_kind
-from harness.reporting.output.figures import figure
+from harness.reporting.output.document import Detail, Document, Figure, Section
+from harness.reporting.output.figures import figure, readable
 from harness.reporting.output.tables import Cell, Row, Table, mean_cell
-from harness.reporting.output.typst import Document
 from harness.vocabulary import GRAY, REFERENCES, arm_colors, arm_name, backbone_name
 
 #: how a number of bits is drawn
@@ -42,23 +40,37 @@ def content(frames: Frames) -> Document:
         for backbone in results.backbones
     }  # fmt: skip
 
-    def draw_and_fill(folder: Path) -> dict[str, Any]:
-        sections = []
-        of_backbones = {backbone: rows[rows["backbone"] == backbone] for backbone in results.backbones}
-        drawn = drawn_for({name: {"frontier": partial(draw, of_one)} for name, of_one in of_backbones.items()}, folder)
-        for backbone, of_backbone in of_backbones.items():
-            caption = (
-                f"{backbone_name(backbone)}: test MRR against the bytes of a row of the entity table, mean over seeds "
-                "with its 95 % interval. The line is the Pareto front: no smaller student is as good."
-            )
-            shown = [tables[backbone]["frontier"], tables[backbone]["sizes"]]
-            sections.append(
-                Section(backbone_name(backbone), findings(of_backbone), shown, [(drawn[backbone]["frontier"], caption)])
-            )
-        return plain(results, frames.meta, sections)
+    colors = arm_colors([*map(str, rows["losses"].unique()), "teacher"])
 
+    def section(backbone: str) -> Section:
+        of_backbone = rows[rows["backbone"] == backbone]
+        drawn = partial(draw, of_backbone, colors)
+        return Section(
+            backbone_name(backbone),
+            [
+                Figure(figure_name(results, backbone, "frontier"), drawn, CAPTION),
+                tables[backbone]["frontier"],
+                Detail(tables[backbone]["sizes"]),
+            ],
+            case=case_of(results, backbone),
+        )
+
+    found = [
+        f"{backbone_name(name)}: {' '.join(sentences)}"
+        for name in results.backbones
+        if (sentences := findings(rows[rows["backbone"] == name]))
+    ]
+    sections = map(section, results.backbones)
     files = {"sizes": (rows, "sizes")}
-    return Document("plain.typ", frames.layout.name, results.trials, files, tables, draw_and_fill)
+    return report(
+        frames, results, sections, files=files, tables=tables, front=Front(found), reading=[HOW_MEANS, HOW_RANKS]
+    )
+
+
+CAPTION = (
+    "Test MRR against the bytes of a row of the entity table. Mean over seeds with its 95 % interval; the line is the "
+    "Pareto front: no smaller student is as good."
+)
 
 
 def by_size(results: Results) -> pd.DataFrame:
@@ -123,8 +135,8 @@ def findings(rows: pd.DataFrame) -> Sequence[str]:
     best = records(front)[-1]
     texts = [
         f"The best student has {number(best['bytes_entity'], 0)} bytes an entity ({best['dim']} dimensions of "
-        f"{best['bits']} bits) and MRR {number(best['mean'], 4)}; its teacher of {teacher['dim']} dimensions has "
-        f"{number(teacher['bytes_entity'], 0)} bytes and {number(teacher['mean'], 4)}."
+        f"{best['bits']} bits) and MRR {number(best['mean'], 3)}; its teacher of {teacher['dim']} dimensions has "
+        f"{number(teacher['bytes_entity'], 0)} bytes and {number(teacher['mean'], 3)}."
     ]
     as_good = front[front["mean"] >= teacher["mean"]]
     if len(as_good):
@@ -137,10 +149,9 @@ def findings(rows: pd.DataFrame) -> Sequence[str]:
     return texts
 
 
-def draw(rows: pd.DataFrame, path: Path) -> bool:
+def draw(rows: pd.DataFrame, colors: Mapping[str, str], path: Path) -> bool:
     """MRR against bytes: a colour an arm, a marker a number of bits, a line for the Pareto front."""
     students = rows[~rows["arm"].isin(REFERENCES) & rows["bytes_entity"].notna()]
-    colors = arm_colors([*map(str, students["losses"].unique()), "teacher"])
     with figure(path, 3.4) as (axes,):
         for losses, of_arm in students.groupby("losses", sort=False):
             for bits, points in of_arm.groupby("bits", sort=False):
@@ -155,7 +166,7 @@ def draw(rows: pd.DataFrame, path: Path) -> bool:
         for row in records(rows[rows["arm"] == "teacher"]):
             axes.axhline(row["mean"], color=colors["teacher"], linewidth=1, zorder=0)
             axes.annotate(f"teacher, {row['dim']}-d", (0, row["mean"]), (2, 2), ("axes fraction", "data"),
-                          "offset points", fontsize=8, color=colors["teacher"])  # fmt: skip
+                          "offset points", fontsize=8, color=readable(colors["teacher"]))  # fmt: skip
         axes.set_xscale("log")
         sizes = sorted(students["bytes_entity"].astype(int).unique())
         ticks = [size for k, size in enumerate(sizes) if k == 0 or size >= 1.35 * sizes[k - 1]]

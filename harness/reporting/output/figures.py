@@ -131,6 +131,20 @@ def draw_importances(axes: Axes, importances: pd.DataFrame, names: Mapping[str, 
     legend_above(axes)
 
 
+def readable(color: str) -> str:
+    """A colour for text: the same hue, as dark as a ratio of 4.5 to white asks for (WCAG 2.1, contrast)."""
+    red, green, blue = mpl.colors.to_rgb(color)
+    while _contrast(red, green, blue) < 4.5:
+        red, green, blue = 0.95 * red, 0.95 * green, 0.95 * blue
+    return mpl.colors.to_hex((red, green, blue))
+
+
+def _contrast(*rgb: float) -> float:
+    """To white."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in rgb]
+    return 1.05 / (0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05)
+
+
 def legend_above(axes: Axes) -> None:
     """A legend of two columns above the axes."""
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, handletextpad=0.3, fontsize=8)
@@ -160,7 +174,7 @@ def label_ends(axes: Axes, lines: Sequence[tuple[str, float, str]]) -> None:
             (1, end),
             (1.07, place + shift),
             axes.get_yaxis_transform(),
-            color=color,
+            color=readable(color),
             fontsize=8,
             va="center",
             annotation_clip=False,

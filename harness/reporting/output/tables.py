@@ -53,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A table of one backbone as people read it; ``align`` has a letter a column: l, r or c."""
+    """A table of one backbone as people read it; ``align`` has a letter a column: l, r, c, or p for a paragraph."""
 
     caption: str
     header: tuple[str, ...]
@@ -123,8 +123,12 @@ def main_table(means: pd.DataFrame, paired: pd.DataFrame, trials: pd.DataFrame, 
     ]
     note = "Mean ± half of the 95 % interval over n seeds (Student's t). MR: mean rank, lower is better. "
     note += ONE_SEED_NOTE if any(row["n"] == 1 for row in by_key.values()) else ""
-    note += "Bold: better than L1 by the paired test after Holm's correction." if bold else ""
     arms = dict.fromkeys(arm for arm, _ in by_key)
+    with_l1 = paired[(paired["backbone"] == backbone) & (paired[["arm", "base"]] == "L1").any(axis=1)]
+    untested = [arm_name(arm) for arm in arms if arm not in {*with_l1["arm"], *with_l1["base"], *REFERENCES}]
+    if bold:
+        note += "Bold: better than L1 by the paired test after Holm's correction. "
+        note += f"Not tested against L1: {', '.join(untested)}." if untested else ""
     return table_of("Test results of all arms", arms, columns, note, group=lambda arm: arm in REFERENCES)
 
 
@@ -238,7 +242,7 @@ def costs_table(costs: pd.DataFrame, backbone: str) -> Table:
 def to_latex(tables: Sequence[tuple[str, Table]]) -> str:
     """Tables of several backbones as one LaTeX ``tabular`` (packages booktabs and, with arms in Unicode, none)."""
     first = tables[0][1]
-    lines = [f"% {latex(first.caption)}", rf"\begin{{tabular}}{{{first.align}}}", r"\toprule"]
+    lines = [f"% {latex(first.caption)}", rf"\begin{{tabular}}{{{first.align.replace('p', 'l')}}}", r"\toprule"]
     lines += [" & ".join(latex(title) for title in first.header) + r" \\"]
     for backbone, table in tables:
         name = latex(backbone_name(backbone))

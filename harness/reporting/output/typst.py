@@ -1,4 +1,4 @@
-"""The files of a report, all of them or none: tables, figures, and the PDF that Typst sets.
+"""The files of a report, all of them or none: tables, figures, the HTML page, and the PDF that Typst sets.
 
 Typst's compiler and fonts come with the ``typst`` package.
 """
@@ -7,57 +7,35 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import typst
 
 import harness
 from harness.errors import UserError, is_readable
+from harness.reporting.claims import PAPER
 from harness.reporting.data.about import started
-from harness.reporting.output import tables
-from harness.reporting.output.tables import Table
+from harness.reporting.output import html, tables
+from harness.reporting.output.document import Document, filled
 from harness.scratch import scratch
-
-
-@dataclass(frozen=True, eq=False)
-class Document:
-    """The content of a report before anything is written.
-
-    Attributes:
-        template: name of a template of the package, such as "comparison.typ" or "plain.typ", or the path of another.
-        name: the PDF and the tables are named after it.
-        trials: whose latest start is the date of the PDF: that of the data, not of the typesetting.
-        frames: by the end of their files' names: a tidy frame, and the kind of display table that shows it or None.
-        tables: display tables by backbone and kind.
-        content: draws the figures into the folder that it gets, and returns JSON values for the template; paths in
-            them are relative to the folder.
-    """
-
-    template: str | Path
-    name: str
-    trials: pd.DataFrame
-    frames: Mapping[str, tuple[pd.DataFrame, str | None]]
-    tables: Mapping[str, Mapping[str, Table]]
-    content: Callable[[Path], dict[str, Any]]
 
 
 def write(document: Document, output: Path) -> Path:
     """Write a report into a folder, made if it is not there, and return the path of its PDF.
 
-    The files appear when all are done; after an error the folder is as before. The same input gives the same bytes.
+    Beside it lies ``report.html``, one file with all that the PDF has. The files appear when all are done; after an
+    error the folder is as before. The same input gives the same bytes.
 
     Raises:
         UserError: the folder cannot be written.
     """
     created = (started(document.trials) or [datetime.fromtimestamp(0, UTC)])[-1]
     with staging(output) as folder:
-        content = document.content(folder)
+        content = filled(document, folder, PAPER)
         for stem, (frame, kind) in document.frames.items():
             shown = [
                 (backbone, by_kind[kind])
@@ -65,12 +43,15 @@ def write(document: Document, output: Path) -> Path:
                 if kind is not None and kind in by_kind
             ]
             tables.write(folder, f"{document.name}_{stem}", frame, shown)
-        render(document.template, content, folder, folder / f"{document.name}.pdf", created)
+        for stem, (frame, displayed) in document.files.items():
+            tables.write(folder, stem, frame, displayed)
+        (folder / "report.html").write_text(html.page(content, folder), encoding="utf-8")
+        render(document.template or "report.typ", content, folder, folder / f"{document.name}.pdf", created)
     return output / f"{document.name}.pdf"
 
 
 def render(template: str | Path, content: dict[str, Any], folder: Path, output: Path, created: datetime) -> Path:
-    """Set ``content`` (JSON values) with a template, see `Document`, and write the PDF with that date.
+    """Set ``content`` (JSON values) with a template, of the package or a path, and write the PDF with that date.
 
     The template reads ``content`` as data, so no text in it can act as markup, and Typst reads no file outside
     ``folder``, which holds the figures. The same content gives the same bytes.

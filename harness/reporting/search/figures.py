@@ -10,15 +10,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from harness.reporting.data.frames import rows_of, where
+from harness.reporting.data.frames import where
 from harness.reporting.output.figures import (
-    draw_difference,
     draw_importances,
     figure,
     legend_above,
     name_rows,
     signed_ticks,
-    zero_line,
 )
 from harness.reporting.search.trace import Axis, Trace
 from harness.vocabulary import BLACK, BLUE, GRAY, GREEN, LIGHT, ORANGE, VERMILION, level_name
@@ -117,20 +115,4 @@ def indices(sobol: pd.DataFrame, importances: pd.DataFrame, trace: Trace, backbo
             name_rows(panel, [*symbols.values()])
             panel.set_ylim(0.5 - len(symbols), 0.5)
             legend_above(panel)
-    return True
-
-
-def temperature(bands: pd.DataFrame, backbone: str, path: Path) -> bool:
-    """Draw the difference of other temperatures to those around 7. False: nothing to draw."""
-    rows = rows_of(bands.dropna(subset=["difference"]), backbone=backbone)
-    if not rows:
-        return False
-    with figure(path, 0.5 + 0.25 * len(rows)) as (axes,):
-        zero_line(axes)
-        for place, row in enumerate(rows):
-            draw_difference(axes, row, -place, BLUE)
-        name_rows(axes, [f"T {row['band']}" for row in rows])
-        axes.set_ylim(-len(rows) + 0.4, 0.6)
-        signed_ticks(axes.xaxis)
-        axes.set_xlabel("validation MRR minus that at T around 7, with 95 % interval")
     return True

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
 from harness.reporting.claims import Claim, Verdict, claim, no_verdict
-from harness.reporting.content import claims_box, document, failed, heading
+from harness.reporting.content import Front, case_of, figure_name, report
+from harness.reporting.data.about import facts, with_points
 from harness.reporting.data.frames import rows_of, where
 from harness.reporting.data.results import CONFIRMATION, INSIDE, Frames, Results, importances_of, is_search, with_role
-from harness.reporting.data.text import interval, number
+from harness.reporting.data.text import interval, number, percent
 from harness.reporting.evidence import Evidence, side_by_side
 from harness.reporting.kinds import report_kind
-from harness.reporting.output.typst import Document
+from harness.reporting.output.document import Detail, Document, Figure, Section, Text
 from harness.reporting.search import figures, tables
 from harness.reporting.search.trace import MIDDLE, Trace, curves, sobol, temperature, trace_of
 from harness.reporting.sensitivity.selection import on_test
-from harness.reporting.sensitivity.tables import chosen_lines, importance_table
+from harness.reporting.sensitivity.tables import chosen_lines, importance_table, point_name
 from harness.selection import best_first
-from harness.vocabulary import level_name
+from harness.vocabulary import backbone_name, dataset_name, joined, level_name, symbol_of
 
 SAMPLERS = {"tpe": "tree-structured Parzen estimator", "qmc": "Saltelli's sample of a Sobol sequence"}
 
@@ -79,6 +82,29 @@ def judged(results: Results, trace: Trace, bands: pd.DataFrame) -> list[Claim]:
     ]
 
 
+def summary(
+    winners: Sequence[Mapping[str, Any]], tests: pd.DataFrame, names: Sequence[str], backbone: str
+) -> list[str]:
+    """What a search found on a backbone: its best configuration on test, and which factors matter."""
+    sentences = []
+    for winner in winners[:1]:
+        at = f"The best configuration by validation ({point_name(winner, names)}) has test MRR "
+        at += number(winner["value"], 3)
+        share, low, high = (winner[f"difference{end}"] / winner["base_value"] for end in ("", "_low", "_high"))
+        if winner["verdict"] == "undecided":
+            sentences.append(f"{at}. Against L1: not significant; compatible with {percent(low)} to {percent(high)}.")
+        elif winner["verdict"]:
+            sentences.append(f"{at}, {percent(share)} ({percent(low)} to {percent(high)}) against L1.")
+        else:
+            sentences.append(f"{at}.")
+    rows = rows_of(tests, backbone=backbone)
+    for decided, words in ((True, "Validation MRR depends on"), (False, "No effect is shown of")):
+        factors = [symbol_of(row["factor"]) for row in rows if bool(row["decided"]) == decided]
+        if factors:
+            sentences.append(f"{words} {joined(factors)}.")
+    return [f"{backbone_name(backbone)}: {' '.join(sentences)}"] if sentences else []
+
+
 def _searched(trace: Trace, inside: pd.DataFrame) -> dict[str, str]:
     """What was searched, in place of arms."""
     states = trace.frame["state"].value_counts()
@@ -121,7 +147,7 @@ def evidence_of(frames: Frames) -> dict[str, Evidence]:
             verdicts=verdicts,
             table=side_by_side([(name, tables.temperature_table(bands, name)) for name in trace.backbones]),
             numbers=bands,
-            figures={f"_{k}": partial(figures.temperature, bands, name) for k, name in enumerate(trace.backbones)},
+            figures={},  # two rows, which the table has
             trials=results.trials,
         )
     }
@@ -169,20 +195,94 @@ def content(frames: Frames) -> Document:
         }
         for backbone in trace.backbones
     }
-    drawings = {
-        backbone: {
-            "history": partial(figures.history, trace, backbone),
-            "factors": partial(figures.factors, trace, lines, backbone),
-            "indices": partial(figures.indices, indices, importances, trace, backbone),
-            "temperature": partial(figures.temperature, bands, backbone),
-        }
+
+    def section(backbone: str) -> Section:
+        of = shown[backbone]
+
+        def drawn(kind: str, caption: str, draw: Callable[..., bool], *given: Any) -> Figure:
+            return Figure(figure_name(results, backbone, kind), partial(draw, *given, backbone), caption)
+
+        sobols = ", and Sobol indices of the designed sample" if of["sobol"].rows else ""
+        return Section(
+            backbone_name(backbone),
+            [
+                of["confirmed"],
+                drawn("history", HISTORY, figures.history, trace),
+                drawn("factors", FACTORS, figures.factors, trace, lines),
+                of["factors"],
+                of["temperature"],
+                drawn(
+                    "indices",
+                    f"Importance of each factor by two evaluators{sobols}.",
+                    figures.indices,
+                    indices,
+                    importances,
+                    trace,
+                ),
+                Detail(of["importance"]),
+                Detail(of["sobol"]),
+                Detail(of["configurations"]),
+            ],
+            case=case_of(results, backbone),
+        )
+
+    found = [
+        words
         for backbone in trace.backbones
-    }
-    top = heading(results, frames.meta, points=_searched(trace, inside), varied=trace.names)
-    content = top | {
-        "facts": [["Trials on test" if label == "Trials" else label, value] for label, value in top["facts"]],
-        "claims": claims_box(judged(results, trace, bands)),
-        "failed": failed(pd.concat([inside, results.trials])),
-        "one_seed": _one_seed(trace),
-    }
-    return document("search.typ", frames.layout.name, frames.trials, content, files, shown, drawings)
+        for words in summary(chosen_lines(chosen, confirmed, backbone), tests, trace.names, backbone)
+    ]
+    dataset = dataset_name(str(results.trials["dataset"].iloc[0]))
+    run = [
+        ["Trials on test" if label == "Trials" else label, value]
+        for label, value in with_points(facts(results, frames.meta.data, dataset), _searched(trace, inside))
+    ]
+    return report(
+        frames,
+        results,
+        map(section, trace.backbones),
+        files=files,
+        tables=shown,
+        front=Front(found, judged(results, trace, bands), [ONE_SEED] * _one_seed(trace)),
+        reading=READING,
+        run=run,
+        varied=trace.names,
+        trials=pd.concat([inside, results.trials]),
+    )
+
+
+ONE_SEED = (
+    "Every configuration ran with one seed (n = 1): what looks like a factor's effect may be the seed's. Intervals of "
+    "test MRR are over test facts."
+)
+HISTORY = (
+    "Mean validation MRR of the configurations in the order in which they were asked for. What was given up is shown "
+    "with the mean over the seeds it had; dashed: L1."
+)
+FACTORS = (
+    "Configurations by the value of each factor, and a quadratic in all factors fitted to them, with its 95 % "
+    "interval. Other factors as in the mean configuration; the worst configurations may lie below the frame."
+)
+READING = (
+    Text(
+        "A configuration is trained with each of the search's seeds; its value is the mean validation MRR. Inside the "
+        "search test facts are not scored at all. The best configurations then have confirmation runs with fresh "
+        "seeds, which are scored on test once: the winners' validation MRR is the best of many and therefore too "
+        "good, their test MRR is not.",
+        "Selection.",
+    ),
+    Text(
+        "After three seeds a configuration that Wilcoxon's signed-rank test finds worse than the best one is trained "
+        "with no more.",
+        "Given up.",
+    ),
+    Text(
+        "inside the search are means over the same seeds. On test they are paired by seed and test fact: bootstrap "
+        "intervals, sign-flip tests, Holm's correction over the winners of a backbone.",
+        "Differences to L1",
+    ),
+    Text(
+        "describe. A sampler that looks where values are good makes no random sample, and configurations that share "
+        "seeds are not independent of each other.",
+        "Curves",
+    ),
+)

@@ -19,6 +19,7 @@ from harness.reporting.data.frames import records
 from harness.reporting.data.text import number, percent
 from harness.reporting.output.figures import draw_importances, figure, name_rows, signed_ticks
 from harness.reporting.sensitivity.points import Factor, Grid
+from harness.selection import TOLERANCE
 from harness.vocabulary import (
     BLACK,
     BLUE,
@@ -50,37 +51,31 @@ def source_name(source: str) -> str:
 
 
 def main_effects(levels: pd.DataFrame, grid: Grid, backbone: str, path: Path) -> bool:
-    """Draw the mean validation MRR at each level of each factor with L1 as a line, and below it the difference to L1,
-    whose intervals leave out what students of one seed have in common. False: nothing to draw."""
+    """Draw what each level of a factor does to validation MRR: the difference to L1, whose intervals leave out what
+    students of one seed have in common; without L1 the MRR itself. False: nothing to draw."""
     shown = levels[levels["backbone"] == backbone]
     factors = [factor for factor in grid.factors if factor.key in set(shown["factor"])]
     if not factors:
         return False
-    kinds = ["mean", "difference"] if shown["difference"].notna().any() else ["mean"]
-    columns = len(factors)
-    with figure(path, 0.3 + 1.45 * len(kinds), columns, rows=len(kinds), share_y="row") as axes:
-        for position, panel in enumerate(axes):
-            kind, factor = kinds[position // columns], factors[position % columns]
+    kind = "difference" if shown["difference"].notna().any() else "mean"
+    with figure(path, 1.7, len(factors), share_y="row") as axes:
+        for panel, factor in zip(axes, factors, strict=True):
             _effect(panel, shown[shown["factor"] == factor.key], factor, kind)
-            if position % columns == 0:
-                panel.set_ylabel("validation MRR" if kind == "mean" else "minus L1")
-                if kind == "difference":
-                    signed_ticks(panel.yaxis, 5)
-            if position // columns == len(kinds) - 1:
-                panel.set_xlabel(factor.symbol)
+            panel.set_xlabel(factor.symbol)
+        axes[0].set_ylabel("validation MRR" if kind == "mean" else "validation MRR minus L1")
+        if kind == "difference":
+            signed_ticks(axes[0].yaxis, 5)
     return True
 
 
 def _effect(panel: Axes, at: pd.DataFrame, factor: Factor, kind: str) -> None:
     low, high = ("low", "high") if kind == "mean" else ("difference_low", "difference_high")
-    color = BLUE if kind == "mean" else VERMILION
-    base = float(at["base"].mean()) if kind == "mean" else 0.0
-    if math.isfinite(base):
-        panel.axhline(base, color=BLACK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=0)
+    if kind == "difference":
+        panel.axhline(0, color=BLACK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=0)
     places = np.array([factor.levels.index(level) for level in at["level"]])
     known = at[low].notna().to_numpy()
-    panel.vlines(places[known], at[low][known], at[high][known], color=color, linewidth=1.1)
-    panel.plot(places, at[kind], "o-", color=color, markersize=4)
+    panel.vlines(places[known], at[low][known], at[high][known], color=BLUE, linewidth=1.1)
+    panel.plot(places, at[kind], "o-", color=BLUE, markersize=4)
     panel.set_xticks(range(len(factor.levels)), [level_name(level) for level in factor.levels])
     panel.set_xlim(-0.4, len(factor.levels) - 0.6)
 
@@ -102,19 +97,83 @@ def interactions(pairs: pd.DataFrame, grid: Grid, backbone: str, path: Path) -> 
     with figure(path, (0.55 + 0.3 * tall) * rows, math.ceil(len(drawn) / rows), rows=rows) as axes:
         for panel, (first, second) in zip(axes, drawn, strict=False):
             at = shown[(shown["first"] == first.key) & (shown["second"] == second.key)]
-            _map(panel, at, first, second, norm, colors, relative=relative)
+            table = at.pivot_table(index="first_level", columns="second_level", values="value")
+            table = table.reindex(index=list(first.levels), columns=list(second.levels))
+            best = np.unravel_index(int(np.nanargmax(table.to_numpy(dtype=float))), table.shape)
+            _map(panel, table, (first.symbol, second.symbol), norm, colors, relative=relative, framed=best)
         for panel in axes[len(drawn) :]:
             panel.set_visible(False)
-        root = axes[0].get_figure(root=True)
-        assert root is not None
-        scale = mpl.cm.ScalarMappable(norm, mpl.colormaps[colors])
-        bar = root.colorbar(scale, ax=axes, shrink=0.85 if rows == 1 else 0.5, aspect=18, pad=0.015)
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(labelsize=7)
-        bar.set_label("thousandths of MRR" if relative else "MRR", fontsize=7.5)
-        if relative:
-            signed_ticks(bar.ax.yaxis, 5)
+        _color_bar(axes, norm, colors, relative=relative, shrink=0.85 if rows == 1 else 0.5)
     return True
+
+
+def settings_map(
+    region: pd.DataFrame, points: pd.DataFrame, names: list[str], path: Path, *, case: str = "backbone"
+) -> bool:
+    """Draw the smallest difference to L1 over the cases at every point of a grid of two or three factors, a map a level
+    of the last; the default is framed, stable points are in bold. Of other grids `stable_points` is drawn. False: there
+    is no L1, or nothing to draw."""
+    if region.empty or region["least"].isna().any():
+        return False
+    if not _is_map(region, names):
+        return stable_points(region, points, names, path, case=case)
+    values = region.assign(value=region["least"] * UNIT, panel=region[names[2]] if len(names) == 3 else 0.0)
+    first, second = names[:2]
+    rows, columns = (sorted(region[name].unique()) for name in (first, second))
+    norm, colors = _scale(values["value"].to_numpy(dtype=float), relative=True)
+    panels = sorted(values["panel"].unique())
+    with figure(path, 0.75 + 0.28 * len(rows), len(panels), share_y="all") as axes:
+        for position, (panel, level) in enumerate(zip(axes, panels, strict=True)):
+            at = values[values["panel"] == level].astype({"stable": float, "default": float})
+            tables = {
+                key: at.pivot_table(key, first, second).reindex(index=rows, columns=columns)
+                for key in ("value", "stable", "default")
+            }
+            framed = np.argwhere(tables["default"].eq(1).to_numpy())
+            _map(
+                panel,
+                tables["value"],
+                (symbol_of(first) if position == 0 else "", symbol_of(second)),
+                norm,
+                colors,
+                relative=True,
+                framed=tuple(framed[0]) if len(framed) else None,
+                bold=tables["stable"].eq(1).to_numpy(),
+            )
+            if len(names) == 3:
+                panel.set_title(f"{symbol_of(names[2])} = {level_name(float(level))}", fontsize=8)
+        _color_bar(axes, norm, colors, relative=True, shrink=0.85)
+    return True
+
+
+def _is_map(region: pd.DataFrame, names: list[str]) -> bool:
+    """Whether a grid fits into a row of maps."""
+    sizes = [region[name].nunique() for name in names]
+    return len(names) in (2, 3) and min(sizes[:2]) > 1 and sizes[2:] <= [6]
+
+
+def settings_caption(region: pd.DataFrame, names: list[str], case: str = "backbone") -> str:
+    """The caption of `settings_map`."""
+    stable = (
+        f"stable, that is within {TOLERANCE:g} of the best point on every {case} or better than L1 on every {case}."
+    )
+    if _is_map(region, names):
+        what = f"The smallest difference of validation MRR to L1 on any {case}, in thousandths, of every point. "
+        return f"{what}Framed: the recommended default. Bold: {stable}"
+    return f"Every point's validation MRR minus that of L1 with the same seeds. Shaded: the default. Filled: {stable}"
+
+
+def _color_bar(axes: list[Axes], norm: Normalize, colors: str, *, relative: bool, shrink: float) -> None:
+    root = axes[0].get_figure(root=True)
+    assert root is not None
+    bar = root.colorbar(
+        mpl.cm.ScalarMappable(norm, mpl.colormaps[colors]), ax=axes, shrink=shrink, aspect=18, pad=0.015
+    )
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=7)
+    bar.set_label("thousandths of MRR" if relative else "MRR", fontsize=7.5)
+    if relative:
+        signed_ticks(bar.ax.yaxis, 5)
 
 
 def _scale(values: np.ndarray[tuple[int], np.dtype[np.float64]], *, relative: bool) -> tuple[Normalize, str]:
@@ -126,30 +185,39 @@ def _scale(values: np.ndarray[tuple[int], np.dtype[np.float64]], *, relative: bo
 
 
 def _map(
-    panel: Axes, at: pd.DataFrame, first: Factor, second: Factor, norm: Normalize, colors: str, *, relative: bool
+    panel: Axes,
+    table: pd.DataFrame,
+    symbols: tuple[str, str],
+    norm: Normalize,
+    colors: str,
+    *,
+    relative: bool,
+    framed: tuple[Any, ...] | None,
+    bold: np.ndarray[Any, np.dtype[np.bool_]] | None = None,
 ) -> None:
-    table = at.pivot_table(index="first_level", columns="second_level", values="value")
-    table = table.reindex(index=list(first.levels), columns=list(second.levels))
+    """Draw a table of two factors' levels as a map with its numbers."""
     values = table.to_numpy(dtype=float)
     palette = mpl.colormaps[colors]
     panel.set_facecolor(LIGHT)  # of pairs of levels without a complete point
     panel.imshow(np.ma.masked_invalid(values), cmap=palette, norm=norm, aspect="auto", origin="lower")
     small = 7.5 if values.shape[1] <= 4 else 6
+    fine = 1 if (norm.vmax or 1) >= 1 else 2
     for (row, column), value in np.ndenumerate(values):
         if not math.isfinite(value):
             continue
         red, green, blue, _ = palette(norm(value))
         ink = BLACK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
-        fine = 1 if (norm.vmax or 1) >= 1 else 2
-        text = number(value, fine, signed=True) if relative else number(value, 3).lstrip("0")
-        panel.text(column, row, text, ha="center", va="center", color=ink, fontsize=small)
-    row, column = np.unravel_index(int(np.nanargmax(values)), values.shape)
-    panel.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=BLACK, linewidth=1.4, zorder=3))
-    panel.set_yticks(range(len(first.levels)), [level_name(level) for level in first.levels])
-    panel.set_xticks(range(len(second.levels)), [level_name(level) for level in second.levels])
-    turned: dict[str, Any] = {"rotation": 0, "va": "center"} if len(first.symbol) == 1 else {}
-    panel.set_ylabel(first.symbol, labelpad=3, **turned)
-    panel.set_xlabel(second.symbol, labelpad=1)
+        text = number(value, fine, signed=True) if relative else number(value, 3)
+        weight = "bold" if bold is not None and bold[row, column] else "normal"
+        panel.text(column, row, text, ha="center", va="center", color=ink, fontsize=small, fontweight=weight)
+    if framed is not None:
+        place = (framed[1] - 0.5, framed[0] - 0.5)
+        panel.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor=BLACK, linewidth=1.6, zorder=3))
+    panel.set_yticks(range(len(table.index)), [*map(level_name, map(float, table.index))])
+    panel.set_xticks(range(len(table.columns)), [*map(level_name, map(float, table.columns))])
+    turned: dict[str, Any] = {"rotation": 0, "va": "center"} if len(symbols[0]) == 1 else {}
+    panel.set_ylabel(symbols[0], labelpad=3, **turned)
+    panel.set_xlabel(symbols[1], labelpad=1)
     panel.tick_params(length=0)
     for spine in panel.spines.values():
         spine.set_visible(False)

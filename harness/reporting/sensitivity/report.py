@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from harness.reporting.claims import CLAIMS, Claim
-from harness.reporting.content import claims_box, document, failed, heading
+from harness.reporting.claims import Claim
+from harness.reporting.content import Front, case_of, figure_name, report
+from harness.reporting.data.about import facts, with_points
 from harness.reporting.data.frames import curves_of, records, where
 from harness.reporting.data.results import Frames, Importance, Results, importances_of
 from harness.reporting.data.text import number
 from harness.reporting.evidence import Evidence
 from harness.reporting.kinds import report_kind
-from harness.reporting.output.typst import Document
+from harness.reporting.output.document import Detail, Document, Figure, Section, Text
 from harness.reporting.sensitivity import effects, failures, figures, tables
 from harness.reporting.sensitivity.across import across_content
 from harness.reporting.sensitivity.points import (
@@ -27,12 +29,12 @@ from harness.reporting.sensitivity.points import (
     has_several,
 )
 from harness.reporting.sensitivity.selection import best_points, confirmed_points, on_test
-from harness.reporting.sensitivity.verdicts import judge_settings, readings
-from harness.selection import TOLERANCE, rank_settings
-from harness.vocabulary import FRESH_SEEDS, arm_name, backbone_name, joined, level_name
+from harness.reporting.sensitivity.verdicts import judge_settings, summary
+from harness.selection import rank_settings
+from harness.vocabulary import CLAIMS, FRESH_SEEDS, arm_name, backbone_name, dataset_name, joined, level_name
 
 #: rows of the table of points in the claims report
-MOST_IN_EVIDENCE = 12
+MOST_IN_EVIDENCE = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,11 +182,11 @@ def evidence_of(frames: Frames) -> dict[str, Evidence]:
     return {
         claim.id: Evidence(
             verdicts=[claim],
-            table=tables.region_table(numbers.region.head(MOST_IN_EVIDENCE), numbers.grid.names),
+            table=tables.region_table(numbers.region, numbers.grid.names, most=MOST_IN_EVIDENCE),
             numbers=numbers.region,
-            figures={"": partial(figures.stable_points, numbers.region, numbers.points, numbers.grid.names)},
+            figures={"": partial(figures.settings_map, numbers.region, numbers.points, numbers.grid.names)},
             trials=trials,
-            marks="Filled: stable; hollow: not; shaded: the recommended default.",
+            marks=figures.settings_caption(numbers.region, numbers.grid.names),
         )
         for claim in judged(results, numbers)
     }
@@ -243,7 +245,6 @@ def content(frames: Frames) -> Document:
             "default": tables.default_table(numbers.default_on_test, numbers.fresh_default),
         }
     }
-    drawings = {"": {"region": partial(figures.stable_points, numbers.region, points, grid.names)}}
     for backbone in grid.backbones:
         chosen = tables.chosen_lines(best, best_on_test, backbone)
         winners = tables.chosen_lines(numbers.winners, numbers.winners_on_test, backbone)
@@ -257,25 +258,110 @@ def content(frames: Frames) -> Document:
             "winners": tables.chosen_table(winners, grid.names, fresh=True),
             "signs": tables.failures_table(signs, grid, backbone),
         }
-        drawings[backbone] = {
-            "effects": partial(figures.main_effects, levels, grid, backbone),
-            "pairs": partial(figures.interactions, pairs, grid, backbone),
-            "importance": partial(figures.importance, importances, variance, backbone),
-        }
-    top = heading(results, frames.meta, points=_points(results, numbers), varied=grid.names)
-    content = top | {
-        "notes": [*frames.meta.notes, *_gaps(grid)],
-        "claims": claims_box(judged(results, numbers)),
-        "default": _default(numbers),
-        "one_seed": numbers.one_seed,
-        "tolerance": f"{TOLERANCE:g}".removeprefix("0"),
-        "failed": failed(pd.concat([results.trials, failed_confirmation_runs(frames.trials)])),
-    }
 
-    def section(backbone: str) -> dict[str, Any]:
-        return {
-            "findings": [asdict(finding) for finding in readings(numbers.ranges, levels, variance, backbone)],
-            "relative": bool(where(pairs, backbone=backbone)["difference"].notna().any()),
-        }
+    def section(backbone: str) -> Section:
+        of = shown[backbone]
+        relative = bool(where(pairs, backbone=backbone)["difference"].notna().any())
 
-    return document("sensitivity.typ", frames.layout.name, results.trials, content, files, shown, drawings, section)
+        def drawn(kind: str, caption: str, draw: Callable[..., bool], *given: Any) -> Figure:
+            return Figure(figure_name(results, backbone, kind), partial(draw, *given, backbone), caption)
+
+        return Section(
+            backbone_name(backbone),
+            [
+                drawn("effects", EFFECTS, figures.main_effects, levels, grid),
+                Detail(of["levels"]),
+                of["ranges"],
+                drawn("pairs", _pairs_caption(relative=relative), figures.interactions, pairs, grid),
+                drawn("importance", IMPORTANCE, figures.importance, importances, variance),
+                Detail(of["importance"]),
+                Detail(of["variance"]),
+                of["winners"],
+                Detail(of["best"]) if of["winners"].rows else of["best"],
+                Text(tables.failures_words(signs, backbone), "Signs of failure."),
+                Detail(of["signs"]),
+            ],
+            case=case_of(results, backbone),
+        )
+
+    dataset = dataset_name(str(results.trials["dataset"].iloc[0]))
+    region = partial(figures.settings_map, numbers.region, points, grid.names)
+    over_all = Section(
+        "Settings that work",
+        [
+            Figure("region", region, figures.settings_caption(numbers.region, grid.names)),
+            shown[""]["default"],
+            Detail(shown[""]["region"]),
+        ],
+        case=dataset,
+    )
+    stable = f"{int(numbers.region['stable'].sum())} of the {len(numbers.region)} settings are good on every backbone."
+    found = [_default(numbers), *([stable] if len(numbers.region) else [])]
+    found += [words for backbone in grid.backbones for words in summary(numbers.ranges, levels, backbone)]
+    return report(
+        frames,
+        results,
+        [over_all, *map(section, grid.backbones)],
+        files=files,
+        tables=shown,
+        front=Front(found, judged(results, numbers), [ONE_SEED] * numbers.one_seed),
+        reading=READING,
+        run=with_points(facts(results, frames.meta.data, dataset), _points(results, numbers)),
+        notes=_gaps(grid),
+        varied=grid.names,
+        trials=pd.concat([results.trials, failed_confirmation_runs(frames.trials)]),
+    )
+
+
+EFFECTS = (
+    "Validation MRR minus that of L1 of the same seeds, at each level of a factor. Mean over all combinations of the "
+    "other factors, with 95 % intervals."
+)
+IMPORTANCE = (
+    "What matters: importance of each factor by two evaluators, and the variance of validation MRR over the grid "
+    "split into main effects and interactions."
+)
+ONE_SEED = (
+    "Every point ran with one seed (n = 1). Intervals of validation MRR are over the other factors' points, since "
+    "ranks of single validation facts are not kept; intervals of test MRR are over test facts. Neither covers the "
+    "choice of the seed, so nothing here is a verdict on the method."
+)
+
+
+def _pairs_caption(*, relative: bool) -> str:
+    what = "Validation MRR minus that of L1, in thousandths," if relative else "Validation MRR"
+    return f"{what} at each pair of levels. Mean over the other factors; the best cell of each map is framed."
+
+
+READING = (
+    Text(
+        "Points are ranked, and defaults recommended, by validation MRR alone. Test facts are looked at for points "
+        "that have been chosen. The best of many points owe some of their rank to the seeds that they had. Confirmed "
+        "winners are such points in confirmation runs, with seeds that took no part in choosing them.",
+        "Selection.",
+    ),
+    Text(
+        "The levels of a factor are compared over the same combinations of the other factors. With several seeds the "
+        "intervals are Student's t over seeds; they cover other seeds at these same points. With one seed the "
+        "combinations of the other factors take the seeds' place.",
+        "Main effects.",
+    ),
+    Text(
+        "are tested by the studentised range: the interval is one of a family that holds for all pairs of levels at "
+        "once, so it allows for the best and the worst level having been picked. Holm's correction is applied over "
+        "the factors of a backbone. A range is decided if the corrected p value is below 0.05 and the interval "
+        "excludes zero.",
+        "Ranges",
+    ),
+    Text(
+        "are relative. PED-ANOVA asks what sets the best points apart from all, fANOVA how much of a random forest's "
+        "variance a factor has to itself. They say which factor to tune, not by how much it helps.",
+        "Importances",
+    ),
+    Text("The recommended point has the largest smallest difference to L1 over the backbones (maximin).", "Default."),
+    Text(
+        "are paired by seed and test fact: bootstrap intervals, sign-flip tests, Holm's correction. A difference is "
+        "called better or worse only if the corrected p value is below 0.05 and the interval excludes zero.",
+        "Differences to L1 on test",
+    ),
+)

@@ -131,8 +131,8 @@ def variance_table(variance: pd.DataFrame, backbone: str) -> Table:
     return table_of(caption, lines, columns, note, group=lambda line: line["source"] == "rest")
 
 
-def region_table(region: pd.DataFrame, names: Sequence[str], case: str = "backbone") -> Table:
-    """The best stable points, by the smallest difference to L1 in any case."""
+def region_table(region: pd.DataFrame, names: Sequence[str], case: str = "backbone", most: int = MOST_POINTS) -> Table:
+    """The best stable points, up to ``most``, by the smallest difference to L1 in any case."""
     stable = region[region["stable"]]
     columns: list[Column] = [
         ("point", "l", lambda line: point_name(line, names)),
@@ -141,10 +141,12 @@ def region_table(region: pd.DataFrame, names: Sequence[str], case: str = "backbo
         ("near the best", "c", lambda line: "yes" if line["near_best"] else "no"),
         ("above L1", "c", lambda line: "yes" if line["beats_base"] else "no"),
     ]
-    shown = f" The first {MOST_POINTS} are shown." if len(stable) > MOST_POINTS else ""
-    note = f"{len(stable)} of {len(region)} points that every {case} has are stable.{shown} By validation MRR alone: "
+    shown = f" The first {most} are shown." if len(stable) > most else ""
+    note = (
+        f"{len(stable)} of the {len(region)} points that every {case} has are stable.{shown} By validation MRR alone: "
+    )
     note += f"least gain is the smallest difference to L1 on any {case}, most lost the largest to the best point."
-    return table_of("Stable points", rows_of(stable.head(MOST_POINTS)), columns, note)
+    return table_of("Stable points", rows_of(stable.head(most)), columns, note)
 
 
 def chosen_lines(chosen: pd.DataFrame, tested: pd.DataFrame, backbone: str) -> list[dict[str, Any]]:
@@ -199,6 +201,13 @@ def default_table(tested: pd.DataFrame, fresh: int = 0) -> Table:
     note = "Bold: decided by the paired test on this one point, chosen without test facts, and by its 95 % interval."
     note += f" Confirmation runs: {fresh} seed{'s' * (fresh > 1)} that took no part in choosing it." if fresh else ""
     return Table("The recommended default on test", ("", *(m.label for m in METRICS)), "lrrrrr", tuple(rows), note)
+
+
+def failures_words(counts: pd.DataFrame, backbone: str) -> str:
+    """How many trials of all points show each failure mode, in a sentence."""
+    rows = {row["mode"]: row for row in rows_of(counts, backbone=backbone, factor="")}
+    known = [(short, rows[mode]) for mode, (short, _) in MODES.items() if rows[mode]["assessed"]]
+    return "; ".join(f"{short}: {row['count']} of {row['assessed']} trials" for short, row in known) + "."
 
 
 def failures_table(counts: pd.DataFrame, grid: Grid, backbone: str) -> Table:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from harness.reporting.claims import Verdict, no_verdict
-from harness.reporting.comparison.verdicts import Finding
 from harness.reporting.data.frames import records, rows_of
 from harness.reporting.data.results import ALPHA
 from harness.reporting.data.text import interval, number, p_equals, percent
@@ -19,6 +19,15 @@ from harness.vocabulary import backbone_name, joined, level_name, symbol_of
 
 #: Smaller shares of the variance are left to the table.
 NOTABLE = 0.05
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One factor's effect in numbers and in words."""
+
+    numbers: str
+    words: str
+    verdict: str
 
 
 def readings(ranges: pd.DataFrame, levels: pd.DataFrame, variance: pd.DataFrame, backbone: str) -> list[Finding]:
@@ -37,6 +46,23 @@ def readings(ranges: pd.DataFrame, levels: pd.DataFrame, variance: pd.DataFrame,
         words += _interaction(rows_of(variance, backbone=backbone, order=2), row["factor"])
         findings.append(Finding(numbers, words, "decided" if row["decided"] else "undecided"))
     return findings
+
+
+def summary(ranges: pd.DataFrame, levels: pd.DataFrame, backbone: str) -> list[str]:
+    """Which factors move validation MRR on a backbone, and by how much, in a sentence or two."""
+    means = {(row["factor"], row["level"]): row["mean"] for row in rows_of(levels, backbone=backbone)}
+    rows = rows_of(ranges.sort_values("range", ascending=False, kind="stable"), backbone=backbone)
+    if not rows:
+        return []
+
+    def effect(row: dict[str, Any]) -> str:
+        at = [f"{number(means[row['factor'], row[end]], 4)} at {level_name(row[end])}" for end in ("best", "worst")]
+        shown = "" if row["decided"] else "; not significant"
+        return f"by {number(row['range'], 4)} ({', '.join(at)}{shown})"
+
+    first, *others = rows
+    words = f"{backbone_name(backbone)}: {symbol_of(first['factor'])} moves validation MRR most, {effect(first)}"
+    return ["; ".join([words, *(f"{symbol_of(row['factor'])} {effect(row)}" for row in others)]) + "."]
 
 
 def _interaction(pairs: Sequence[dict[str, Any]], factor: str) -> str:
@@ -72,7 +98,7 @@ def judge_settings(
     stable = int(region["stable"].sum())
     none_matters = len(ranges) > 0 and bool((ranges["high"] < TOLERANCE).all())
     reasons = [_effects(ranges), *([f"none can exceed {TOLERANCE:g}"] if none_matters else [])]
-    reasons.append(f"{stable} of {len(region)} points are stable")
+    reasons.append(f"{stable} of the {len(region)} settings are good in all cases")
     default = point_name(records(region.head(1))[0], names)
     differences = [
         f"{number(row['difference'], 4, signed=True)} on {backbone_name(row['backbone'])} ({row['verdict']})"

@@ -77,8 +77,8 @@ def own_targets(problem: Any, factor: float = 1.0, shift: float = 0.0) -> SoftTa
     log_p, ids = (z / T).log_softmax(1), problem.soft.ids.long()
     gold = z.gather(1, data.answer[:, None])[:, 0]
     teacher = TeacherVectors(z, torch.eye(N_ENTITIES).double(), torch.ones(()).double(), "dot", gold)
-    rest = log_p.scatter(1, ids, -torch.inf).logsumexp(1)
-    return SoftTargets(ids.int(), log_p.gather(1, ids), rest, T, teacher)
+    others = log_p.scatter(1, ids, -torch.inf).logsumexp(1)
+    return SoftTargets(ids.int(), log_p.gather(1, ids), others, T, teacher)
 
 
 def check_gradient(term: Term, step: Step) -> bool:

@@ -49,10 +49,10 @@ def test_the_temperature_climbs_where_the_student_descends(build_problem: Callab
         term.seen = seen
         with torch.no_grad():
             term.theta += move
-        found: torch.Tensor = term(step_of(problem))
+        actual: torch.Tensor = term(step_of(problem))
         with torch.no_grad():
             term.theta -= move
-        return found
+        return actual
 
     slope = (value(0, 1e-5) - value(0, -1e-5)).item() / 2e-5
     for seen, strength in ((0, 0.0), (24, 0.5), (48, 1.0)):

@@ -61,14 +61,14 @@ def test_a_sample_of_all_entities_is_all_entities(taught: Any, way: str) -> None
 def test_samples_of_some_entities_stand_for_all(taught: Any, vectors: bool) -> None:
     """The mean of their sums is the sum over all."""
     soft, sums = taught.soft if vectors else replace(taught.soft, teacher=None), []
-    whole = np.exp(both_scores(taught)[1]).sum(1)
+    complete = np.exp(both_scores(taught)[1]).sum(1)
     for drawn in combinations(range(10), 8):
         sample = step_of(replace(taught, soft=soft), Candidates(torch.tensor(drawn))).sample
         weight = sample.log_weight.exp()
         assert sample.shared == 8
         torch.testing.assert_close(weight.sum(1), torch.full((5,), 10.0).double())
         sums.append(torch.stack([(weight * x.exp()).sum(1) for x in (sample.teacher, sample.student.detach())]))
-    np.testing.assert_allclose(torch.stack(sums).mean(0), [np.ones(5), whole])
+    np.testing.assert_allclose(torch.stack(sums).mean(0), [np.ones(5), complete])
 
 
 def test_what_is_shared_is_of_the_same_entities_in_all_queries(taught: Any) -> None:

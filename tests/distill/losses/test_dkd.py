@@ -19,8 +19,8 @@ def test_it_is_the_formula_over_all_entities(build_problem: Callable[..., Any], 
     for i, answer in enumerate(problem.batch.answer.tolist()):
         binary = [np.array([[x[i, answer], 1 - x[i, answer]]]) for x in (p, q)]
         target[i] = kl(*binary)[0]
-        rest = [np.delete(x[i], answer)[None] / (1 - x[i, answer]) for x in (p, q)]
-        others[i] = kl(*rest)[0]
+        remaining = [np.delete(x[i], answer)[None] / (1 - x[i, answer]) for x in (p, q)]
+        others[i] = kl(*remaining)[0]
     term = term_of("DKD", problem, target=0.7, others=3.0)
     assert term(step_of(problem, WAYS[way])).item() == pytest.approx(T**2 * (0.7 * target + 3 * others).mean())
 
@@ -31,5 +31,5 @@ def test_with_the_teachers_weight_for_each_query_it_is_the_divergence(build_prob
     p, q = (softmax(x / T) for x in both_scores(problem))
     one = step_of(problem, index=problem.index[:1])
     weight = 1 - p[0, problem.batch.answer[0]]
-    whole = term_of("DKD", problem, target=1.0, others=float(weight))(one)
-    assert whole.item() == pytest.approx(T**2 * kl(p[:1], q[:1])[0])
+    full = term_of("DKD", problem, target=1.0, others=float(weight))(one)
+    assert full.item() == pytest.approx(T**2 * kl(p[:1], q[:1])[0])

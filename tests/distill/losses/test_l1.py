@@ -68,8 +68,8 @@ def dense(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
 
 def test_cross_entropy_is_torchs(logits: tuple[Tensor, Tensor]) -> None:
     z, answer = logits[1], torch.tensor([0, 8, 3, 3, 1, 5])
-    found = cross_entropy(z.gather(1, answer[:, None])[:, 0], torch.logsumexp(z, dim=1))
-    torch.testing.assert_close(found, torch.nn.functional.cross_entropy(z, answer))
+    actual = cross_entropy(z.gather(1, answer[:, None])[:, 0], torch.logsumexp(z, dim=1))
+    torch.testing.assert_close(actual, torch.nn.functional.cross_entropy(z, answer))
 
 
 # ---- value and gradient ----------------------------------------------------------------------------------------------
@@ -78,9 +78,9 @@ def test_cross_entropy_is_torchs(logits: tuple[Tensor, Tensor]) -> None:
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 def test_with_all_entities_it_is_the_dense_divergence(logits: tuple[Tensor, Tensor], temperature: float) -> None:
     teacher, student = logits
-    found = ours(teacher, student, temperature)
-    torch.testing.assert_close(found, dense(teacher, student, temperature))
-    (gradient,) = torch.autograd.grad(found, student)
+    actual = ours(teacher, student, temperature)
+    torch.testing.assert_close(actual, dense(teacher, student, temperature))
+    (gradient,) = torch.autograd.grad(actual, student)
     p, q = (torch.softmax(z.detach() / temperature, dim=1) for z in logits)
     # Hinton et al. (2015), Eq. 2 and the T² that follows it
     torch.testing.assert_close(gradient, temperature * (q - p) / len(p))
@@ -90,14 +90,14 @@ def test_with_all_entities_it_is_the_dense_divergence(logits: tuple[Tensor, Tens
 @pytest.mark.parametrize("temperature", TEMPERATURES[1:])
 def test_the_others_count_as_one_outcome(logits: tuple[Tensor, Tensor], temperature: float, size: int) -> None:
     teacher, student = logits
-    found, expected = (loss(teacher, student, temperature, size) for loss in (ours, lumped))
-    torch.testing.assert_close(found, expected)
-    (gradient,), (wanted,) = (torch.autograd.grad(loss, student) for loss in (found, expected))
+    actual, expected = (loss(teacher, student, temperature, size) for loss in (ours, lumped))
+    torch.testing.assert_close(actual, expected)
+    (gradient,), (wanted,) = (torch.autograd.grad(loss, student) for loss in (actual, expected))
     torch.testing.assert_close(gradient, wanted)
     # all but the listed entities move together, in proportion to the student's own probabilities
     outside = torch.ones_like(gradient).scatter_(1, best(teacher, size), 0.0) > 0
-    for row, q, rest in zip(gradient, torch.softmax(student.detach() / temperature, dim=1), outside, strict=True):
-        share = row[rest] / q[rest]
+    for row, q, others in zip(gradient, torch.softmax(student.detach() / temperature, dim=1), outside, strict=True):
+        share = row[others] / q[others]
         torch.testing.assert_close(share, share[:1].expand_as(share))
 
 
@@ -127,9 +127,9 @@ def test_it_vanishes_where_student_and_teacher_agree(
 ) -> None:
     teacher, student = logits
     same = (teacher + 5.0).requires_grad_()
-    found = ours(teacher, same, temperature, size)
-    assert found.item() == pytest.approx(0, abs=1e-12 * temperature**2)
-    (gradient,) = torch.autograd.grad(found, same)
+    actual = ours(teacher, same, temperature, size)
+    assert actual.item() == pytest.approx(0, abs=1e-12 * temperature**2)
+    (gradient,) = torch.autograd.grad(actual, same)
     torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-12 * temperature)
     assert ours(teacher, student, temperature, size).item() > 0.01
 
@@ -156,12 +156,12 @@ def test_it_grows_with_the_list_from_zero_to_the_dense_divergence(
     """The data processing inequality: never negative, a lower bound, and a finer partition never lowers it."""
     t, z = temperature * torch.from_numpy(teacher), temperature * torch.from_numpy(student)
     values = torch.stack([ours(t, z, temperature, size) for size in range(1, ENTITIES + 1)]) / temperature**2
-    whole = dense(t, z, temperature) / temperature**2
+    full = dense(t, z, temperature) / temperature**2
     rounding = 1e-10
     assert values[0] >= -rounding
     assert (values.diff() >= -rounding).all()
-    assert (values <= whole + rounding).all()
-    torch.testing.assert_close(values[-2:], whole.expand(2), rtol=0, atol=rounding)  # a rest of one is no lump
+    assert (values <= full + rounding).all()
+    torch.testing.assert_close(values[-2:], full.expand(2), rtol=0, atol=rounding)  # a rest of one is no lump
 
 
 # ---- extremes, in single precision -----------------------------------------------------------------------------------
@@ -171,11 +171,11 @@ def test_it_grows_with_the_list_from_zero_to_the_dense_divergence(
 def test_a_certain_teacher(log_rest: float) -> None:
     """All of its mass on one entity; the rest underflows, or there is none."""
     z = torch.tensor([[0.3, -1.0, 0.8, 0.1, -0.4]], requires_grad=True)
-    found = lumped_divergence(
+    actual = lumped_divergence(
         z[:, :2], torch.tensor([[0.0, -150.0]]), torch.tensor([log_rest]), torch.logsumexp(z / 2, dim=1), 2.0
     )
-    torch.testing.assert_close(found, -4 * torch.log_softmax(z / 2, dim=1)[0, 0], rtol=1e-5, atol=1e-6)
-    (gradient,) = torch.autograd.grad(found, z)
+    torch.testing.assert_close(actual, -4 * torch.log_softmax(z / 2, dim=1)[0, 0], rtol=1e-5, atol=1e-6)
+    (gradient,) = torch.autograd.grad(actual, z)
     answer = torch.tensor([[1.0, 0.0, 0.0, 0.0, 0.0]])
     torch.testing.assert_close(gradient, 2 * (torch.softmax(z.detach() / 2, dim=1) - answer), rtol=1e-5, atol=1e-6)
 
@@ -186,9 +186,9 @@ def test_a_certain_student(lead: float) -> None:
     teacher = torch.tensor([[1.0, 0.5, 0.3, 0.2, 0.0]])
     z = torch.tensor([[lead, 0.0, -0.2, 0.1, 0.3]], requires_grad=True)
     for size in (1, 2):
-        found = ours(teacher, z, 1.0, size)
-        assert 1 < found.item() <= dense(teacher, z, 1.0).item()
-        (gradient,) = torch.autograd.grad(found, z)
+        actual = ours(teacher, z, 1.0, size)
+        assert 1 < actual.item() <= dense(teacher, z, 1.0).item()
+        (gradient,) = torch.autograd.grad(actual, z)
         assert gradient.isfinite().all()
         assert size == 1 or gradient[0, 0] > 0.1  # less certain, please
     agreeing = torch.tensor([[lead, 0.0, -0.2, 0.1, 0.3]])
@@ -202,9 +202,9 @@ def test_rounding_may_give_the_listed_more_than_everything(slip: float) -> None:
     log_p = torch.log_softmax(torch.tensor([[0.0, 1.0, 0.5]]), dim=1)
     expected = kl_div(torch.log_softmax(z, dim=1), log_p.exp(), reduction="batchmean")
     for log_rest in (-math.inf, -18.0):
-        found = lumped_divergence(z, log_p, torch.tensor([log_rest]), torch.logsumexp(z, dim=1) + slip, 1.0)
-        torch.testing.assert_close(found, expected, rtol=0, atol=3e-5)
-        (gradient,) = torch.autograd.grad(found, z)
+        actual = lumped_divergence(z, log_p, torch.tensor([log_rest]), torch.logsumexp(z, dim=1) + slip, 1.0)
+        torch.testing.assert_close(actual, expected, rtol=0, atol=3e-5)
+        (gradient,) = torch.autograd.grad(actual, z)
         torch.testing.assert_close(gradient, torch.softmax(z.detach(), dim=1) - log_p.exp(), rtol=0, atol=1e-2)
 
 
@@ -216,9 +216,9 @@ def test_single_precision_agrees_with_double(temperature: float) -> None:
     student += teacher
     listed = teacher.topk(64, dim=1).indices
     student.scatter_add_(1, listed, torch.linspace(0, 9, 8).double()[:, None].expand(8, 64))
-    rest = torch.softmax(student, dim=1).scatter(1, listed, 0.0).sum(1)
-    assert 3e-4 < rest.min() < 3e-3
-    assert rest.max() > 0.7
+    others = torch.softmax(student, dim=1).scatter(1, listed, 0.0).sum(1)
+    assert 3e-4 < others.min() < 3e-3
+    assert others.max() > 0.7
     results = []
     for dtype in (torch.double, torch.float):
         z = (temperature * student).to(dtype).requires_grad_()

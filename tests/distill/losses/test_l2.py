@@ -102,9 +102,9 @@ def test_gradients_of_other_comparisons(both: tuple[Tensor, Tensor], kind: str) 
 def test_outliers_move_a_share_of_the_scores_by_their_size() -> None:
     scores = 3 + 2 * torch.randn(2000, 50, generator=torch.Generator().manual_seed(2))
     targets = ScoreTargets(torch.zeros(2000, 50, dtype=torch.int32), scores)
-    found = with_outliers(targets, share=0.1, size=10.0, seed=4)
-    moved = found.scores != scores
+    actual = with_outliers(targets, share=0.1, size=10.0, seed=4)
+    moved = actual.scores != scores
     assert moved.float().mean().item() == pytest.approx(0.1, abs=0.005)
-    assert (found.scores - scores)[moved].std().item() == pytest.approx(20, rel=0.05)
-    assert torch.equal(with_outliers(targets, 0.1, 10.0, 4).scores, found.scores)
+    assert (actual.scores - scores)[moved].std().item() == pytest.approx(20, rel=0.05)
+    assert torch.equal(with_outliers(targets, 0.1, 10.0, 4).scores, actual.scores)
     assert torch.equal(with_outliers(targets, 0.0, 10.0, 4).scores, scores)

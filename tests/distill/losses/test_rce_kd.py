@@ -38,7 +38,7 @@ def test_it_is_the_formula_over_both_lists_from_the_second_epoch_on(problem: Any
     step = step_of(problem, WAYS[way])
     assert term(step).item() == pytest.approx(0.7 * expected(problem, [set()] * 5))
     best = best_of(problem, 4)
-    assert any(own - set(listed) for own, listed in zip(best, problem.soft.ids[problem.index].tolist(), strict=True))
+    assert any(mine - set(listed) for mine, listed in zip(best, problem.soft.ids[problem.index].tolist(), strict=True))
     assert term(step).item() == pytest.approx(0.7 * expected(problem, best))
 
 
@@ -59,8 +59,8 @@ def test_lists_are_those_of_each_query(problem: Any) -> None:
     for _ in range(2):
         for part in every.split(5):
             term(step_of(problem, index=part))
-    whole = replace(problem, index=every)
-    assert [set(row) for row in term.ids.tolist()] == best_of(whole, 4)
+    full = replace(problem, index=every)
+    assert [set(row) for row in term.ids.tolist()] == best_of(full, 4)
 
 
 def test_without_scores_of_all_the_others_share_their_mass_evenly(problem: Any) -> None:

@@ -18,6 +18,6 @@ def test_l3_is_taken_over_a_share_of_the_batch(share: float, rows: int) -> None:
     index = torch.arange(10)
     batch = QueryTensors(index, index % 6, torch.randint(4, (10, 2)), index + 5)
     loss = Distillation(adapter=adapter, beta=2.0, semantic_share=share)
-    found = loss(model, batch, index)["loss_l3"]
+    actual = loss(model, batch, index)["loss_l3"]
     wanted = 2.0 * semantic_cross_entropy(Step.of(model, batch[:rows], index[:rows]), adapter)
-    assert torch.equal(found, wanted)
+    assert torch.equal(actual, wanted)

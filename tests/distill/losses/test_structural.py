@@ -61,18 +61,18 @@ def test_distances_are_those_of_all_pairs_by_their_mean(teacher: Tensor) -> None
 
 
 def test_angles_are_cosines_at_the_first_point(teacher: Tensor) -> None:
-    points, found = teacher[:4].numpy(), angles(teacher[:4])
+    points, actual = teacher[:4].numpy(), angles(teacher[:4])
     for i, j, k in itertools.permutations(range(4), 3):
         a, b = points[j] - points[i], points[k] - points[i]
-        assert found[i, j, k].item() == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+        assert actual[i, j, k].item() == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 @pytest.mark.parametrize("relation", [distances, angles])
 def test_relations_are_compared_over_the_entities_of_the_batch(problem: Any, teacher: Tensor, relation: Any) -> None:
     step = step_of(problem)
     entities = sorted({*step.batch.subject.tolist(), *step.batch.answer.tolist()})
-    own = relation(problem.student.entity_table()[entities]).detach().numpy()
-    expected = smooth_l1(own, relation(teacher[entities]).numpy())
+    mine = relation(problem.student.entity_table()[entities]).detach().numpy()
+    expected = smooth_l1(mine, relation(teacher[entities]).numpy())
     assert Relations(relation, teacher, 100)(step).item() == pytest.approx(expected)
 
 
@@ -89,8 +89,8 @@ def test_gradient_equals_finite_differences(problem: Any, teacher: Tensor, relat
 
     def call(table: Tensor) -> Tensor:
         changed = Step(step.model, step.batch, step.index, table, step.query, step.subject, step.answer)
-        found: Tensor = Relations(relation, teacher, 100)(changed)
-        return found
+        actual: Tensor = Relations(relation, teacher, 100)(changed)
+        return actual
 
     assert torch.autograd.gradcheck(call, table)
 
@@ -106,6 +106,6 @@ def test_too_few_entities_have_no_relations(problem: Any, teacher: Tensor, relat
 def test_entities_are_distinct_and_bounded(problem: Any) -> None:
     step = step_of(problem)
     for most in range(2, 12):
-        found = step.entities(most).tolist()
-        assert found == sorted(set(found))
-        assert 1 <= len(found) <= most
+        actual = step.entities(most).tolist()
+        assert actual == sorted(set(actual))
+        assert 1 <= len(actual) <= most

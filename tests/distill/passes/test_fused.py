@@ -32,12 +32,12 @@ def test_value_and_gradient_are_those_of_the_dense_matrix(
 ) -> None:
     given = inputs(5, n_entities, 6, torch.float32)
     exact = [part.detach().double().requires_grad_() for part in given]
-    found, expected = log_partition(*given, kernel, temperatures), dense(*exact, kernel, temperatures)
-    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-5)
+    actual, expected = log_partition(*given, kernel, temperatures), dense(*exact, kernel, temperatures)
+    torch.testing.assert_close(actual.double(), expected, rtol=1e-6, atol=1e-5)
     # another weight for every query and temperature, some of them negative
-    weight = torch.linspace(-1, 2, found.numel()).reshape(found.shape)
+    weight = torch.linspace(-1, 2, actual.numel()).reshape(actual.shape)
     for ours, reference in zip(
-        torch.autograd.grad((found * weight).sum(), given),
+        torch.autograd.grad((actual * weight).sum(), given),
         torch.autograd.grad((expected * weight.double()).sum(), exact),
         strict=True,
     ):
@@ -53,9 +53,9 @@ def test_extreme_scores_neither_overflow_nor_vanish(kernel: Any, monkeypatch: py
         spread = table.clone()
         spread[far] *= 1e4
         parts = [part.clone().requires_grad_() for part in (query, spread, scale)]
-        found = log_partition(*parts, kernel, (1.0, 7.0))
-        torch.testing.assert_close(found, dense(*parts, kernel, (1.0, 7.0)), rtol=1e-5, atol=1e-4)
-        for gradient in torch.autograd.grad(found.sum(), parts):
+        actual = log_partition(*parts, kernel, (1.0, 7.0))
+        torch.testing.assert_close(actual, dense(*parts, kernel, (1.0, 7.0)), rtol=1e-5, atol=1e-4)
+        for gradient in torch.autograd.grad(actual.sum(), parts):
             assert gradient.isfinite().all()
 
 
@@ -65,9 +65,9 @@ def test_a_diverged_model_is_not_hidden(kernel: Any, bad: float) -> None:
     """A compiler that takes NaN for impossible would make a number of it."""
     query, table, scale = (part.detach() for part in inputs(3, 40, 4, torch.float32))
     query[1, 2] = bad
-    found = log_partition(query, table, scale, kernel, (1.0, 7.0))
-    assert not found[1].isfinite().any()
-    assert found[[0, 2]].isfinite().all()
+    actual = log_partition(query, table, scale, kernel, (1.0, 7.0))
+    assert not actual[1].isfinite().any()
+    assert actual[[0, 2]].isfinite().all()
     table[39, 0] = float("nan")
     assert log_partition(query, table, scale, kernel, (1.0, 7.0)).isnan().all()
 
@@ -87,8 +87,8 @@ def test_inputs_stay_as_they_are_and_need_not_be_contiguous() -> None:
     expected = log_partition(query, table, scale, "l2")
     for strided in (query.T.contiguous().T, table.T.contiguous().T):
         assert not strided.is_contiguous()
-    found = log_partition(query.T.contiguous().T, table.T.contiguous().T, scale, "l2")
-    torch.testing.assert_close(found, expected)
+    actual = log_partition(query.T.contiguous().T, table.T.contiguous().T, scale, "l2")
+    torch.testing.assert_close(actual, expected)
     assert torch.equal(query, before[0])
     assert torch.equal(table, before[1])
 

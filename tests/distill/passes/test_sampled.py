@@ -29,10 +29,12 @@ def targets(*, everything: bool = False, taught: bool = False) -> Weighted:
     logits = (3 * torch.randn(Q, E)).half().double()  # teachers' vectors are kept in half precision
     log_p = torch.log_softmax(logits / 2, 1)
     listed = torch.stack([torch.randperm(E)[: E if everything else 8] for _ in range(Q)])
-    rest = log_p.scatter(1, listed, -torch.inf).logsumexp(1)
+    remaining = log_p.scatter(1, listed, -torch.inf).logsumexp(1)
     # scores of the true answers are put there by ``batch``, which draws these
     vectors = logits, torch.eye(E, dtype=torch.double), torch.ones(()), "dot", torch.zeros(Q, dtype=torch.double)
-    soft = SoftTargets(listed.int(), log_p.gather(1, listed), rest, 2.0, TeacherVectors(*vectors) if taught else None)
+    soft = SoftTargets(
+        listed.int(), log_p.gather(1, listed), remaining, 2.0, TeacherVectors(*vectors) if taught else None
+    )
     chosen = torch.randint(E, (Q, 7))
     aligned = ScoreTargets(chosen.int(), logits.gather(1, chosen))
     return Weighted(0.7, soft, 1.3, aligned, 0.9, 0.6)
@@ -60,10 +62,10 @@ def dense_terms(parts: list[Tensor], kernel: Any, answer: Tensor, index: Tensor,
     assert aligned is not None
     z = scores(parts[0], parts[1], kernel, parts[2])
     q, listed = torch.softmax(z / soft.temperature, 1), soft.ids[index].long()
-    p, rest = soft.log_p[index].exp(), soft.log_rest[index].exp()
+    p, remaining = soft.log_p[index].exp(), soft.log_rest[index].exp()
     kl = (p * (p.log() - q.gather(1, listed).log())).sum(1)
     others = q.scatter(1, listed, 0.0).sum(1)
-    kl = kl + torch.where(rest > 0, rest * (rest.log() - others.clamp(min=1e-30).log()), 0.0)
+    kl = kl + torch.where(remaining > 0, remaining * (remaining.log() - others.clamp(min=1e-30).log()), 0.0)
     if soft.teacher is not None:
         kl = kl_div(q.log(), torch.softmax(soft.teacher.query[index] / soft.temperature, 1), reduction="none").sum(1)
     huber = huber_alignment(z.gather(1, aligned.ids[index].long()), aligned.scores[index], weighted.delta)
@@ -118,6 +120,7 @@ PARTS: dict[str, dict[str, Any]] = {
 # all in one test a kernel: a process compiles the pass once a kernel, which takes nearly all of the time
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.usefixtures("compiled")
+@pytest.mark.long
 def test_compiled_pass_equals_tensor_operations(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = Candidates(torch.randperm(E, generator=torch.Generator().manual_seed(3))[:11])
     for everything, taught, parts_kept, threads in itertools.product((False, True), (False, True), PARTS, (1, 3)):

@@ -20,12 +20,12 @@ def test_value_and_gradient_are_those_of_the_dense_matrix(
     kernel: Any, n_entities: int, temperatures: tuple[float, ...]
 ) -> None:
     given = inputs(5, n_entities, 4)
-    found, expected = (f(*given, kernel, temperatures) for f in (log_partition, dense))
-    torch.testing.assert_close(found, expected)
+    actual, expected = (f(*given, kernel, temperatures) for f in (log_partition, dense))
+    torch.testing.assert_close(actual, expected)
     # another weight for every query and temperature
-    weight = torch.linspace(-1, 2, found.numel(), dtype=torch.double).reshape(found.shape)
+    weight = torch.linspace(-1, 2, actual.numel(), dtype=torch.double).reshape(actual.shape)
     for ours, reference in zip(
-        torch.autograd.grad((found * weight).sum(), given),
+        torch.autograd.grad((actual * weight).sum(), given),
         torch.autograd.grad((expected * weight).sum(), given),
         strict=True,
     ):
@@ -54,9 +54,9 @@ def test_extreme_scores_neither_overflow_nor_vanish(kernel: Any) -> None:
     query, table, scale = (part.detach() for part in inputs(3, 8, 4, torch.float32))
     table[4:] *= 1e4
     parts = [part.requires_grad_() for part in (query, table, scale)]
-    found = log_partition(*parts, kernel, (1.0, 7.0))
-    torch.testing.assert_close(found, dense(*parts, kernel, (1.0, 7.0)), rtol=1e-5, atol=1e-4)
-    for gradient in torch.autograd.grad(found.sum(), parts):
+    actual = log_partition(*parts, kernel, (1.0, 7.0))
+    torch.testing.assert_close(actual, dense(*parts, kernel, (1.0, 7.0)), rtol=1e-5, atol=1e-4)
+    for gradient in torch.autograd.grad(actual.sum(), parts):
         assert gradient.isfinite().all()
 
 

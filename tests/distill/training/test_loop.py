@@ -29,6 +29,7 @@ from harness.distill.training.objective import Distillation
 from harness.distill.training.points import PointQueries
 from harness.models import BACKBONES, Backbone, scores
 from harness.models.batch import QueryTensors
+from harness.vocabulary import PAPERS_BACKBONES
 from tests.distill.conftest import DIM, ENTITIES, RELATIONS, STUDENTS, TIMES
 
 State = dict[str, Tensor]
@@ -65,7 +66,11 @@ class Setup:
         return train(model, self.problem.data, objective or self.loss(), wanted, validate, **kwargs), model
 
 
-@pytest.fixture(params=list(BACKBONES))
+#: for what a backbone's parameters and recipe decide
+every_backbone = pytest.mark.parametrize("setup", BACKBONES, indirect=True)
+
+
+@pytest.fixture(params=PAPERS_BACKBONES)
 def setup(request: pytest.FixtureRequest, build_problem: Callable[..., Any]) -> Setup:
     problem = build_problem(request.param, torch.float32)
     state = snapshot(problem.student)
@@ -84,6 +89,7 @@ def setup(request: pytest.FixtureRequest, build_problem: Callable[..., Any]) -> 
 # ---- reproducibility -------------------------------------------------------------------------------------------------
 
 
+@every_backbone
 def test_the_same_seed_gives_the_same_bits(setup: Setup) -> None:
     results = []
     for seed in (3, 3, 4):
@@ -103,23 +109,23 @@ def test_the_same_seed_gives_the_same_bits(setup: Setup) -> None:
 @pytest.mark.parametrize("cut", [1, 4])
 def test_two_stages_of_l1_are_one_uninterrupted_run(setup: Setup, cut: int, tmp_path: Path) -> None:
     """Bit for bit, with all that stage 1 leaves having gone through files."""
-    whole, _ = setup.run()
+    complete, _ = setup.run()
     first, _ = setup.run(schedule=replace(setup.schedule, epochs=cut, total_epochs=6))
     parts = {}
     for part in ("best", "last", "optimizer"):
         save_file(getattr(first, part), tmp_path / part)
         parts[part] = load_file(tmp_path / part)
     kept = Trained(**parts, best_mrr=first.best_mrr, best_epoch=first.best_epoch, updates=first.updates)
-    rest = replace(setup.schedule, epochs=6 - cut, first_epoch=cut, total_epochs=6)
-    second, model = setup.run(schedule=rest, resume=kept)
+    others = replace(setup.schedule, epochs=6 - cut, first_epoch=cut, total_epochs=6)
+    second, model = setup.run(schedule=others, resume=kept)
 
     for part in ("best", "last", "optimizer"):
-        assert equal(getattr(second, part), getattr(whole, part)), part
-    assert equal(snapshot(model), whole.last)
-    assert (second.best_mrr, second.best_epoch) == (whole.best_mrr, whole.best_epoch)
-    assert second.updates == whole.updates == 6 * 3
+        assert equal(getattr(second, part), getattr(complete, part)), part
+    assert equal(snapshot(model), complete.last)
+    assert (second.best_mrr, second.best_epoch) == (complete.best_mrr, complete.best_epoch)
+    assert second.updates == complete.updates == 6 * 3
     curve = [{**row, "seconds": 0.0} for row in first.curve + second.curve]
-    assert curve == [{**row, "seconds": 0.0} for row in whole.curve]
+    assert curve == [{**row, "seconds": 0.0} for row in complete.curve]
 
 
 def test_arms_with_weight_0_are_the_arm_l1(setup: Setup) -> None:
@@ -149,9 +155,9 @@ def test_batches_are_a_function_of_seed_and_epoch() -> None:
 def test_derived_seeds_are_the_same_everywhere() -> None:
     """A constant of this test, since a change would silently change every result; fits what torch takes for a seed."""
     assert derive_seed("batches", 3, 0) == 63210948636215165
-    found = {derive_seed(*parts) for parts in (("a", "b"), ("ab",), ("a", "b", 0), ("a", 0), (0, "a"))}
-    assert len(found) == 5
-    assert all(0 <= seed < 2**63 for seed in found)
+    actual = {derive_seed(*parts) for parts in (("a", "b"), ("ab",), ("a", "b", 0), ("a", 0), (0, "a"))}
+    assert len(actual) == 5
+    assert all(0 <= seed < 2**63 for seed in actual)
 
 
 # ---- what an epoch does ----------------------------------------------------------------------------------------------
@@ -208,6 +214,7 @@ def test_the_curve_holds_means_over_queries(setup: Setup) -> None:
         assert row["seconds"] >= 0
 
 
+@every_backbone
 def test_training_learns(setup: Setup) -> None:
     result, model = setup.run(Distillation(), replace(setup.schedule, epochs=40, batch_size=12, learning_rate=0.3))
     assert setup.validate(setup.fresh()) < 0.6
@@ -247,12 +254,13 @@ def test_optimizers(setup: Setup, name: str, kind: type[torch.optim.Optimizer]) 
     assert {group["lr"] for group in optimizer.param_groups} == {0.1}
 
 
+@every_backbone
 def test_each_parameter_is_in_the_group_of_its_rate(setup: Setup) -> None:
     model = setup.fresh()
     groups = make_optimizer(model, "adam", 0.1).param_groups
-    found = {id(p): group["rate"] for group in groups for p in group["params"]}
+    actual = {id(p): group["rate"] for group in groups for p in group["params"]}
     expected = {id(p): model.rates.get(name.split(".")[0], 1.0) for name, p in model.named_parameters()}
-    assert found == expected
+    assert actual == expected
 
 
 # ---- validation, stopping, the best state ----------------------------------------------------------------------------
@@ -311,12 +319,12 @@ def test_long_epochs_report_within(setup: Setup, monkeypatch: pytest.MonkeyPatch
 
 def test_the_best_state_of_an_earlier_stage_is_kept(setup: Setup) -> None:
     first, _ = setup.run(schedule=replace(setup.schedule, epochs=3, total_epochs=6), validate=Script(0.1, 0.8, 0.2))
-    rest = replace(setup.schedule, epochs=3, first_epoch=3, total_epochs=6)
-    worse, _ = setup.run(schedule=rest, resume=first, validate=Script(0.3, 0.4, 0.5))
+    others = replace(setup.schedule, epochs=3, first_epoch=3, total_epochs=6)
+    worse, _ = setup.run(schedule=others, resume=first, validate=Script(0.3, 0.4, 0.5))
     assert (worse.best_mrr, worse.best_epoch) == (0.8, 2)
     assert equal(worse.best, first.best)
     script = Script(0.3, 0.9, 0.5)
-    better, _ = setup.run(schedule=rest, resume=first, validate=script)
+    better, _ = setup.run(schedule=others, resume=first, validate=script)
     assert (better.best_mrr, better.best_epoch) == (0.9, 5)
     assert equal(better.best, script.states[1])
 

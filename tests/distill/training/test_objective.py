@@ -17,10 +17,12 @@ from harness.distill.passes.sampled import Candidates
 from harness.distill.passes.step import Step
 from harness.distill.passes.terms import huber_alignment
 from harness.distill.training.objective import Distillation
+from tests.distill.conftest import every_student
 
 PARTS = {"loss_l1": "soft", "loss_l2": "aligned", "loss_l3": "adapter"}
 
 
+@every_student
 def test_every_term_is_its_weight_times_its_definition(problem: Any) -> None:
     """On the dense matrix of scores."""
     student, batch, index, soft = problem.student, problem.batch, problem.index, problem.soft
@@ -54,17 +56,18 @@ def test_a_teacher_that_tells_of_all_entities_makes_it_the_textbooks_divergence(
     p = torch.softmax(soft.teacher.query[problem.index] / 2, dim=1)
     expected = 1.3 * 2**2 * kl_div(q, p, reduction="batchmean")
 
-    def found(candidates: Candidates | None, **changes: Any) -> Tensor:
+    def actual(candidates: Candidates | None, **changes: Any) -> Tensor:
         terms: dict[str, Tensor] = problem.loss(**changes)(problem.student, problem.batch, problem.index, candidates)
         return terms["loss_l1"]
 
-    torch.testing.assert_close(found(None), expected)
-    torch.testing.assert_close(problem.gradients(found(None)), problem.gradients(expected))
+    torch.testing.assert_close(actual(None), expected)
+    torch.testing.assert_close(problem.gradients(actual(None)), problem.gradients(expected))
     first = Candidates(torch.arange(3), exact=True)
-    torch.testing.assert_close(found(first), found(None, soft=replace(soft, teacher=None)))
-    assert found(first) < expected
+    torch.testing.assert_close(actual(first), actual(None, soft=replace(soft, teacher=None)))
+    assert actual(first) < expected
 
 
+@every_student
 def test_gradient_of_the_whole_equals_finite_differences(problem: Any) -> None:
     """With respect to every parameter of the student and of the adapter."""
     modules = torch.nn.ModuleDict({"student": problem.student, "adapter": problem.adapter})
@@ -112,11 +115,11 @@ def test_a_weight_scales_the_gradient_of_its_part(problem: Any, weight: str, par
         return dict(problem.gradients(torch.stack(list(terms.values())).sum()))
 
     without, once, twice = (gradients(**{weight: value}) for value in (0.0, 1.0, 2.0))
-    own = problem.gradients(problem.loss(**{weight: 1.0})(problem.student, problem.batch, problem.index)[part])
-    assert max(gradient.abs().max() for gradient in own.values()) > 1e-4
-    for name in own:
-        torch.testing.assert_close(once[name], without[name] + own[name])
-        torch.testing.assert_close(twice[name], without[name] + 2 * own[name])
+    mine = problem.gradients(problem.loss(**{weight: 1.0})(problem.student, problem.batch, problem.index)[part])
+    assert max(gradient.abs().max() for gradient in mine.values()) > 1e-4
+    for name in mine:
+        torch.testing.assert_close(once[name], without[name] + mine[name])
+        torch.testing.assert_close(twice[name], without[name] + 2 * mine[name])
     if part in PARTS and part != "loss_l1":
         absent = gradients(**{PARTS[part]: None})
         for name, gradient in absent.items():
@@ -126,10 +129,10 @@ def test_a_weight_scales_the_gradient_of_its_part(problem: Any, weight: str, par
 def test_each_query_meets_its_own_targets(problem: Any) -> None:
     """A batch is the mean of its queries, each with the targets at its position in the training set."""
     loss = problem.loss(regularization=0.0)
-    whole = loss(problem.student, problem.batch, problem.index)
-    each = [loss(problem.student, problem.data[k[None]], k[None]) for k in problem.index]
-    for name, term in whole.items():
-        torch.testing.assert_close(term, torch.stack([single[name] for single in each]).mean())
+    complete = loss(problem.student, problem.batch, problem.index)
+    one = [loss(problem.student, problem.data[k[None]], k[None]) for k in problem.index]
+    for name, term in complete.items():
+        torch.testing.assert_close(term, torch.stack([single[name] for single in one]).mean())
 
 
 def test_single_precision_agrees_with_double(build_problem: Callable[..., Any]) -> None:
@@ -139,6 +142,6 @@ def test_single_precision_agrees_with_double(build_problem: Callable[..., Any]) 
         single.adapter.load_state_dict(exact.adapter.state_dict())
         expected = exact.loss(adapter=None)(exact.student, exact.batch, exact.index)
         targets = {"soft": exact.soft, "aligned": exact.aligned}
-        found = single.loss(adapter=None, **targets)(single.student, exact.batch, exact.index)
+        actual = single.loss(adapter=None, **targets)(single.student, exact.batch, exact.index)
         for part, term in expected.items():
-            torch.testing.assert_close(found[part].double(), term, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(actual[part].double(), term, rtol=1e-4, atol=1e-5)

@@ -39,21 +39,21 @@ def dense(model: Any, data: QueryTensors) -> Tensor:
 def test_lists_hold_the_best_of_each_group(kind: Any, size: int, compiled: bool, monkeypatch: Any) -> None:
     monkeypatch.setattr(module, "COMPILED_FROM", 0 if compiled else 1 << 62)
     model, data = problem(kind)
-    found = hardest(model, data, size, 3).long()
+    actual = hardest(model, data, size, 3).long()
     size = min(size, ENTITIES)
     width = ENTITIES // size
     groups = torch.randperm(ENTITIES, generator=torch.Generator().manual_seed(3))[: size * width].view(width, size)
     z = dense(model, data)
     best = groups.expand(QUERIES, width, size).gather(1, z[:, groups].argmax(1)[:, None])[:, 0]
-    torch.testing.assert_close(z.gather(1, found), z.gather(1, best))
-    assert all(len(row.unique()) == size for row in found)
+    torch.testing.assert_close(z.gather(1, actual), z.gather(1, best))
+    assert all(len(row.unique()) == size for row in actual)
 
 
 def test_lists_hold_nearly_all_of_the_true_top() -> None:
     model, data = problem()
-    found, k = hardest(model, data, 60, 0).long(), 10
+    actual, k = hardest(model, data, 60, 0).long(), 10
     top = dense(model, data).topk(k).indices
-    share = (top[:, :, None] == found[:, None, :]).any(2).float().mean()
+    share = (top[:, :, None] == actual[:, None, :]).any(2).float().mean()
     assert share == pytest.approx(1 - (k - 1) / (2 * 60), abs=0.03)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,7 +24,8 @@ from harness.distill.training.stacks import Student, train_stacked
 from harness.models import BACKBONES, Backbone, TADistMult
 from harness.models.base import scores
 from harness.models.scoring.vmapped import can_compile, is_vmapped, within_vmap
-from tests.distill.conftest import STUDENTS, Problem, build
+from harness.vocabulary import PAPERS_BACKBONES
+from tests.distill.conftest import FEW, STUDENTS, Problem, build
 
 EXACT = Sampling()
 #: the first epoch exact; an undistilled student finds lists in the second and the fourth
@@ -59,17 +61,17 @@ class Group:
             semantic_share=0.5,
             **{name: part for name, part in parts.items() if name in ARMS[arm]},
         )
-        own = {"learning_rate": 0.02 * (k + 1), "seed": k // 2, **changes}
-        return Student(model, loss, replace(self.schedule, **own))
+        this = {"learning_rate": 0.02 * (k + 1), "seed": k // 2, **changes}
+        return Student(model, loss, replace(self.schedule, **this))
 
     def alone(self, student: Student) -> Trained:
         """What the trainer makes of a copy."""
-        own = copy.deepcopy(student)
-        rest = {"auxiliary": own.loss.adapter, "resume": own.resume}
-        return train(own.model, self.problem.data, own.loss, own.schedule, self.validate, **rest)
+        this = copy.deepcopy(student)
+        others = {"auxiliary": this.loss.adapter, "resume": this.resume}
+        return train(this.model, self.problem.data, this.loss, this.schedule, self.validate, **others)
 
-    def together(self, students: Sequence[Student], **rest: Any) -> list[Trained | ArithmeticError]:
-        return train_stacked(copy.deepcopy(students), self.problem.data, self.validate, **rest)
+    def together(self, students: Sequence[Student], **others: Any) -> list[Trained | ArithmeticError]:
+        return train_stacked(copy.deepcopy(students), self.problem.data, self.validate, **others)
 
     def validate(self, model: Backbone) -> float:
         """The mean probability of the true answer: unlike a rank, it is as smooth as the model."""
@@ -114,34 +116,40 @@ def assert_same(one: Trained | ArithmeticError, other: Trained | ArithmeticError
 # ---- as alone --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arm", ARMS)
-@pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
-@pytest.mark.parametrize("sampling", [EXACT, SAMPLED], ids=["exact", "sampled"])
-@pytest.mark.parametrize("name", STUDENTS)
-def test_students_side_by_side_end_as_alone(name: str, sampling: Sampling, optimizer: str, arm: str) -> None:
-    same = group(name, sampling, optimizer)
+#: all ways for a model of distances and one of inner products; for the others the least and the most that a step does
+WAYS = [
+    *itertools.product(PAPERS_BACKBONES, ("exact", "sampled"), ("adam", "adagrad"), ARMS),
+    *((name, *way) for name in STUDENTS if name not in PAPERS_BACKBONES
+      for way in (("exact", "adagrad", "none"), ("sampled", "adam", "L1+L2+L3"))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "sampling", "optimizer", "arm"), WAYS)
+def test_students_side_by_side_end_as_alone(name: str, sampling: str, optimizer: str, arm: str) -> None:
+    same = group(name, EXACT if sampling == "exact" else SAMPLED, optimizer)
     students = [same.member(k, arm) for k in range(3)]
-    found = same.together(students)
-    for student, trained in zip(students, found, strict=True):
+    actual = same.together(students)
+    for student, trained in zip(students, actual, strict=True):
         assert_same(trained, same.alone(student))
-    assert isinstance(found[0], Trained)
-    assert isinstance(found[1], Trained)
-    assert (found[0].last["entity.weight"] - found[1].last["entity.weight"]).abs().max() > 0.01
+    assert isinstance(actual[0], Trained)
+    assert isinstance(actual[1], Trained)
+    assert (actual[0].last["entity.weight"] - actual[1].last["entity.weight"]).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("taught", [False, True])
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize(
+    ("name", "taught"), [*((name, True) for name in STUDENTS), *((name, False) for name in PAPERS_BACKBONES)]
+)
 def test_distilled_arms_share_a_stack(name: str, taught: bool) -> None:
     """Whoever lacks L2 or L3 has them with weight 0, and tells nothing of it."""
     same = group(name, taught=taught)
     students = [same.member(k, arm) for k, arm in enumerate(arm for arm in ARMS if arm != "none")]
-    found = same.together(students)
-    for student, trained in zip(students, found, strict=True):
+    actual = same.together(students)
+    for student, trained in zip(students, actual, strict=True):
         assert_same(trained, same.alone(student))
     assert all(student.loss.adapter is None for student in students[:2])  # what was given stays as it was
 
 
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", FEW)
 def test_a_second_stage_goes_on_where_the_first_ended(name: str) -> None:
     same = group(name, optimizer="adagrad" if name == "ta-distmult" else "adam")
     first = [same.member(k, "L1", epochs=2) for k in range(3)]
@@ -153,7 +161,7 @@ def test_a_second_stage_goes_on_where_the_first_ended(name: str) -> None:
         assert_same(trained, same.alone(student))
 
 
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", FEW)
 def test_single_precision_but_for_rounding(name: str) -> None:
     same = group(name, dtype=torch.float32)
     students = [same.member(k, "L1+L2+L3") for k in range(2)]
@@ -163,6 +171,7 @@ def test_single_precision_but_for_rounding(name: str) -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(order=st.permutations(range(4)), size=st.integers(1, 4), memory=st.sampled_from([0, 2**14, 2**30]))
+@pytest.mark.long
 def test_company_does_not_matter(order: list[int], size: int, memory: int) -> None:
     """Whichever students share a stack, and however many of them a step takes at once."""
     same = group("ttranse")
@@ -170,8 +179,8 @@ def test_company_does_not_matter(order: list[int], size: int, memory: int) -> No
     students = [same.member(k, arms[k]) for k in order[:size]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stacked, "CPU_MEMORY", memory)
-        found = same.together(students)
-    for student, trained in zip(students, found, strict=True):
+        actual = same.together(students)
+    for student, trained in zip(students, actual, strict=True):
         assert_same(trained, same.alone(student))
 
 
@@ -195,8 +204,8 @@ def test_equal_targets_are_held_once() -> None:
 
 def test_the_mean_of_validations_is_reported() -> None:
     same, seen = group("ttranse"), list[tuple[float, float | None]]()
-    found = same.together([same.member(k, "L1") for k in range(2)], report=lambda *args: seen.append(args))
-    curves = [trained.curve for trained in found if isinstance(trained, Trained)]
+    actual = same.together([same.member(k, "L1") for k in range(2)], report=lambda *args: seen.append(args))
+    curves = [trained.curve for trained in actual if isinstance(trained, Trained)]
     means = [sum(row["valid_mrr"] for row in rows) / 2 for rows in zip(*curves, strict=True)]
     assert [done for done, _ in seen] == [0.25, 0.5, 0.75, 1.0]
     assert [mrr for _, mrr in seen] == pytest.approx(means)
@@ -213,21 +222,21 @@ def poisoned(same: Group, how: str) -> Student:
 
 
 @pytest.mark.parametrize("how", ["rate", "table"])
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", FEW)
 def test_one_that_diverges_touches_no_other(name: str, how: str) -> None:
     same = group(name)
     students = [same.member(0, "L1"), poisoned(same, how), same.member(2, "L1+L2")]
-    found = same.together(students)
-    assert isinstance(found[1], DivergedError)
-    assert "in epoch 1" in str(found[1]) or "in epoch 2" in str(found[1])
+    actual = same.together(students)
+    assert isinstance(actual[1], DivergedError)
+    assert "in epoch 1" in str(actual[1]) or "in epoch 2" in str(actual[1])
     for k in (0, 2):
-        assert_same(found[k], same.alone(students[k]))
+        assert_same(actual[k], same.alone(students[k]))
 
 
 def test_a_stack_of_which_nobody_is_left_ends() -> None:
     same = group("ttranse")
-    found = same.together([poisoned(same, "table"), poisoned(same, "rate")])
-    assert all(isinstance(each, DivergedError) for each in found)
+    actual = same.together([poisoned(same, "table"), poisoned(same, "rate")])
+    assert all(isinstance(item, DivergedError) for item in actual)
 
 
 def test_a_validation_without_a_result_fails_that_student_alone() -> None:
@@ -241,10 +250,10 @@ def test_a_validation_without_a_result_fails_that_student_alone() -> None:
             raise ArithmeticError("the scores are not finite")
         return same.validate(model)
 
-    found = train_stacked(copy.deepcopy(students), same.problem.data, validate)
-    assert str(found[1]) == "the scores are not finite"
+    actual = train_stacked(copy.deepcopy(students), same.problem.data, validate)
+    assert str(actual[1]) == "the scores are not finite"
     for k in (0, 2):
-        assert_same(found[k], same.alone(students[k]))
+        assert_same(actual[k], same.alone(students[k]))
     assert len(asked) == 3 + 3 + 2 + 2
 
 
@@ -319,8 +328,8 @@ def test_on_a_gpu(name: str, arm: str) -> None:
     here = group(name)
     students = [here.member(k, arm) for k in range(3)]
     there = [on_gpu(student) for student in students]
-    found = train_stacked(there, here.problem.data.to("cuda"), validator_on_gpu(here))
-    for student, trained in zip(students, found, strict=True):
+    actual = train_stacked(there, here.problem.data.to("cuda"), validator_on_gpu(here))
+    for student, trained in zip(students, actual, strict=True):
         assert_same(trained, here.alone(student), 1e-8)
 
 

@@ -36,6 +36,7 @@ FULL = "L1+L2+L3"
 META = {"command": "python -m harness.study capacity --dataset wiki", "data": {"training facts": 32497}}
 FILES = {
     "capacity.pdf",
+    "report.html",
     *(f"capacity_{t}.{s}" for t in ("table", "gains", "threshold") for s in ("csv", "parquet", "tex")),
     *(f"figures/ttranse_capacity.{s}" for s in ("pdf", "png")),
 }
@@ -51,8 +52,8 @@ def make(study: Any, output: Path, **meta: Any) -> Path:
 
 def by_fact(study: Any, losses: str, dim: int) -> np.ndarray:
     """Reciprocal ranks ``[S, N]`` of the test facts, straight from the ranks."""
-    own = study.trials.query("losses == @losses and dim == @dim and state == 'complete'").sort_values("seed")
-    ranks = [study.ranks[label].sort_values("query")["rank"].to_numpy() for label in own.index]
+    mine = study.trials.query("losses == @losses and dim == @dim and state == 'complete'").sort_values("seed")
+    ranks = [study.ranks[label].sort_values("query")["rank"].to_numpy() for label in mine.index]
     return np.stack([(1 / rank).reshape(2, -1).mean(axis=0) for rank in ranks])
 
 
@@ -62,10 +63,10 @@ def by_fact(study: Any, losses: str, dim: int) -> np.ndarray:
 def test_means_are_those_of_the_trials_by_losses_and_dimension(sizes: Make) -> None:
     study = sizes(facts=40, dims=(5, 100, 25), seeds=2)
     frame = means_by_size(load(study))
-    own = study.trials.groupby(["losses", "dim"])["test_hits10"].mean()
+    mine = study.trials.groupby(["losses", "dim"])["test_hits10"].mean()
     rows = frame[frame["metric"] == "hits10"]
     for row in rows.itertuples():
-        assert row.mean == pytest.approx(own[row.arm, row.dim])
+        assert row.mean == pytest.approx(mine[row.arm, row.dim])
     assert [*zip(rows["arm"], rows["dim"], strict=True)] == [
         *((arm, dim) for arm in ("none", "L1", FULL) for dim in (5, 25, 100)),
         ("teacher", 400),
@@ -79,8 +80,8 @@ def test_the_table_has_a_row_for_each_kind_of_student_and_the_share_it_keeps(siz
     assert len(table) == 7
     done = study.trials[study.trials["state"] == "complete"].groupby(["losses", "dim"])
     for name in ("mrr", "mr", "hits10"):
-        own = done[f"test_{name}"].mean()
-        assert table[name].to_dict() == pytest.approx(own.to_dict())
+        mine = done[f"test_{name}"].mean()
+        assert table[name].to_dict() == pytest.approx(mine.to_dict())
     assert table.loc[("L1", 25), ["n", "failed"]].tolist() == [2, 1]
     mrr = done["test_mrr"].mean()
     assert table.loc[(FULL, 25), "kept"] == pytest.approx(mrr[FULL, 25] / mrr["teacher", 400])
@@ -157,13 +158,13 @@ def test_detectable_grows_when_facts_scatter_more(sizes: Make) -> None:
 
 def test_failed_seeds_are_left_out_of_what_needs_them(sizes: Make) -> None:
     study = sizes(facts=60, dims=(5, 25), failed=(("L1", 25, 1), (FULL, 5, 2)))
-    found = load(study)
-    rows = gains_by_size(found).query("metric == 'mrr'").fillna({"smaller": 0})
+    actual = load(study)
+    rows = gains_by_size(actual).query("metric == 'mrr'").fillna({"smaller": 0})
     seeds = rows.set_index(["arm", "base", "dim", "smaller"])["seeds"]
     assert (seeds[FULL, "L1", 5, 0], seeds[FULL, "L1", 25, 0], seeds["L1", "none", 5, 0]) == (2, 2, 3)
     # both sizes together have seed 0 alone
     assert seeds[FULL, "L1", 25, 5] == 1
-    assert thresholds(found)["seeds"].tolist() == [1]
+    assert thresholds(actual)["seeds"].tolist() == [1]
     # seeds 0 and 1 of the full method at 5 dimensions, of three of L1
     delta = (by_fact(study, FULL, 5) - by_fact(study, "L1", 5)[:2]).mean()
     assert rows.set_index(["arm", "base", "dim", "smaller"])["difference"][FULL, "L1", 5, 0] == pytest.approx(delta)
@@ -207,9 +208,9 @@ def test_frames_without_losses_or_dimension_are_refused(sizes: Make, column: str
 
 def test_the_main_table_shows_means_gain_verdict_and_share(sizes: Make) -> None:
     study = sizes(facts=300, dims=(5, 25), failed=(("L1", 25, 1),), gain=lambda dim: 0.5 if dim > 5 else 0)
-    found = load(study)
-    numbers = Numbers.of_sizes(found)
-    table = display_tables(found, numbers)["ttranse"]["main"]
+    actual = load(study)
+    numbers = Numbers.of_sizes(actual)
+    table = display_tables(actual, numbers)["ttranse"]["main"]
     assert table.header == ("dim", "n", "no distillation", "L1", "L1 + L2 + L3", "gain over L1", "verdict", "kept")
     done = study.trials[study.trials["state"] == "complete"]
     mean = done.groupby(["losses", "dim"])["test_mrr"].agg(["mean", "std"])
@@ -229,12 +230,12 @@ def test_the_main_table_shows_means_gain_verdict_and_share(sizes: Make) -> None:
 
 def test_every_row_of_every_table_has_as_many_cells_as_its_header(sizes: Make) -> None:
     study = sizes(facts=30, backbones=("ttranse", "ta-distmult"), seeds=2, without=(("L1", 5), (FULL, 25)))
-    found = load(study)
-    made = display_tables(found, Numbers.of_sizes(found))
+    actual = load(study)
+    made = display_tables(actual, Numbers.of_sizes(actual))
     assert list(made) == ["ttranse", "ta-distmult"]
-    for each in made.values():
-        assert list(each) == ["main", "gains", "growth", "threshold", "metrics"]
-        for table in each.values():
+    for one in made.values():
+        assert list(one) == ["main", "gains", "growth", "threshold", "metrics"]
+        for table in one.values():
             assert len(table.align) == len(table.header)
             assert all(len(row.cells) == len(table.header) for row in table.rows)
     rows = {row.cells[0].text: [cell.text for cell in row.cells[1:]] for row in made["ttranse"]["main"].rows}
@@ -246,14 +247,15 @@ def test_every_row_of_every_table_has_as_many_cells_as_its_header(sizes: Make) -
 def test_backbones_with_different_arms_share_the_columns_of_a_latex_table(sizes: Make) -> None:
     study = sizes(facts=30, backbones=("ttranse", "ta-distmult"), seeds=1, dims=(5, 25))
     study.trials = study.trials.query("not (backbone == 'ta-distmult' and losses == 'L1')")
-    found = load(study)
-    made = display_tables(found, Numbers.of_sizes(found))
+    actual = load(study)
+    made = display_tables(actual, Numbers.of_sizes(actual))
     assert made["ta-distmult"]["gains"].rows
     assert not made["ta-distmult"]["metrics"].rows
-    lines = to_latex([(name, each["main"]) for name, each in made.items()]).splitlines()
+    lines = to_latex([(name, one["main"]) for name, one in made.items()]).splitlines()
     assert {line.count("&") for line in lines if line.endswith(r"\\") and "multicolumn" not in line} == {7}
 
 
+@pytest.mark.draws
 def test_the_figure_marks_verdicts_threshold_and_teacher(
     sizes: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -359,6 +361,7 @@ def test_what_there_is_makes_a_report(sizes: Make, tmp_path: Path, arms: tuple[s
     assert (tmp_path / "capacity.pdf").stat().st_size > 10_000
 
 
+@pytest.mark.draws
 def test_no_text_acts_as_markup(sizes: Make, tmp_path: Path) -> None:
     attack = '#panic("read") *b* $x$ \\ ] } "quote" @ref <label> ' + '#read("/etc/hostname")'
     study = sizes(facts=40, seeds=1, dims=(5, 25), failed=(("L1", 5, 0),), dataset=attack, backbones=("New/../Model",))

@@ -133,8 +133,8 @@ def shares(low: float, high: float, n: int = 3, arms: tuple[str, ...] = ("none",
 def test_c10_asks_for_nineteen_twentieths(low: float, high: float, expected: str) -> None:
     word, reason = verdict("C10", shares(low, high), [25])
     assert word == expected
-    told = f"{50 * (low + high):.1f} % [{100 * low:.1f}, {100 * high:.1f}] of the MRR of its teacher (400-d)"
-    assert reason == f"L1 + L2 + L3 keeps {told}; no distillation 86.0 % [85.0, 87.0] and L1 91.0 % [90.0, 92.0]"
+    stated = f"{50 * (low + high):.1f} % [{100 * low:.1f}, {100 * high:.1f}] of the MRR of its teacher (400-d)"
+    assert reason == f"L1 + L2 + L3 keeps {stated}; no distillation 86.0 % [85.0, 87.0] and L1 91.0 % [90.0, 92.0]"
 
 
 def test_c10_needs_the_student_the_teacher_and_seeds() -> None:
@@ -142,17 +142,17 @@ def test_c10_needs_the_student_the_teacher_and_seeds() -> None:
     word, reason = verdict("C10", shares(0.97, 0.99, arms=("L1",)), [25])
     assert word == "not tested"
     assert reason.endswith("kept of the MRR of its teacher (400-d): L1 91.0 % [90.0, 92.0]")
-    own = shares(0.97, 0.99)
-    alone = dataclasses.replace(own, means=own.means[own.means["arm"] != "teacher"], kept=own.kept.iloc[:0])
+    mine = shares(0.97, 0.99)
+    alone = dataclasses.replace(mine, means=mine.means[mine.means["arm"] != "teacher"], kept=mine.kept.iloc[:0])
     assert verdict("C10", alone, [25]) == ("not tested", "there is no teacher to compare with")
-    larger = dataclasses.replace(own, means=own.means.assign(dim=own.means["dim"].replace({25: 50})))
+    larger = dataclasses.replace(mine, means=mine.means.assign(dim=mine.means["dim"].replace({25: 50})))
     assert verdict("C10", larger, [50]) == ("not tested", "there is no student of 25 dimensions")
 
 
 def threshold_row(estimate: float, low: float, high: float, **others: Any) -> Numbers:
     values = {"backbone": "ttranse", "arm": FULL, "base": "L1", "threshold": estimate, "low": low, "high": high}
-    rest = {"always": 0.0, "never": 0.0, "smallest": 5, "largest": 200, "seeds": 3, "facts": 4000}
-    return dataclasses.replace(numbers_of({}), thresholds=pd.DataFrame([values | rest | others]))
+    remaining = {"always": 0.0, "never": 0.0, "smallest": 5, "largest": 200, "seeds": 3, "facts": 4000}
+    return dataclasses.replace(numbers_of({}), thresholds=pd.DataFrame([values | remaining | others]))
 
 
 @pytest.mark.parametrize(
@@ -175,9 +175,9 @@ def threshold_row(estimate: float, low: float, high: float, **others: Any) -> Nu
     ],
 )
 def test_threshold_in_words(row: Numbers, words: str) -> None:
-    told = threshold_in_words(row)
-    assert told is not None
-    assert told.replace("\N{NO-BREAK SPACE}", " ") == f"The gain of L1 + L2 + L3 over L1 in MRR {words}"
+    stated = threshold_in_words(row)
+    assert stated is not None
+    assert stated.replace("\N{NO-BREAK SPACE}", " ") == f"The gain of L1 + L2 + L3 over L1 in MRR {words}"
 
 
 def test_no_threshold_no_words() -> None:
@@ -187,8 +187,8 @@ def test_no_threshold_no_words() -> None:
 
 def test_levels_come_in_the_order_of_arms_and_by_size() -> None:
     labels = [f"{arm} · dim={dim}" for arm in ("L1+L2+L3", "none", "L1") for dim in (100, 5, 25)]
-    found = CAPACITY.order(["teacher", "other", *labels])
-    assert found == [
+    actual = CAPACITY.order(["teacher", "other", *labels])
+    assert actual == [
         *(f"{arm} · dim={dim}" for arm in ("none", "L1", "L1+L2+L3") for dim in (5, 25, 100)),
         "other",
         "teacher",
@@ -203,11 +203,11 @@ def test_levels_are_kept_in_the_name_of_an_arm() -> None:
 
 def test_what_was_run_lists_arms_and_levels(sizes: Make) -> None:
     study = sizes(facts=20, dims=(5, 25), seeds=2)
-    found = Sizes.load(study.of(CAPACITY))
-    told = dict(facts(found.results, {}, "Wikidata12k", {"Dimensions": [5, 25]}))
-    assert told["Arms"] == "no distillation, L1, L1 + L2 + L3; seeds 0–1"
-    assert told["Dimensions"] == "5, 25"
-    assert list(told).index("Dimensions") == list(told).index("Arms") + 1
-    names = dict(settings(found.results.trials))
+    actual = Sizes.load(study.of(CAPACITY))
+    stated = dict(facts(actual.results, {}, "Wikidata12k", {"Dimensions": [5, 25]}))
+    assert stated["Arms"] == "no distillation, L1, L1 + L2 + L3; seeds 0–1"
+    assert stated["Dimensions"] == "5, 25"
+    assert list(stated).index("Dimensions") == list(stated).index("Arms") + 1
+    names = dict(settings(actual.results.trials)[0])
     assert names["student.epochs"] == "12"
     assert "student.dim" not in names

@@ -17,10 +17,14 @@ from matplotlib.figure import Figure
 from harness.reporting.comparison import figures
 from harness.reporting.comparison.gains import gains
 from harness.reporting.data.results import Results, costs_by_stage, paired
-from harness.reporting.output.figures import figure, signed_ticks, spread, stage_costs
+from harness.reporting.output.figures import figure, readable, signed_ticks, spread, stage_costs
+from harness.vocabulary import MORE_COLORS, arm_colors
 from tests.reporting.conftest import LAYOUT
 
 Make = Callable[..., Any]
+#: what each arm is trained with, and its colour
+ARMS = {arm: arm for arm in LAYOUT.arms}
+COLORS = arm_colors(LAYOUT.arms)
 
 
 @pytest.fixture
@@ -29,9 +33,10 @@ def results(frames: Make) -> Results:
     return Results.load(study.trials, study.load_ranks, LAYOUT)
 
 
+@pytest.mark.draws
 def test_all_figures_are_drawn(frames: Make, results: Results, tmp_path: Path) -> None:
-    assert figures.forest(paired(results), "ttranse", tmp_path / "a")
-    assert figures.learning_curves(frames(facts=60).curves, "ttranse", tmp_path / "b")
+    assert figures.forest(paired(results), "ttranse", COLORS, tmp_path / "a")
+    assert figures.learning_curves(frames(facts=60).curves, ARMS, "ttranse", COLORS, tmp_path / "b")
     assert figures.relation_gains(gains(results), "ttranse", tmp_path / "c")
     assert stage_costs(costs_by_stage(results), "ttranse", tmp_path / "d")
     for name in "abcd":
@@ -43,16 +48,17 @@ def test_all_figures_are_drawn(frames: Make, results: Results, tmp_path: Path) -
 
 def test_nothing_to_draw_leaves_no_file(frames: Make, results: Results, tmp_path: Path) -> None:
     study = frames(facts=60)
-    assert not figures.forest(paired(results), "other", tmp_path / "a")
-    assert not figures.learning_curves(study.curves, "other", tmp_path / "b")
+    assert not figures.forest(paired(results), "other", COLORS, tmp_path / "a")
+    assert not figures.learning_curves(study.curves, ARMS, "other", COLORS, tmp_path / "b")
     assert not figures.relation_gains(gains(results), "other", tmp_path / "c")
     assert not stage_costs(costs_by_stage(results), "other", tmp_path / "d")
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.draws
 def test_same_numbers_same_bytes(results: Results, tmp_path: Path) -> None:
     for name in "ab":
-        figures.forest(paired(results), "ttranse", tmp_path / name)
+        figures.forest(paired(results), "ttranse", COLORS, tmp_path / name)
     for suffix in (".pdf", ".png"):
         first, second = ((tmp_path / name).with_suffix(suffix).read_bytes() for name in "ab")
         assert first == second
@@ -72,11 +78,12 @@ def test_a_seed_that_stopped_early_does_not_bend_the_mean(
         save(self, *args, **options)
 
     monkeypatch.setattr(Figure, "savefig", remember)
-    assert figures.learning_curves(stopped, "ttranse", tmp_path / "a")
-    # none, L1, L1 + L2, L1 + L3, L1 + L2 + L3; the broken line of stage 2 is left out by its style
+    assert figures.learning_curves(stopped, ARMS, "ttranse", COLORS, tmp_path / "a")
+    # none, L1, L1 + L2, L1 + L3, L1 + L2 + L3; dots of stage 2 are no lines
     assert drawn[0][:5] == [12, 12, 6, 12, 12]
 
 
+@pytest.mark.draws
 def test_names_in_unknown_scripts_and_with_markup_are_drawn(results: Results, tmp_path: Path) -> None:
     table = gains(results)
     table["relation"] = table["relation"].replace({table["relation"][0]: "$\\frac{1$ 出生地 " + "x" * 60})
@@ -109,15 +116,39 @@ def test_spread_leaves_what_fits_alone() -> None:
 
 def test_curves_without_l1_have_one_panel(frames: Make, tmp_path: Path) -> None:
     curves = frames(facts=60, arms=("none", "L1+L2")).curves
-    assert figures.learning_curves(curves, "ttranse", tmp_path / "a")
+    assert figures.learning_curves(curves, ARMS, "ttranse", COLORS, tmp_path / "a")
     missing = pd.DataFrame(columns=curves.columns)
-    assert not figures.learning_curves(missing, "ttranse", tmp_path / "b")
+    assert not figures.learning_curves(missing, ARMS, "ttranse", COLORS, tmp_path / "b")
 
 
+def test_each_arm_has_a_dot_where_its_own_stage_2_begins(
+    frames: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later switch of one arm, and one that has a single stage; L1 has nothing that joins."""
+    curves = frames(facts=60).curves
+    late = (curves["arm"] == "L1+L3") & (curves["epoch"] <= 9)
+    once = curves["arm"] == "L1+L2+L3"
+    curves["stage"] = curves["stage"].mask(late, 1).mask(once, 2)
+    drawn: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (drawn.append(self), save(self, *a, **k)))
+    figures.learning_curves(curves, ARMS, "ttranse", COLORS, tmp_path / "a")
+    dots = {line.get_color(): line.get_xdata()[0] for line in drawn[0].axes[0].lines if line.get_marker() == "o"}
+    assert dots == {COLORS["L1+L2"]: 127 * 6, COLORS["L1+L3"]: 127 * 9}
+
+
+@pytest.mark.parametrize("color", [*COLORS.values(), *MORE_COLORS, "#F0E442"])
+def test_names_of_lines_can_be_read_on_white(color: str) -> None:
+    shade = [int(readable(color)[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in shade]
+    assert 1.05 / (np.dot([0.2126, 0.7152, 0.0722], linear) + 0.05) >= 4.4
+
+
+@pytest.mark.draws
 def test_longer_teacher_moves_nothing_in_the_curves(frames: Make, tmp_path: Path) -> None:
     """A teacher's epochs all count as stage 1; they must not shift where the students' stage 2 begins."""
     curves = frames(facts=60).curves
     last = curves.iloc[[0]].assign(arm="teacher", stage=1, epoch=99, updates=10 * curves["updates"].max())
-    figures.learning_curves(curves, "ttranse", tmp_path / "a")
-    figures.learning_curves(pd.concat([curves, last]), "ttranse", tmp_path / "b")
+    figures.learning_curves(curves, ARMS, "ttranse", COLORS, tmp_path / "a")
+    figures.learning_curves(pd.concat([curves, last]), ARMS, "ttranse", COLORS, tmp_path / "b")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

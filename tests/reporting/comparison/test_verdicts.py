@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from harness.reporting.claims import judge
-from harness.reporting.comparison.verdicts import findings, kept
+from harness.reporting.comparison.verdicts import kept, summary
 
 PAIRS = [
     ("L1+L2", "L1"),
@@ -39,34 +39,36 @@ def comparisons(seeds: int = 3, **verdicts: str) -> pd.DataFrame:
 
 
 def verdict_of(frame: pd.DataFrame, claim: str) -> str:
-    return next(each.verdict for each in judge(["C2", "C6"], frame, ["ttranse"]) if each.id == claim)
+    return next(one.verdict for one in judge(["C2", "C6"], frame, ["ttranse"]) if one.id == claim)
 
 
-def test_an_undecided_finding_says_what_remains_possible() -> None:
-    first = findings(comparisons(), "ttranse")[0]
-    assert first.numbers == "L1 + L2 − L1: +0.0006 [−0.0010, 0.0072], p = .21"
-    assert first.words == (
-        "Not significant; compatible with −0.4\N{NO-BREAK SPACE}% to +2.9\N{NO-BREAK SPACE}% of the MRR of L1."
+MEANS = pd.DataFrame(
+    [("ttranse", arm, "mrr", value) for arm, value in (("L1", 0.3101), ("L1+L2", 0.3139), ("teacher", 0.3876))],
+    columns=["backbone", "arm", "metric", "mean"],
+)
+
+
+def said(frame: pd.DataFrame) -> str:
+    (sentences,) = summary(frame, MEANS, "ttranse", ("L1+L2", "L1"))
+    return sentences.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_an_undecided_comparison_says_what_remains_possible() -> None:
+    assert said(comparisons()).startswith(
+        "TTransE: L1 + L2 has MRR 0.314, L1 0.310. Not significant; compatible with −0.4 % to +2.9 %. "
+        "Not significant against L1: L1 + L3 (+0.2 %) and L1 + L2 + L3 (+0.2 %)."
     )
 
 
-def test_decided_findings_say_the_direction_and_the_seeds_that_agree() -> None:
-    frame = comparisons(**{"L1+L2 L1": "better", "L1+L3 L1": "worse"})
-    up, down = findings(frame, "ttranse")[:2]
-    assert up.words == "L1 + L2 raises MRR by 1.2\N{NO-BREAK SPACE}% of that of L1 (3 of 3 seeds)."
-    assert down.words == "L1 + L3 lowers MRR by 1.2\N{NO-BREAK SPACE}% of that of L1 (3 of 3 seeds)."
-    assert up.numbers.endswith("p < .001")
-
-
-def test_l1_against_no_distillation_is_read_last() -> None:
-    assert [finding.numbers.split(":")[0] for finding in findings(comparisons(), "ttranse")][
-        -1
-    ] == "L1 − no distillation"
+def test_decided_comparisons_say_the_direction_and_the_seeds_that_agree() -> None:
+    words = said(comparisons(**{"L1+L2 L1": "better", "L1+L3 L1": "worse", "L1+L2+L3 L1": "better"}))
+    assert "L1 + L2 raises MRR from 0.310 (L1) to 0.314: +1.2 % (−0.4 % to +2.9 %; 3 of 3 seeds)." in words
+    assert "Also better than L1: L1 + L2 + L3 (+1.2 %). Worse than L1: L1 + L3 (−1.2 %)." in words
+    assert words.endswith("Of the structural teacher's MRR of 0.388 the student keeps 80.0 % (L1).")
 
 
 def test_a_test_without_its_interval_is_explained() -> None:
-    frame = comparisons().assign(p_holm=0.003)
-    assert "Significant for these students" in findings(frame, "ttranse")[0].words
+    assert "Significant for these students" in said(comparisons().assign(p_holm=0.003))
 
 
 STEPS = ["L1+L2 L1", "L1+L3 L1", "L1+L2+L3 L1+L2", "L1+L2+L3 L1+L3"]

@@ -24,32 +24,34 @@ from tests.reporting.conftest import SECONDS, Frames, written
 from tests.reporting.costs import LAYOUT, Record, record, records, study, usual
 
 
-def numbers(found: Frames, every: list[Record]) -> Numbers:
-    known = found is usual(found.trials["seed"].nunique())
-    results = loaded(found.trials["seed"].nunique()) if known else Results.load(found.trials, found.load_ranks, LAYOUT)
+def numbers(frames: Frames, every: list[Record]) -> Numbers:
+    known = frames is usual(frames.trials["seed"].nunique())
+    results = (
+        loaded(frames.trials["seed"].nunique()) if known else Results.load(frames.trials, frames.load_ranks, LAYOUT)
+    )
     return Numbers.of(results, measured(every, with_batch_size(results.trials)))
 
 
 @lru_cache
 def loaded(seeds: int) -> Results:
     """Its results, which take a second to check."""
-    found = usual(seeds)
-    return Results.load(found.trials, found.load_ranks, LAYOUT)
+    frames = usual(seeds)
+    return Results.load(frames.trials, frames.load_ranks, LAYOUT)
 
 
-def verdicts(found: Numbers) -> dict[str, tuple[str, str]]:
-    return {claim.id: (claim.verdict, claim.reason) for claim in judge(LAYOUT.claims, found, ["ttranse"])}
+def verdicts(frames: Numbers) -> dict[str, tuple[str, str]]:
+    return {claim.id: (claim.verdict, claim.reason) for claim in judge(LAYOUT.claims, frames, ["ttranse"])}
 
 
 # ---- numbers -------------------------------------------------------------------------------------------------------
 
 
 def test_training_counts_teachers_once_and_the_student_by_seed() -> None:
-    found = study()
+    frames = study()
     # one seed's student takes three times as long
-    slow = (found.trials["losses"] == "none") & (found.trials["seed"] == 1)
-    found.trials.loc[slow, "seconds_stage2"] *= 4
-    frame = numbers(found, records(found)).training
+    slow = (frames.trials["losses"] == "none") & (frames.trials["seed"] == 1)
+    frames.trials.loc[slow, "seconds_stage2"] *= 4
+    frame = numbers(frames, records(frames)).training
     assert frame[["arm", "batch_size"]].values.tolist()[:4] == [
         ["none", 256],
         ["none", 512],
@@ -71,9 +73,9 @@ def test_training_counts_teachers_once_and_the_student_by_seed() -> None:
 
 
 def test_teachers_in_the_loop() -> None:
-    found = usual()
+    frames = usual()
     rows = {
-        (row["arm"], row["way"]): row for row in numbers(found, records(found, trained=True)).loops.to_dict("records")
+        (row["arm"], row["way"]): row for row in numbers(frames, records(frames, trained=True)).loops.to_dict("records")
     }
     loop, stored = rows["L1+L2+L3", "loop"], rows["L1+L2+L3", "stored"]
     assert (loop["ratio"], stored["ratio"], loop["seeds"], loop["trained"]) == (10, 1, 2, True)
@@ -91,22 +93,22 @@ def test_students_amortise_their_teachers() -> None:
     assert full["students"] == math.ceil(shared / (296 - 72)) == 4
     # one fewer would not do
     assert shared / 4 + 72 <= 296 < shared / 3 + 72
-    found = study()
-    found.trials["built_seconds_teacher"] = found.trials["built_seconds_teacher"] / 10
-    assert math.isnan(numbers(found, []).amortised.set_index("arm").loc["L1+L2+L3", "students"])
+    frames = study()
+    frames.trials["built_seconds_teacher"] = frames.trials["built_seconds_teacher"] / 10
+    assert math.isnan(numbers(frames, []).amortised.set_index("arm").loc["L1+L2+L3", "students"])
 
 
 def test_latencies_are_compared_turn_by_turn() -> None:
-    found = usual()
-    row = numbers(found, records(found, latency=1.3)).inference.set_index("model").loc["L1+L2+L3"]
+    frames = usual()
+    row = numbers(frames, records(frames, latency=1.3)).inference.set_index("model").loc["L1+L2+L3"]
     assert row["ratio"] == pytest.approx(1.3, rel=1e-6)
     assert row["ratio_low"] < 1.3 < row["ratio_high"] < 1.35
     assert row["latency_ms"] == pytest.approx(1.3, rel=0.02)
 
 
 def test_the_front_is_what_nothing_beats() -> None:
-    found = usual()
-    frame = numbers(found, records(found)).front
+    frames = usual()
+    frame = numbers(frames, records(frames)).front
     for cost_of, best in (("seconds", "best_seconds"), ("size_mb", "best_size")):
         points = frame.dropna(subset=[cost_of])
         for _, row in points.iterrows():
@@ -122,8 +124,8 @@ def test_the_front_is_what_nothing_beats() -> None:
 
 
 def test_verdicts() -> None:
-    found = usual()
-    said = verdicts(numbers(found, records(found)))
+    frames = usual()
+    said = verdicts(numbers(frames, records(frames)))
     assert said["C11"][0] == "supported"
     assert "13.3 times" in said["C11"][1].replace("\xa0", " ")  # (729 + 72) / 60
     assert "(the student's own stages: 1.20 times)" in said["C11"][1].replace("\xa0", " ")
@@ -141,18 +143,18 @@ def test_verdicts() -> None:
     ("latency", "verdict"), [(1.0, "supported"), (1.03, "supported"), (1.5, "contradicted"), (0.7, "contradicted")]
 )
 def test_latency_decides_c11(latency: float, verdict: str) -> None:
-    found = usual()
-    assert verdicts(numbers(found, records(found, latency=latency)))["C11"][0] == verdict
+    frames = usual()
+    assert verdicts(numbers(frames, records(frames, latency=latency)))["C11"][0] == verdict
 
 
 def test_noise_leaves_c11_open() -> None:
-    found = usual()
-    every = records(found)
-    (answers,) = (each["rows"] for each in every if each["kind"] == "inference")
+    frames = usual()
+    every = records(frames)
+    (answers,) = (item["rows"] for item in every if item["kind"] == "inference")
     answers[1]["latency_ms"] = list(np.geomspace(0.5, 2, 15))
-    assert verdicts(numbers(found, every))["C11"][0] == "undecided"
+    assert verdicts(numbers(frames, every))["C11"][0] == "undecided"
     answers[1]["latency_ms"], answers[1]["size_mb"] = [1.0] * 15, 1.3
-    assert verdicts(numbers(found, every))["C11"][0] == "contradicted"
+    assert verdicts(numbers(frames, every))["C11"][0] == "contradicted"
 
 
 @pytest.mark.parametrize(
@@ -160,17 +162,17 @@ def test_noise_leaves_c11_open() -> None:
     [(2, 0.0, "supported"), (2, -0.1, "supported"), (2, 0.1, "contradicted"), (1, 0.0, "undecided")],
 )
 def test_quality_decides_c12(seeds: int, difference: float, verdict: str) -> None:
-    found = usual(seeds)
-    assert verdicts(numbers(found, records(found, trained=True, difference=difference)))["C12"][0] == verdict
+    frames = usual(seeds)
+    assert verdicts(numbers(frames, records(frames, trained=True, difference=difference)))["C12"][0] == verdict
 
 
 def test_storing_that_saves_little_contradicts_c12() -> None:
-    found = usual()
-    every = records(found, trained=True)
-    for each in every:
-        if each["kind"] == "loop":
-            each["rows"][2]["seconds"] = 330
-    assert verdicts(numbers(found, every))["C12"][0] == "contradicted"
+    frames = usual()
+    every = records(frames, trained=True)
+    for item in every:
+        if item["kind"] == "loop":
+            item["rows"][2]["seconds"] = 330
+    assert verdicts(numbers(frames, every))["C12"][0] == "contradicted"
 
 
 def test_without_measurements_nothing_is_tested_but_the_total() -> None:
@@ -181,9 +183,9 @@ def test_without_measurements_nothing_is_tested_but_the_total() -> None:
 # ---- the report ----------------------------------------------------------------------------------------------------
 
 
-def make(found: Frames, output: Path, every: list[dict[str, Any]], **meta: Any) -> Path:
+def make(frames: Frames, output: Path, every: list[dict[str, Any]], **meta: Any) -> Path:
     about = {"command": "python -m harness.study cost", "measured": every, **meta}
-    return write(content(found.of(LAYOUT, about)), output)
+    return write(content(frames.of(LAYOUT, about)), output)
 
 
 def text_of(pdf: Path) -> str:
@@ -194,11 +196,12 @@ FRAMES = ("stages", "memory", "training", "loop", "inference", "export", "amorti
 
 
 def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
-    found = study(backbones=("ttranse", "ta-distmult"))
-    every = [*records(found), record("export", [found.trials["cell"].iloc[0]], [], "MemoryError: killed")]
-    pdf = make(found, tmp_path, every)
+    frames = study(backbones=("ttranse", "ta-distmult"))
+    every = [*records(frames), record("export", [frames.trials["cell"].iloc[0]], [], "MemoryError: killed")]
+    pdf = make(frames, tmp_path, every)
     assert written(tmp_path) == {
         "cost.pdf",
+        "report.html",
         *(f"cost_{name}.{suffix}" for name in FRAMES for suffix in ("csv", "parquet", "tex")),
         *(
             f"figures/{b}_{f}.{s}"
@@ -208,9 +211,9 @@ def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
         ),
     }
     first = pdf.read_bytes()
-    assert make(found, tmp_path, every).read_bytes() == first
+    assert make(frames, tmp_path, every).read_bytes() == first
     text = text_of(pdf)
-    for said in ("Online teachers", "extrapolated", "int8", "language model", "export of something", "killed"):
+    for said in ("online teachers", "extrapolated", "int8", "language model", "export of something", "killed"):
         assert said in text
     assert "Energy: not measured (nobody reads it)." in text
     assert "each with batches of 256, 512, 1,024; seeds 0–1" in text
@@ -220,28 +223,28 @@ def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
 
 
 def test_a_report_without_measurements_or_teachers(tmp_path: Path) -> None:
-    found = study(seeds=1)
-    found.trials = found.trials[~found.trials["losses"].str.contains("teacher")]
-    text = text_of(make(found, tmp_path, []))
+    frames = study(seeds=1)
+    frames.trials = frames.trials[~frames.trials["losses"].str.contains("teacher")]
+    text = text_of(make(frames, tmp_path, []))
     assert "not tested" in text
-    assert "Inference and export" not in text
+    assert "queries/s" not in text
     assert pd.read_parquet(tmp_path / "cost_loop.parquet").empty
 
 
 def test_energy_that_was_read_is_told(tmp_path: Path) -> None:
-    found = study()
-    every = records(found)
-    for each in every:
-        each["rows"] = [row | {"energy_wh": 1.25} if "energy_wh" in row else row for row in each["rows"]]
-    text = text_of(make(found, tmp_path, every))
+    frames = study()
+    every = records(frames)
+    for item in every:
+        item["rows"] = [row | {"energy_wh": 1.25} if "energy_wh" in row else row for row in item["rows"]]
+    text = text_of(make(frames, tmp_path, every))
     assert "Energy that codecarbon read, Wh (L1 + L2 + L3): structural teacher 1.25" in text
     assert pd.read_parquet(tmp_path / "cost_training.parquet")["energy_wh"].notna().all()
 
 
 def test_records_of_other_cells_are_not_shown() -> None:
-    found = study(backbones=("ttranse", "ta-distmult"))
-    one = replace(found, trials=found.trials[found.trials["backbone"] == "ttranse"])
-    assert set(numbers(one, records(found)).inference["backbone"]) == {"ttranse"}
+    frames = study(backbones=("ttranse", "ta-distmult"))
+    one = replace(frames, trials=frames.trials[frames.trials["backbone"] == "ttranse"])
+    assert set(numbers(one, records(frames)).inference["backbone"]) == {"ttranse"}
 
 
 @pytest.mark.parametrize(
@@ -254,39 +257,40 @@ def test_records_of_other_cells_are_not_shown() -> None:
 def test_records_that_cannot_be_right_stop_the_report(
     tmp_path: Path, kind: str, change: dict[str, Any], message: str
 ) -> None:
-    found = study()
-    every = records(found)
-    for each in every:
-        if each["kind"] == kind:
-            each["rows"] = [row | change for row in each["rows"]]
+    frames = study()
+    every = records(frames)
+    for item in every:
+        if item["kind"] == kind:
+            item["rows"] = [row | change for row in item["rows"]]
     with pytest.raises(UserError, match=message):
-        make(found, tmp_path / "report", every)
+        make(frames, tmp_path / "report", every)
     assert not (tmp_path / "report").exists()
 
 
 @pytest.mark.usefixtures("full_disk")
 def test_after_an_error_the_folder_is_as_before(tmp_path: Path) -> None:
     (tmp_path / "cost.pdf").write_text("older")
-    found = study()
+    frames = study()
     with pytest.raises(UserError, match="cannot write the report"):
-        make(found, tmp_path, records(found))
+        make(frames, tmp_path, records(frames))
     assert written(tmp_path) == {"cost.pdf"}
 
 
+@pytest.mark.draws
 def test_no_text_acts_as_markup(tmp_path: Path) -> None:
     attack = '#panic("read") *b* $x$ \\ ] } "quote" @ref <label>'
-    found = study()
-    every = records(found)
+    frames = study()
+    every = records(frames)
     every[-1]["rows"][-1]["reason"] = attack
-    every.append(record("loop", [found.trials["cell"].iloc[0]], [], attack) | {"label": attack})
-    make(found, tmp_path, every, notes=[attack])
+    every.append(record("loop", [frames.trials["cell"].iloc[0]], [], attack) | {"label": attack})
+    make(frames, tmp_path, every, notes=[attack])
     assert "panic" in text_of(tmp_path / "cost.pdf")
 
 
 def test_a_study_with_one_batch_size_shows_that() -> None:
-    found = study()
-    only = found.trials["losses"].str.contains("teacher") | found.trials["arm"].str.endswith("256")
-    frame = numbers(replace(found, trials=found.trials[only]), []).training
+    frames = study()
+    only = frames.trials["losses"].str.contains("teacher") | frames.trials["arm"].str.endswith("256")
+    frame = numbers(replace(frames, trials=frames.trials[only]), []).training
     assert reference_size(frame) == 256
     make_any: Callable[..., pd.DataFrame] = at
     assert set(make_any(frame, "ttranse", 256)["arm"]) == {"none", "L1", "L1+L2+L3", "teacher", "llm-teacher"}

@@ -25,11 +25,11 @@ def load(study: Any) -> Results:
 def test_means_are_those_of_the_trials_with_a_t_interval_over_seeds(frames: Make) -> None:
     study = frames(facts=80)
     table = means(load(study)).set_index(["arm", "metric"])
-    own = study.trials[study.trials["arm"] == "L1+L2"]["test_hits10"]
+    mine = study.trials[study.trials["arm"] == "L1+L2"]["test_hits10"]
     row = table.loc[("L1+L2", "hits10")]
-    assert row["mean"] == pytest.approx(own.mean())
+    assert row["mean"] == pytest.approx(mine.mean())
     # 4.3027 is Student's t with two degrees of freedom at .975
-    assert row["high"] - row["mean"] == pytest.approx(4.3027 * own.std() / np.sqrt(3), rel=1e-4)
+    assert row["high"] - row["mean"] == pytest.approx(4.3027 * mine.std() / np.sqrt(3), rel=1e-4)
     assert (row["n"], row["failed"], row["interval"]) == (3, 0, "seeds")
 
 
@@ -63,10 +63,10 @@ def test_paired_differences_are_those_of_the_trials(frames: Make) -> None:
 
 def test_holm_corrects_within_each_family(frames: Make) -> None:
     table = paired(load(frames(facts=120)))
-    own = table[table["metric"] == "mrr"]
-    for _, family in own.groupby("base"):
+    mine = table[table["metric"] == "mrr"]
+    for _, family in mine.groupby("base"):
         np.testing.assert_allclose(family["p_holm"], multipletests(family["p"], method="holm")[1])
-    assert own["base"].value_counts().to_dict() == {"none": 4, "L1": 3, "L1+L2": 1, "L1+L3": 1}
+    assert mine["base"].value_counts().to_dict() == {"none": 4, "L1": 3, "L1+L2": 1, "L1+L3": 1}
 
 
 def test_verdicts_know_which_way_is_better(frames: Make) -> None:
@@ -109,8 +109,8 @@ def test_gains_by_relation_add_up_to_the_whole(frames: Make) -> None:
     assert set(table["direction"]) == {"tail", "head"}
     assert table["facts"].sum() == 600
     mean = (table["difference"] * table["facts"]).sum() / 600
-    whole = paired(results).set_index(["arm", "base", "metric"]).loc[("L1+L2+L3", "L1", "mrr"), "difference"]
-    assert mean == pytest.approx(whole)
+    full = paired(results).set_index(["arm", "base", "metric"]).loc[("L1+L2+L3", "L1", "mrr"), "difference"]
+    assert mean == pytest.approx(full)
     assert table["relation"].iloc[-1].endswith("other relations")
     # by number of facts, the collective row aside
     assert table["facts"][:-2].is_monotonic_decreasing
@@ -127,12 +127,12 @@ def test_costs_count_cached_stages_with_their_first_computation(frames: Make) ->
     study = frames(facts=30)
     trials = study.trials
     table = costs_by_stage(load(study)).set_index(["arm", "stage"])
-    own = trials[trials["arm"] == "L1+L2+L3"]
+    mine = trials[trials["arm"] == "L1+L2+L3"]
     row = table.loc[("L1+L2+L3", "teacher")]
-    assert row["seconds"] == pytest.approx(own["built_seconds_teacher"].mean())
+    assert row["seconds"] == pytest.approx(mine["built_seconds_teacher"].mean())
     assert (row["spent"], row["cached"]) == (0, 1)
     assert np.isnan(row["peak_mib"])
-    assert table.loc[("L1+L2+L3", "stage2"), "spent"] == pytest.approx(own["seconds_stage2"].mean())
+    assert table.loc[("L1+L2+L3", "stage2"), "spent"] == pytest.approx(mine["seconds_stage2"].mean())
     assert ("none", "teacher") not in table.index
 
 

@@ -29,7 +29,7 @@ def test_number(value: float, decimals: int, signed: bool, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("p", "text"), [(0.0004, "< .001"), (0.0123, ".012"), (0.21, ".21"), (0.996, "1"), (math.nan, "–")]
+    ("p", "text"), [(0.0004, "< 0.001"), (0.0123, "0.012"), (0.21, "0.21"), (0.996, "1"), (math.nan, "–")]
 )
 def test_p_value(p: float, text: str) -> None:
     assert p_value(p) == text
@@ -38,6 +38,9 @@ def test_p_value(p: float, text: str) -> None:
 
 def test_interval_and_percent() -> None:
     assert interval(-0.001, 0.0072, 4) == "[−0.0010, 0.0072]"
+    # an end that excludes zero must not look as if it touched it
+    assert interval(0.00002, -0.0000003, 4) == "[0.00002, −0.0000003]"
+    assert interval(0.0, 0.0051, 4) == "[0.0000, 0.0051]"
     assert percent(0.0124) == "+1.2\N{NO-BREAK SPACE}%"
 
 

@@ -39,8 +39,8 @@ def test_main_table_shows_means_and_marks_what_differs_from_l1(frames: Make) -> 
     study = frames(facts=500, shift={"L1+L2": -0.5}, failed=(("L1+L3", 0),))
     results = load(study)
     table = main_table(means(results), paired(results), results.trials, "ttranse")
-    own = study.trials[study.trials["arm"] == "L1"]
-    assert texts(table)["L1"][:2] == ["3", f"{own['test_mrr'].mean():.4f}"]
+    mine = study.trials[study.trials["arm"] == "L1"]
+    assert texts(table)["L1"][:2] == ["3", f"{mine['test_mrr'].mean():.4f}"]
     rows = {row.cells[0].text: row for row in table.rows}
     assert rows["L1 + L2"].cells[2].strong
     assert not rows["L1"].cells[2].strong
@@ -68,10 +68,10 @@ def test_one_seed_is_said_in_the_note(frames: Make) -> None:
 
 
 def test_costs_table_sums_its_columns(frames: Make) -> None:
-    found = costs_by_stage(load(frames(facts=30)))
-    table = costs_table(found, "ttranse")
+    actual = costs_by_stage(load(frames(facts=30)))
+    table = costs_table(actual, "ttranse")
     column = table.header.index("no distillation")
-    total = found[found["arm"] == "none"]["seconds"].sum()
+    total = actual[actual["arm"] == "none"]["seconds"].sum()
     shown = {row.cells[0].text: row.cells[column].text.replace("\N{NO-BREAK SPACE}", " ") for row in table.rows}
     assert shown["from nothing"] == f"{total:.0f} s"
     assert shown["structural teacher"] == "–"

@@ -14,6 +14,7 @@ from harness.reporting.data.results import INSIDE, is_search
 from harness.reporting.kinds import kind_of
 from harness.reporting.search.report import judge_temperature
 from harness.reporting.search.trace import Trace, curves, sobol, temperature, trace_of
+from tests.blank import drawn
 from tests.reporting.conftest import Frames, importance_by_hand, written
 from tests.reporting.searches import LAYOUT, make_search
 
@@ -31,14 +32,14 @@ def make(study: Frames, meta: dict[str, Any], output: Path) -> Path:
 
 
 def test_configurations_are_means_over_the_seeds_they_have() -> None:
-    found = trace(noise=0, pruned=(3,), failed=(5,))
-    own = found.frame.set_index("number")
-    assert own["state"].value_counts().to_dict() == {"complete": 28, "given up": 1, "failed": 1}
-    assert own.loc[[3, 5, 7], "seeds"].tolist() == [1, 2, 3]
-    assert found.names == ["alpha", "temperature", "stage1_epochs"]
+    actual = trace(noise=0, pruned=(3,), failed=(5,))
+    mine = actual.frame.set_index("number")
+    assert mine["state"].value_counts().to_dict() == {"complete": 28, "given up": 1, "failed": 1}
+    assert mine.loc[[3, 5, 7], "seeds"].tolist() == [1, 2, 3]
+    assert actual.names == ["alpha", "temperature", "stage1_epochs"]
     # the base has the same seeds: what was given up early is compared with L1 of these
-    gain = 0.004 - 0.004 * np.log10(own["alpha"]) ** 2 - 0.006 * np.log(own["temperature"] / 7) ** 2
-    assert own["difference"].to_numpy() == pytest.approx(gain.to_numpy())
+    gain = 0.004 - 0.004 * np.log10(mine["alpha"]) ** 2 - 0.006 * np.log(mine["temperature"] / 7) ** 2
+    assert mine["difference"].to_numpy() == pytest.approx(gain.to_numpy())
 
 
 def test_a_cell_that_failed_and_was_tried_again_counts_once() -> None:
@@ -50,11 +51,11 @@ def test_a_cell_that_failed_and_was_tried_again_counts_once() -> None:
 
 def test_fitted_curves_find_the_planted_optimum() -> None:
     tests, lines = curves(trace())
-    own = tests.set_index("factor")
-    assert own["decided"].to_dict() == {"alpha": True, "temperature": True, "stage1_epochs": False}
-    assert own.loc["alpha", "best"] == pytest.approx(1, rel=0.3)
-    assert own.loc["temperature", "best"] == pytest.approx(7, rel=0.2)
-    assert own.loc["alpha", "range"] == pytest.approx(0.016, rel=0.15)
+    mine = tests.set_index("factor")
+    assert mine["decided"].to_dict() == {"alpha": True, "temperature": True, "stage1_epochs": False}
+    assert mine.loc["alpha", "best"] == pytest.approx(1, rel=0.3)
+    assert mine.loc["temperature", "best"] == pytest.approx(7, rel=0.2)
+    assert mine.loc["alpha", "range"] == pytest.approx(0.016, rel=0.15)
     assert (lines["low"] <= lines["mean"]).all()
 
 
@@ -70,15 +71,15 @@ def test_sobol_indices_are_those_of_the_planted_function() -> None:
         gain=lambda alpha, temperature, stage1_epochs: 0.002 * np.log10(alpha) / 3 + 0.001 * stage1_epochs / 12,
         sampler="qmc", trials=64, seeds=1, noise=0,
     )  # fmt: skip
-    found = sobol(linear).set_index("factor")
+    actual = sobol(linear).set_index("factor")
     # α is a uniform number times .002, and the switch one of seven times .001
     alpha, switch = 0.002**2 / 12, 0.001**2 * 4 / 36
-    assert found.loc["alpha", "first"] == pytest.approx(alpha / (alpha + switch), abs=0.05)
-    assert found.loc["stage1_epochs", "total"] == pytest.approx(switch / (alpha + switch), abs=0.05)
-    assert found.loc["temperature", "total"] == pytest.approx(0, abs=0.01)
-    assert (found["blocks"] == 64).all()
+    assert actual.loc["alpha", "first"] == pytest.approx(alpha / (alpha + switch), abs=0.05)
+    assert actual.loc["stage1_epochs", "total"] == pytest.approx(switch / (alpha + switch), abs=0.05)
+    assert actual.loc["temperature", "total"] == pytest.approx(0, abs=0.01)
+    assert (actual["blocks"] == 64).all()
     # each time the same
-    pd.testing.assert_frame_equal(sobol(linear).set_index("factor"), found)
+    pd.testing.assert_frame_equal(sobol(linear).set_index("factor"), actual)
 
 
 def test_blocks_with_a_gap_and_cells_that_configurations_share() -> None:
@@ -86,8 +87,8 @@ def test_blocks_with_a_gap_and_cells_that_configurations_share() -> None:
     shared = study.trials.duplicated(["alpha", "temperature", "stage1_epochs"]) & (study.trials["role"] == "search")
     assert shared.any()
     kept = study.trials[~shared | (study.trials["configuration"] == 12)]
-    found = sobol(trace_of(kept[kept["role"].isin(INSIDE)], meta["search"]))
-    assert (found["blocks"] == 7).all()
+    actual = sobol(trace_of(kept[kept["role"].isin(INSIDE)], meta["search"]))
+    assert (actual["blocks"] == 7).all()
     assert sobol(trace()).empty
 
 
@@ -115,9 +116,11 @@ def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
     pdf = make(study, meta, tmp_path)
     first = pdf.read_bytes()
     assert make(study, meta, tmp_path).read_bytes() == first
+    with drawn():
+        assert make(study, meta, tmp_path).stat().st_size > 2 * len(first)
     names = written(tmp_path)
     assert {f"sweep_{t}.{s}" for t in TABLES for s in ("csv", "parquet", "tex")} < names
-    assert {f"figures/ta-distmult_{k}.png" for k in ("history", "factors", "indices", "temperature")} < names
+    assert {f"figures/ta-distmult_{k}.png" for k in ("history", "factors", "indices")} < names
     confirmed = pd.read_csv(tmp_path / "sweep_confirmed.csv").query("metric == 'mrr'")
     by_hand = study.trials[study.trials["seed"] >= 1000].groupby(["backbone", "arm"])["test_mrr"].mean()
     assert len(confirmed) == 6

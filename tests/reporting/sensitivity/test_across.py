@@ -60,22 +60,22 @@ def test_the_default_is_the_best_in_the_worst_situation(tmp_path: Path) -> None:
 
 
 def test_points_trained_anew_change_nothing_across(tmp_path: Path) -> None:
-    each = grids()
-    before = across(each, tmp_path / "before")
-    own = each[0].trials
-    fresh = own[own["arm"] == own["arm"].iloc[5]].assign(role="confirm", valid_mrr=0.9)
+    item = grids()
+    before = across(item, tmp_path / "before")
+    mine = item[0].trials
+    fresh = mine[mine["arm"] == mine["arm"].iloc[5]].assign(role="confirm", valid_mrr=0.9)
     fresh["arm"] += FRESH_SEEDS
     fresh["seed"] += 1000
     fresh["trial"] += 1000
-    more = replace(each[0], trials=pd.concat([own, fresh], ignore_index=True))
-    after = across([more, each[1]], tmp_path / "after")
+    more = replace(item[0], trials=pd.concat([mine, fresh], ignore_index=True))
+    after = across([more, item[1]], tmp_path / "after")
     assert before.read_bytes() == after.read_bytes()
 
 
 def test_points_that_a_data_set_lacks_are_not_recommended(tmp_path: Path) -> None:
-    whole = grids()[0]
+    full = grids()[0]
     part = grid_of("yago", (0.005, 0.003, 0.001), missing=[(1, j, k) for j in range(3) for k in range(3)])
-    across([whole, part.of(LAYOUT)], tmp_path)
+    across([full, part.of(LAYOUT)], tmp_path)
     assert 0.5 not in set(pd.read_csv(tmp_path / "across_region.csv")["alpha"])
 
 
@@ -98,13 +98,13 @@ def test_the_command_makes_a_report_a_design_and_one_across_them(
     monkeypatch.setattr(report, "_load", load)
     monkeypatch.setattr(report, "importance", None)  # evaluators are slow
     kind = report.KINDS["sensitivity"]
-    found = list(report.reports_of(kind, [], "sqlite://", tmp_path))
-    assert [str(path.relative_to(tmp_path)) for path in found] == [
+    actual = list(report.reports_of(kind, [], "sqlite://", tmp_path))
+    assert [str(path.relative_to(tmp_path)) for path in actual] == [
         "grid-wiki-first/grid.pdf",
         "grid-yago-first/grid.pdf",
         "grid-across/across.pdf",
     ]
-    assert all(path.is_file() for path in found)
+    assert all(path.is_file() for path in actual)
     assert len(list(report.reports_of(kind, ["wiki"], "sqlite://", tmp_path / "one"))) == 1
     with pytest.raises(
         UserError,
@@ -122,5 +122,5 @@ def test_of_two_designs_of_one_preset_both_have_a_folder(tmp_path: Path, monkeyp
     monkeypatch.setattr(report, "_load", lambda *_: (both, pd.DataFrame(), None))
     monkeypatch.setattr(ReportKind, "report", lambda kind, frames, folder: folder)
     kind = report.KINDS["sensitivity"]
-    found = list(report.reports_of(kind, [], "sqlite://", tmp_path))
-    assert [path.name for path in found] == ["grid-wiki-0ld", "grid-wiki"]
+    actual = list(report.reports_of(kind, [], "sqlite://", tmp_path))
+    assert [path.name for path in actual] == ["grid-wiki-0ld", "grid-wiki"]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from scipy import stats
 
 from harness.errors import UserError
@@ -16,11 +17,13 @@ from harness.reporting.data.frames import validate_trials
 from harness.reporting.output.typst import write
 from harness.reporting.sensitivity import effects, failures
 from harness.reporting.sensitivity.effects import tukey_range
+from harness.reporting.sensitivity.figures import settings_caption, settings_map
 from harness.reporting.sensitivity.points import Grid, grid_of
 from harness.reporting.sensitivity.report import content
 from harness.reporting.sensitivity.selection import best_points, on_test
 from harness.reporting.sensitivity.verdicts import judge_settings
 from harness.selection import rank_settings
+from tests.blank import drawn
 from tests.reporting.conftest import Frames, written
 from tests.reporting.grid import LAYOUT, LEVELS, label, make, make_grid, results
 
@@ -28,6 +31,7 @@ TABLES = ("levels", "ranges", "pairs", "importance", "variance", "region", "best
 KINDS = ("effects", "pairs", "importance")
 FILES = {
     "grid.pdf",
+    "report.html",
     *(f"grid_{t}.{s}" for t in TABLES for s in ("csv", "parquet", "tex")),
     *(f"figures/{f}.{s}" for f in ("region", *(f"ttranse_{k}" for k in KINDS)) for s in ("pdf", "png")),
 }
@@ -41,10 +45,10 @@ def grid(study: Frames) -> Grid:
 
 
 def test_factors_points_and_their_base() -> None:
-    found = grid(make_grid(seeds=2, noise=0))
-    assert {f.key: f.levels for f in found.factors} == LEVELS
-    assert found.losses == "L1+L2+L3"
-    points = found.points()
+    actual = grid(make_grid(seeds=2, noise=0))
+    assert {f.key: f.levels for f in actual.factors} == LEVELS
+    assert actual.losses == "L1+L2+L3"
+    points = actual.points()
     assert len(points) == 27
     assert (points["seeds"] == 2).all()
     at = points.set_index(["alpha", "beta", "delta"])["difference"]
@@ -74,8 +78,8 @@ def test_a_study_that_varies_nothing_has_no_such_report(frames: Callable[..., Fr
 
 
 def test_main_effects_are_those_that_were_planted() -> None:
-    found = grid(make_grid(seeds=3))
-    levels = effects.levels(found).set_index(["factor", "level"])
+    actual = grid(make_grid(seeds=3))
+    levels = effects.levels(actual).set_index(["factor", "level"])
     for factor, planted in (("alpha", (0.001, 0.004, 0.007)), ("beta", (0.005, 0.004, 0.003)), ("delta", (0.004,) * 3)):
         for level, value in zip(LEVELS[factor], planted, strict=True):
             row = levels.loc[(factor, level)]
@@ -83,7 +87,7 @@ def test_main_effects_are_those_that_were_planted() -> None:
             assert row["difference_low"] <= row["difference"] <= row["difference_high"]
             assert row["mean"] - row["base"] == pytest.approx(row["difference"])
             assert (row["points"], row["seeds"], row["interval"]) == (9, 3, "seeds")
-    ranges = effects.ranges(found).set_index("factor")
+    ranges = effects.ranges(actual).set_index("factor")
     assert ranges.loc["alpha", "range"] == pytest.approx(0.006, abs=2e-4)
     assert (ranges.loc["alpha", "best"], ranges.loc["alpha", "worst"]) == (1.0, 0.1)
     assert ranges["decided"].to_dict() == {"alpha": True, "beta": True, "delta": False}
@@ -92,8 +96,8 @@ def test_main_effects_are_those_that_were_planted() -> None:
 
 def test_the_interval_of_a_level_is_students_over_seeds() -> None:
     study = make_grid(seeds=4)
-    own = study.trials[(study.trials["losses"] != "L1") & (study.trials["alpha"] == 0.5)]
-    seeds = own.groupby("seed")["valid_mrr"].mean()
+    mine = study.trials[(study.trials["losses"] != "L1") & (study.trials["alpha"] == 0.5)]
+    seeds = mine.groupby("seed")["valid_mrr"].mean()
     low, high = stats.t.interval(0.95, 3, seeds.mean(), stats.sem(seeds))
     row = effects.levels(grid(study)).set_index(["factor", "level"]).loc[("alpha", 0.5)]
     assert (row["low"], row["high"]) == pytest.approx((low, high))
@@ -101,11 +105,11 @@ def test_the_interval_of_a_level_is_students_over_seeds() -> None:
 
 def test_the_range_of_two_levels_is_the_paired_t_test() -> None:
     values = np.random.default_rng(1).normal(size=(2, 6)) + 3 * np.random.default_rng(2).normal(size=6)
-    found, theirs = tukey_range(values), stats.ttest_rel(*values)
-    assert found.p == pytest.approx(theirs.pvalue, rel=1e-4)
+    actual, theirs = tukey_range(values), stats.ttest_rel(*values)
+    assert actual.p == pytest.approx(theirs.pvalue, rel=1e-4)
     low, high = theirs.confidence_interval()
-    assert {round(abs(found.low), 6), round(found.high, 6)} == {round(abs(low), 6), round(abs(high), 6)}
-    assert found.estimate == pytest.approx(abs(values[0].mean() - values[1].mean()))
+    assert {round(abs(actual.low), 6), round(actual.high, 6)} == {round(abs(low), 6), round(abs(high), 6)}
+    assert actual.estimate == pytest.approx(abs(values[0].mean() - values[1].mean()))
 
 
 def test_a_range_without_noise_or_blocks() -> None:
@@ -136,11 +140,11 @@ def test_variance_is_split_as_it_was_planted() -> None:
 def test_a_planted_interaction_is_found_and_is_no_main_effect() -> None:
     """Better where the positions of α and δ are equal, worse elsewhere: both main effects are nothing."""
     study = make_grid(lambda a, b, d: 0.004 * ((a == d) - 1 / 3), seeds=3)
-    found = grid(study)
-    assert not effects.ranges(found)["decided"].any()
-    parts = effects.variance(found).set_index("source")["share"]
+    actual = grid(study)
+    assert not effects.ranges(actual)["decided"].any()
+    parts = effects.variance(actual).set_index("source")["share"]
     assert parts["alpha:delta"] > 0.9
-    maps = effects.pairs(found).set_index(["first", "second", "first_level", "second_level"])["difference"]
+    maps = effects.pairs(actual).set_index(["first", "second", "first_level", "second_level"])["difference"]
     assert maps["alpha", "delta", 1.0, 10.0] == pytest.approx(0.0027, abs=3e-4)
     assert maps["alpha", "delta", 1.0, 0.1] == pytest.approx(-0.0013, abs=3e-4)
     assert maps["alpha", "beta", 1.0, 0.1] == pytest.approx(0.0, abs=3e-4)
@@ -150,26 +154,26 @@ def test_gaps_do_not_mix_up_factors() -> None:
     """The points that are missing have the best α at the worst β: means of what is left would favour that β."""
     gaps = [(2, 2, d) for d in range(3)] + [(1, 2, 0)]
     study = make_grid(seeds=2, noise=0, missing=gaps[:2], failed=gaps[2:])
-    found = grid(study)
-    ranges = effects.ranges(found).set_index("factor")
+    actual = grid(study)
+    ranges = effects.ranges(actual).set_index("factor")
     assert ranges.loc["beta", "range"] == pytest.approx(0.002, abs=1e-9)
     assert ranges.loc["alpha", "range"] == pytest.approx(0.006, abs=1e-9)
-    assert found.missing("ttranse") == 4
-    assert effects.variance(found).empty
-    assert len(found.points()) == 23
+    assert actual.missing("ttranse") == 4
+    assert effects.variance(actual).empty
+    assert len(actual.points()) == 23
 
 
 def test_a_level_at_which_all_fails_is_left_out() -> None:
     lost = [(2, b, d) for b in range(3) for d in range(3)]
-    found = grid(make_grid(seeds=1, noise=0, failed=lost))
-    ranges = effects.ranges(found).set_index("factor")
+    actual = grid(make_grid(seeds=1, noise=0, failed=lost))
+    ranges = effects.ranges(actual).set_index("factor")
     assert ranges.loc["alpha", ["range", "best"]].tolist() == pytest.approx([0.003, 0.5])
-    assert 1.0 not in set(effects.levels(found).query("factor == 'alpha'")["level"])
+    assert 1.0 not in set(effects.levels(actual).query("factor == 'alpha'")["level"])
 
 
 def test_one_seed_is_set_against_the_other_factors() -> None:
-    found = grid(make_grid(seeds=1))
-    levels, ranges = effects.levels(found), effects.ranges(found).set_index("factor")
+    actual = grid(make_grid(seeds=1))
+    levels, ranges = effects.levels(actual), effects.ranges(actual).set_index("factor")
     assert set(levels["interval"]) == {"points"}
     assert (ranges["blocks"] == 9).all()
     assert ranges["decided"].to_dict() == {"alpha": True, "beta": True, "delta": False}
@@ -183,40 +187,40 @@ def points(rows: dict[str, tuple[float, float, float]], **more: list[str]) -> pd
     return pd.DataFrame(
         [
             {"backbone": b, "arm": f"x={x}", "x": x, "mrr": 0.3 + d, "difference": d}
-            for b, each in rows.items()
-            for x, d in enumerate(each)
+            for b, item in rows.items()
+            for x, d in enumerate(item)
         ]
     ).assign(**more)
 
 
 def test_the_default_is_the_best_in_the_worst_situation() -> None:
-    found = rank_settings(points({"a": (0.010, 0.004, -0.001), "b": (-0.002, 0.003, 0.006)}), ["x"])
-    assert found["x"].tolist() == [1, 2, 0]
-    assert found["default"].tolist() == [True, False, False]
-    assert found["least"].tolist() == pytest.approx([0.003, -0.001, -0.002])
-    assert found["lost"].tolist() == pytest.approx([0.006, 0.011, 0.008])
-    assert found["stable"].tolist() == [True, False, False]
-    assert not found["near_best"].any()
+    actual = rank_settings(points({"a": (0.010, 0.004, -0.001), "b": (-0.002, 0.003, 0.006)}), ["x"])
+    assert actual["x"].tolist() == [1, 2, 0]
+    assert actual["default"].tolist() == [True, False, False]
+    assert actual["least"].tolist() == pytest.approx([0.003, -0.001, -0.002])
+    assert actual["lost"].tolist() == pytest.approx([0.006, 0.011, 0.008])
+    assert actual["stable"].tolist() == [True, False, False]
+    assert not actual["near_best"].any()
 
 
 def test_data_sets_are_situations_of_their_own() -> None:
     one = points({"a": (0.010, 0.004, 0.0)}, dataset=["wiki"] * 3)
     other = points({"a": (0.001, 0.002, 0.003)}, dataset=["yago"] * 3)
-    found = rank_settings(pd.concat([one, other], ignore_index=True), ["x"])
-    assert found["x"].tolist() == [1, 0, 2]
+    actual = rank_settings(pd.concat([one, other], ignore_index=True), ["x"])
+    assert actual["x"].tolist() == [1, 0, 2]
 
 
 def test_points_that_some_backbone_lacks_are_not_recommended() -> None:
     frame = points({"a": (0.010, 0.004, 0.0), "b": (0.010, 0.004, 0.0)})
-    found = rank_settings(frame[~((frame["backbone"] == "b") & (frame["x"] == 0))], ["x"])
-    assert found["x"].tolist() == [1, 2]
+    actual = rank_settings(frame[~((frame["backbone"] == "b") & (frame["x"] == 0))], ["x"])
+    assert actual["x"].tolist() == [1, 2]
 
 
 def test_without_l1_the_default_loses_least() -> None:
     frame = points({"a": (0.010, 0.006, 0.0), "b": (0.0, 0.004, 0.006)})
-    found = rank_settings(frame.assign(difference=np.nan), ["x"])
-    assert found["x"].tolist()[0] == 1
-    assert not found["beats_base"].any()
+    actual = rank_settings(frame.assign(difference=np.nan), ["x"])
+    assert actual["x"].tolist()[0] == 1
+    assert not actual["beats_base"].any()
 
 
 def test_best_points_are_chosen_by_validation_and_told_by_test() -> None:
@@ -240,6 +244,34 @@ def test_best_points_are_chosen_by_validation_and_told_by_test() -> None:
     assert len(tested) == 25
 
 
+def test_the_map_shows_the_worst_case_of_every_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_grid(seeds=2, backbones=("ttranse", "ta-distmult"))
+    found = grid(study)
+    points = found.points()
+    region = rank_settings(points, found.names)
+    drawn: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (drawn.append(self), save(self, *a, **k)))
+    assert settings_map(region, points, found.names, tmp_path / "a")
+    panels = drawn[0].axes[:3]
+    assert [panel.get_title() for panel in panels] == ["δ = 0.1", "δ = 1", "δ = 10"]
+    shown = {
+        (
+            LEVELS["alpha"][int(text.get_position()[1])],
+            LEVELS["beta"][int(text.get_position()[0])],
+            level,
+        ): text.get_text()
+        for panel, level in zip(panels, LEVELS["delta"], strict=True)
+        for text in panel.texts
+    }
+    worst = points.groupby(found.names)["difference"].min() * 1000
+    assert {key: float(text.replace("−", "-")) for key, text in shown.items()} == pytest.approx(
+        worst.round(1).to_dict()
+    )
+    assert "Framed" in settings_caption(region, found.names)
+    assert "Shaded" in settings_caption(region, found.names[:1])
+
+
 # ---- signs of failure -----------------------------------------------------------------------------------------------
 
 
@@ -253,8 +285,8 @@ def test_signs_of_failure_are_counted_by_level() -> None:
     )
     one = study.trials["arm"] == label({"alpha": 0.5, "beta": 0.1, "delta": 10.0})
     study.trials.loc[one, ["valid_mr", "valid_hits1"]] = 1e6, 1.0
-    found = grid(study)
-    counted = failures.counts(found, failures.marks(found, study.trials, study.curves))
+    actual = grid(study)
+    counted = failures.counts(actual, failures.marks(actual, study.trials, study.curves))
     at = counted.set_index(["factor", "level", "mode"])[["count", "assessed"]]
     assert at.loc[("alpha", 0.1, "failed")].tolist() == [1, 18]
     assert at.loc[("beta", 0.1, "failed")].tolist() == [0, 18]
@@ -262,10 +294,10 @@ def test_signs_of_failure_are_counted_by_level() -> None:
     assert at.loc[("alpha", 1.0, "below_base")].tolist() == [0, 18]
     assert at.loc[("alpha", 0.5, "l2_not_falling")].tolist() == [18, 18]
     assert at.loc[("alpha", 1.0, "l2_not_falling")].tolist() == [0, 18]
-    whole = counted[counted["factor"] == ""].set_index("mode")["count"]
-    assert (whole["failed"], whole["below_base"], whole["l2_not_falling"]) == (1, 17, 18)
+    full = counted[counted["factor"] == ""].set_index("mode")["count"]
+    assert (full["failed"], full["below_base"], full["l2_not_falling"]) == (1, 17, 18)
     study.trials.loc[one, ["valid_hits1", "valid_hits3", "valid_hits10"]] = 0.0
-    fewer = failures.counts(found, failures.marks(found, study.trials, study.curves))
+    fewer = failures.counts(actual, failures.marks(actual, study.trials, study.curves))
     assert counted.query("mode == 'rank_against_hits'")["count"].iloc[0] == (
         fewer.query("mode == 'rank_against_hits'")["count"].iloc[0] + 2
     )
@@ -273,8 +305,8 @@ def test_signs_of_failure_are_counted_by_level() -> None:
 
 def test_without_curves_nothing_is_said_of_l2() -> None:
     study = make_grid(seeds=1)
-    found = grid(study)
-    marked = failures.marks(found, study.trials, study.curves.iloc[:0])
+    actual = grid(study)
+    marked = failures.marks(actual, study.trials, study.curves.iloc[:0])
     assert marked["l2_not_falling"].isna().all()
 
 
@@ -329,6 +361,8 @@ def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
     assert written(tmp_path / "a") == FILES
     first = pdf.read_bytes()
     assert make(study, tmp_path / "a").read_bytes() == first
+    with drawn():
+        assert make(study, tmp_path / "b").stat().st_size > 2 * len(first)
     importance = pd.read_csv(tmp_path / "a" / "grid_importance.csv")
     assert importance.groupby("method")["importance"].idxmax().map(importance["factor"]).eq("alpha").all()
 

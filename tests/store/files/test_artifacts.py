@@ -67,7 +67,7 @@ def test_ranks_come_out_as_they_went_in(tmp_path_factory: pytest.TempPathFactory
         new.replace(path)
     keys = rank_file.blocks(path)
     read = [rank_file.trial_of(path, keys, KEYS[k]) for k in range(len(ranks))]
-    assert [None if each is None else each.tolist() for each in read] == ranks
+    assert [None if item is None else item.tolist() for item in read] == ranks
     assert rank_file.trial_of(path, keys, "f" * 24) is None
 
 
