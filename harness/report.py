@@ -23,17 +23,15 @@ from harness.design.schema import Design
 from harness.errors import UserError, nearest
 from harness.plugins import load_asked_for
 from harness.reporting import designs
-from harness.reporting.data.frames import records, where
 from harness.reporting.data.layout import Layout, Meta
 from harness.reporting.data.results import Frames
 from harness.reporting.data.teachers import weak_teacher
-from harness.reporting.data.text import number
-from harness.reporting.evidence import Evidence
 from harness.reporting.kinds import KINDS, ReportKind, kind_of, load_shipped
+from harness.reporting.output.document import Document, Findings, Verdicts
 from harness.reporting.output.tables import terminal_table
 from harness.reporting.output.typst import write
 from harness.reporting.overview import StudyEvidence, claims_report
-from harness.vocabulary import REFERENCES, arm_name, backbone_name, joined
+from harness.vocabulary import backbone_name, joined
 
 load_shipped()
 
@@ -126,9 +124,12 @@ def _load(storage: str, study: str, dataset: str) -> designs.Stored:
 
 def _held(storage: str, datasets: Collection[str]) -> list[tuple[str, str]]:
     """Pairs of study and data set in the store; ``datasets``: those that count, empty: all."""
+    from harness.data.registry import identify
     from harness.store import frames
 
-    return [(study, dataset) for study, dataset in frames.held(storage) if not datasets or dataset in datasets]
+    pairs = frames.held(storage)
+    wanted = {identify(dataset, {held for _, held in pairs}) for dataset in datasets}
+    return [(study, dataset) for study, dataset in pairs if not wanted or dataset in wanted]
 
 
 def importance(factors: pd.DataFrame, values: pd.Series[float]) -> pd.DataFrame:
@@ -146,11 +147,17 @@ def recipe(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def make(
-    study: str | Path, dataset: str, storage: str, output: Path, design: str | None = None, kind: str | None = None
+    study: str | Path,
+    dataset: str,
+    storage: str,
+    output: Path | None = None,
+    design: str | None = None,
+    kind: str | None = None,
 ) -> Path:
     """Make the report of a study again from its store; return the path of its PDF.
 
-    ``study``, ``design`` and ``kind`` are as on the command line, ``dataset`` is a name or folder, ``storage`` a URL.
+    ``study``, ``design`` and ``kind`` are as on the command line, ``dataset`` is a name or folder, ``storage`` a URL,
+    ``output`` the folder of the report (None: one that study and data name).
 
     Raises:
         UserError: the store has no such study, its results do not pass the report's checks, or there is no such kind.
@@ -163,7 +170,9 @@ def make(
     stored = _load(storage, name, dataset)
     layout = layout or layout_in_store(name, stored[0].attrs.get("meta", {}))
     frames = designs.frames_of(layout, stored, importance, design, recipe)
-    return kind_of(kind or layout.report, frames.trials).report(frames, output)
+    name = "-".join([layout.name, Path(frames.trials["dataset"].iloc[0]).name, *([kind] if kind else [])])
+    folder = output or Path("reports", "output", name)
+    return kind_of(kind or layout.report, frames.trials).report(frames, folder)
 
 
 def verdicts(datasets: Collection[str], storage: str, output: Path) -> Path:
@@ -232,8 +241,7 @@ def report_of_cells(
     study: Design, stored: designs.Stored, output: Path, design: str, cells: Collection[str], console: Console
 ) -> Path:
     """Print the table of the given cells of a design and write their report; return the path of its PDF."""
-    frames = designs.frames_of(as_layout(study), stored, importance, design, recipe)
-    frames = designs.with_cells(frames, cells)
+    frames = designs.frames_of(as_layout(study), stored, importance, design, recipe, cells)
     console.print()
     for part in designs.tested_parts(frames.trials):
         console.print(terminal_table(part, frames.layout))
@@ -241,40 +249,24 @@ def report_of_cells(
             if (warning := weak_teacher(part, backbone)) is not None:
                 console.print(f"[yellow]warning[/] {escape(backbone_name(backbone))}: {escape(warning)}")
         console.print()
-    kind = kind_of(frames.layout.report, frames.trials)
-    path = kind.report(frames, output)
-    console.print(escape(f"verdict: {_verdict(kind, frames)}"), soft_wrap=True, highlight=False)
+    document = kind_of(frames.layout.report, frames.trials).content(frames)
+    path = write(document, output)
+    if said := _verdict(document):
+        console.print(escape(f"verdict: {said}"), soft_wrap=True, highlight=False)
     return path
 
 
-def _verdict(kind: ReportKind, frames: Frames) -> str:
-    """The verdicts on a study's claims, or which arm is best where there are none, in a line."""
-    evidence = kind.evidence(frames) if kind.evidence and frames.layout.claims else {}
-    said = [
-        f"{name} {verdict} on {joined(list(dict.fromkeys(backbones)))}"
-        for name, part in evidence.items()
-        for verdict, backbones in _by_verdict(part).items()
-    ]
-    if said:
-        return "; ".join(said)
-    done = where(frames.results().trials, state="complete")
-    means = done[~done["arm"].isin(REFERENCES)].groupby(["backbone", "arm"])[["valid_mrr", "test_mrr"]].mean()
-    if means.empty:
-        return "none, no student is complete"
-    best = max(records(means.reset_index()), key=lambda row: float(row["valid_mrr"]))
-    shown = f"{arm_name(best['arm'])} on {backbone_name(best['backbone'])}"
-    return f"best on validation is {shown}, with a test MRR of {number(best['test_mrr'], 4)}"
-
-
-def _by_verdict(evidence: Evidence) -> dict[str, list[str]]:
-    said: dict[str, list[str]] = {}
-    for claim in evidence.verdicts:
-        said.setdefault(claim.verdict, []).append(claim.backbone)
-    return said
-
-
-def _default_folder(study: str, dataset: str, kind: str | None) -> Path:
-    return Path("reports", "output", "-".join([study, Path(dataset).name, *([kind] if kind else [])]))
+def _verdict(document: Document) -> str:
+    """What a report concludes, in a line: the verdicts on the study's claims, else its first finding."""
+    claims = [claim for block in document.blocks if isinstance(block, Verdicts) for claim in block.claims]
+    by_verdict: dict[tuple[str, str], list[str]] = {}
+    for claim in claims:
+        for line in claim["lines"]:
+            by_verdict.setdefault((claim["id"], line["verdict"]), []).append(line["case"])
+    if by_verdict:
+        return "; ".join(f"{name} {verdict} on {joined(cases)}" for (name, verdict), cases in by_verdict.items())
+    found = [sentence for block in document.blocks if isinstance(block, Findings) for sentence in block.sentences]
+    return found[0] if found else ""
 
 
 @app.command("run")
@@ -290,7 +282,7 @@ def run(
     """Make the report of a study from a file of your own."""
     path = Path(study)
     asked = path if files.is_file(study) and path.exists() else path.stem
-    print(make(asked, dataset, storage, output or _default_folder(path.stem, dataset, kind), design, kind))
+    print(make(asked, dataset, storage, output, design, kind))
 
 
 def _command_of(study: str) -> Callable[..., None]:
@@ -302,7 +294,7 @@ def _command_of(study: str) -> Callable[..., None]:
         kind: KindName = None,
         plugin: Plugins = None,
     ) -> None:
-        print(make(study, dataset, storage, output or _default_folder(study, dataset, kind), design, kind))
+        print(make(study, dataset, storage, output, design, kind))
 
     return command
 

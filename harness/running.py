@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 
 from harness import console as cli
+from harness.console import printable
+from harness.data import suspicions
 from harness.design import files
 from harness.design.cells import Run, plan
 from harness.design.schema import Design
@@ -25,8 +28,9 @@ from harness.reporting.output.typst import staging
 from harness.store import frames
 from harness.store.database.urls import safe
 from harness.store.store import Store
+from harness.store.study import known_as
 from harness.trial.cache import default_root
-from harness.trial.inputs import graph_of
+from harness.trial.inputs import graph_of, named
 from harness.trial.provenance import device_of
 from harness.trial.stages import Context
 
@@ -43,28 +47,30 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
     changes = parse_changes([*(options.changes or []), *teacher])
     backbones = _backbones(options.backbone, design)
     design.preset(options.preset)
-    folder = options.output or Path("reports", "output", f"{design.name}-{Path(options.dataset).name}")
     device = device_of(options.device)
-    graph = graph_of(options.dataset, options.data_dir)
-    if not any(graph.entities.labels):
-        console.print("[yellow]warning[/] this data has numbers for names: the language model has little to read")
+    graph, (dataset, place) = graph_of(options.dataset, options.data_dir), named(options.dataset, options.data_dir)
     planned = plan(
         design,
-        dataset=options.dataset,
+        dataset=dataset,
         data_digest=graph.digest,
         backbones=backbones,
         preset=options.preset,
         seeds=options.seeds,
         arms=[arm.strip() for arm in options.arms.split(",")] if options.arms else [],
         changes=changes,
+        trials=options.tune,
     )
+    for one in suspicions.refuse(graph, options.accept or (), language=planned.reads_names):
+        text = escape(printable(f"{one.kind}: {one.text}"))
+        console.print(f"[yellow]warning[/] {text}", highlight=False, soft_wrap=True)
     refuse_too_many_classes(planned.specs, graph)
     stages = plans(planned.specs, graph.digest, device)  # before anything is written: weights may be missing
-    check_folder(folder)
+    check_folder(_folder(options, planned))
     store = Store(options.storage, options.artifacts)
+    planned = known_as(store, planned)
     cache, stack = (options.cache_dir or default_root()).resolve(), options.stack or default_stack(device)
     data_dir = options.data_dir and options.data_dir.resolve()
-    context = Context(cache, data_dir, device, stack, plugins=plugins)
+    context = Context(cache, data_dir, device, stack, plugins=plugins, folder=place)
     jobs = options.jobs or default_jobs(device)
     try:
         tally = execute(planned, stages, graph, store, context, jobs, command, console, options.cluster)
@@ -80,9 +86,9 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
         raise
 
     results = frames.load(
-        options.storage, design.name, options.dataset, options.artifacts, planned.study_name, store.retry_timeout
+        options.storage, design.name, planned.dataset, options.artifacts, planned.study_name, store.retry_timeout
     )
-    path = report_of_cells(design, results, folder, planned.study_name, tally.keys, console)
+    path = report_of_cells(design, results, _folder(options, planned), planned.study_name, tally.keys, console)
     dashboard = ["optuna-dashboard", safe(options.storage), "--artifact-dir", str(store.artifacts)]
     for line in (f"dashboard: {shlex.join(dashboard)}", f"next: {_next(design, options, tally, planned, command)}"):
         console.print(line, markup=False, soft_wrap=True, highlight=False)
@@ -101,6 +107,10 @@ def _next(design: Design, options: Options, tally: Tally, planned: Run, command:
     if planned.seeds < 3:
         return f"study {shown} again with --seeds 3: what is complete is kept, and differences need seeds"
     return f"'{cli.tool(command, 'student')} export --study {where} -o my.student' keeps the best student as a file"
+
+
+def _folder(options: Options, planned: Run) -> Path:
+    return options.output or Path("reports", "output", f"{planned.design.name}-{planned.dataset}")
 
 
 def _backbones(name: str | None, design: Design) -> list[str]:

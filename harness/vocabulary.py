@@ -75,6 +75,7 @@ for _name, _label in (
     ("timeplex", "TIMEPLEX"),
     ("rotate-translate", "rotation + translation"),
     ("lifted", "lifted TComplEx"),
+    ("telm", "TeLM"),
 ):
     declare("backbone", _name, _label)
 declare("teacher", "ensemble", "ensemble")
@@ -88,6 +89,8 @@ for _name, _label, _color in (
     ("llm-targets", "LLM: store targets", BLACK),
     ("targets", "store targets", PURPLE),
     ("teacher-vectors", "store vectors", "#8C564B"),
+    ("gaps", "train gaps", "#5E6B00"),
+    ("recurrence", "fit recurrence", "#117733"),
     ("stage1", "student, stage 1", GREEN),
     ("stage2", "student, stage 2", SKY),
     ("evaluate", "evaluate", GRAY),
@@ -128,13 +131,34 @@ PROTOCOLS = {
     "same-interval": "other known answers with exactly the same start and end are left out of the ranking",
     "expanded": "a fact is ranked once for each time class of its interval, known answers of that class left out, and "
     "each of these rows counts",
+    "tkbi": "a fact is asked once, at its start; ranks without the answers known in a year are averaged over the years "
+    "of its interval, which runs on where its end is not known",
+}
+#: which answers the ranking of a validation query leaves out, by setting ``validation_filter``
+VALIDATION_FILTERS = {
+    "train-valid": "known answers of training and validation facts are left out; test facts take no part in any choice",
+    "all": "known answers of all facts, those of test included, are left out",
 }
 #: rows of models that are no students, last in every table
-REFERENCES = ("teacher", "llm-teacher")
+REFERENCES = ("teacher", "llm-teacher", "gaps", "recurrence")
 #: arms that are no sum of losses
-_SPECIAL = {"none": "no distillation", "teacher": "structural teacher", "llm-teacher": "LLM teacher"}
+_SPECIAL = {
+    "none": "no distillation",
+    "teacher": "structural teacher",
+    "llm-teacher": "LLM teacher",
+    "gaps": "gaps in time",
+    "recurrence": "recurrence baseline",
+}
 #: arms whose colour is not that of their last loss
-_ARM_COLORS = {"none": GRAY, "L1+L2+L3": VERMILION, "L2+L3": "#8A7F00", "teacher": PURPLE, "llm-teacher": ORANGE}
+_ARM_COLORS = {
+    "none": GRAY,
+    "L1+L2+L3": VERMILION,
+    "L2+L3": "#8A7F00",
+    "teacher": PURPLE,
+    "llm-teacher": ORANGE,
+    "gaps": "#5E6B00",
+    "recurrence": "#117733",
+}
 #: between an arm and the levels of the factors that it is crossed with: "L1 · dim=5"
 LEVELS = " · "
 #: how labels of confirmation runs end, which have seeds that took no part in choosing; their role says so as well
@@ -152,7 +176,8 @@ SYMBOLS = {
 
 def symbol_of(setting: str) -> str:
     """A setting in formulas and figures: its symbol, or the last part of its dotted name."""
-    return SYMBOLS.get(setting, setting.rpartition(".")[2])
+    name = setting.rpartition(".")[2]
+    return SYMBOLS.get(name, name)
 
 
 @dataclass(frozen=True)

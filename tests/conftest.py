@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -19,15 +20,17 @@ from tests.encoder import write_encoder
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the longest tests in each worker, so that none of them runs alone at the end.
 
-    A worker gets a block of what was collected, and steals from the end of others' when it is done.
+    A worker gets a block of what was collected, and steals from the end of others' when it is done. Those of one file
+    go to one worker, which makes their fixtures once.
     """
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
     is_long = [item.get_closest_marker("long") is not None for item in items]
     long = [item for item, yes in zip(items, is_long, strict=True) if yes]
     short = [item for item, yes in zip(items, is_long, strict=True) if not yes]
+    files = [list(group) for _, group in itertools.groupby(long, key=lambda item: item.path)]
     total, ordered = len(items), list[pytest.Item]()
     for worker in range(workers):
-        first = long[worker::workers]
+        first = list(itertools.chain.from_iterable(files[worker::workers]))
         size = max(0, (total - len(ordered)) // (workers - worker) - len(first))
         ordered += first + short[:size]
         short = short[size:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def test_from_facts_to_pdf_then_resumed_and_extended(place: Place, here: Here) -
     assert dashboard == "dashboard: optuna-dashboard sqlite:///runs/harness.db --artifact-dir runs/artifacts"
     assert following.startswith("next: study ablation again with --seeds 3")
     pdf = place.folder / path
-    assert pdf == place.folder / "reports/output/ablation-toy/ablation.pdf"
+    assert pdf == place.folder / "reports/output/ablation-toy@f31aa698/ablation.pdf"
     text = "".join(page.extract_text() for page in PdfReader(pdf).pages)
     assert "L1 + L2 + L3" in text
     for suffix in ("csv", "parquet", "tex"):
@@ -55,8 +56,10 @@ def test_from_facts_to_pdf_then_resumed_and_extended(place: Place, here: Here) -
     assert trials["state"].tolist() == ["complete"] * 7
     assert trials["cell"].is_unique
 
-    # in other processes than the first time
-    again = here("ablation", "--preset", "quick", *place.options)
+    # in other processes than the first time, and by another path and name
+    (place.folder / "again").symlink_to("moved", target_is_directory=True)
+    shutil.copytree(place.folder / "toy", place.folder / "moved")
+    again = here("ablation", "--preset", "quick", *place.options, "--dataset", "again")
     assert "all 7 trials were complete already" in again.stdout
     assert len(place.trials()) == 7
 
@@ -105,7 +108,7 @@ def test_a_study_file_of_ones_own_with_a_plugin(place: Place, here: Here) -> Non
     assert first.returncode == 0, first.stderr
     assert len(list(place.folder.glob("loaded-*"))) == 3  # coordinator and two workers
     pdf = place.folder / first.stdout.splitlines()[-1]
-    assert pdf == place.folder / "reports/output/mine-toy/mine.pdf"
+    assert pdf == place.folder / "reports/output/mine-toy@f31aa698/mine.pdf"
     before = "".join(page.extract_text() for page in PdfReader(pdf).pages)
     for text in ("A study of my own", "Nothing of it is in the package", "my DKD"):
         assert text in before
@@ -275,6 +278,24 @@ def test_a_cluster_has_as_many_jobs_as_it_has(here: Here) -> None:
 def test_a_store_that_is_not_there_is_not_copied(here: Here) -> None:
     done = here("copy", "sqlite:///none.db", "sqlite:///runs/harness.db")
     check_mistake(here, done, "storage sqlite:///none.db: there is no such file")
+
+
+def test_odd_data_are_warned_of_refused_or_accepted(here: Here) -> None:
+    facts = {"train": "0\t0\t1\t1990\t-1\n1\t0\t2\t1991\t-1\n", "valid": "2\t0\t0\t1990\t-1\n"}
+    facts["test"] = "1\t0\t0\t1990\t-1\n"
+    (here.folder / "odd").mkdir()
+    for split, lines in facts.items():
+        (here.folder / "odd" / f"{split}.txt").write_text(lines, encoding="utf-8")
+    study = ("ablation", *here.options, "--dataset", "odd", "--preset", "quick", "--output", "/proc/nowhere")
+    for options, message in (
+        ((), r"error: .* the fifth column is -1 in all facts .* --accept constant-end\n"),
+        (("--accept", "constant-end"), r"error: .* mere numbers, .* arms without L2 and L3; .* --accept no-names\n"),
+        (("--accept", "constant-end", "--accept", "no-names"), r"error: .*cannot write the report.*\n"),
+        (("--accept", "constant-end", "--arms", "none,L1"), r"error: .*cannot write the report.*\n"),
+    ):
+        done = here(*study, *options)
+        assert (done.returncode, bool(re.fullmatch(message, done.stderr))) == (2, True), done.stderr
+    assert "warning inverse: " in done.stdout
 
 
 def test_missing_weights(here: Here) -> None:

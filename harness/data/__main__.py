@@ -1,9 +1,10 @@
-"""``python -m harness.data list | check NAME | describe NAME``."""
+"""``python -m harness.data list | check NAME | describe NAME | fetch NAME | prepare PATH``."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
@@ -12,10 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.console import application, console, printable, run
-from harness.data import UNKNOWN, TemporalGraph, Timeline, Vocabulary, load
-from harness.data.checks import FINDINGS
+from harness.data import UNKNOWN, TemporalGraph, Timeline, Vocabulary, load, suspicions
+from harness.data.checks import FINDINGS, differences
 from harness.data.dates import show
 from harness.data.registry import SOURCES, download_folder, find
+from harness.errors import UserError, nearest
 
 app = application("Look at data sets. docs/data.md explains the terms.")
 DataDir = Annotated[
@@ -29,6 +31,13 @@ DataDir = Annotated[
 ]
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of a data set, or a folder with train, valid and test files.")
+]
+Accept = Annotated[
+    list[str] | None, typer.Option(metavar="SUSPICION", help="What check finds and is meant so; repeatable.")
+]
+Against = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Count what differs from the same data in another folder, such as labels."),
 ]
 Relations = Annotated[int, typer.Option(min=0, metavar="N", help="Show the N most frequent relations.")]
 
@@ -46,8 +55,8 @@ def list_(data_dir: DataDir = None) -> None:
 
 
 @app.command()
-def check(name: Name, data_dir: DataDir = None) -> None:
-    """Read a data set strictly and count what is odd about it."""
+def check(name: Name, data_dir: DataDir = None, accept: Accept = None, against: Against = None) -> None:
+    """Read a data set strictly, and say what is odd about it. What a study would refuse ends with exit code 2."""
     graph = load(name, data_dir)
     _print_size(graph)
     table = _table("finding", *graph.splits)
@@ -56,14 +65,20 @@ def check(name: Name, data_dir: DataDir = None) -> None:
         cells = [f"{counts[split]:,}" if split in counts else "" for split in graph.splits]
         table.add_row(meaning, *cells, style=None if any(counts.values()) else "dim")
     console().print(table)
+    if against is not None:
+        console().print(f"\nagainst {escape(printable(str(against)))}: {differences(graph, load(str(against)))}")
+    for one in suspicions.suspicions(graph):
+        console().print(f"\n[yellow]{one.kind}[/]: {escape(printable(one.text))}")
     vocabularies = {"entities": graph.entities, "relations": graph.relations}
     numbered = [kind for kind, vocabulary in vocabularies.items() if _is_numbered(vocabulary)]
     if numbered:
         console().print(
             f"\nThe {' and '.join(numbered)} have numbers for names and no labels, as always where "
-            f"{' and '.join(f'{kind}.tsv' for kind in numbered)} did not come along (a download has neither). "
+            f"{' and '.join(f'{kind}.tsv' for kind in numbered)} did not come along (a download has neither; "
+            "'python -m harness.data fetch NAME --labels' makes both). "
             "Structural models lack nothing; a language model has nothing to read."
         )
+    suspicions.refuse(graph, accept or ())
 
 
 @app.command()
@@ -87,6 +102,57 @@ def describe(name: Name, data_dir: DataDir = None, relations: Relations = 20) ->
         others = [f"{count[order[relations:]].sum():,}" for count in counts]
         table.add_row(f"{len(order) - relations:,} more (--relations {len(order)} shows all)", *others, style="dim")
     console().print(table)
+
+
+@app.command("fetch")
+def fetch_(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a public data set.")],
+    labels: Annotated[
+        bool, typer.Option("--labels", help="With names and labels; those of wiki come from Wikidata, in some minutes.")
+    ] = False,
+) -> None:
+    """Download a public data set to the user's cache, where studies find it."""
+    from harness.data.labels import fetch
+
+    if name not in SOURCES:
+        raise UserError(f"fetch {name}: {nearest(name, SOURCES)}; what is not public needs no fetching")
+    folder = fetch(name, labels=labels, report=lambda line: print(line, file=sys.stderr))
+    if (other := find(name)) is not None and other.resolve() != folder.resolve():
+        console().print(f"studies read [bold]{escape(printable(str(other)))}[/], which comes first")
+    console().print(escape(printable(str(folder))))
+
+
+@app.command("prepare")
+def prepare_(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder, or a file of facts.", exists=True)],
+    output: Annotated[Path | None, typer.Option(metavar="FOLDER", help="New folder; default: PATH-prepared.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(metavar="SHARES", help="Split all facts: training, validation, test, as 0.8,0.1,0.1."),
+    ] = None,
+    split_by: Annotated[str, typer.Option(help="time: the latest facts are the test; or random.")] = "time",
+    seed: Annotated[int, typer.Option(min=0, help="Of --split-by random.")] = 0,
+    time_unit: Annotated[
+        str | None,
+        typer.Option(metavar="UNIT", help="Times are steps of 15min, 1day ..., or dates read as year or day."),
+    ] = None,
+    columns: Annotated[
+        int | None, typer.Option(min=4, max=5, help="4: leave out a fifth column, which is no end.")
+    ] = None,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Make one name of those that look alike, but for those that differ in case.")
+    ] = False,
+) -> None:
+    """Write a folder that studies take: one file split, steps declared, padding left out, names cleaned."""
+    from harness.data.preparing import Wanted, prepare, shares_of
+
+    if split_by not in ("time", "random"):
+        raise UserError(f"--split-by {split_by}: {nearest(split_by, ['time', 'random'])}")
+    by: Literal["time", "random"] = "time" if split_by == "time" else "random"
+    shares = None if split is None else shares_of(split)
+    made = prepare(path, output, Wanted(shares, by, seed, time_unit, columns, clean))
+    _print_size(load(str(made)))
+    console().print(escape(printable(str(made))))
 
 
 def _table(first: str, *others: str) -> Table:
@@ -114,6 +180,8 @@ def _print_size(graph: TemporalGraph) -> None:
         table.add_row(kind, f"{len(vocabulary):,}" + (f", {of_them} without a label" if missing else ""))
     classes = Timeline.build(graph).n_classes - 1
     table.add_row("time", f"{graph.granularity}s, {span}; {classes:,} classes by frequency")
+    if graph.about:
+        table.add_row("read as", escape(printable(graph.about)))
     table.add_row("digest", graph.digest)
     console().print(table, "")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 import pandas as pd
 
-from harness.data.graph import SPLITS, UNKNOWN, Facts, Granularity, TemporalGraph, Vocabulary
+from harness.data.graph import SPLITS, UNKNOWN, Facts, Granularity, Suspicion, TemporalGraph, Vocabulary
 
 #: what each finding of ``TemporalGraph.counts`` means; the last two count names, the others facts
 FINDINGS = {
@@ -33,6 +35,8 @@ class RawGraph:
     granularity: Granularity
     splits: dict[str, Facts]
     swapped: dict[str, int]
+    remarks: tuple[Suspicion, ...] = ()
+    about: str = ""
 
 
 def build(name: str, raw: RawGraph) -> TemporalGraph:
@@ -41,7 +45,25 @@ def build(name: str, raw: RawGraph) -> TemporalGraph:
     known = raw.granularity, raw.entities, raw.relations
     train, valid, test = splits.values()
     counts = _counts(splits, raw.swapped)
-    return TemporalGraph(name, *known, train, valid, test, _digest(*known, splits), counts)
+    return TemporalGraph(name, *known, train, valid, test, _digest(*known, splits), counts, raw.remarks, raw.about)
+
+
+def differences(graph: TemporalGraph, other: TemporalGraph) -> str:
+    """How many facts, names and labels of two copies of a data set differ, in words."""
+    counts: dict[str, int] = {}
+    for split, facts in graph.splits.items():
+        both = [Counter(zip(*(column.tolist() for column in of.columns.values()), strict=True))
+                for of in (facts, other.splits[split])]  # fmt: skip
+        counts[f"{split} facts"] = max((both[0] - both[1]).total(), (both[1] - both[0]).total())
+    for kind in ("entities", "relations"):
+        here, there = getattr(graph, kind), getattr(other, kind)
+        counts[f"names of {kind}"] = sum(a != b for a, b in zip_longest(here.names, there.names))
+        pairs = list(zip_longest(here.labels, there.labels))
+        counts[f"labels of {kind}"] = sum(a != b and None not in (a, b) for a, b in pairs)
+        counts[f"labels of {kind} here alone"] = sum(a is not None and b is None for a, b in pairs)
+        counts[f"labels of {kind} there alone"] = sum(a is None and b is not None for a, b in pairs)
+    differing = [f"{count:,} {what}" for what, count in counts.items() if count]
+    return f"differing: {', '.join(differing)}" if differing else "all facts, names and labels are equal"
 
 
 def _digest(granularity: Granularity, entities: Vocabulary, relations: Vocabulary, splits: dict[str, Facts]) -> str:

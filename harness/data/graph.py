@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
-Granularity = Literal["year", "day"]
+Granularity = Literal["year", "day", "step"]
 SPLITS = ("train", "valid", "test")
 
 #: A date, or an end of an interval, that the data does not know. Smaller than every real time.
 UNKNOWN: int = int(np.iinfo(np.int64).min)
+
+
+class Suspicion(NamedTuple):
+    """What looks odd about data: one of `harness.data.suspicions.KINDS`, and what it is in plain words."""
+
+    kind: str
+    text: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +66,8 @@ class Timed:
 class Facts(Timed):
     """Facts as five int64 arrays of one length [N].
 
-    ``start`` and ``end`` are inclusive and in units of the graph's granularity: the (possibly negative) year,
-    or the proleptic Gregorian ordinal of the day (``datetime.date.toordinal``). Either may be ``UNKNOWN``;
+    ``start`` and ``end`` are inclusive and in units of the graph's granularity: the (possibly negative) year, the
+    proleptic Gregorian ordinal of the day (``datetime.date.toordinal``), or a step. Either may be ``UNKNOWN``;
     where both are known, start <= end.
     """
 
@@ -88,6 +95,7 @@ class Facts(Timed):
 class TemporalGraph:
     """A data set: vocabularies, three splits and what the checks counted.
 
+    ``name`` is as of `harness.data.registry.load`.
     The facts of a split are in the order of ``Facts.in_order``, whatever the order of its file's lines. ``digest`` is
     the SHA-256 (hex) of all that a model could see: granularity, names, labels and facts. ``counts`` is
     ``counts[finding][split]``; ``harness.data.checks.FINDINGS`` explains the findings.
@@ -102,6 +110,9 @@ class TemporalGraph:
     test: Facts
     digest: str
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    #: what reading noticed, and the format that was read
+    remarks: tuple[Suspicion, ...] = ()
+    about: str = ""
 
     @property
     def splits(self) -> dict[str, Facts]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Collection, Iterator
 
-from harness.data.graph import UNKNOWN, Facts, Ints, Queries, TemporalGraph, both_directions
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.graph import SPLITS, UNKNOWN, Facts, Ints, Queries, TemporalGraph, both_directions
 from harness.data.timeline import Timeline
 
+Floats = NDArray[np.float64]
 #: pairs of query and known answer looked at in one go
 _CHUNK = 4_000_000
 
 
 class KnownAnswers:
-    """All facts of all splits, indexed by (subject, relation)."""
+    """The facts of some splits, all by default, indexed by (subject, relation)."""
 
-    def __init__(self, graph: TemporalGraph) -> None:
-        columns = [facts.columns.values() for facts in graph.splits.values()]
+    def __init__(self, graph: TemporalGraph, splits: Collection[str] = SPLITS) -> None:
+        columns = [facts.columns.values() for name, facts in graph.splits.items() if name in splits]
         queries = both_directions(Facts(*map(np.concatenate, zip(*columns, strict=True))), len(graph.relations))
         self._n_entities = len(graph.entities)
         self._n_relations = 2 * len(graph.relations)
@@ -25,6 +29,8 @@ class KnownAnswers:
         self._answer, self._start, self._end = queries.answer[order], queries.start[order], queries.end[order]
         lo, hi = queries.valid_time()
         self._lo, self._hi = lo[order], hi[order]
+        times = np.unique(np.concatenate([self._start, self._end]))
+        self._times = times[times != UNKNOWN]
 
     def _key(self, queries: Queries) -> Ints:
         return queries.subject * self._n_relations + queries.relation
@@ -42,28 +48,72 @@ class KnownAnswers:
         """
         if protocol not in ("time-aware", "static", "same-interval", "raw", "timeplex", "expanded"):
             raise ValueError(f"unknown protocol {protocol!r}")
+        lo, hi = queries.valid_time()
+        parts = []
+        for rows, at in self._others(queries) if protocol != "raw" else ():
+            keep = np.ones(len(rows), bool)
+            if protocol in ("time-aware", "timeplex", "expanded"):
+                keep = (self._lo[at] <= hi[rows]) & (self._hi[at] >= lo[rows])
+            elif protocol == "same-interval":
+                keep = (self._start[at] == queries.start[rows]) & (self._end[at] == queries.end[rows])
+            parts.append(np.unique(rows[keep] * self._n_entities + self._answer[at][keep]))
+        code = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        return code // self._n_entities, code % self._n_entities
+
+    def shares(self, queries: Queries) -> tuple[Ints, Ints, Floats]:
+        """The known *other* answers as TIMEPLEX's published code (dair-iitd/tkbi) counts them, for protocol ``tkbi``.
+
+        It averages a query's ranks over the times of its interval, each without the answers known at that time. Times
+        are those that facts of the data start or end at; an end that is not known lies after the last of them, a start
+        before the first, and a fact without any time holds before the first alone.
+
+        Returns:
+            Row of the query and entity, two int64 [P], distinct and sorted by row, and the share (0, 1] [P] of the
+            times at which the entity is left out.
+        """
+        begin, end = self._places(queries.start, queries.end)
+        first, last = self._places(self._start, self._end)
+        parts = [np.zeros((3, 0))]
+        for rows, at in self._others(queries):
+            code = rows * self._n_entities + self._answer[at]
+            low, high = np.maximum(first[at], begin[rows]), np.minimum(last[at], end[rows])
+            keep = np.flatnonzero(low <= high)
+            order = keep[np.lexsort([low[keep], code[keep]])]
+            code, low, high = code[order], low[order], high[order]
+            distinct, group = np.unique(code, return_inverse=True)
+            # the last time that earlier facts of the same entity cover; a group lies above all of the one before
+            above = group * (len(self._times) + 2)
+            reached = np.concatenate([[-1], np.maximum.accumulate(high + above)[:-1]]) - above
+            fresh = np.maximum(high - np.maximum(low - 1, reached), 0)
+            row = distinct // self._n_entities
+            share = np.bincount(group, fresh, len(distinct)) / (end - begin + 1)[row]
+            parts.append(np.stack([row, distinct % self._n_entities, share]))
+        row, entity, share = np.concatenate(parts, 1)
+        return row.astype(np.int64), entity.astype(np.int64), share
+
+    def _places(self, start: Ints, end: Ints) -> tuple[Ints, Ints]:
+        """Starts and ends among the times of the data, from 1 on."""
+        first, last = (np.searchsorted(self._times, time) + 1 for time in (start, end))
+        first[start == UNKNOWN] = 0
+        last[end == UNKNOWN] = len(self._times) + 1
+        last[(start == UNKNOWN) & (end == UNKNOWN)] = 0
+        return first, last
+
+    def _others(self, queries: Queries) -> Iterator[tuple[Ints, Ints]]:
+        """Rows of the queries, and the position of each fact of the same subject and relation with another answer."""
         key = self._key(queries)
         first = np.searchsorted(self._keys, key, side="left")
         count = np.searchsorted(self._keys, key, side="right") - first
-        if protocol == "raw":
-            count = np.zeros_like(count)
-        lo, hi = queries.valid_time()
-        total, parts, begin = np.cumsum(count), [], 0
+        total, begin = np.cumsum(count), 0
         while begin < len(queries):
             before = int(total[begin - 1]) if begin else 0
             stop = max(int(np.searchsorted(total, before + _CHUNK, side="right")), begin + 1)
             rows = np.repeat(np.arange(begin, stop), count[begin:stop])
             at = np.arange(len(rows)) - np.repeat(total[begin:stop] - count[begin:stop] - before, count[begin:stop])
             at += first[rows]
-            keep = self._answer[at] != queries.answer[rows]
-            if protocol in ("time-aware", "timeplex", "expanded"):
-                keep &= (self._lo[at] <= hi[rows]) & (self._hi[at] >= lo[rows])
-            elif protocol == "same-interval":
-                keep &= (self._start[at] == queries.start[rows]) & (self._end[at] == queries.end[rows])
-            parts.append(np.unique(rows[keep] * self._n_entities + self._answer[at][keep]))
+            is_other = self._answer[at] != queries.answer[rows]
+            yield rows[is_other], at[is_other]
             begin = stop
-        code = np.concatenate(parts) if parts else np.zeros(0, np.int64)
-        return code // self._n_entities, code % self._n_entities
 
 
 def expand_by_time(queries: Queries, limit: int = 100) -> tuple[Queries, Ints]:

@@ -1,203 +1,138 @@
-"""Reading the text files of a data set, strictly: every error names the file, the line and the reason."""
+"""Reading a data set from a folder: its files, in whichever format, become vocabularies, times and facts."""
 
 from __future__ import annotations
 
-import codecs
 import re
-from array import array
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
+from harness.data import suspicions
 from harness.data.checks import RawGraph
-from harness.data.dates import guess_granularity, parse
-from harness.data.graph import SPLITS, UNKNOWN, Facts, Ints, Vocabulary
+from harness.data.dates import guess_granularity, looks, parse, unit_of
+from harness.data.formats import file_of, read_file
+from harness.data.formats.text import Columns
+from harness.data.formats.vocabularies import Names, counts, label_of, names_of
+from harness.data.graph import SPLITS, UNKNOWN, Facts, Granularity, Suspicion, Vocabulary
 from harness.errors import UserError
 
-_SUFFIXES = ("txt", "tsv", "csv")
-#: tab and line feed are the format's own
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-#: the longest line that is not taken for a broken file, in characters
-_MAX_LINE = 20_000
-#: the largest file that is read; a hundred million bytes are some millions of facts
-MAX_BYTES = 128 * 2**20
+#: beside the files of a data set: what they do not say themselves
+DECLARED = "dataset.toml"
+_WHOLE = re.compile("[0-9]+")
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
-    """A tab-separated file, column by column; ``lines[k]`` is the line number of row k."""
+class Tables:
+    """A folder as text: the columns of each split (head, relation, tail, date; or start and end), what gives their
+    tokens a meaning, how times are read (``unit``: of steps, for people), and in which format it all was."""
 
-    path: Path
-    fields: list[tuple[str, ...]]
-    lines: Sequence[int]
-
-    def convert(self, column: int, meaning: Callable[[str], int]) -> Ints:
-        """One column as int64 [rows]; a ``ValueError`` of ``meaning`` becomes an error that names the line."""
-        tokens = self.fields[column]
-        converted: dict[str, int] = {}
-        for row, token in enumerate(tokens):
-            if token not in converted:
-                try:
-                    converted[token] = meaning(token)
-                except ValueError as error:
-                    raise UserError(f"{self.path}, line {self.lines[row]}, column {column + 1}: {error}") from None
-        return np.array([converted[token] for token in tokens], np.int64)
+    splits: dict[str, Columns]
+    entities: Names
+    relations: Names
+    granularity: Granularity
+    unit: str
+    about: str
 
 
-def read_columns(path: Path, widths: Sequence[int]) -> Columns:
-    """Read a file whose lines all have the same number of fields, one of ``widths``; empty lines do not count.
-
-    Raises:
-        UserError: if the file cannot be read, is empty, binary or not UTF-8, or has a malformed line.
-    """
-    lines = array("q")
-    rows: list[tuple[str, ...]] = []
-    known: dict[str, str] = {}  # a name takes memory once, however many facts have it
-    with closing(_lines(path)) as numbered:  # also after an error
-        for number, line in numbered:
-            row = line.split("\t")
-            first = len(rows[0]) if rows else len(row)
-            if len(row) != first or first not in widths:
-                needed = " or ".join(map(str, widths)) if len(row) == first else f"{first}, as above,"
-                here = f"{path}, line {number}: {len(row)} column(s)"
-                raise UserError(f"{here} where {needed} are needed, separated by tabs")
-            lines.append(number)
-            rows.append(tuple(known.setdefault(token, token) for token in row))
-    if not rows:
-        raise UserError(f"{path}: is empty")
-    return Columns(path, list(zip(*rows, strict=True)), lines)
-
-
-def _lines(path: Path) -> Generator[tuple[int, str]]:
-    """The lines of a text file that are not empty, and their numbers, one by one: a file may be larger than memory."""
-    try:
-        _refuse_strange(path)
-        with path.open("rb") as file:
-            yield from _lines_of(file, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; check the path and its permissions") from None
-
-
-def _refuse_strange(path: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"{path}: is no file")
-    if path.stat().st_size > MAX_BYTES:
-        raise UserError(f"{path}: is larger than {MAX_BYTES >> 20} MiB, which no file of facts is")
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            if b"\0" in block:
-                raise UserError(f"{path}: is a binary file, not tab-separated text")
-
-
-def _lines_of(file: BinaryIO, path: Path) -> Iterator[tuple[int, str]]:
-    most = 4 * _MAX_LINE + 5  # bytes: of the longest line in UTF-8, its end, and a byte order mark
-    for number, raw in enumerate(iter(partial(file.readline, most), b""), 1):
-        if number == 1:
-            raw = raw.removeprefix(codecs.BOM_UTF8)
-        is_whole = raw.endswith(b"\n") or len(raw) < most
-        try:
-            # of a line that is longer, the last letter may be cut
-            line = raw.decode(errors="strict" if is_whole else "ignore").removesuffix("\n").removesuffix("\r")
-        except UnicodeDecodeError:
-            raise UserError(f"{path}, line {number}: is not UTF-8 text; convert the file to UTF-8") from None
-        if _CONTROL.search(line):
-            raise UserError(f"{path}, line {number}: contains a control character; remove it")
-        if len(line) > _MAX_LINE or not is_whole:
-            raise UserError(f"{path}, line {number}: is longer than {_MAX_LINE:,} characters, which is not a fact")
-        if line:
-            yield number, line
-
-
-def read_folder(folder: Path) -> RawGraph:
-    """Read train, valid and test of four (h, r, t, date) or five (h, r, t, start, end) columns.
-
-    Heads and tails are ids of ``entities.tsv`` where there is one, else names, which get ids in sorted order; names
-    that are all plain numbers are sorted as numbers and have no labels. Likewise relations and ``relations.tsv``.
-    Times are days if most dates name one (``guess_granularity``), else years. Where the start is later than the end,
-    they are swapped.
+def tables_of(folder: Path) -> Tables:
+    """Read the files of a folder.
 
     Raises:
         UserError: if a file is missing or a line is malformed.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    files = {split: read_columns(_split_file(folder, split), (4, 5)) for split in SPLITS}
-    granularity = guess_granularity({token for file in files.values() for part in file.fields[3:] for token in part})
-    entities, entity_id = _vocabulary(folder / "entities.tsv", list(files.values()), (0, 2))
-    relations, relation_id = _vocabulary(folder / "relations.tsv", list(files.values()), (1,))
+    read = {split: read_file(file_of(folder, split)) for split in SPLITS}
+    files, about = (
+        {split: file for split, (file, _) in read.items()},
+        "; ".join(dict.fromkeys(w for _, w in read.values())),
+    )
+    return tables(folder, files, about)
+
+
+def tables(folder: Path, files: dict[str, Columns], about: str) -> Tables:
+    """What files of facts mean, given what else lies in their folder; errors as of `tables_of`."""
+    unit, count = _declared_unit(folder), counts(folder)
+    granularity: Granularity | None = unit_of(unit) if unit else None
+    if unit is None and count is not None and all(map(_WHOLE.fullmatch, _columns(files, 0, 1, 2, 3))):
+        # RE-Net, RE-GCN and their followers: steps, and a fifth column that they do not read
+        files, granularity, unit = {split: _four(file) for split, file in files.items()}, "step", ""
+        about = "whole numbers with stat.txt, as of RE-Net"
+    entities = names_of(folder, "entities", _columns(files, 0, 2), count and count[0])
+    relations = names_of(folder, "relations", _columns(files, 1), count and count[1])
+    if "occurs" in about:
+        entities, relations = (one._replace(vocabulary=_labelled(one.vocabulary)) for one in (entities, relations))
+    return Tables(files, entities, relations, granularity or guess_granularity(_times(files)), unit or "", about)
+
+
+def read_folder(folder: Path) -> RawGraph:
+    """Read train, valid and test in any of the formats of `harness.data.formats`.
+
+    Names and ids are as of `harness.data.formats.vocabularies`. Times are as ``dataset.toml`` declares, else days if
+    most dates name one (``guess_granularity``), else years. Where the start is later than the end, they are swapped.
+
+    Raises:
+        UserError: if a file is missing or a line is malformed.
+    """
+    read = tables_of(folder)
     splits, swapped = {}, {}
-    for split, file in files.items():
-        start, end = (file.convert(k, lambda token: parse(token, granularity)) for k in (3, len(file.fields) - 1))
+    stood = []
+    for split, file in read.splits.items():
+        start, end = (file.convert(k, lambda token: parse(token, read.granularity)) for k in (3, len(file.fields) - 1))
+        stood.append((start, end))
         wrong = (end != UNKNOWN) & (start > end)  # UNKNOWN is smaller than every time
         swapped[split] = int(wrong.sum())
         splits[split] = Facts(
-            head=file.convert(0, entity_id),
-            relation=file.convert(1, relation_id),
-            tail=file.convert(2, entity_id),
+            head=file.convert(0, read.entities.identify),
+            relation=file.convert(1, read.relations.identify),
+            tail=file.convert(2, read.entities.identify),
             start=np.where(wrong, end, start),
             end=np.where(wrong, start, end),
         )
-    return RawGraph(entities, relations, granularity, splits, swapped)
+    remarks: list[Suspicion] = []
+    if read.granularity != "step":
+        remarks += suspicions.of_dates(looks(_times(read.splits)), by_day=read.granularity == "day")
+    if all(len(file.fields) == 5 for file in read.splits.values()):
+        remarks += suspicions.of_columns(*map(np.concatenate, zip(*stood, strict=True)))
+    raw = RawGraph(read.entities.vocabulary, read.relations.vocabulary, read.granularity, splits, swapped)
+    about = read.about + (f"; steps of {read.unit}" if read.granularity == "step" and read.unit else "")
+    return replace(raw, remarks=tuple(remarks), about=about)
 
 
-def _split_file(folder: Path, split: str) -> Path:
-    for suffix in _SUFFIXES:
-        path = folder / f"{split}.{suffix}"
-        if path.is_file():
-            return path
-    raise UserError(f"{folder}: no {split}.txt (or .tsv, .csv); a data set needs train, valid and test files")
+def _times(files: dict[str, Columns]) -> Iterator[str]:
+    return (token for file in files.values() for part in file.fields[3:] for token in part)
 
 
-def _vocabulary(
-    listed: Path, files: list[Columns], columns: tuple[int, ...]
-) -> tuple[Vocabulary, Callable[[str], int]]:
-    """The vocabulary of some columns, and the function from a token of them to its id."""
-    if listed.exists():
-        vocabulary = _read_vocabulary(listed)
-        ids = {str(k): k for k in range(len(vocabulary))}
-        why = f"is not an id of {listed.name} (0 to {len(vocabulary) - 1})"
-    else:
-        names = {name for file in files for column in columns for name in file.fields[column]}
-        names.discard("")
-        vocabulary = _name_vocabulary(names)
-        ids = {name: k for k, name in enumerate(vocabulary.names)}
-        why = "is no name; every fact needs a head, a relation and a tail"
-
-    def identify(token: str) -> int:
-        if token not in ids:
-            raise ValueError(f"{token[:40]!r} {why}")
-        return ids[token]
-
-    return vocabulary, identify
+def _columns(files: dict[str, Columns], *positions: int) -> Iterable[str]:
+    return {token for file in files.values() for k in positions for token in file.fields[k]}
 
 
-def _name_vocabulary(names: set[str]) -> Vocabulary:
-    if all(re.fullmatch("[0-9]{1,18}", name) for name in names):
-        # ids of a vocabulary that did not come along: in this order, they are what entities.tsv would number
-        return Vocabulary(tuple(sorted(names, key=lambda name: (int(name), name))), (None,) * len(names))
-    return Vocabulary(tuple(sorted(names)), tuple(sorted(names)))
+def _four(file: Columns) -> Columns:
+    """The first four columns, if the fifth has one value: those who write it do not read it."""
+    is_padding = len(file.fields) == 5 and len(set(file.fields[4])) == 1
+    return replace(file, fields=file.fields[:4]) if is_padding else file
 
 
-def _read_vocabulary(path: Path) -> Vocabulary:
-    """``entities.tsv`` or ``relations.tsv``: a header, then id, name and label; ids are 0, 1, 2 ... in order."""
-    file = read_columns(path, (3,))
-    ids, names, labels = file.fields
-    if (ids[0], names[0], labels[0]) != ("id", "name", "label"):
-        raise UserError(f"{path}, line {file.lines[0]}: the first line must be: id, name, label (separated by tabs)")
-    seen: dict[str, int] = {}
-    for number, row, name in zip(file.lines[1:], ids[1:], names[1:], strict=True):
-        if row != str(len(seen)):
-            raise UserError(f"{path}, line {number}: id {row[:40]!r} where {len(seen)} is expected")
-        if not name:
-            raise UserError(f"{path}, line {number}: has no name")
-        if name in seen:
-            raise UserError(f"{path}, line {number}: the name {name[:40]!r} is also that of id {seen[name]}")
-        seen[name] = len(seen)
-    if not seen:
-        raise UserError(f"{path}: lists nothing")
-    return Vocabulary(names[1:], tuple(label or None for label in labels[1:]))
+def _labelled(vocabulary: Vocabulary) -> Vocabulary:
+    return replace(vocabulary, labels=tuple(label and label_of(label) for label in vocabulary.labels))
+
+
+def _declared_unit(folder: Path) -> str | None:
+    """The unit of times that ``dataset.toml`` declares."""
+    path = folder / DECLARED
+    if not path.exists():
+        return None
+    try:
+        unit = tomllib.loads(path.read_text("utf-8")).get("time-unit")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); correct it or remove it") from None
+    if unit is None:
+        return None
+    try:
+        unit_of(unit)
+    except ValueError as error:
+        raise UserError(f"{path}: time-unit: {error}") from None
+    return str(unit)

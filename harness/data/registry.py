@@ -6,7 +6,8 @@ import hashlib
 import os
 import sys
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import BinaryIO
@@ -14,8 +15,9 @@ from typing import BinaryIO
 import pooch
 
 from harness.data import checks, lahman
+from harness.data.formats.text import MAX_BYTES
 from harness.data.graph import SPLITS, TemporalGraph
-from harness.data.reading import MAX_BYTES, read_folder
+from harness.data.reading import read_folder
 from harness.errors import UserError, is_readable, nearest
 
 
@@ -28,6 +30,8 @@ class Source:
     url: str
     sha256: dict[str, str]
     sorted_sha256: dict[str, str] = field(default_factory=dict)
+    #: where names are listed by id, with the SHA-256 of these, and what labels are made of; see `harness.data.labels`
+    names: dict[str, str] = field(default_factory=dict)
 
 
 SOURCES = {
@@ -67,6 +71,11 @@ def load(name: str, data_dir: Path | None = None) -> TemporalGraph:
         name: one of ``names()``, or the path of a folder (of two that fit, the name counts; ``./wiki`` is a path).
         data_dir: the only place to look for the files of a named one, instead of ``search_path()``.
 
+    Returns:
+        The graph. Its name says what the data are, wherever they lie: that of the data set, also if a folder has the
+        files of a public one, else the folder's name and the first digits of the digest, as in ``my-graph@1a2b3c4d``.
+        Such a name is looked for where named data sets are.
+
     Raises:
         UserError: if there is no such data set, its files are not to be had, or a line is malformed.
     """
@@ -75,9 +84,16 @@ def load(name: str, data_dir: Path | None = None) -> TemporalGraph:
     if name == "lahman":
         return checks.build(name, lahman.read())
     if name in SOURCES:
-        return checks.build(name, read_folder(find(name, data_dir) or _download(name, data_dir)))
+        return checks.build(name, read_folder(find(name, data_dir) or download(name, data_dir)))
     if os.path.isdir(name):
-        return checks.build(Path(name).resolve().name, read_folder(Path(name)))
+        return _of_folder(Path(name).resolve())
+    label, at, _ = name.rpartition("@")
+    if at and not os.path.exists(name):
+        places = [root / label for root in search_path(data_dir)] if os.sep not in label else []
+        graphs = (_of_folder(place) for place in places if place.is_dir())
+        if (graph := next((graph for graph in graphs if graph.name == name), None)) is not None:
+            return graph
+        raise UserError(f"data set {name[:200]!r}: is in none of the usual places; give its folder, such as ./{label}")
     if os.path.exists(name) or os.sep in name:
         wrong = "is not a folder" if os.path.exists(name) else "no such folder"
         raise UserError(f"data set {name[:200]!r}: {wrong}; give a folder with train, valid and test files, or a name")
@@ -86,7 +102,43 @@ def load(name: str, data_dir: Path | None = None) -> TemporalGraph:
     )
 
 
-def _download(name: str, data_dir: Path | None) -> Path:
+def _of_folder(folder: Path) -> TemporalGraph:
+    if not is_readable(folder.name):
+        raise UserError(f"data set {str(folder)[:200]!r}: the name holds control characters; rename the folder")
+    graph = checks.build("", read_folder(folder))
+    return replace(graph, name=_public(folder) or f"{folder.name or 'data'}@{graph.digest[:8]}")
+
+
+def _public(folder: Path) -> str | None:
+    """The name of the public data set whose files a folder has."""
+    paths = {split: folder / f"{split}.txt" for split in SPLITS}
+    if not all(path.is_file() for path in paths.values()):
+        return None
+    digests = {split: hashlib.sha256(path.read_bytes()).hexdigest() for split, path in paths.items()}
+    for name, source in SOURCES.items():
+        if all(digests[split] == digest for split, digest in source.sha256.items()) and all(
+            _sorted_sha256(paths[split]) == digest for split, digest in source.sorted_sha256.items()
+        ):
+            return name
+    return None
+
+
+def identify(given: str, known: Collection[str]) -> str:
+    """Which of the ``known`` names of data is meant by a name, a folder, or the name of a folder.
+
+    Raises:
+        UserError: a folder's name stands for several data, or a folder cannot be read.
+    """
+    if given in known or given in names():
+        return given
+    label, digest = (Path(given).name, "") if not os.path.isdir(given) else load(given).name.rpartition("@")[::2]
+    fitting = [name for name in known if name.rpartition("@")[2 if digest else 0] == (digest or label)]
+    if len(fitting) > 1 and not digest:
+        raise UserError(f"data set {given[:200]!r}: there are several of that name; give one of {', '.join(fitting)}")
+    return fitting[0] if fitting else given
+
+
+def download(name: str, data_dir: Path | None = None) -> Path:
     """Fetch what of the files is not in the user's cache yet; every file's digest is checked, each time."""
     source, folder = SOURCES[name], download_folder(name)
     pooch.get_logger().setLevel("WARNING")
@@ -95,7 +147,7 @@ def _download(name: str, data_dir: Path | None) -> Path:
     try:
         for split in SPLITS:
             known, url = source.sha256.get(split), source.url.format(split=split)
-            path = Path(pooch.retrieve(url, known and f"sha256:{known}", f"{split}.txt", folder, downloader=_fetch))
+            path = Path(pooch.retrieve(url, known and f"sha256:{known}", f"{split}.txt", folder, downloader=fetch_file))
             if known is None and _sorted_sha256(path) != source.sorted_sha256[split]:
                 path.unlink()
                 raise ValueError(f"the lines of {url} are not those with the known SHA-256")
@@ -111,7 +163,7 @@ def _download(name: str, data_dir: Path | None) -> Path:
     return folder
 
 
-class _Bounded:
+class Bounded:
     """A file that takes ``MAX_BYTES`` at most, so that neither a wrong server nor a bomb fills the disk."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -127,12 +179,12 @@ class _Bounded:
         self.file.flush()
 
 
-def _fetch(url: str, path: str, _: object) -> None:
+def fetch_file(url: str, path: str, _: object) -> None:
     """Download a file for pooch, which checks its digest."""
     # as it is: what is packed on the way is unpacked in memory, whatever it becomes
     download = pooch.HTTPDownloader(chunk_size=1 << 16, headers={"Accept-Encoding": "identity"})
     with open(path, "wb") as file:
-        download(url, _Bounded(file), None)
+        download(url, Bounded(file), None)
 
 
 def _sorted_sha256(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from harness.data.dates import STEP_DIGITS
 from harness.data.graph import UNKNOWN, Granularity, Ints, TemporalGraph
 
 
@@ -68,7 +69,8 @@ class Timeline:
     @property
     def n_tokens(self) -> int:
         """Size of the alphabet of calendar tokens, the unknown token included."""
-        return 1 + 2 + 40 + (12 + 31 if self.granularity == "day" else 0)
+        digits = STEP_DIGITS if self.granularity == "step" else 4
+        return 1 + 2 + 10 * digits + (12 + 31 if self.granularity == "day" else 0)
 
     def classes(self, times: Ints) -> Ints:
         """Classes int64 [N] of times [N]."""
@@ -78,12 +80,12 @@ class Timeline:
         return np.where(times == UNKNOWN, 0, number).astype(np.int64)
 
     def tokens(self, times: Ints) -> Ints:
-        """Calendar tokens int64 [N, L] of times [N]: sign, four digits of the year and, for days, month and day.
+        """Calendar tokens int64 [N, L] of times [N]: sign, digits of the year or step and, for days, month and day.
 
         All tokens of an unknown time are 0.
         """
         distinct, where = np.unique(times, return_inverse=True)
-        length = 7 if self.granularity == "day" else 5
+        length = {"year": 5, "day": 7, "step": 1 + STEP_DIGITS}[self.granularity]
         rows = [[0] * length if time == UNKNOWN else _tokens(time, self.granularity) for time in distinct.tolist()]
         return np.array(rows, np.int64).reshape(-1, length)[where]
 
@@ -92,5 +94,6 @@ def _tokens(time: int, granularity: Granularity) -> list[int]:
     date = dt.date.fromordinal(time) if granularity == "day" else None
     year = time if date is None else date.year
     tokens = [2 if year < 0 else 1]
-    tokens += [3 + 10 * place + int(digit) for place, digit in enumerate(f"{abs(year):04d}"[-4:])]
+    digits = STEP_DIGITS if granularity == "step" else 4
+    tokens += [3 + 10 * place + int(digit) for place, digit in enumerate(f"{abs(year):0{digits}d}"[-digits:])]
     return tokens if date is None else [*tokens, 42 + date.month, 54 + date.day]

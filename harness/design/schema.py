@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -48,13 +50,25 @@ def nested(flat: dict[str, Any]) -> Settings:
     return merged
 
 
+def value_in(settings: Settings, name: str) -> Any:
+    """The value that nested settings have for a dotted name, None without any."""
+    value: Any = settings
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
 class Range(Frozen):
-    """The values of a factor: integers if both ends are; ``log`` and ``step`` as in Optuna's distributions."""
+    """The values of a factor; ``log`` and ``step`` as in Optuna's distributions.
+
+    They are whole numbers where the setting is one, and where ``integer`` asks for them.
+    """
 
     low: int | float
     high: int | float
     log: bool = False
     step: int | float | None = None
+    integer: bool = False
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
@@ -67,6 +81,28 @@ class Range(Frozen):
         """For people: ``0.01 to 10, logarithmic``."""
         step = f", in steps of {self.step:g}" if self.step else ""
         return f"{self.low:g} to {self.high:g}{step}{', logarithmic' if self.log else ''}"
+
+    def of(self, kind: type[int] | type[float] | None) -> Range:
+        """The same for a setting of this kind, however its numbers were written.
+
+        Raises:
+            ValueError: the setting is no number, or takes whole ones alone.
+        """
+        if kind is None:
+            raise ValueError("is no number; a search varies numbers")
+        ends = {"low": self.low, "high": self.high} | ({} if self.step is None else {"step": self.step})
+        if kind is float and not self.integer:
+            return self.model_copy(update={name: float(value) for name, value in ends.items()})
+        if broken := next((value for value in ends.values() if value != int(value)), None):
+            raise ValueError(f"takes whole numbers, not {broken}")
+        return self.model_copy(update={name: int(value) for name, value in ends.items()})
+
+    def has(self, value: object) -> bool:
+        """Whether a value is one of the range."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        step = self.step or (1 if isinstance(self.low, int) else None)
+        return step is None or abs((value - self.low) / step - round((value - self.low) / step)) < 1e-9
 
     def distribution(self) -> BaseDistribution:
         """The same for Optuna.
@@ -122,6 +158,12 @@ class Search(Frozen):
         """The factors for Optuna."""
         return {name: factor.distribution() for name, factor in self.factors.items()}
 
+    def point_of(self, values: dict[str, Any]) -> Point | None:
+        """The values of the factors as a configuration; None if one is not in its range."""
+        if not all(factor.has(values[name]) for name, factor in self.factors.items()):
+            return None
+        return {name: int(values[name]) if isinstance(f.low, int) else values[name] for name, f in self.factors.items()}
+
     def configurations(self) -> int:
         """How many configurations are tried."""
         return self.trials * (len(self.factors) + 2) if self.sampler == "qmc" else self.trials
@@ -139,8 +181,56 @@ class Search(Frozen):
         return [{n: self.factors[n].at(float(u)) for n, u in zip(names, row, strict=True)} for row in shares]
 
 
+class Tune(Frozen):
+    """The tuning of every arm with an equal budget, by validation MRR.
+
+    ``space`` has what is searched by the name of a loss or of a backbone, and under ``all`` what every arm searches; an
+    arm searches what stands under the names of its losses and of its backbone, and under ``all``. Its first
+    configuration is that of the study's settings; the others come from a Sobol sequence with a dimension for each
+    setting of ``space``, so that a setting has the same places in its range in every arm. The best configuration
+    gets seeds that tuning has not used, and these alone are scored on test.
+    """
+
+    trials: int = Field(ge=1, le=1000, description="configurations of each arm")
+    seeds: int = Field(default=1, ge=1, le=FRESH, description="seeds of each configuration: 0, 1 ...")
+    space: dict[str, dict[str, Range]] = Field(min_length=1)
+
+    @property
+    def settings(self) -> list[str]:
+        """The dotted names of all settings that some arm searches."""
+        return sorted({name for part in self.space.values() for name in part})
+
+    def factors(self, parts: Iterable[str], backbone: str) -> dict[str, Range]:
+        """What an arm with these losses searches, by the dotted names of settings."""
+        names = ("all", backbone, *parts)
+        return {key: values for name in names for key, values in self.space.get(name, {}).items()}
+
+    def points(self, factors: dict[str, Range], usual: Point) -> list[Point]:
+        """The configurations of an arm, no two of them equal: ``usual``, then those of the sequence.
+
+        More ``trials`` add to them. They are fewer than ``trials`` where the ranges have no more values.
+        """
+        points, names = [usual], self.settings
+        for row in _sobol(len(names), (16 * self.trials).bit_length()):  # more than enough: integers repeat
+            if len(points) == self.trials:
+                break
+            shares = dict(zip(names, row, strict=True))
+            point = {name: values.at(shares[name]) for name, values in factors.items()}
+            points += [point] if point not in points else []
+        return points
+
+
+@lru_cache(maxsize=8)
+def _sobol(dimensions: int, power: int) -> list[list[float]]:
+    """The first 2 ** ``power`` points of a scrambled Sobol sequence, the same every time."""
+    from scipy.stats.qmc import Sobol  # here, as Optuna: lists and help do without
+
+    points: list[list[float]] = Sobol(dimensions, rng=0).random_base2(power).tolist()
+    return points
+
+
 class Preset(Frozen):
-    """A size of a study; ``arms``, ``grid`` and ``measure`` replace the design's, ``search`` changes it."""
+    """A size of a study; ``arms``, ``grid`` and ``measure`` replace the design's, ``search`` and ``tune`` change it."""
 
     about: Text
     seeds: int = Field(ge=1, le=FRESH, description="number of seeds: 0, 1, 2 ...")
@@ -149,6 +239,7 @@ class Preset(Frozen):
     grid: Grid | None = Field(default=None)
     measure: tuple[Measure, ...] | None = Field(default=None)
     search: dict[str, Any] = Field(default={})
+    tune: dict[str, Any] = Field(default={})
 
 
 class Variant(Frozen):
@@ -165,8 +256,9 @@ class Design(Frozen):
     in an arm, the arm has fewer trials; ``confirm`` is how many of its best points get confirmation runs. ``compare``
     has lists of arms, by the arm that reports compare them with; ``contrasts`` are differences of differences
     (a - b) - (c - d) of arms a, b, c, d. ``search`` looks for settings of an arm, beside which the study's arms are
-    trained with the same seeds. Presets add to the settings of the presets of study ``like``, so that both studies
-    share their teachers. ``measure`` names what is measured beside the trials. ``backbones`` are those that
+    trained with the same seeds. ``tune`` has every arm tuned with an equal budget first. Presets add to the settings of
+    the presets of study ``like``, so that both studies share their teachers. ``measure`` names what is measured beside
+    the trials. ``backbones`` are those that
     ``--backbone all`` means, the paper's by default.
     """
 
@@ -180,6 +272,7 @@ class Design(Frozen):
     grid: Grid = Field(default={})
     confirm: int = Field(default=0, ge=0, le=20)
     search: dict[str, Any] | None = None
+    tune: dict[str, Any] | None = None
     references: tuple[str, ...] = ()
     measure: tuple[Measure, ...] = ()
     compare: dict[str, tuple[str, ...]] = Field(default={})

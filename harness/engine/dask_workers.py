@@ -261,7 +261,7 @@ def _agree(address: str, task: Task, context: Context, terms: Terms) -> None:
             "name one for all: --set llm.dtype=float32"
         )
     try:
-        digest = graph_of(task.spec.dataset, context.data_dir).digest
+        digest = graph_of(context.source(task.spec.dataset), context.data_dir).digest
     except UserError as error:
         raise UserError(f"worker {address}: {error}") from None
     if digest != terms.data:

@@ -80,7 +80,7 @@ class _Run:
     #: tasks that are not done, and those that wait for them
     open: set[str] = field(default_factory=set)
     dependents: defaultdict[str, list[Task]] = field(default_factory=lambda: defaultdict(list))
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, Outcome] = field(default_factory=dict)
     suspects: dict[str, int] = field(default_factory=dict)
     running: dict[Future[list[Outcome]], tuple[Task, ...]] = field(default_factory=dict)
     #: calls of the listener that are due, in their order
@@ -130,7 +130,7 @@ class _Run:
                 self.dependents[need].append(task)
             if causes := task.needs & self.failed.keys():
                 self._leave(task)
-                self._finish(task, Outcome(failure=self.failed[min(causes)]))
+                self._finish(task, self.failed[min(causes)])
         fresh = (task for task in self.waiting.values() if task.id not in self.suspects)
         self.ready = [self._entry(task) for task in fresh if not task.needs & self.open]
         heapq.heapify(self.ready)
@@ -217,15 +217,16 @@ class _Run:
             reason = outcome.failure
             if task.stage is not None and not reason.startswith("shared stage"):
                 reason = f"shared stage {task.stage}: {reason}"
-            self.failed[task.id] = reason
             outcome = replace(outcome, failure=reason)
+            # with its traceback: a stage has no trial to keep it
+            self.failed[task.id] = replace(outcome, warnings=())
         self.news.append(partial(self._settle, task, outcome))
         for other in self.dependents.pop(task.id, ()):
             if other.id not in self.waiting:  # it failed with another of its needs
                 continue
             if outcome.failure is not None:
                 self._leave(other)
-                self._finish(other, Outcome(failure=outcome.failure))
+                self._finish(other, self.failed[task.id])
             elif not other.needs & self.open:
                 heapq.heappush(self.ready, self._entry(other))
 

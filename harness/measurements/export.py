@@ -188,7 +188,7 @@ def ranks_of(score: Scorer, task: evaluate.RankTask) -> NDArray[np.float64]:
         z, known = score(batch), (task.row >= start) & (task.row < start + BATCH)
         if not z.isfinite().all():
             raise ValueError("the exported student's scores are not finite")
-        batches.append(evaluate.rank_of(z, batch.answer, task.row[known] - start, task.entity[known]))
+        batches.append(evaluate.rank_of(z, batch.answer, *task.left_out(start, known)))
     per_answer = torch.cat(batches).numpy()
     if task.owner is None:
         return per_answer

@@ -17,6 +17,7 @@ import torch
 from harness.measurements.in_the_loop import stages_of, step_rate
 from harness.measurements.timer import Rows
 from harness.models import Backbone
+from harness.trial.arms import REFERENCES
 from harness.trial.run import peak_memory, run_trial, stage2_student
 from harness.trial.shared.stage import STAGES
 from harness.trial.spec import TrialSpec
@@ -83,10 +84,8 @@ def trained(spec: TrialSpec, context: Context) -> Backbone:
         ValueError: of an arm whose losses come in another order.
     """
     stages = Stages(spec, context)
-    if spec.arm == "teacher":
-        return stages.teacher()
-    if spec.arm == "llm-teacher":
-        return stages.semantic()
+    if spec.arm in REFERENCES:
+        return stages.reference()
     if spec.stage1_of_its_own:
         raise ValueError("the language model's losses come first: such a student is not trained here")
     if spec.shares_stage1 and spec.student.stage1_epochs == spec.student.epochs:

@@ -10,6 +10,7 @@ from harness.models.lifted import Lifted
 from harness.models.rotate_translate import RotateTranslate
 from harness.models.ta_distmult import TADistMult
 from harness.models.tcomplex import TComplEx
+from harness.models.telm import TeLM
 from harness.models.timeplex import Timeplex
 from harness.models.tntcomplex import TNTComplEx
 
@@ -24,6 +25,7 @@ __all__ = [
     "TComplEx",
     "TNTComplEx",
     "TTransE",
+    "TeLM",
     "Timeplex",
     "backbone",
     "candidate_scores",

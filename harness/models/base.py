@@ -42,8 +42,10 @@ class Backbone(nn.Module):
     version: int = 1
     #: how an entity is compared with a query
     kernel: Kernel
-    #: which view of time ``encode`` reads: classes int64 [B, 2] or calendar tokens int64 [B, L]
-    time_input: ClassVar[Literal["classes", "tokens"]]
+    #: which view of time it reads: classes int64 [B, 2], calendar tokens int64 [B, L], or start and end int64 [B, 2]
+    time_input: ClassVar[Literal["classes", "tokens", "points"]]
+    #: whether vectors give its scores; those of a teacher or a reference row may come from ``direct_scores`` instead
+    has_vectors: ClassVar[bool] = True
     #: its own options, which the constructor takes as keyword arguments
     options: ClassVar[type[MethodOptions]] = MethodOptions
     #: whether they are settings ``student.OPTION`` instead of ``student.NAME.OPTION``
@@ -87,6 +89,18 @@ class Backbone(nn.Module):
         Split from ``encode`` so that L3 can put language-model encodings in the place of both.
         """
         raise NotImplementedError(type(self).__name__)
+
+    def direct_scores(self, subject: Tensor, relation: Tensor, time: Tensor, own: Tensor | None = None) -> Tensor:
+        """Scores [B, E] of a model without vectors.
+
+        ``own`` [B] are the answers of training queries: a model that looks facts up leaves out the one asked for.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    @property
+    def n_entities(self) -> int:
+        """How many entities it scores."""
+        return len(self.entity_table())
 
     def entity_table(self) -> Tensor:
         """Vectors of all entities [E, d]."""

@@ -14,6 +14,8 @@ from harness.trial.arms import parts_of
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import REFERENCES
 
+#: the parameter that is the seed of a confirmation run: on the axis of the others, which end below, these would be far
+FRESH_SEED = "fresh seed"
 Parameters = tuple[dict[str, Any], dict[str, BaseDistribution]]
 
 
@@ -25,16 +27,16 @@ def parameters(run: Run, spec: TrialSpec, point: Point | None = None) -> Paramet
     seedless = spec.model_copy(update={"seed": 0}).key()  # of a confirmation run
     known = run.factors.get(spec.key()) or run.factors.get(seedless) or {"arm": spec.arm}
     values = {"arm": known["arm"], "backbone": spec.backbone}
-    space = run.space
+    space = run.space if run.tune is None else {**run.space, **run.tune.factors(spec.parts, spec.backbone)}
     if spec.arm in REFERENCES:
         space = space | {"arm": space["reference"]}
     else:
         values |= {name: level for name, level in known.items() if name in space} | (point or {})
     distributions = {name: _distribution(space[name]) for name in values}
     if spec.has_seed:
-        first = FRESH if spec.seed >= FRESH else 0
-        values["seed"] = spec.seed
-        distributions["seed"] = IntDistribution(first, max(first + run.seeds - 1, spec.seed))
+        name, first = (FRESH_SEED, FRESH) if spec.seed >= FRESH else ("seed", 0)
+        values[name] = spec.seed
+        distributions[name] = IntDistribution(first, max(first + run.seeds - 1, spec.seed))
     return values, distributions
 
 
@@ -48,11 +50,17 @@ def _distribution(values: tuple[Any, ...] | Range) -> BaseDistribution:
     return values.distribution() if isinstance(values, Range) else CategoricalDistribution(values)
 
 
+#: the settings that columns of frames are, by their names; others of the same last part are factors of their own
+COLUMNS = {"dim": "student.dim", "stage1_epochs": "student.stage1_epochs"} | {
+    name: f"loss.{name}" for name in ("hard_weight", "temperature", "alpha", "delta", "beta")
+}
+
+
 def columns(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of a trial by its settings (JSON values), without weights that do not act in its arm."""
     arm, loss, student = spec["arm"], spec["loss"], spec["student"]
     parts = parts_of(arm)
-    dims = {"teacher": spec["teacher"]["dim"], "llm-teacher": spec["semantic"]["dim"]}
+    dims = {"teacher": spec["teacher"]["dim"], "llm-teacher": spec["semantic"]["dim"], "gaps": 0, "recurrence": 0}
     row = {name: spec[name] for name in ("arm", "backbone", "seed")} | {"dim": dims.get(arm, student["dim"])}
     if parts:
         # there is one stage only where all losses act from the first epoch on; of a plugin's that is unknown here

@@ -13,10 +13,11 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
+from harness.data.registry import identify
 from harness.errors import UserError
 from harness.store.database.retries import retried
 from harness.store.database.urls import safe
-from harness.store.factors import columns
+from harness.store.factors import COLUMNS, FRESH_SEED, columns
 from harness.store.files.artifacts import Evidence, key_of, path_of, read_table
 from harness.store.files.rank_file import ranks_of
 from harness.store.records import spec_of, unpacked
@@ -43,7 +44,7 @@ def load(
     Args:
         storage: URL of the store.
         study: name of the study file, such as ``ablation``.
-        dataset: the data set's name.
+        dataset: its name, or a folder with equal data, or the name of that folder.
         artifacts: folder of the artifacts; None: where the store keeps them.
         design: name of the one Optuna study that is wanted; None: all designs of the study.
         retry_timeout: seconds for which the database may be gone.
@@ -71,6 +72,7 @@ def load(
 def _load(store: Store, study: str, dataset: str, design: str | None) -> Frames:
     storage = safe(store.url)
     studies = store.studies()
+    dataset = identify(dataset, {frozen.user_attrs.get("dataset", "") for frozen in studies.values()})
     chosen = {
         name: frozen
         for name, frozen in studies.items()
@@ -147,7 +149,7 @@ def _about(attributes: Mapping[str, Any]) -> dict[str, Any]:
     about = {name: attributes.get(name, kind()) for name, kind in (("command", str), ("data", dict))}
     if beside := measured(attributes):
         about["measured"] = [record for _, record in sorted(beside.items())]
-    return about | {name: attributes[name] for name in ("search", "design", "labels") if name in attributes}
+    return about | {name: attributes[name] for name in ("search", "tune", "design", "labels") if name in attributes}
 
 
 def held(storage: str) -> list[tuple[str, str]]:
@@ -194,7 +196,8 @@ def _row(trial: FrozenTrial, records: Mapping[str, Any]) -> dict[str, Any]:
     """The row of a trial: factors, attributes, state, the arm's name, and the losses that it stands for."""
     settings = columns(spec_of(trial.user_attrs, records))
     # a factor without a column keeps its dotted name
-    factors = {name: value for name, value in trial.params.items() if name.rpartition(".")[2] not in settings}
+    shown = {*settings, *(COLUMNS[name] for name in settings if name in COLUMNS), FRESH_SEED}
+    factors = {name: value for name, value in trial.params.items() if name not in shown}
     row = factors | settings | unpacked(trial.user_attrs, records)
     return row | {"state": _STATES[trial.state], "losses": row["arm"], "arm": row.get("label", row["arm"])}
 

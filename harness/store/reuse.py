@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from harness.design.schema import Point
 from harness.errors import UserError
 from harness.store.factors import Parameters, parameters
 from harness.store.files.artifacts import Evidence, key_of
 from harness.store.records import renewed, spec_of, unpacked
 from harness.store.study import StudyStore, parts_of
+from harness.trial.options import option_of
 from harness.trial.spec import TrialSpec
 
 #: attributes with the purpose of a trial in its study, which a copy in another does not have
@@ -23,7 +25,13 @@ OF_ITS_STUDY = ("role", "configuration")
 WAITED = 0.1
 
 
-def adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, object], here: Mapping[str, object]) -> int:
+def adopt(
+    study: StudyStore,
+    labels: Mapping[str, str],
+    new: Mapping[str, object],
+    here: Mapping[str, object],
+    purposes: Mapping[str, Mapping[str, object]] | None = None,
+) -> int:
     """Copy complete trials of other studies into ``study``; return how many.
 
     Trials are the same if their keys are, their studies have the same data and engine, and they ran on a machine that
@@ -31,22 +39,74 @@ def adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, object
     its origin (``copied_from``). Coordinators of one study copy one after the other, since all would add the same.
 
     ``labels`` are those of the wanted trials, by key, ``new`` the attributes that a copy has of its new study, and
-    ``here`` is the environment of the study's other trials (`harness.trial.provenance.environment`).
+    ``here`` is the environment of the study's other trials (`harness.trial.provenance.environment`). ``purposes`` has
+    the role of trials, and what belongs to it, beside those that the run plans.
     """
     while not study.leases.take("adopt"):
         time.sleep(WAITED)
     try:
-        return _adopt(study, labels, new, here)
+        roles, wanted = {**study.run.purposes, **(purposes or {})}, set(labels) - study.complete()
+
+        def place(trial: FrozenTrial, _: TrialSpec) -> _Place | None:
+            key, is_scored = trial.user_attrs["cell"], "test_mrr" in trial.user_attrs
+            if key not in wanted or is_scored == (key in study.run.unscored):
+                return None
+            return _Place({"label": labels[key], **roles.get(key, {})})
+
+        return _adopt(study, place, new, here) if wanted else 0
     finally:
         study.leases.free("adopt")
 
 
-def _adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, object], here: Mapping[str, object]) -> int:
-    wanted, store = set(labels) - study.complete(), study.store
-    same = {name: study.study.user_attrs[name] for name in ("dataset", "engine", "data_digest")}
+def adopt_searched(study: StudyStore, new: Mapping[str, object], here: Mapping[str, object]) -> int:
+    """Copy the trials of other searches that are configurations of a search without any yet; return how many.
+
+    They are: each has the settings that this search would give it, and of a designed sample a point of that. Arguments
+    are as of `adopt`.
+    """
+    run, search = study.run, study.run.search
+    assert search is not None
+    if study.searched():
+        return 0
+    sample = search.sample() if search.sampler == "qmc" else None
+    numbers: dict[str, dict[tuple[int | float, ...], int]] = {backbone: {} for backbone in run.backbones}
+
+    def place(trial: FrozenTrial, spec: TrialSpec) -> _Place | None:
+        point = search.point_of({name: option_of(spec, name)[0] for name in search.factors})
+        is_one = trial.user_attrs.get("role") == "search" and point is not None and spec.backbone in numbers
+        if not is_one or run.configure(spec.backbone, point or {}, spec.seed).key() != trial.user_attrs["cell"]:
+            return None
+        known, values = numbers[spec.backbone], tuple((point or {}).values())
+        if sample is not None and values not in known and point in sample:
+            known[values] = sample.index(point)
+        elif sample is None and len(known) < search.trials:
+            known.setdefault(values, len(known))
+        if values not in known:
+            return None
+        about = {"role": "search", "configuration": known[values], "label": f"{search.arm} · #{known[values]}"}
+        return _Place(about, point)
+
+    return _adopt(study, place, new, here)
+
+
+class _Place(NamedTuple):
+    """The attributes and the searched factors that a copy has in its new study."""
+
+    attributes: dict[str, object]
+    point: Point | None = None
+
+
+def _adopt(
+    study: StudyStore,
+    place: Callable[[FrozenTrial, TrialSpec], _Place | None],
+    new: Mapping[str, object],
+    here: Mapping[str, object],
+) -> int:
+    store = study.store
+    same = {name: study.study.user_attrs[name] for name in ("engine", "data_digest")}
     copies: dict[str, tuple[TrialSpec, FrozenTrial]] = {}
     records: dict[str, object] = {}
-    for name, other in store.studies().items() if wanted else ():
+    for name, other in store.studies().items():
         is_alike = all(other.user_attrs.get(key) == value for key, value in same.items())
         if not is_alike or name == study.study.study_name:
             continue
@@ -54,18 +114,17 @@ def _adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, objec
         trials = complete_of(store.storage, name)
         shared = optuna.load_study(study_name=name, storage=store.storage).user_attrs  # after trials, which name them
         for part, trial in trials:
-            key = trial.user_attrs.get("cell")
-            is_scored = "test_mrr" in trial.user_attrs  # which it is not inside a search
-            if not is_scored or key not in wanted or key in copies:
+            key = trial.user_attrs["cell"]
+            spec = TrialSpec.model_validate(spec_of(trial.user_attrs, shared)) if key not in copies else None
+            if spec is None or (chosen := place(trial, spec)) is None:
                 continue
             machine = unpacked(trial.user_attrs, shared)
             if all(name in machine and machine[name] == here[name] for name in ("device", "number_format")):
                 source = trial.user_attrs.get("copied_from", f"{part}, trial {trial.number}")
-                about = {**new, "label": labels[key], "copied_from": source}
+                about = {**new, **chosen.attributes, "copied_from": source}
                 kept = {name: value for name, value in trial.user_attrs.items() if name not in OF_ITS_STUDY}
                 attributes, record = renewed(kept | about, shared, study.records | records)
-                spec = TrialSpec.model_validate(spec_of(trial.user_attrs, shared))
-                copies[key] = spec, copy_of(trial, attributes, parameters(study.run, spec))
+                copies[key] = spec, copy_of(trial, attributes, parameters(study.run, spec, chosen.point))
                 records |= record
                 taken.append(key_of(trial))
         study.artifacts.take(study.study.study_name, Evidence(store.artifacts, name), taken)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,6 +64,10 @@ def export(
     data_dir: DataDir = None,
     cache_dir: CacheDir = None,
     plugin: Plugins = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SUSPICION", help="What looks odd about the data and is meant so; repeatable."),
+    ] = None,
 ) -> None:
     """Write a student's file: take a trial from the store, or train one now.
 
@@ -72,24 +77,29 @@ def export(
     from harness import plugins
 
     plugins.load_asked_for(plugin or ())
+    from harness.data import suspicions
     from harness.student.choosing import compared, stored, wanted
     from harness.student.export import export as exported
+    from harness.trial.inputs import graph_of, named
     from harness.trial.provenance import device_of
     from harness.trial.run import TrialError
 
     check_output(output)
+    name, folder = named(dataset, data_dir)
     asked = {"--arm": arm, "--backbone": backbone, "--seed": seed, "--preset": preset, "--set": changes or None}
     if study is None:
         if trial is not None:
             raise UserError("--trial: is a number in a study; name it with --study")
         values = (arm or "L1+L2+L3", backbone or "ttranse", seed or 0, preset or "default", changes or [])
-        spec, ranks = wanted(dataset, *values), None
+        spec, ranks = wanted(name, *values), None
     else:
         if wrong := [option for option, value in asked.items() if value is not None]:
             raise UserError(f"{wrong[0]}: the store has the trial's settings; leave out --study to train with others")
         spec, ranks = stored(storage, study, dataset, trial, artifacts)
+    suspicions.refuse(graph_of(dataset, data_dir), accept or (), language=spec.reads_names)
+    context = replace(_context(data_dir, cache_dir, device_of(device)), folder=folder)
     try:
-        made = exported(spec, _context(data_dir, cache_dir, device_of(device)), facts=facts)
+        made = exported(spec, context, facts=facts)
     except TrialError as error:
         raise UserError(f"the trial fails: {error}; change its settings") from None
     note = "" if ranks is None else compared(made.ranks, ranks)

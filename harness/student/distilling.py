@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.data import suspicions
 from harness.distill.rounding import BITS, Bits, row_bytes
 from harness.errors import UserError
 from harness.student.choosing import wanted
@@ -13,6 +14,7 @@ from harness.student.export import export
 from harness.student.fileformat import check_output
 from harness.student.student import Student
 from harness.trial.cache import default_root
+from harness.trial.inputs import graph_of, named
 from harness.trial.provenance import device_of
 from harness.trial.stages import Context
 
@@ -34,6 +36,7 @@ def distil(
     data_dir: Path | None = None,
     cache_dir: Path | None = None,
     device: str = "auto",
+    accept: Collection[str] = (),
 ) -> Student:
     """Distil a student from a graph.
 
@@ -50,6 +53,7 @@ def distil(
         data_dir: folder of named data sets.
         cache_dir: folder of teachers and targets; None: ``HARNESS_CACHE``, else runs/cache.
         device: cpu, cuda or auto.
+        accept: what looks odd about the data and is meant so, by the names of ``python -m harness.data check``.
 
     Raises:
         UserError: the data cannot be read, too few bytes, a setting that is not there, or an output that cannot be
@@ -60,8 +64,11 @@ def distil(
         check_output(Path(output))
     changes = [f"student.dim={dimension(bytes_per_entity, bits)}", f"student.bits={bits}"]
     changes += [f"{key}={value}" for key, value in (settings or {}).items()]
-    spec = wanted(str(data), arm, backbone, seed, "default", changes)
-    context = Context((cache_dir or default_root()).resolve(), data_dir and data_dir.resolve(), device_of(device))
+    name, folder = named(str(data), data_dir)
+    spec = wanted(name, arm, backbone, seed, "default", changes)
+    suspicions.refuse(graph_of(str(data), data_dir), accept, language=spec.reads_names)
+    cache = (cache_dir or default_root()).resolve()
+    context = Context(cache, data_dir and data_dir.resolve(), device_of(device), folder=folder)
     student = Student.from_bytes(export(spec, context).content)
     if output is not None:
         student.save(output)

@@ -23,6 +23,7 @@ from harness.models import BACKBONES, Backbone
 from harness.models.base import scores
 from harness.stats import bootstrap_intervals
 from harness.student.fileformat import About, StudentFile, write
+from harness.trial.arms import REFERENCES
 from harness.trial.inputs import Inputs, inputs
 from harness.trial.provenance import environment
 from harness.trial.run import STUDENTS, rounded_tensors, run_trial
@@ -56,8 +57,8 @@ def export(spec: TrialSpec, context: Context, *, facts: bool = True) -> Exported
         TrialError: training it again fails.
     """
     spec = spec.acting()
-    if spec.arm in ("teacher", "llm-teacher"):
-        raise UserError(f"arm {spec.arm!r}: is a teacher; a student's file is made of an arm such as L1+L2+L3")
+    if spec.arm in REFERENCES:
+        raise UserError(f"arm {spec.arm!r}: is no student; a student's file is made of an arm such as L1+L2+L3")
     stages = Stages(spec, context)
     if not stages.cache.has(STUDENTS, stages.student_key()):
         run_trial(spec, context)
@@ -80,6 +81,7 @@ def exported(
     )  # fmt: skip
     model.load_state_dict(rounded_tensors(state, bits))
     model.eval()
+    assert model.time_input != "points"  # that of reference rows alone
     ranks = evaluate.ranks(model, data.task("test", model.time_input).to("cpu"))
     known = np.concatenate([graph.train.start, graph.train.end])
     known = known[known != UNKNOWN]
@@ -203,4 +205,4 @@ def evaluated(content: StudentFile, data: Inputs) -> NDArray[np.float64]:
 def inputs_of(about: About, dataset: str, context: Context, protocol: str | None = None) -> Inputs:
     """The data that a student's file is scored on, under the file's own protocol unless another is named."""
     spec = spec_of(about)
-    return inputs(dataset, context.data_dir, spec.time, protocol or spec.protocol, "cpu")
+    return inputs(dataset, context.data_dir, spec.time, protocol or spec.protocol, "cpu", spec.validation_filter)

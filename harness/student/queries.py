@@ -92,6 +92,14 @@ def timeplex(tensors: Tensors, subject: Floats, relation: NDArray[np.int64], tim
     return np.asarray(of_subject + object_time * _product(moment, of_object), np.float32)
 
 
+@formula("telm")
+def telm(tensors: Tensors, subject: Floats, relation: NDArray[np.int64], time: NDArray[np.int64]) -> Floats:
+    """h ⊗ r ⊗ τ over multivectors, signs as for the product with an answer's conjugate."""
+    moment = tensors["time.weight"][time].mean(1)
+    product = _geometric(_geometric(subject, tensors["relation.weight"][relation]), moment)
+    return product * np.repeat(np.array([1, -1, -1, 1], np.float32), subject.shape[1] // 4)
+
+
 @formula("rotate-translate")
 def rotate_translate(tensors: Tensors, subject: Floats, relation: NDArray[np.int64], time: NDArray[np.int64]) -> Floats:
     """Rot(r)·h + r + τ, and 0 in the coordinate of the bias."""
@@ -108,6 +116,14 @@ def _product(a: Floats, b: Floats) -> Floats:
     """a ∘ b of complex numbers, real parts first."""
     (a_re, a_im), (b_re, b_im) = np.split(a, 2, axis=-1), np.split(b, 2, axis=-1)
     return np.concatenate([a_re * b_re - a_im * b_im, a_re * b_im + a_im * b_re], -1)
+
+
+def _geometric(a: Floats, b: Floats) -> Floats:
+    """a ⊗ b of multivectors of the plane: parts for 1, e₁, e₂ and e₁e₂."""
+    (a0, a1, a2, a3), (b0, b1, b2, b3) = np.split(a, 4, axis=-1), np.split(b, 4, axis=-1)
+    one, first = a0 * b0 + a1 * b1 + a2 * b2 - a3 * b3, a0 * b1 + a1 * b0 - a2 * b3 + a3 * b2
+    second, both = a0 * b2 + a2 * b0 + a1 * b3 - a3 * b1, a0 * b3 + a3 * b0 + a1 * b2 - a2 * b1
+    return np.concatenate([one, first, second, both], -1)
 
 
 def _sigmoid(x: Any) -> Any:

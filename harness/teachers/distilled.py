@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, field_validator
 
+from harness.data import Timeline
 from harness.errors import UserError
 from harness.evaluate import RankTask
 from harness.models import Backbone
@@ -58,7 +59,9 @@ def _members(spec: Any, options: DistilledOptions) -> tuple[Any, ...]:
     return (spec.model_copy(update={**axes, "teacher": teacher, "student": student, "loss": type(spec.loss)()}),)
 
 
-def _compose(models: Sequence[Backbone], options: DistilledOptions, validation: RankTask | None) -> Backbone:
+def _compose(
+    models: Sequence[Backbone], options: DistilledOptions, validation: RankTask | None, timeline: Timeline
+) -> Backbone:
     return models[0]
 
 

@@ -2,7 +2,8 @@
 
 log softmax(Σ w_k z_k) and Σ w_k log softmax(z_k) differ, query by query, by a number that all entities share: so the
 mean of per-query log-softmax, as MulDE (Wang et al., WWW 2021) and others combine teachers, is a model whose vectors
-are those of its members, side by side. That asks for members that score by products.
+are those of its members, side by side. That asks for members that score by products; gaps, which have no vectors, add
+their scores.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from pydantic import field_validator
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
+from harness.data import Timeline
 from harness.errors import UserError, nearest
-from harness.evaluate import RankTask
+from harness.evaluate import RankTask, time_of
 from harness.models import BACKBONES, Backbone
 from harness.models.base import scores
 from harness.models.batch import QueryTensors
 from harness.registry import MethodOptions, option
 from harness.teachers.sources import Teacher, register
 
+#: members that are no backbones, by the arms whose models they are
+OTHERS = {"llm": "llm-teacher", "gaps": "gaps"}
 #: validation queries that weights are fitted on, at most
 FITTED_ON = 2048
 
@@ -33,7 +37,7 @@ FITTED_ON = 2048
 class EnsembleOptions(MethodOptions):
     """Options of the ensemble."""
 
-    members: str = option("tntcomplex,ta-distmult,llm", "backbones, and llm, with commas between")
+    members: str = option("tntcomplex,ta-distmult,llm", "backbones, llm and gaps, with commas between")
     penalties: str = option("", "weights of penalties by member, as tcomplex=0.03,timeplex=0.05; others: the recipe's")
     weights: Literal["fitted", "equal"] = option("fitted", "of members: fitted on validation answers, or equal")
 
@@ -64,8 +68,8 @@ class EnsembleOptions(MethodOptions):
         """
         names = self.members.split(",") if self.members else []
         for name in names:
-            if name != "llm" and name not in BACKBONES:
-                raise UserError(f"teacher.ensemble.members: unknown {name!r}: {nearest(name, [*BACKBONES, 'llm'])}")
+            if name not in (*BACKBONES, *OTHERS):
+                raise UserError(f"teacher.ensemble.members: unknown {name!r}: {nearest(name, [*BACKBONES, *OTHERS])}")
         if len(set(names)) < len(names) or not names:
             raise UserError(f"teacher.ensemble.members={self.members!r}: name one or more members, each once")
         return names
@@ -84,40 +88,75 @@ class EnsembleOptions(MethodOptions):
         return penalties
 
 
+def time_input_of(models: Sequence[Backbone]) -> Literal["classes", "tokens", "points"]:
+    """How a teacher made of these models reads time: as they do, or where they differ as points, for each its view."""
+    views = {model.time_input for model in models}
+    return views.pop() if len(views) == 1 else "points"
+
+
 class Ensemble(Backbone):
-    """Members side by side: query and entity vectors [*, Σ d_k] whose product is Σ w_k z_k.
+    """Members side by side: query and entity vectors [*, Σ d_k] whose product is Σ w_k z_k; where a member has no
+    vectors, the sum itself.
 
     Raises:
-        UserError: a member does not score by products, or reads time in another way than the others.
+        UserError: a member compares by distances.
     """
 
     kernel = "dot"
 
-    def __init__(self, members: Sequence[Backbone]) -> None:
+    def __init__(self, members: Sequence[Backbone], timeline: Timeline) -> None:
         super().__init__()
         for member in members:
-            if member.kernel != "dot":
+            if member.has_vectors and member.kernel != "dot":
                 raise UserError(
                     f"teacher.ensemble.members: {type(member).__name__} scores by distances, and members of an "
                     "ensemble score by products; leave it out"
                 )
-        if len({member.time_input for member in members}) > 1:
-            raise UserError("teacher.ensemble.members: some read time as classes and some as tokens; leave some out")
-        self.time_input = members[0].time_input  # type: ignore[misc]  # one class, whatever its members read
+        # one class, whatever its members read and have
+        self.time_input = time_input_of(members)  # type: ignore[misc]
+        self.has_vectors = all(member.has_vectors for member in members)  # type: ignore[misc]
+        self.timeline = timeline
         self.members = nn.ModuleList(members)
         self.register_buffer("weights", torch.ones(len(members)))
 
     weights: Tensor
+
+    @property
+    def n_entities(self) -> int:
+        return self._members()[0].n_entities
 
     def entity_table(self) -> Tensor:
         return torch.cat([member.entity_table() for member in self._members()], 1)
 
     def encode(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         parts = [
-            weight * member.scale() * member.encode(subject, relation, time)
+            weight * member.scale() * member.encode(subject, relation, self._view(member, time))
             for weight, member in zip(self.weights, self._members(), strict=True)
         ]
         return torch.cat(parts, 1)
+
+    def direct_scores(self, subject: Tensor, relation: Tensor, time: Tensor, own: Tensor | None = None) -> Tensor:
+        every = zip(self.weights, self.members_scores(subject, relation, time, own), strict=True)
+        return sum((weight * z for weight, z in every), torch.zeros_like(self.weights[0]))
+
+    def members_scores(
+        self, subject: Tensor, relation: Tensor, time: Tensor, own: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """The scores [B, E] of member after member."""
+        for member in self._members():
+            view = self._view(member, time)
+            if member.has_vectors:
+                query = member.encode(subject, relation, view)
+                yield scores(query, member.entity_table(), member.kernel, member.scale())
+            else:
+                yield member.direct_scores(subject, relation, view, own)
+
+    def _view(self, member: Backbone, time: Tensor) -> Tensor:
+        """Times [B, L] as a member reads them."""
+        if member.time_input == self.time_input:
+            return time
+        start, end = time.cpu().numpy().T
+        return torch.from_numpy(time_of(start, end, self.timeline, member.time_input)).to(time.device)
 
     def scale(self) -> Tensor:
         return torch.ones((), device=self.weights.device)
@@ -150,9 +189,7 @@ def fit_weights(model: Ensemble, task: RankTask) -> None:
     position[rows.to(device)] = torch.arange(len(rows), device=device)
     at = position[task.row]
     stacked = []
-    for member in model._members():
-        query = member.encode(batch.subject, batch.relation, batch.time)
-        z = scores(query, member.entity_table(), member.kernel, member.scale())
+    for z in model.members_scores(batch.subject, batch.relation, batch.time):
         z = z - z.mean(1, keepdim=True)
         z[at[at >= 0], task.entity[at >= 0]] = -1e4  # not -inf, which a weight of 0 would make no number
         stacked.append(z)
@@ -180,14 +217,19 @@ def _members(spec: Any, options: EnsembleOptions) -> tuple[Any, ...]:
         # each with its own recipe: what suits one backbone does not suit another
         own = {"optimizer": None, "learning_rate": None, "regularization": options.penalty_by_member.get(name)}
         teacher = spec.teacher.model_copy(update={"source": "structural", "backbone": None, **own})
-        axes = {"arm": "llm-teacher"} if name == "llm" else {"arm": "teacher", "backbone": name, "teacher": teacher}
+        structural = {"arm": "teacher", "backbone": name, "teacher": teacher}
+        axes = {"arm": OTHERS[name]} if name in OTHERS else structural
+        if name == "gaps":  # of no backbone: one name for it, whichever students it teaches
+            axes["backbone"] = next((other for other in options.names if other in BACKBONES), spec.backbone)
         # all of one ensemble, whichever students it teaches
         specs.append(spec.model_copy(update={**axes, "seed": spec.teacher.seed}))
     return tuple(specs)
 
 
-def _compose(models: Sequence[Backbone], options: EnsembleOptions, validation: RankTask | None) -> Backbone:
-    model = Ensemble(models)
+def _compose(
+    models: Sequence[Backbone], options: EnsembleOptions, validation: RankTask | None, timeline: Timeline
+) -> Backbone:
+    model = Ensemble(models, timeline)
     if validation is not None and options.weights == "fitted":
         fit_weights(model, validation)
     return model

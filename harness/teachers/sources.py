@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.data import Queries, TemporalGraph
+from harness.data import Queries, TemporalGraph, Timeline
 from harness.distill.targets import SoftTargets
 from harness.errors import UserError
 from harness.evaluate import RankTask
@@ -57,8 +57,8 @@ class Teacher:
     """A registered teacher; the arguments of `teacher` say what its first fields are.
 
     A teacher that is made of trained models names, given a trial's spec and its options, the trials whose models they
-    are (``members``), and composes them, given the models, its options, and validation queries, or None where weights
-    are read afterwards.
+    are (``members``), and composes them, given the models, its options, validation queries, or None where weights
+    are read afterwards, and how times become classes.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Teacher:
     content: Callable[[Any], str] = lambda _: ""
     flat: bool = False
     members: Callable[[Any, Any], tuple[Any, ...]] | None = None
-    compose: Callable[[Sequence[Backbone], Any, RankTask | None], Backbone] | None = None
+    compose: Callable[[Sequence[Backbone], Any, RankTask | None, Timeline], Backbone] | None = None
 
     @property
     def has_model(self) -> bool:

@@ -18,15 +18,18 @@ Progress = Callable[[float], None]
 
 def scores_of_all(model: Backbone, batch: QueryTensors, table: Tensor) -> Tensor:
     """Scores [B, E] for training queries, whose facts the model does not read; ``table`` is its entity table."""
+    asked = batch.subject, batch.relation, batch.time
     with model.without(batch):
+        if not model.has_vectors:
+            return model.direct_scores(*asked, batch.answer)
         read = model.entity_table() if model.reads_facts else table
-        return scores(model.encode(batch.subject, batch.relation, batch.time), read, model.kernel, model.scale())
+        return scores(model.encode(*asked), read, model.kernel, model.scale())
 
 
 def _all_scores(model: Backbone, data: QueryTensors, progress: Progress | None) -> Iterator[tuple[slice, Tensor]]:
     """The model's scores [B, E] of batch after batch of the queries."""
-    table = model.entity_table()
-    size = 128 if table.device.type == "cpu" else 2048
+    table = model.entity_table() if model.has_vectors else torch.empty(0)
+    size = 128 if data.subject.device.type == "cpu" else 2048
     for start in range(0, len(data), size):
         rows = slice(start, min(start + size, len(data)))
         yield rows, scores_of_all(model, data[rows], table)
@@ -48,7 +51,7 @@ def soft_targets(
         progress: called with the fraction done.
     """
     teacher.eval()
-    size = min(size, len(teacher.entity_table()))
+    size = min(size, teacher.n_entities)
     ids = torch.empty(len(data), size, dtype=torch.int32)
     log_p = torch.empty(len(data), size)
     log_rest = torch.empty(len(data))

@@ -10,8 +10,10 @@ from harness.distill.losses import LOSSES
 from harness.errors import UserError, nearest
 from harness.teachers.sources import TEACHERS
 
-#: rows that are no students: the teachers themselves
-REFERENCES = ("teacher", "llm-teacher")
+#: rows that are no students, the teachers themselves and a baseline, by the stage whose model they are
+REFERENCES = {"teacher": "teacher", "llm-teacher": "semantic", "gaps": "gaps", "recurrence": "recurrence"}
+#: those whose models have no vectors that students could read
+WITHOUT_VECTORS = ("gaps", "recurrence")
 #: the student without any teacher
 UNDISTILLED = "none"
 #: the cross-entropy on the true answer, which every arm has: ``CE+DKD`` is ``DKD``

@@ -9,11 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from harness import evaluate
-from harness.data import Ints, KnownAnswers, Queries, TemporalGraph, Timeline, both_directions, load
+from harness.data import Ints, KnownAnswers, Queries, TemporalGraph, Timeline, both_directions, load, names
+from harness.data.graph import SPLITS
 from harness.distill.training.points import PointQueries
 from harness.models import Backbone
 from harness.models.batch import QueryTensors
-from harness.trial.spec import Times, TimeSpec
+from harness.trial.spec import Times, TimeSpec, ValidationFilter
 
 
 class Inputs:
@@ -22,8 +23,15 @@ class Inputs:
     Everything is made when first asked for and kept: a worker runs many trials on the same data.
     """
 
-    def __init__(self, graph: TemporalGraph, time: TimeSpec, protocol: str, device: str) -> None:
-        self.graph, self.protocol, self.device = graph, protocol, device
+    def __init__(
+        self,
+        graph: TemporalGraph,
+        time: TimeSpec,
+        protocol: str,
+        device: str,
+        validation_filter: ValidationFilter = "all",
+    ) -> None:
+        self.graph, self.protocol, self.device, self.validation_filter = graph, protocol, device, validation_filter
         self.timeline = Timeline.build(graph, time.classes, time.size)
         self._training: dict[str, QueryTensors] = {}
         self._tasks: dict[tuple[str, str, str], evaluate.RankTask] = {}
@@ -59,7 +67,7 @@ class Inputs:
         """
         protocol = protocol or self.protocol
         if (split, time_input, protocol) not in self._tasks:
-            known = _known(self.graph)
+            known = _known(self.graph, without_test=split == "valid" and self.validation_filter == "train-valid")
             task = evaluate.RankTask.build(self.queries(split), known, self.timeline, time_input, protocol)
             task = task.to(self.device)
             if protocol in evaluate.ASKED_ALIKE[0]:
@@ -73,9 +81,9 @@ class Inputs:
         return lambda model: evaluate.metrics(evaluate.ranks(model, task))["mrr"]
 
 
-@lru_cache(maxsize=1)
-def _known(graph: TemporalGraph) -> KnownAnswers:
-    return KnownAnswers(graph)
+@lru_cache(maxsize=2)
+def _known(graph: TemporalGraph, *, without_test: bool) -> KnownAnswers:
+    return KnownAnswers(graph, SPLITS[:2] if without_test else SPLITS)
 
 
 @lru_cache(maxsize=2)
@@ -91,6 +99,20 @@ def graph_of(name: str, data_dir: Path | None) -> TemporalGraph:
     return _graph(name, data_dir, os.getcwd())
 
 
-def inputs(name: str, data_dir: Path | None, time: TimeSpec, protocol: str, device: str) -> Inputs:
+def named(dataset: str, data_dir: Path | None) -> tuple[str, Path | None]:
+    """The name of data, and where they lie unless they are found by it."""
+    graph = graph_of(dataset, data_dir)
+    is_folder = dataset not in names() and os.path.isdir(dataset)
+    return graph.name, Path(dataset).resolve() if is_folder else None
+
+
+def inputs(
+    name: str,
+    data_dir: Path | None,
+    time: TimeSpec,
+    protocol: str,
+    device: str,
+    validation_filter: ValidationFilter = "all",
+) -> Inputs:
     """The inputs of a trial, shared with other trials of this process that read the same."""
-    return _inputs(graph_of(name, data_dir), time, protocol, device)
+    return _inputs(graph_of(name, data_dir), time, protocol, device, validation_filter)

@@ -71,6 +71,8 @@ def refuse_impossible(spec: TrialSpec) -> None:
         raise UserError(f"arm 'teacher': teacher {source.name!r} has no model that could be scored; leave the arm out")
     at_hand = [source, *(teacher for teacher in TEACHERS.values() if "teacher" not in teacher.yields)]
     yields = {target for teacher in at_hand for target in teacher.yields}
+    if not spec.teacher_has_vectors:
+        yields -= {"entities"}
     for part, need in ((loss, need) for loss in spec.parts for need in LOSSES[loss].needs):
         if need not in yields:
             raise UserError(f"arm {spec.arm!r}: {part} needs {need!r}, which teacher {source.name!r} does not yield")

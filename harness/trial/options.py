@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -91,6 +91,28 @@ def option_names(model: type[BaseModel]) -> list[str]:
         else:
             names.append(name)
     return names
+
+
+def number_of(model: type[BaseModel], name: str) -> type[int] | type[float] | None:
+    """Whether an option, by its dotted name, takes whole or real numbers; None: something else."""
+    head, _, rest = name.partition(".")
+    field = model.model_fields.get(head)
+    if rest and field is not None and isinstance(field.annotation, type):
+        return number_of(field.annotation, rest)
+    if rest and issubclass(model, WithMethods) and (options := model.options_of(head)) is not None:
+        return number_of(options, rest)
+    assert field is not None
+    kinds = {kind if isinstance(kind, type) else type(kind) for kind in _kinds(field.annotation)}
+    return float if float in kinds else int if int in kinds else None
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types and values that an annotation allows, such as those of ``float | None`` and ``Literal[2, 3]``."""
+    inner = get_args(annotation)
+    if not inner:
+        yield annotation
+    for part in inner:
+        yield from _kinds(part)
 
 
 def option_of(spec: Frozen, name: str) -> tuple[Any, str]:

@@ -114,12 +114,9 @@ def run_trial(
             if not stages.is_cached(name):
                 with clock(name):
                     stages.entry(name)
-        if spec.arm == "teacher":
-            model: Backbone = stages.teacher()
-            about = stages.entries["teacher"].meta
-        elif spec.arm == "llm-teacher":
-            model = stages.semantic()
-            about = stages.entries["semantic"].meta
+        if spec.arm in REFERENCES:
+            model = stages.reference()
+            about = stages.entries[REFERENCES[spec.arm]].meta
         else:
             model, about = _student(stages, clock, stacked)
         with clock("evaluate"):
@@ -150,10 +147,8 @@ def scored_model(spec: TrialSpec, context: Context) -> Backbone:
         TrialError: its training fails.
     """
     stages = Stages(spec, context)
-    if spec.arm == "teacher":
-        return stages.teacher()
-    if spec.arm == "llm-teacher":
-        return stages.semantic()
+    if spec.arm in REFERENCES:
+        return stages.reference()
     if not stages.cache.has(STUDENTS, stages.student_key()):
         run_trial(spec, context, splits=())
     model = stages.new_scored()

@@ -10,10 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from harness.distill.losses import LOSSES
 from harness.distill.losses.fitnet import FitNetOptions
@@ -28,10 +25,12 @@ from harness.models.ttranse import TTransEOptions
 from harness.registry import Frozen, Grown, MethodOptions, Plugin, Registry
 from harness.teachers.language_model import LanguageModelConfig
 from harness.teachers.sources import TEACHERS
-from harness.trial.arms import REFERENCES, Arm, check_arm, needs_of, parts_of
+from harness.trial.arms import REFERENCES, WITHOUT_VECTORS, Arm, check_arm, needs_of, parts_of
 from harness.trial.options import WithMethods
 
-Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval", "expanded"]
+Protocol = Literal["time-aware", "static", "raw", "timeplex", "same-interval", "expanded", "tkbi"]
+#: the facts whose answers the ranking of a validation query leaves out
+ValidationFilter = Literal["all", "train-valid"]
 #: when a training fact is asked for
 Times = Literal["interval", "random-point"]
 
@@ -193,11 +192,16 @@ class LossSpec(DistanceOptions, AngleOptions, FitNetOptions, L3Options, L2Option
 class TrialSpec(Frozen):
     """One trial: a pure function of this and the data gives the numbers."""
 
+    #: name of a data set, `harness.data.TemporalGraph.name` of a folder, or the path of one
     dataset: str = "lahman"
     backbone: str = "ttranse"
     arm: Arm = "none"
     seed: int = Field(default=0, ge=0)
     protocol: Protocol = Field(default="time-aware", description="which other known answers a ranking leaves out")
+    # studies set train-valid (`harness.design.cells.settle`); all is what results of before it was a setting had
+    validation_filter: ValidationFilter = Field(
+        default="all", description="whose answers validation leaves out: train-valid, or all (those of test, too)"
+    )
     time: TimeSpec = TimeSpec()
     student: StudentSpec = StudentSpec()
     loss: LossSpec = LossSpec()
@@ -206,6 +210,18 @@ class TrialSpec(Frozen):
     semantic: SemanticSpec = SemanticSpec()
     #: digests of plugins, and of files that they read, by method; filled in by ``acting``
     outside: dict[str, str] = Field(default={})
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        if self.validation_filter == "all":
+            content.pop("validation_filter", None)
+        return content
+
+    def key(self) -> str:
+        """A digest of the content; data of a folder count by their digest, whatever the folder is called."""
+        _, at, digest = self.dataset.rpartition("@")
+        return Frozen.key(self.model_copy(update={"dataset": f"@{digest}"}) if at else self)
 
     @property
     def teacher_backbone(self) -> str:
@@ -246,6 +262,12 @@ class TrialSpec(Frozen):
         return tuple(spec for member in self.members for spec in (member, *member.family))
 
     @property
+    def teacher_has_vectors(self) -> bool:
+        """Whether the teacher's scores are those of vectors, which students may read."""
+        has_model = TEACHERS.named(self.teacher.source).has_model
+        return has_model and not any(one.arm in WITHOUT_VECTORS for one in self.members)
+
+    @property
     def teacher_backbones(self) -> list[str]:
         """The backbones of the teacher, or of those that it is made of."""
         return _backbones((self, *self.family))
@@ -254,6 +276,11 @@ class TrialSpec(Frozen):
     def parts(self) -> tuple[str, ...]:
         """The losses of the arm, see ``parts_of``."""
         return parts_of(self.arm)
+
+    @property
+    def reads_names(self) -> bool:
+        """Whether a language model reads the names of entities, for the trial or for one of its family."""
+        return any(one.arm == "llm-teacher" or "llm" in one.needs for one in (self, *self.family))
 
     @property
     def has_reference(self) -> bool:
@@ -338,7 +365,8 @@ class TrialSpec(Frozen):
             teacher = teacher.with_methods(self.teacher_backbone)
         else:  # it is not trained here, and has no vectors
             teacher = TeacherSpec(source=teacher.source, methods={teacher.source: teacher.method(teacher.source)})
-            settled = settled.model_copy(update={"others": "merged"}) if "teacher" in needs else settled
+        if "teacher" in needs and not self.teacher_has_vectors:
+            settled = settled.model_copy(update={"others": "merged"})
         language = any(one.arm == "llm-teacher" or "llm" in one.needs for one in everybody)
         return self.model_copy(
             update={

@@ -21,8 +21,11 @@ from harness.distill.training.stacks import Student
 from harness.models import BACKBONES, Backbone, Recipe
 from harness.registry import Plugin
 from harness.teachers import TEACHERS
+from harness.teachers.gaps import Gaps
 from harness.teachers.neighbourhood import Neighbourhood
+from harness.teachers.recurrence import Recurrence
 from harness.teachers.semantic import SemanticScorer, control, whiten
+from harness.trial.arms import REFERENCES
 from harness.trial.cache import Cache, Entry, digest
 from harness.trial.inputs import inputs
 from harness.trial.keys import Plan
@@ -37,8 +40,8 @@ class Context:
     """Where a trial runs; nothing in here but ``device`` may change a number, and ``stack`` may change its rounding.
 
     ``stack``: how many students of equal shape a worker trains side by side, at most. ``plugins``: what a worker loads
-    before it reads a spec. ``report`` is called with a
-    stage's name, the fraction of it that is done, and the latest validation MRR or None.
+    before it reads a spec. ``folder``: where the data lie, unless they are found by their name. ``report`` is called
+    with a stage's name, the fraction of it that is done, and the latest validation MRR or None.
     """
 
     cache_dir: Path
@@ -46,7 +49,12 @@ class Context:
     device: str = "cpu"
     stack: int = 1
     plugins: tuple[Plugin, ...] = ()
+    folder: Path | None = None
     report: Callable[[str, float, float | None], None] = field(default=lambda stage, done, metric: None, compare=False)
+
+    def source(self, dataset: str) -> str:
+        """What `harness.data.load` gets for a trial's data set."""
+        return str(self.folder) if self.folder is not None and self.folder.is_dir() else dataset
 
 
 class Stages:
@@ -58,7 +66,8 @@ class Stages:
     def __init__(self, spec: TrialSpec, context: Context, stacked: Trained | None = None) -> None:
         self.spec, self.context, self.stacked = spec, context, stacked
         self.cache = Cache(context.cache_dir)
-        self.inputs = inputs(spec.dataset, context.data_dir, spec.time, spec.protocol, context.device)
+        source = context.source(spec.dataset)
+        self.inputs = inputs(source, context.data_dir, spec.time, spec.protocol, context.device, spec.validation_filter)
         self.graph = self.inputs.graph
         self.plan = Plan.of(spec, self.graph.digest, context.device)
         #: the stages that were looked up, by name
@@ -216,14 +225,19 @@ class Stages:
         if source.compose is None:
             return self.new_model(self.spec.teacher_backbone, self.spec.teacher, self.spec.settled_teacher.seed)
         options = source.options.model_validate(self.spec.teacher.method(source.name))
-        return source.compose([Stages(one, self.context).new_scored() for one in self.spec.members], options, None)
+        models = [Stages(one, self.context).new_scored() for one in self.spec.members]
+        return source.compose(models, options, None, self.inputs.timeline)
 
     def new_scored(self) -> Backbone:
         """The model that the trial's arm is scored with, before training."""
-        if self.spec.arm == "teacher":
-            return self.new_teacher()
-        if self.spec.arm == "llm-teacher":
-            return self.new_semantic()
+        references: dict[str, Callable[[], Backbone]] = {
+            "teacher": self.new_teacher,
+            "llm-teacher": self.new_semantic,
+            "gaps": partial(Gaps, self.graph),
+            "recurrence": partial(Recurrence, self.graph),
+        }
+        if self.spec.arm in references:
+            return references[self.spec.arm]()
         return self.new_model(self.spec.backbone, self.spec.student, self.spec.seed)
 
     def teacher(self) -> Backbone:
@@ -254,6 +268,12 @@ class Stages:
         model = self.new_semantic()
         model.load_state_dict(self.entry("semantic").tensors)
         return model.eval()
+
+    def reference(self) -> Backbone:
+        """The trained model of a reference row."""
+        model = self.new_scored()
+        model.load_state_dict(self.entry(REFERENCES[self.spec.arm]).tensors)
+        return model.to(self.context.device).eval()
 
     # ---- targets ---------------------------------------------------------------------------------------------------
 

@@ -130,7 +130,7 @@ FILES: dict[str, tuple[Content, str]] = {
     "days of no month": ("a\tr\tb\t2014-13-01\n" * 3, r"line 1, column 4: '2014-13-01' is not a day"),
     "day 30 of February": ("a\tr\tb\t2014-02-30\n" * 3, r"line 1, column 4: '2014-02-30' is not a day"),
     "year 0": ("a\tr\tb\t0000-01-01\n" * 3, r"is not a day of the calendar"),
-    "a day of five digits": ("a\tr\tb\t2014-01-01\n" * 3 + "a\tr\tb\t2014-01-99999\n", r"2014-01-99999' is not a day"),
+    "a day of five digits": ("a\tr\tb\t2014-01-01\n" * 3 + "a\tr\tb\t2014-01-99999\n", r"2014-01-99999' is not a date"),
 }
 #: vocabularies that are none
 VOCABULARIES: dict[str, tuple[str | bytes, str]] = {

@@ -56,7 +56,23 @@ def test_at_day_granularity_a_date_without_a_known_day_is_unknown(token: str) ->
 
 @pytest.mark.parametrize(
     "token",
-    ["yesterday", "20140", "2014-", "2014-05-13-01", "2014/05/13", " 2014", "2014 ", "--44", "+44", "٢٠١٤", "-", "1e3"],
+    [
+        "yesterday",
+        "20140",
+        "2014-",
+        "2014-05-13-01",
+        "2014/05/13",
+        " 2014",
+        "2014 ",
+        "--44",
+        "+44",
+        "٢٠١٤",
+        "-",
+        "1e3",
+        "31-12-1999",
+        "##-##-1999",
+        "12-1999",
+    ],
 )
 @pytest.mark.parametrize("granularity", ["year", "day"])
 def test_anything_else_is_not_a_date(token: str, granularity: str) -> None:
@@ -102,7 +118,9 @@ def test_an_unknown_time_is_shown_as_such() -> None:
         (["2014-05-13", "2014-05-14", "2014-##-##"], "day"),  # most name their day
         (["2014-05-13", "2014-##-##"], "year"),
         (["1952", "1953"], "year"),
-        (["2014-05-13", "2014-05-14", "-44-03-15"], "year"),  # the calendar of days begins later
+        (["2014-05-13", "2014-05-14", "-44-03-15"], "day"),  # the odd one is refused
+        (["-44-03-14", "-44-03-15", "2014-05-14"], "year"),  # the calendar of days begins later
+        (["2014-05-13", "2014-05-14", "1952", "1952", "1952"], "year"),  # as often as they occur
     ],
 )
 def test_granularity_is_that_of_most_dates(tokens: list[str], granularity: str) -> None:

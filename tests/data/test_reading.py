@@ -12,26 +12,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.data import UNKNOWN, TemporalGraph, load
+from harness.data import UNKNOWN, load
 from harness.errors import UserError
+from tests.data.named import facts
 
 Write = Callable[..., Path]
 ENTITIES = "id\tname\tlabel\n0\tQ1\tRome\n1\tQ2\t\n2\tQ3\tann\n"
 RELATIONS = "id\tname\tlabel\n0\tP1\tlives in\n"
 
 
-def facts(graph: TemporalGraph, split: str = "train") -> list[tuple[str, str, str, int, int]]:
-    """The facts of a split as names and times."""
-    part = graph.splits[split]
-    return [
-        (graph.entities.names[h], graph.relations.names[r], graph.entities.names[t], s, e)
-        for h, r, t, s, e in zip(*(column.tolist() for column in part.columns.values()), strict=True)
-    ]
-
-
 def test_five_columns_are_names_and_an_interval(write: Write) -> None:
     graph = load(str(write()))
-    assert graph.name == "mine"
+    assert graph.name.startswith("mine@")
     assert graph.granularity == "year"
     assert graph.entities.names == graph.entities.labels == ("Oslo", "Rome", "ann", "bob")
     assert facts(graph) == [("ann", "lives in", "Rome", 1990, 1995), ("bob", "lives in", "Oslo", 2001, UNKNOWN)]
@@ -280,9 +272,9 @@ def test_a_folder_is_named_by_its_path(write: Write, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(folder.parent)
     for name in ("./wiki", "wiki/", str(folder), f"../{folder.parent.name}/wiki"):
         graph = load(name)
-        assert (graph.name, len(graph.train)) == ("wiki", 2)
+        assert (graph.name.partition("@")[0], len(graph.train)) == ("wiki", 2)
     monkeypatch.chdir(folder)
-    assert load(".").name == "wiki"
+    assert load(".").name.startswith("wiki@")
 
 
 def test_a_path_that_is_no_folder(write: Write) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from harness.data import load, names, registry
 from harness.data.graph import SPLITS
-from harness.data.registry import SOURCES, Source, find, search_path
+from harness.data.registry import SOURCES, Source, find, identify, search_path
 from harness.errors import UserError
 
 Write = Callable[..., Path]
@@ -59,6 +59,44 @@ def test_places_in_their_order(write: Write, tmp_path: Path, monkeypatch: pytest
     assert search_path() == [tmp_path / "env", Path("data"), Path("../shared/data")]
     assert search_path(tmp_path / "option") == [tmp_path / "option"]
     assert load("wiki", tmp_path / "option").name == "wiki"
+
+
+# --- data are what they hold ------------------------------------------------------------------------------------------
+
+
+def test_data_are_known_by_their_digest_wherever_they_lie(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    here, there, other = write("mine"), write("there/moved"), write("there/mine", test=["bob\tlives in\tRome\t1999"])
+    (tmp_path / "link").symlink_to(here)
+    name = load(str(here)).name
+    monkeypatch.chdir(here)
+    same = [load(path).name for path in (".", "../mine/", "../link")]
+    assert same == [name] * 3
+    assert name.startswith("mine@")
+    label, digest = load(str(there)).name.split("@")
+    assert (label, digest) == ("moved", name.split("@")[1])
+    assert load(str(other)).name not in {name, load(str(there)).name}
+
+    known = [name, load(str(other)).name, "wiki"]
+    assert identify("../there/moved", known) == name
+    assert identify(str(other), known) == known[1]
+    assert identify("wiki", known) == "wiki"
+    assert identify("mine", known[:1]) == name
+    assert identify("lahman", known) == "lahman"
+    with pytest.raises(UserError, match=r"data set 'mine': there are several of that name; give one of mine@"):
+        identify("mine", known)
+
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path))  # as on another machine
+    assert load(name).digest == load(".").digest
+    with pytest.raises(UserError, match=r"data set 'mine@00000000': is in none of the usual places; give its folder"):
+        load("mine@00000000")
+
+
+def test_a_folder_with_the_files_of_a_public_data_set_is_that_one(cache: Path, write: Write) -> None:
+    assert load(str(write("copied", **IDS))).name == "fake"
+    assert load(str(write("other", **IDS | {"test": IDS["valid"]}))).name.startswith("other@")
 
 
 # --- downloading ----------------------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ LoopRunner = distributed.utils.LoopRunner
 ROOT = Path(__file__).parents[2]
 ARMS = ("none", "L1", "L1+L2+L3", "teacher")
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
@@ -54,7 +56,6 @@ def numbers(record: Record) -> dict[str, object]:
     return {k: o.result.metrics for k, o in record.finished.items() if o.result is not None}
 
 
-@pytest.mark.long
 def test_same_numbers_in_processes_of_this_machine_and_on_a_cluster(
     spec: TrialSpec, tmp_path: Path, three: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,7 +203,6 @@ def test_a_worker_that_is_not_alike_says_so(
             run(tasks_of(spec, context, "none"), workers, Record().listener())
 
 
-@pytest.mark.long
 def test_workers_load_plugins_and_refuse_another_version(
     spec: TrialSpec, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,9 +113,13 @@ def test_failed_stage_fails_what_stands_on_it_and_nothing_else(
 def test_unforeseen_error_fails_the_cell_with_its_traceback(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
     record = Record()
     bad = Task("bad", spec.model_copy(update={"backbone": "no-such"}))
-    run([bad], LocalWorkers(1, context, tmp_path), record.listener())
-    assert "KeyError" in str(record.finished["bad"].failure)
-    assert "Traceback" in record.finished["bad"].details
+    # a stage has no trial: what waits for it keeps the traceback
+    stage = Task("stage", bad.spec, "teacher")
+    waiting = Task("waiting", spec, needs=frozenset({"stage"}))
+    run([bad, stage, waiting], LocalWorkers(1, context, tmp_path), record.listener())
+    for name in ("bad", "waiting"):
+        assert "KeyError" in str(record.finished[name].failure)
+        assert "Traceback" in record.finished[name].details
 
 
 def test_users_error_in_a_worker_ends_the_run(spec: TrialSpec, context: Context, tmp_path: Path) -> None:

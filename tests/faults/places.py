@@ -38,7 +38,7 @@ class Study(Place):
         super().__init__(folder, encoder, **{**SETTINGS, **settings})
         self.options[self.options.index("--jobs") + 1] = str(jobs)
         self.cache, self.artifacts = folder / "runs" / "cache", folder / "runs" / "artifacts"
-        self.output, self.temporary = folder / "reports" / "output" / "ablation-toy", folder / "tmp"
+        self.output, self.temporary = folder / "reports" / "output" / "ablation-toy@f31aa698", folder / "tmp"
         self.temporary.mkdir()
         self.environment = {"TMPDIR": str(self.temporary)}
 

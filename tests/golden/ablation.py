@@ -19,6 +19,7 @@ def numbers_of_ablation(dataset: str, folder: Path) -> dict[str, Numbers]:
     folder.mkdir(parents=True, exist_ok=True)
     url = f"sqlite:///{folder}/{dataset}.db"
     command = [sys.executable, "-m", "harness.study", "ablation", "--preset", "quick", "--device", "cpu"]
+    command += ["--set", "validation_filter=all"]  # as when the numbers were made
     options = ["--dataset", dataset, "--storage", url, "--cache-dir", str(folder / "cache")]
     data = {} if "HARNESS_DATA" in os.environ else {"HARNESS_DATA": str(ROOT.parent / "shared" / "data")}
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **data}

@@ -55,7 +55,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 #: one way each through what came later: backbones, losses, bits, and teachers that are made of models
 LATER: dict[str, dict[str, Any]] = {
-    **{f"{name}, L1": {"backbone": name, "arm": "L1"} for name in ("tcomplex", "tntcomplex", "timeplex")},
+    **{f"{name}, L1": {"backbone": name, "arm": "L1"} for name in ("tcomplex", "tntcomplex", "timeplex", "telm")},
     "rotate-translate, L1": {"backbone": "rotate-translate", "arm": "L1"},
     "lifted, L1": {"backbone": "lifted", "arm": "L1", "student.lifted.wide": 16},
     **{f"ta-distmult, {loss}": {"arm": loss} for loss in ("DKD", "DIST", "LSKD", "CTKD", "RCE-KD")},
@@ -63,6 +63,12 @@ LATER: dict[str, dict[str, Any]] = {
     "ta-distmult, ensemble": {
         "arm": "L1", "teacher.source": "ensemble", "teacher.ensemble.members": "tcomplex,ta-distmult,llm",
     },
+    "ta-distmult, ensemble with gaps": {
+        "arm": "L1", "teacher.source": "ensemble", "teacher.ensemble.members": "tcomplex,gaps",
+    },
+    "ta-distmult, gaps": {"arm": "gaps"},
+    "ta-distmult, recurrence": {"arm": "recurrence"},
+    "ta-distmult, tkbi": {"arm": "none", "protocol": "tkbi"},
     "ta-distmult, distilled": {"arm": "L1", "teacher.source": "distilled", "teacher.distilled.dims": "12"},
     "ta-distmult, random points": {"arm": "none", "student.times": "random-point"},
 }  # fmt: skip
@@ -167,7 +173,8 @@ def of_trial(result: TrialResult) -> Numbers:
     """Metrics of both directions together, the last loss, and a digest of all ranks."""
     ranks = hashlib.sha256(result.ranks["rank"].astype("<f8").tobytes()).hexdigest()[:16]
     metrics = {name: value for name, value in result.metrics.items() if "_tail_" not in name and "_head_" not in name}
-    return {**metrics, "loss": float(result.curve[-1]["loss"]), "updates": float(result.updates), "ranks": ranks}
+    losses = {"loss": float(result.curve[-1]["loss"])} if result.curve else {}
+    return {**metrics, **losses, "updates": float(result.updates), "ranks": ranks}
 
 
 def of_tensors(tensors: dict[str, torch.Tensor]) -> Numbers:

@@ -23,6 +23,8 @@ from tests.golden.cases import (
     write_graph,
 )
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Context]:
@@ -31,13 +33,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Context]:
     return write_graph(folder / "graph"), Context(folder / "cache")
 
 
-@pytest.mark.long
 def test_every_arm_and_stage_gives_what_it_gave(place: tuple[Path, Context], tiny_encoder: Path) -> None:
     graph, context = place
     assert golden_file.differences("cases", machine(), numbers_of_cases(graph, tiny_encoder, context)) == []
 
 
-@pytest.mark.long
 def test_every_measurement_gives_what_it_gave(
     place: tuple[Path, Context], tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ import torch
 from harness.models import BACKBONES, Backbone
 from harness.models.batch import QueryTensors
 
-ENTITIES, RELATIONS, TIMES, DIM = 11, 3, 6, 6
+ENTITIES, RELATIONS, TIMES, DIM = 11, 3, 6, 8
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in BACKBONES}
 VARIANTS["lifted"] = ("lifted", {"wide": 10})

@@ -5,12 +5,14 @@ from __future__ import annotations
 import cmath
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.func import functional_call
@@ -117,6 +119,21 @@ def timeplex(model: Any, subject: int, relation: int, time: Sequence[int], entit
     return sum(parts, 0j).real
 
 
+def telm(model: Any, subject: int, relation: int, time: Sequence[int], entity: int) -> float:
+    """Half the trace of s r τ ō as 2 × 2 matrices: the plane's e₁ and e₂ are [[1, 0], [0, -1]] and [[0, 1], [1, 0]]."""
+    quarter = model.entity.embedding_dim // 4
+
+    def matrices(row: list[float], sign: int = 1) -> Iterator[NDArray[np.float64]]:
+        for k in range(quarter):
+            a, b, c, d = row[k], *(sign * row[part * quarter + k] for part in (1, 2, 3))
+            yield np.array([[a + b, c + d], [c - d, a - b]])
+
+    s, r = model.entity.weight[subject].tolist(), model.relation.weight[relation].tolist()
+    o, moment = model.entity.weight[entity].tolist(), _moment(model, time)
+    factors = zip(matrices(s), matrices(r), matrices(moment), matrices(o, -1), strict=True)
+    return float(sum(np.trace(a @ b @ c @ d) / 2 for a, b, c, d in factors))
+
+
 def rotate_translate(model: Any, subject: int, relation: int, time: Sequence[int], entity: int) -> float:
     """-s·‖(Rot(r) h + r + τ - t, t's bias)‖, pairs turned as complex numbers."""
     dim = model.entity.embedding_dim
@@ -137,6 +154,7 @@ FORMULAS: dict[str, Callable[..., float]] = {
     "lifted": lifted,
     "tntcomplex": tntcomplex,
     "timeplex": timeplex,
+    "telm": telm,
     "rotate-translate": rotate_translate,
 }
 

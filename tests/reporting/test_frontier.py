@@ -16,6 +16,8 @@ from tests.place import Place
 
 load_shipped()
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def sizes(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> tuple[Place, pd.DataFrame]:
@@ -32,7 +34,6 @@ def sizes(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> tuple
     return place, pd.read_csv(next((place.folder / "reports").rglob("frontier_sizes.csv")))
 
 
-@pytest.mark.long
 def test_bytes_and_front(sizes: tuple[Place, pd.DataFrame]) -> None:
     """Two dimensions by three numbers of bits by two arms, and the teacher."""
     _, rows = sizes

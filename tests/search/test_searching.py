@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from harness.design import files as designs
+from harness.design.cells import Run
 from harness.design.schema import FRESH, Design
 from harness.errors import UserError
 from harness.reporting.data.layout import Meta
@@ -28,7 +29,7 @@ from tests.toy import small
 
 FACTORS = {
     "loss.alpha": {"low": 0.1, "high": 10.0, "log": True},
-    "loss.temperature": {"low": 1, "high": 4},
+    "loss.temperature": {"low": 1, "high": 4, "integer": True},
     "student.stage1_epochs": {"low": 0, "high": 2},
 }
 
@@ -107,7 +108,9 @@ def test_inside_a_search_the_student_is_the_same_and_test_is_left_alone(spec: Tr
 
 
 def test_from_a_study_file_to_a_report(dataset: Path, tmp_path: Path, tiny_encoder: Path) -> None:
-    run = plan(read(tmp_path, tiny_encoder), dataset)
+    # one factor has a column of its own in frames, another none
+    factors = {**FACTORS, "loss.soft_weight": {"low": 0, "high": 1}}
+    run = plan(read(tmp_path, tiny_encoder, factors=factors), dataset)
     tally = carry_out(run, tmp_path)
     # L1 with two seeds and two fresh ones, three configurations with two, the best of them with two fresh ones
     assert (tally.added, tally.failed, len(tally.keys)) == (12, 0, 12)
@@ -167,9 +170,61 @@ def test_a_search_that_is_cut_off_goes_on(
     pd.testing.assert_series_equal(*by_cell)
 
 
+def test_a_search_of_another_space_takes_over_what_lies_inside(
+    dataset: Path, tmp_path: Path, tiny_encoder: Path
+) -> None:
+    def search(high: float, **more: Any) -> Run:
+        factors = {"loss.temperature": {"low": 1, "high": high}} | more.pop("factors", {})
+        design = read(tmp_path, tiny_encoder, arm="L1", factors=factors, trials=3, confirm=0, **more)
+        return plan(design, dataset, seeds=1)
+
+    wide = search(4)
+    assert carry_out(wide, tmp_path).added == 3 + 2  # L1 beside, with a confirmation run
+    trials = load(wide, tmp_path)[0]
+    searched = trials[trials["role"] == "search"].sort_values("temperature")
+    middle = float(searched["temperature"].iloc[1])
+    assert not middle.is_integer()  # a temperature is a real number, however its range is written
+
+    narrow = search(middle, factors={"loss.hard_weight": {"low": 0.5, "high": 2}})
+    assert narrow.study_name != wide.study_name
+    assert carry_out(narrow, tmp_path).added == 1
+    held = optuna.load_study(study_name=f"{narrow.study_name}-seeds", storage=f"sqlite:///{tmp_path}/harness.db")
+    copied = [trial for trial in held.trials if "copied_from" in trial.user_attrs]
+    inside = {trial.params["loss.temperature"] for trial in copied if trial.user_attrs.get("role") == "search"}
+    assert inside == set(searched["temperature"].iloc[:2])
+    assert {trial.params.get("loss.hard_weight", 1.0) for trial in copied} == {1.0}
+    assert sorted(t.user_attrs["configuration"] for t in held.trials if t.user_attrs.get("role") == "search") == [
+        0,
+        1,
+        2,
+    ]
+
+    sampled = search(4, sampler="qmc")  # no temperature of the other sampler is one of its points
+    assert sampled.study_name != wide.study_name
+    assert sampled.search is not None
+    assert carry_out(sampled, tmp_path).added == len({point["loss.temperature"] for point in sampled.search.sample()})
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        ({"student.dim": {"low": 4.5, "high": 8}}, r"factors.student.dim: takes whole numbers, not 4.5"),
+        ({"llm.finetune": {"low": 0, "high": 1}}, r"factors.llm.finetune: is no number; a search varies numbers"),
+    ],
+)
+def test_ranges_are_of_the_kind_of_their_setting(
+    tmp_path: Path, tiny_encoder: Path, factors: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, tiny_encoder, factors=factors)
+
+
 def test_a_designed_sample_shares_cells_that_are_equal(dataset: Path, tmp_path: Path, tiny_encoder: Path) -> None:
     """Two values a factor: most relatives of a base point come to the same cell."""
-    factors = {"loss.temperature": {"low": 1, "high": 2}, "student.stage1_epochs": {"low": 0, "high": 1}}
+    factors = {
+        "loss.temperature": {"low": 1, "high": 2, "integer": True},
+        "student.stage1_epochs": {"low": 0, "high": 1},
+    }
     design = read(tmp_path, tiny_encoder, sampler="qmc", trials=4, factors=factors, confirm=0)
     run = plan(design, dataset, seeds=1, preset="more", arms=["L1"])
     assert run.search is not None

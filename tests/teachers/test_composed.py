@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from harness.data import Timeline
 from harness.distill.losses import LOSSES
 from harness.errors import UserError
 from harness.evaluate import ranks
@@ -22,6 +23,9 @@ from tests.inside import Here
 from tests.toy import context, dataset, spec
 
 __all__ = ["context", "dataset", "spec"]
+
+
+TIMELINE = Timeline("year", np.arange(1900, 1905))
 
 
 def taught_by(spec: TrialSpec, source: str, arm: str = "L1", **options: object) -> TrialSpec:
@@ -43,7 +47,7 @@ def models() -> list[Any]:
 def test_scores_are_the_mean_of_the_members_log_probabilities() -> None:
     """But for a number that all entities of a query share, and that no softmax sees."""
     members = models()
-    ensemble = Ensemble(members).double()
+    ensemble = Ensemble(members, TIMELINE).double()
     ensemble.weights.copy_(torch.tensor([0.5, 0.2, 0.3]))
     generator = torch.Generator().manual_seed(5)
     asked = [torch.randint(top, (9,), generator=generator) for top in (40, 8)]
@@ -63,7 +67,7 @@ def test_fitted_weights_beat_a_grid_of_others(spec: TrialSpec, context: Context)
         for name in ("ta-distmult", "tcomplex")
     ]
     task = Stages(spec, context).inputs.task("valid", "classes")
-    ensemble = Ensemble(members)
+    ensemble = Ensemble(members, TIMELINE)
 
     def loss(weights: list[float]) -> float:
         ensemble.weights.copy_(torch.tensor(weights))

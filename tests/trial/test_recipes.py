@@ -17,17 +17,17 @@ def test_open_settings_are_those_of_the_recipes(backbone: str, teacher: str) -> 
     changed: dict[str, Any] = {"student": {"learning_rate": 0.123}}
     spec = TrialSpec(dataset="wiki", backbone=backbone, arm="L1", seed=0, **changed).model_dump(mode="json")
     decided = of_recipes(spec)
-    own, its = BACKBONES[backbone].student_recipe, BACKBONES[teacher].teacher_recipe
+    mine, its = BACKBONES[backbone].student_recipe, BACKBONES[teacher].teacher_recipe
     assert decided == {
-        "student.optimizer": own.optimizer,
-        "student.regularization": own.regularization,
+        "student.optimizer": mine.optimizer,
+        "student.regularization": mine.regularization,
         "teacher.optimizer": its.optimizer,
         "teacher.learning_rate": its.learning_rate,
         "teacher.regularization": its.regularization,
         "teacher.backbone": teacher,
     }
     shown = _resolved(spec, of_recipes)
-    assert (shown["student.learning_rate"], shown["student.optimizer"]) == ("0.123", own.optimizer)
+    assert (shown["student.learning_rate"], shown["student.optimizer"]) == ("0.123", mine.optimizer)
     assert _resolved(spec, None)["student.optimizer"] == "automatic"
 
 

@@ -98,7 +98,7 @@ def register(loss: Loss, *, label: str = "", colour: str = "") -> None:
     Raises:
         UserError: its name is taken or cannot be part of an arm, or an option has a default that is none.
     """
-    if "+" in loss.name or loss.name in ("none", "teacher", "llm-teacher", "CE"):
+    if "+" in loss.name or loss.name in ("none", *vocabulary.REFERENCES, "CE"):
         raise UserError(f"loss {loss.name!r}: this name has a meaning in arms; choose another")
     check_defaults("loss", loss.name, loss.options)
     if loss.version < 1:

@@ -22,7 +22,7 @@ _COLUMNS = ["backbone", "arm", "mean", "low", "high", "metric", "n", "student", 
 
 
 def ways(results: Results, averages: pd.DataFrame, compared: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each row of the LLM teacher, of any variant.
+    """A row for each row of the LLM teacher, of any variant; none where there is one way alone.
 
     Columns: backbone, arm, mean, low and high (test MRR, see `means`), n; student, the first arm that learns from it
     and is compared with L1, "" if there is none, and its difference to L1 in MRR as in `paired`; seconds (fine-tuning,
@@ -43,7 +43,8 @@ def ways(results: Results, averages: pd.DataFrame, compared: pd.DataFrame, costs
         of_stages = where(costs, backbone=row["backbone"], arm=row["arm"])
         total = {"seconds": float(of_stages["seconds"].sum()), "peak_mib": float(of_stages["peak_mib"].max())}
         rows.append(row | {name: gain[name] for name in _COLUMNS[8:12]} | {"student": student} | total)
-    return pd.DataFrame(rows, columns=_COLUMNS)
+    found = pd.DataFrame(rows, columns=_COLUMNS)
+    return found[found.groupby("backbone")["arm"].transform("size") > 1]
 
 
 def _read(spec: object) -> dict[str, Any]:

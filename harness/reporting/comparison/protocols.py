@@ -18,8 +18,8 @@ COLUMNS = ["backbone", "arm", "protocol", "own", "metric", "mean", "low", "high"
 NOTE = (
     "Test MRR, mean ± half of the 95 % interval over seeds, of the same state of a model under each protocol; *: the "
     "protocol that chose it. Numbers compare within a column alone. Columns timeplex and expanded ask for single years "
-    "and time classes; in expanded a fact counts once for each class, so that long intervals weigh most. Published "
-    "models are larger, and treat ties in other ways."
+    "and time classes, tkbi for the start alone; in expanded a fact counts once for each class, so that long intervals "
+    "weigh most. Published models are larger, and treat ties in other ways."
 )
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from harness.reporting.data.frames import records
 from harness.reporting.data.results import Recipe, Results
 from harness.reporting.data.text import number
-from harness.vocabulary import PROTOCOLS, REFERENCES, arm_name, backbone_name, student_arms
+from harness.vocabulary import PROTOCOLS, REFERENCES, VALIDATION_FILTERS, arm_name, backbone_name, student_arms
 
 #: more arms, or values of a setting, than these are given by their number, or by the smallest and largest
 MOST_NAMED = 13
@@ -113,6 +113,7 @@ def facts_of(
         "Data": f"{name}: {counts}",
         "Data digest": ", ".join(digest),
         "Protocol": "; ".join(protocols),
+        "Validation": "; ".join(VALIDATION_FILTERS[name] for name in _validation_filters(trials)),
         "Arms": f"{_arms(arms)}; {seed}" if arms else "",
         **{factor: ", ".join(map(str, levels)) for factor, levels in (factors or {}).items()},
         "Weights": _weights(trials),
@@ -124,6 +125,11 @@ def facts_of(
         "Machine": "; ".join(part for part in (machine, width) if part),
     }
     return [[label, value] for label, value in pairs.items() if value]
+
+
+def _validation_filters(trials: pd.DataFrame) -> list[str]:
+    """The values of setting ``validation_filter``; trials of before it have none."""
+    return sorted({json.loads(spec).get("validation_filter", "all") for spec in _unique(trials, "spec")})
 
 
 def _arms(arms: Sequence[str]) -> str:

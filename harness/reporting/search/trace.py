@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +86,13 @@ class Trace:
         return ordered(self.frame[self.frame["seeds"] > 0]["backbone"], BACKBONES)
 
 
+def _keys(factors: Iterable[str], columns: Collection[str]) -> dict[str, str]:
+    """What factors are called: by the last part of their names, or in full where that may mean another setting."""
+    short = {name: name.split(".")[-1] for name in factors}
+    last = list(short.values())
+    return {n: n if last.count(s) > 1 or (n in columns and s in columns) else s for n, s in short.items()}
+
+
 def trace_of(inside: pd.DataFrame, about: Mapping[str, Any]) -> Trace:
     """The configurations among the trials inside a search.
 
@@ -97,11 +104,13 @@ def trace_of(inside: pd.DataFrame, about: Mapping[str, Any]) -> Trace:
         UserError: wrong columns or values, or no configuration has a result.
     """
     checked = validate(TRIALS, inside)
+    keys = _keys(about["factors"], checked.columns)
     axes = tuple(
-        Axis(name.split(".")[-1], float(about_factor["low"]), float(about_factor["high"]), bool(about_factor["log"]))
+        Axis(keys[name], float(about_factor["low"]), float(about_factor["high"]), bool(about_factor["log"]))
         for name, about_factor in about["factors"].items()
     )
-    names = [axis.key for axis in axes]
+    # a factor without a column of its own has its dotted name
+    columns = {key: name if name in checked else key for name, key in keys.items()}
     beside = checked[(checked["role"] == "beside") & (checked["state"] == "complete")]
     base = beside.set_index(["backbone", "seed"])["valid_mrr"].to_dict()
     searched = checked[checked["role"] == "search"].copy()
@@ -114,7 +123,9 @@ def trace_of(inside: pd.DataFrame, about: Mapping[str, Any]) -> Trace:
     for (backbone, number), group in searched.groupby(["backbone", "configuration"]):
         done = group[group["state"] == "complete"]
         l1 = [base.get((backbone, seed), np.nan) for seed in done["seed"]]
-        row: dict[str, Any] = {"backbone": backbone, "number": number} | {n: float(group[n].iloc[0]) for n in names}
+        row: dict[str, Any] = {"backbone": backbone, "number": number} | {
+            key: float(group[column].iloc[0]) for key, column in columns.items()
+        }
         failed = bool((group["state"] == "failed").any())
         row["state"] = "failed" if failed else "complete" if len(done) == most else "given up"
         row |= {"seeds": len(done), "mrr": float(done["valid_mrr"].mean()) if len(done) else np.nan}
@@ -124,7 +135,7 @@ def trace_of(inside: pd.DataFrame, about: Mapping[str, Any]) -> Trace:
         raise UserError("trials: no configuration of the search has a result; run the study again")
     frame["difference"] = frame["mrr"] - frame["base"]
     given = about.get("sample")
-    sample = pd.DataFrame(given).rename(columns=lambda name: str(name).split(".")[-1])[names] if given else None
+    sample = pd.DataFrame(given).rename(columns=keys)[list(columns)] if given else None
     return Trace(str(about["sampler"]), axes, frame, sample)
 
 

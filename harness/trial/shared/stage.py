@@ -33,7 +33,8 @@ class Planned:
 
     def training(self, spec: TrialSpec) -> list[object]:
         """What decides how a model is trained and validated, whichever it is."""
-        return [self.data_digest, spec.time.key(), spec.protocol, self.device, ENGINE]
+        filters = [] if spec.validation_filter == "all" else [spec.validation_filter]
+        return [self.data_digest, spec.time.key(), spec.protocol, self.device, ENGINE, *filters]
 
 
 @dataclass(frozen=True)

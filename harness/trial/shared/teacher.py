@@ -9,6 +9,7 @@ from harness.data import both_directions
 from harness.distill.training.loop import snapshot, train
 from harness.distill.training.objective import Distillation
 from harness.teachers import targets
+from harness.teachers.ensemble import time_input_of
 from harness.teachers.sources import TEACHERS, Asked, listed_targets
 from harness.trial.cache import Built
 from harness.trial.run import scored_model
@@ -53,7 +54,8 @@ def _teacher(stages: Stages) -> Built:
     if source.compose is not None:
         models = [scored_model(member, stages.context) for member in stages.spec.members]
         options = source.options.model_validate(spec.method(source.name))
-        composed = source.compose(models, options, stages.inputs.task("valid", models[0].time_input)).eval()
+        reads = time_input_of(models)
+        composed = source.compose(models, options, stages.inputs.task("valid", reads), stages.inputs.timeline).eval()
         mrr = stages.inputs.validator(composed.time_input)(composed)
         return snapshot(composed), {"best_mrr": mrr, "best_epoch": 0, "updates": 0, "curve": []}
     model = stages.new_teacher()
@@ -125,7 +127,7 @@ def _vectors(stages: Stages) -> Built:
 register(
     Stage(
         "teacher-vectors",
-        wanted=lambda spec: _has_model(spec) and "teacher" in spec.needs and spec.loss.others == "estimated",
+        wanted=lambda spec: spec.teacher_has_vectors and "teacher" in spec.needs and spec.loss.others == "estimated",
         needs=lambda _: ("teacher",),
         content=lambda _, __: [],
         build=_vectors,

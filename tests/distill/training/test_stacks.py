@@ -169,7 +169,7 @@ def test_single_precision_but_for_rounding(name: str) -> None:
         assert_same(trained, same.alone(student), 2e-3)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(order=st.permutations(range(4)), size=st.integers(1, 4), memory=st.sampled_from([0, 2**14, 2**30]))
 @pytest.mark.long
 def test_company_does_not_matter(order: list[int], size: int, memory: int) -> None:

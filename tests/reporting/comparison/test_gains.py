@@ -77,8 +77,8 @@ def test_gains_are_of_the_comparison_that_the_study_is_about(frames: Make) -> No
     results = Results.load(study.trials, study.load_ranks, layout)
     assert headline(results, "ttranse") == ("switch after 1/2", "one stage")
     assert set(gains(results)["arm"]) == {"switch after 1/2"}
-    whole = frames(facts=40, seeds=1)
-    assert headline(Results.load(whole.trials, whole.load_ranks, LAYOUT), "ttranse") == ("L1+L2+L3", "L1")
+    complete = frames(facts=40, seeds=1)
+    assert headline(Results.load(complete.trials, complete.load_ranks, LAYOUT), "ttranse") == ("L1+L2+L3", "L1")
 
 
 def test_where_nothing_is_known_there_is_nothing(frames: Make, tmp_path: Path) -> None:

@@ -246,13 +246,13 @@ def test_best_points_are_chosen_by_validation_and_told_by_test() -> None:
 
 def test_the_map_shows_the_worst_case_of_every_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_grid(seeds=2, backbones=("ttranse", "ta-distmult"))
-    found = grid(study)
-    points = found.points()
-    region = rank_settings(points, found.names)
+    result = grid(study)
+    points = result.points()
+    region = rank_settings(points, result.names)
     drawn: list[Figure] = []
     save = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (drawn.append(self), save(self, *a, **k)))
-    assert settings_map(region, points, found.names, tmp_path / "a")
+    assert settings_map(region, points, result.names, tmp_path / "a")
     panels = drawn[0].axes[:3]
     assert [panel.get_title() for panel in panels] == ["δ = 0.1", "δ = 1", "δ = 10"]
     shown = {
@@ -264,12 +264,12 @@ def test_the_map_shows_the_worst_case_of_every_point(tmp_path: Path, monkeypatch
         for panel, level in zip(panels, LEVELS["delta"], strict=True)
         for text in panel.texts
     }
-    worst = points.groupby(found.names)["difference"].min() * 1000
+    worst = points.groupby(result.names)["difference"].min() * 1000
     assert {key: float(text.replace("−", "-")) for key, text in shown.items()} == pytest.approx(
         worst.round(1).to_dict()
     )
-    assert "Framed" in settings_caption(region, found.names)
-    assert "Shaded" in settings_caption(region, found.names[:1])
+    assert "Framed" in settings_caption(region, result.names)
+    assert "Shaded" in settings_caption(region, result.names[:1])
 
 
 # ---- signs of failure -----------------------------------------------------------------------------------------------
@@ -362,7 +362,7 @@ def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
     first = pdf.read_bytes()
     assert make(study, tmp_path / "a").read_bytes() == first
     with drawn():
-        assert make(study, tmp_path / "b").stat().st_size > 2 * len(first)
+        assert make(study, tmp_path / "b").stat().st_size > 1.5 * len(first)
     importance = pd.read_csv(tmp_path / "a" / "grid_importance.csv")
     assert importance.groupby("method")["importance"].idxmax().map(importance["factor"]).eq("alpha").all()
 

@@ -1,0 +1,92 @@
+"""Facts with a header, or separated by commas, as spreadsheets write them: columns in any order, others left out."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from harness.data.formats.text import Columns, columns, lines_of
+from harness.errors import UserError
+
+#: what the columns of a header may be called, in small letters and with single spaces
+NAMES = {
+    "head": ("head", "subject", "source", "h", "s", "head entity", "entity1"),
+    "relation": ("relation", "predicate", "rel", "r", "p", "edge", "property"),
+    "tail": ("tail", "object", "target", "o", "tail entity", "entity2"),
+    "start": ("start", "since", "begin", "from", "valid from", "start date", "start time", "start year"),
+    "end": ("end", "until", "to", "valid to", "end date", "end time", "end year"),
+    "date": ("date", "time", "timestamp", "year", "day", "when"),
+}
+
+
+def fits(path: Path, line: str) -> bool:
+    """Whether the first line names head, relation and tail, or the file has commas in the place of tabs."""
+    fields = _split(line, _separator(line))
+    named = _named(fields or [])
+    is_comma = path.suffix == ".csv" and "\t" not in line and fields is not None and len(fields) > 1
+    return named.keys() >= {"head", "relation", "tail"} or is_comma
+
+
+def read(path: Path) -> tuple[Columns, str]:
+    """The columns of a file.
+
+    Raises:
+        UserError: it has no date, a column twice, or a malformed line.
+    """
+    with closing(lines_of(path)) as lines:
+        number, line = next(lines)
+        separator = _separator(line)
+        header = _split(line, separator) or []
+        named = _named(header)
+        separated = {"\t": "tabs", ",": "commas", ";": "semicolons"}[separator]
+        if named.keys() < {"head", "relation", "tail"}:  # without a header
+            rows = _rows(path, lines, separator, first=(number, header))
+            return columns(path, rows, (4, 5), separated), f"columns separated by {separated}"
+        times = ["date"] if "date" in named and not named.keys() & {"start", "end"} else ["start", "end"]
+        if lacking := [time for time in times if time not in named]:
+            names = ", ".join(NAMES[lacking[0]])
+            raise UserError(f"{path}, line {number}: has no column {lacking[0]!r} (or {names}); name it in the header")
+        order = [named[name] for name in ("head", "relation", "tail", *times)]
+        taken = (
+            (row_number, [row[k] for k in order]) for row_number, row in _rows(path, lines, separator, len(header))
+        )
+        left = [name.strip() for k, name in enumerate(header) if k not in order]
+        about = f"columns {', '.join(header[k].strip() for k in order)}"
+        return columns(path, taken, (4, 5), separated), about + (f"; left out: {', '.join(left)}" if left else "")
+
+
+def _separator(line: str) -> str:
+    return max("\t,;", key=line.count)
+
+
+def _split(line: str, separator: str) -> list[str] | None:
+    try:
+        return next(csv.reader([line], delimiter=separator, strict=True), None)
+    except csv.Error:  # a quotation mark that is not closed
+        return None
+
+
+def _named(header: list[str]) -> dict[str, int]:
+    """The positions of the columns that a header names."""
+    words = [" ".join(name.casefold().replace("_", " ").split()) for name in header]
+    return {column: words.index(name) for column, names in NAMES.items() for name in reversed(names) if name in words}
+
+
+def _rows(
+    path: Path,
+    lines: Iterator[tuple[int, str]],
+    separator: str,
+    width: int | None = None,
+    first: tuple[int, list[str]] | None = None,
+) -> Iterator[tuple[int, list[str]]]:
+    if first is not None:
+        yield first
+    for number, line in lines:
+        row = _split(line, separator)
+        if row is None:
+            raise UserError(f"{path}, line {number}: has a quotation mark that is not closed")
+        if width is not None and len(row) != width:
+            raise UserError(f"{path}, line {number}: {len(row)} column(s) where the header has {width}")
+        yield number, row

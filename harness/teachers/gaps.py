@@ -1,0 +1,127 @@
+"""Gaps in time: which entities can complete a query, by when they took part in which relations.
+
+After the features that TIMEPLEX adds to its products (Jain et al., EMNLP 2020: recurrence and pairs of relations):
+someone who was born in 1800 plays for no team in 1990, and a team that one left last year is not where one plays now.
+The score of an entity e for (s, r, ?, τ) is a sum over the relations r' in which training facts have e, and over the
+facts (s, r, e) themselves,
+
+    Σ_r' w[r, r', kind of the smallest gap from τ to a fact of e and r'] + v[r, kind of the gap to (s, r, e)],
+
+besides a weight times the logarithm of how many such facts there are. Of a training query its fact is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.data import TemporalGraph, both_directions
+from harness.distill.seeds import derive_seed
+from harness.distill.training.loop import Report, Trained, snapshot
+from harness.models.base import Backbone
+from harness.models.batch import QueryTensors
+
+#: passes over the training queries, queries a step, and Adagrad's learning rate at the start, which falls to a tenth
+EPOCHS, BATCH, RATE = 4, 256, 0.3
+
+
+class Gaps(Backbone):
+    """Features of gaps, linear in their weights; no vectors.
+
+    Our reading: a weight for each of 29 kinds of gaps stands in the place of a Gaussian's mean and variance; a gap goes
+    from a fact's interval to the start of the query's, and is 0 within. All entities are compared, instead of 100 drawn
+    ones. The features are trained by themselves; how much they count beside other models is fitted on validation.
+    """
+
+    time_input = "points"
+    has_vectors = False
+    n_entities = 0
+
+    def __init__(self, graph: TemporalGraph) -> None:
+        from harness.models.scoring.links import KINDS, Links  # here, since loading a compiler takes a moment
+
+        super().__init__()
+        self.n_entities, self.n_relations = len(graph.entities), 2 * len(graph.relations)
+        facts = both_directions(graph.train, len(graph.relations))
+        start, end = facts.time_points()
+        self.key = facts.subject * self.n_relations + facts.relation
+
+        def grouped(key: np.ndarray) -> tuple[np.ndarray, Links]:
+            order = np.lexsort([start, key])
+            distinct, first = np.unique(key[order], return_index=True)
+            return distinct, Links(np.append(first, len(key)), start[order], end[order])
+
+        self.pair_key, self.pairs = grouped(self.key)
+        self.pair_entity, self.pair_relation = np.divmod(self.pair_key, self.n_relations)
+        repeat_key, self.repeats = grouped(self.key * self.n_entities + facts.answer)
+        self.repeat_entity = repeat_key % self.n_entities
+        keys = np.arange(self.n_entities * self.n_relations + 1)
+        self.groups = np.searchsorted(repeat_key // self.n_entities, keys)
+        self.weights = nn.Parameter(torch.zeros(self.n_relations * (self.n_relations + 1), KINDS + 1))
+
+    def direct_scores(self, subject: Tensor, relation: Tensor, time: Tensor, own: Tensor | None = None) -> Tensor:
+        z = np.zeros((len(subject), self.n_entities), np.float32)
+        self._walker(subject, relation, time, own)(z, np.zeros((0, 0), np.float32), False, False)
+        return torch.from_numpy(z).to(subject.device)
+
+    def _walker(self, subject: Tensor, relation: Tensor, time: Tensor, own: Tensor | None) -> Callable[..., None]:
+        from harness.models.scoring.links import Asked, kinds, walk
+
+        s, r, ends = (tensor.cpu().numpy() for tensor in (subject, relation, time))
+        start, end = np.ascontiguousarray(ends.T)
+        answer = np.full(len(s), -1) if own is None else own.cpu().numpy()
+        half = self.n_relations // 2
+        keys = np.stack([s * self.n_relations + r, answer * self.n_relations + (r + half) % self.n_relations], 1)
+        times, at = np.unique(start, return_inverse=True)
+        near = np.empty((len(times), len(self.pair_key)), np.int8)
+        kinds(times, self.pairs, near)
+        asked = Asked(r, start, end, answer, np.searchsorted(self.pair_key, keys), keys[:, 0].copy(), at)
+        weights = self.weights.detach().cpu().numpy()
+
+        def walker(z: np.ndarray, gradient: np.ndarray, back: bool, masks: bool) -> None:
+            walk(z, weights, gradient, back, masks, asked, near, self.pairs, self.pair_entity, self.pair_relation,
+                 self.repeats, self.repeat_entity, self.groups)  # fmt: skip
+
+        return walker
+
+    def loss(self, queries: QueryTensors) -> float:
+        """The mean cross-entropy of training queries [B], other answers at that time left out; sets its gradient."""
+        walker = self._walker(queries.subject, queries.relation, queries.time, queries.answer)
+        z = np.zeros((len(queries), self.n_entities), np.float32)
+        walker(z, np.zeros((0, 0), np.float32), False, True)
+        p = torch.from_numpy(z).softmax(1)
+        answer = queries.answer[:, None].cpu()
+        loss = -float(p.gather(1, answer).log().mean())
+        slope = p.scatter_add_(1, answer, torch.full(answer.shape, -1.0))
+        gradient = np.zeros(self.weights.shape, np.float32)
+        walker(slope.numpy(), gradient, True, False)
+        self.weights.grad = torch.from_numpy(gradient / len(queries)).to(self.weights.device)
+        return loss
+
+
+def train(
+    model: Gaps, queries: QueryTensors, validate: Callable[[Backbone], float], seed: int, report: Report | None = None
+) -> Trained:
+    """Train the weights on training queries and keep those of the epoch with the best validation MRR.
+
+    Queries of one relation and time come together, since they share all gaps but those of their own facts.
+    """
+    optimizer = torch.optim.Adagrad(model.parameters(), lr=RATE)
+    result = Trained(best=snapshot(model), last={}, optimizer={})
+    alike = torch.stack([queries.relation, queries.time[:, 0]], 1).unique(dim=0, return_inverse=True)[1]
+    steps = -(-len(queries) // BATCH)
+    for epoch in range(EPOCHS):
+        generator = torch.Generator().manual_seed(derive_seed("batches", seed, epoch))
+        places = torch.randperm(int(alike.max()) + 1, generator=generator).to(alike.device)
+        total = 0.0
+        for step, index in enumerate(places[alike].argsort(stable=True).split(BATCH)):
+            optimizer.param_groups[0]["lr"] = RATE * (1 - 0.9 * (epoch + step / steps) / EPOCHS)
+            total += model.loss(queries[index]) * len(index)
+            optimizer.step()
+        row = result.close(epoch, {"hard": total / len(queries)}, steps, lambda: validate(model), model)
+        if report is not None:
+            report((epoch + 1) / EPOCHS, row["valid_mrr"])
+    return result
