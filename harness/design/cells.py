@@ -151,7 +151,8 @@ def plan(
     added = _more_arms(design, arms)
     names = design.conditions | added
     # in an order that is the same in every process: it is part of the study's name
-    references = tuple(dict.fromkeys([*design.references, *(name for name in added if name in REFERENCES)]))
+    teachers = [name for name, condition in names.items() if condition.arm in REFERENCES]
+    references = tuple(dict.fromkeys([*design.references, *teachers]))
     wanted = {check_arm(arm) if arm not in names else arm for arm in arms} or {*(chosen.arms or names)}
     search, tune, n_seeds = search_of(design, chosen), tune_of(design, chosen), seeds or chosen.seeds
     _refuse_factors(design, tune, changes or {})

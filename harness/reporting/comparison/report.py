@@ -11,6 +11,7 @@ import pandas as pd
 from harness.reporting.claims import QUESTIONS, judge
 from harness.reporting.comparison import figures
 from harness.reporting.comparison.gains import gains, headline, splits
+from harness.reporting.comparison.language import ways, ways_table
 from harness.reporting.comparison.protocols import by_protocol, protocols_table
 from harness.reporting.comparison.tuning import budget, configurations, tuning_table
 from harness.reporting.comparison.verdicts import summary
@@ -144,8 +145,8 @@ def content(frames: Frames) -> Document:
     """The report of a study that compares arms.
 
     Beside ``STUDY.pdf`` lie ``STUDY_table``, ``STUDY_paired``, ``STUDY_costs``, ``STUDY_relations``,
-    ``STUDY_splits`` and ``STUDY_protocols``, of a study that tunes its arms ``STUDY_tuning`` (each .csv, .parquet and
-    .tex), and ``figures/`` (.pdf and .png).
+    ``STUDY_splits`` and ``STUDY_protocols``, of a study that tunes its arms ``STUDY_tuning``, and of one that
+    reads a language model in several ways ``STUDY_ways`` (each .csv, .parquet and .tex), and ``figures/`` (.pdf and .png).
 
     Raises:
         UserError: the frames do not pass their checks.
@@ -155,6 +156,7 @@ def content(frames: Frames) -> Document:
     curves = curves[curves["trial"].isin(done["trial"])]
     averages, compared, costs = means(results), paired(results), costs_by_stage(results)
     by_relation, by_group, under = gains(results), splits(results), by_protocol(results)
+    of_language = ways(results, averages, compared, costs)
     dataset = str(results.trials["dataset"].iloc[0])
     tried = configurations(frames)
     tables = {
@@ -164,6 +166,7 @@ def content(frames: Frames) -> Document:
             "paired": paired_table(compared, backbone),
             "metrics": metrics_table(compared, backbone),
             "protocols": protocols_table(under, published_figures(dataset), results.trials, backbone),
+            "ways": ways_table(of_language, backbone),
             "costs": costs_table(costs, backbone),
         }
         for backbone in results.backbones
@@ -178,6 +181,8 @@ def content(frames: Frames) -> Document:
     }
     if len(tried):
         files["tuning"] = (tried, "tuning")
+    if len(of_language):
+        files["ways"] = (of_language, "ways")
     colors = arm_colors(results.layout.order(results.trials["arm"]))
     losses = {row["arm"]: str(row.get("losses", row["arm"])) for row in records(results.trials)}
 
@@ -196,6 +201,7 @@ def content(frames: Frames) -> Document:
                 of["paired"],
                 of["metrics"],
                 of["protocols"],
+                of["ways"],
                 drawn("curves", CURVES, figures.learning_curves, curves, losses, backbone, colors),
                 drawn("relations", f"Gain of {gain} {RELATIONS}", figures.relation_gains, by_relation, backbone),
                 drawn(
