@@ -146,7 +146,7 @@ def content(frames: Frames) -> Document:
 
     Beside ``STUDY.pdf`` lie ``STUDY_table``, ``STUDY_paired``, ``STUDY_costs``, ``STUDY_relations``,
     ``STUDY_splits`` and ``STUDY_protocols``, of a study that tunes its arms ``STUDY_tuning``, and of one that
-    reads a language model in several ways ``STUDY_ways`` (each .csv, .parquet and .tex), and ``figures/`` (.pdf and .png).
+    reads a language model in several ways ``STUDY_ways`` (each .csv, .parquet and .tex), and ``figures/`` (.pdf, .png).
 
     Raises:
         UserError: the frames do not pass their checks.
