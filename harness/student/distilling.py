@@ -18,9 +18,17 @@ from harness.trial.inputs import graph_of, named
 from harness.trial.provenance import device_of
 from harness.trial.stages import Context
 
-#: bits of a number of the entity table: four lose next to nothing (study ``frontier``), and so buy the widest student
-BITS_BY_DEFAULT: Bits = 4
-BACKBONE = "ta-distmult"
+#: bits of a number of the entity table: at equal bytes two bits and twice the width beat four (docs/measurements.md)
+BITS_BY_DEFAULT: Bits = 2
+BACKBONE = "tcomplex"
+#: as in study ``compact``
+SETTINGS = {
+    "student.epochs": 32,
+    "student.stage1_epochs": 16,
+    "teacher.epochs": 20,
+    "teacher.patience": 3,
+    "loss.temperature": 2,
+}
 
 
 def distil(
@@ -63,7 +71,7 @@ def distil(
     if output is not None:
         check_output(Path(output))
     changes = [f"student.dim={dimension(bytes_per_entity, bits)}", f"student.bits={bits}"]
-    changes += [f"{key}={value}" for key, value in (settings or {}).items()]
+    changes += [f"{key}={value}" for key, value in {**SETTINGS, **(settings or {})}.items()]
     name, folder = named(str(data), data_dir)
     spec = wanted(name, arm, backbone, seed, "default", changes)
     suspicions.refuse(graph_of(str(data), data_dir), accept, language=spec.reads_names)
