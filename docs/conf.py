@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import Any
 
 from docutils import nodes
@@ -35,9 +34,11 @@ autodoc_typehints_description_target = "documented"
 def settings_by_part() -> str:
     """Every setting of a trial with its default and meaning, as a table a part."""
     parts = []
-    for part, rows in groupby(settings(TrialSpec()), key=lambda row: row[0].split(".")[0]):
+    for title, rows in settings(TrialSpec()).items():
         lines = [f"| `{name}` | {value} | {about} |" for name, value, about in rows]
-        parts.append("\n".join([f"## `{part}`", "", "| setting | default | what it is |", "|---|---|---|", *lines]))
+        parts.append(
+            "\n".join([f"## {title.capitalize()}", "", "| setting | default | what it is |", "|---|---|---|", *lines])
+        )
     return "\n\n".join(parts)
 
 

@@ -21,7 +21,7 @@ TOOLS = {
     "student": ("harness.student.__main__", "A distilled student as one file: make it, ask it, score it, serve it."),
     "data": ("harness.data.__main__", "Look at data sets, and check your own."),
     "bench": ("harness.bench.__main__", "Measure the engine on this machine."),
-    "doctor": ("harness.doctor", "Show versions, machine, data and weights, to be pasted into an issue."),
+    "doctor": ("harness.doctor.__main__", "Show versions, machine, data and weights, to be pasted into an issue."),
 }
 
 

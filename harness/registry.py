@@ -12,7 +12,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
 
 from harness.errors import UserError, is_readable, nearest
 
@@ -48,6 +58,24 @@ class Frozen(BaseModel):
     def key(self) -> str:
         """A hex digest of the content, the same in every process."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:20]
+
+
+class Grown(Frozen):
+    """A part of a spec that has gained fields since results were stored.
+
+    Those in ``later`` are left out of what is stored and hashed at their defaults, so that results of before keep their
+    identity.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _serialised(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        for name in self.later:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                content.pop(name, None)
+        return content
 
 
 class MethodOptions(Frozen):

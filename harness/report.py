@@ -23,17 +23,15 @@ from harness.design.schema import Design
 from harness.errors import UserError, nearest
 from harness.plugins import load_asked_for
 from harness.reporting import designs
-from harness.reporting.data.frames import records, where
 from harness.reporting.data.layout import Layout, Meta
 from harness.reporting.data.results import Frames
 from harness.reporting.data.teachers import weak_teacher
-from harness.reporting.data.text import number
-from harness.reporting.evidence import Evidence
 from harness.reporting.kinds import KINDS, ReportKind, kind_of, load_shipped
+from harness.reporting.output.document import Document, Findings, Verdicts
 from harness.reporting.output.tables import terminal_table
 from harness.reporting.output.typst import write
 from harness.reporting.overview import StudyEvidence, claims_report
-from harness.vocabulary import REFERENCES, arm_name, backbone_name, joined
+from harness.vocabulary import backbone_name, joined
 
 load_shipped()
 
@@ -243,8 +241,7 @@ def report_of_cells(
     study: Design, stored: designs.Stored, output: Path, design: str, cells: Collection[str], console: Console
 ) -> Path:
     """Print the table of the given cells of a design and write their report; return the path of its PDF."""
-    frames = designs.frames_of(as_layout(study), stored, importance, design, recipe)
-    frames = designs.with_cells(frames, cells)
+    frames = designs.frames_of(as_layout(study), stored, importance, design, recipe, cells)
     console.print()
     for part in designs.tested_parts(frames.trials):
         console.print(terminal_table(part, frames.layout))
@@ -252,36 +249,24 @@ def report_of_cells(
             if (warning := weak_teacher(part, backbone)) is not None:
                 console.print(f"[yellow]warning[/] {escape(backbone_name(backbone))}: {escape(warning)}")
         console.print()
-    kind = kind_of(frames.layout.report, frames.trials)
-    path = kind.report(frames, output)
-    console.print(escape(f"verdict: {_verdict(kind, frames)}"), soft_wrap=True, highlight=False)
+    document = kind_of(frames.layout.report, frames.trials).content(frames)
+    path = write(document, output)
+    if said := _verdict(document):
+        console.print(escape(f"verdict: {said}"), soft_wrap=True, highlight=False)
     return path
 
 
-def _verdict(kind: ReportKind, frames: Frames) -> str:
-    """The verdicts on a study's claims, or which arm is best where there are none, in a line."""
-    evidence = kind.evidence(frames) if kind.evidence and frames.layout.claims else {}
-    said = [
-        f"{name} {verdict} on {joined(list(dict.fromkeys(backbones)))}"
-        for name, part in evidence.items()
-        for verdict, backbones in _by_verdict(part).items()
-    ]
-    if said:
-        return "; ".join(said)
-    done = where(frames.results().trials, state="complete")
-    means = done[~done["arm"].isin(REFERENCES)].groupby(["backbone", "arm"])[["valid_mrr", "test_mrr"]].mean()
-    if means.empty:
-        return "none, no student is complete"
-    best = max(records(means.reset_index()), key=lambda row: float(row["valid_mrr"]))
-    shown = f"{arm_name(best['arm'])} on {backbone_name(best['backbone'])}"
-    return f"best on validation is {shown}, with a test MRR of {number(best['test_mrr'], 4)}"
-
-
-def _by_verdict(evidence: Evidence) -> dict[str, list[str]]:
-    said: dict[str, list[str]] = {}
-    for claim in evidence.verdicts:
-        said.setdefault(claim.verdict, []).append(claim.backbone)
-    return said
+def _verdict(document: Document) -> str:
+    """What a report concludes, in a line: the verdicts on the study's claims, else its first finding."""
+    claims = [claim for block in document.blocks if isinstance(block, Verdicts) for claim in block.claims]
+    by_verdict: dict[tuple[str, str], list[str]] = {}
+    for claim in claims:
+        for line in claim["lines"]:
+            by_verdict.setdefault((claim["id"], line["verdict"]), []).append(line["case"])
+    if by_verdict:
+        return "; ".join(f"{name} {verdict} on {joined(cases)}" for (name, verdict), cases in by_verdict.items())
+    found = [sentence for block in document.blocks if isinstance(block, Findings) for sentence in block.sentences]
+    return found[0] if found else ""
 
 
 @app.command("run")

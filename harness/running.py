@@ -58,6 +58,7 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
         seeds=options.seeds,
         arms=[arm.strip() for arm in options.arms.split(",")] if options.arms else [],
         changes=changes,
+        trials=options.tune,
     )
     for one in suspicions.refuse(graph, options.accept or (), language=planned.reads_names):
         text = escape(printable(f"{one.kind}: {one.text}"))

@@ -45,3 +45,21 @@ def best_first(points: pd.DataFrame, backbones: Sequence[str]) -> pd.DataFrame:
     """Points by mean validation MRR (column ``mrr``), best first, backbone by backbone in the given order."""
     place = points["backbone"].map({backbone: position for position, backbone in enumerate(backbones)})
     return points.iloc[np.lexsort((-points["mrr"], place))].reset_index(drop=True)
+
+
+def tuned(trials: pd.DataFrame, seeds: int) -> pd.DataFrame:
+    """The configurations of each arm by mean validation MRR, and which of them wins.
+
+    Args:
+        trials: a row a trial: backbone, arm, configuration (its number), mrr (of validation, a fraction; NaN without a
+            result).
+        seeds: with which a configuration is trained; one that lacks a seed cannot win.
+
+    Returns:
+        A row a backbone, arm and configuration, in this order: mrr (the mean over all seeds; NaN where one is missing),
+        winner (whether it has the highest of its arm; of equals the first).
+    """
+    grouped = trials.groupby(["backbone", "arm", "configuration"], sort=True)["mrr"]
+    ranked = grouped.mean().where(grouped.count() == seeds).reset_index()
+    best = ranked.dropna().sort_values("mrr", ascending=False, kind="stable").drop_duplicates(["backbone", "arm"])
+    return ranked.assign(winner=ranked.index.isin(best.index))

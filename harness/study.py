@@ -18,9 +18,9 @@ from rich.table import Table
 
 from harness import console as cli
 from harness import vocabulary
-from harness.config import WithConfig, given
 from harness.console import one_of
 from harness.design import files
+from harness.design.config import WithConfig, given
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -83,6 +83,10 @@ class Options:
     ] = None
     preset: PresetName = "default"
     seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Number of seeds; default: the preset's.")] = None
+    tune: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="Configurations of each arm in its tuning; default: the preset's."),
+    ] = None
     arms: Annotated[
         str | None, typer.Option(help="These arms, with commas between, such as none,L1,L1+L2; default: the study's.")
     ] = None
@@ -148,8 +152,8 @@ def describe(
     from harness import plugins
 
     plugins.load_asked_for(plugin or ())
-    from harness.design.cells import facts, settle
-    from harness.design.settings import method_of, settings
+    from harness.design.cells import facts
+    from harness.design.settings import method_of, settings, settle, tune_of
     from harness.trial.arms import parts_of
 
     design = load(study)
@@ -171,8 +175,12 @@ def describe(
     used = {spec.teacher.source, design.backbone, *design.backbones}
     used |= {part for condition in design.conditions.values() for part in parts_of(condition.arm)}
     varied = {*(chosen.grid or design.grid), *(design.search or {}).get("factors", {})}
+    varied |= {*(tune.settings if (tune := tune_of(design, chosen)) else ())}
     unused: dict[str, None] = {}
-    table = Table("setting", "value", "what it is", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("setting", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("what it is")
     for part, rows in settings(spec).items():
         table.add_section()
         table.add_row(f"[bold]{escape(part)}[/]")

@@ -176,7 +176,8 @@ SYMBOLS = {
 
 def symbol_of(setting: str) -> str:
     """A setting in formulas and figures: its symbol, or the last part of its dotted name."""
-    return SYMBOLS.get(setting, setting.rpartition(".")[2])
+    name = setting.rpartition(".")[2]
+    return SYMBOLS.get(name, name)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness import doctor
+from harness.doctor import __main__ as doctor
 
 
 def test_every_part_says_something(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,7 +95,7 @@ Path(f"loaded-{os.getpid()}").touch()
 LOSS = Path(__file__).parent.parent / "docs" / "examples" / "loss_dkd.py"
 
 
-@pytest.mark.usefixtures("blank_figures")
+@pytest.mark.draws
 @pytest.mark.long
 def test_a_study_file_of_ones_own_with_a_plugin(place: Place, here: Here) -> None:
     file = place.folder / "mine.yaml"
@@ -282,7 +282,7 @@ def test_a_store_that_is_not_there_is_not_copied(here: Here) -> None:
 
 def test_odd_data_are_warned_of_refused_or_accepted(here: Here) -> None:
     facts = {"train": "0\t0\t1\t1990\t-1\n1\t0\t2\t1991\t-1\n", "valid": "2\t0\t0\t1990\t-1\n"}
-    facts["test"] = "1\t0\t0\t1991\t-1\n"
+    facts["test"] = "1\t0\t0\t1990\t-1\n"
     (here.folder / "odd").mkdir()
     for split, lines in facts.items():
         (here.folder / "odd" / f"{split}.txt").write_text(lines, encoding="utf-8")

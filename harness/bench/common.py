@@ -18,8 +18,7 @@ from rich.table import Table
 from harness import console as cli
 from harness.bench.options import Options
 from harness.design import files
-from harness.design.cells import settle
-from harness.design.settings import parse_changes
+from harness.design.settings import parse_changes, settle
 from harness.measurements.timer import Measured
 from harness.trial.cache import default_root
 from harness.trial.inputs import graph_of

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
-
-from harness.design.schema import FRESH, Design, Grid, Point, Preset, Range, Search, Settings, Variant, merge, nested
-from harness.design.settings import AXES, explain, flat, tuned
+from harness.design.conditions import configurations, crossed
+from harness.design.schema import (
+    FRESH,
+    Design,
+    Point,
+    Range,
+    Search,
+    Settings,
+    Tune,
+    Variant,
+    merge,
+    nested,
+    value_in,
+)
+from harness.design.settings import AXES, flat, search_of, settle, tune_of
 from harness.errors import UserError, nearest
-from harness.models import BACKBONES
 from harness.trial.arms import check_arm
 from harness.trial.cache import digest
 from harness.trial.keys import engine_version
-from harness.trial.options import number_of, option_names
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import REFERENCES
 
-#: what all studies set, which no study file needs to
-DEFAULTS: Settings = {"validation_filter": "train-valid"}
 #: what the trials of a study vary, by name: the choices, or a range of numbers
 Space = dict[str, tuple[Any, ...] | Range]
 
@@ -38,7 +44,9 @@ class Run:
     ``space`` is as of `space_of`.
 
     With a ``search`` the trials are those that it is compared with: with the seeds of the search (0 to ``seeds`` - 1),
-    ``unscored``, which leave test facts alone, and with as many of confirmation runs (from ``FRESH`` on).
+    which leave test facts alone, and with as many of confirmation runs (from ``FRESH`` on). With ``tune`` they are the
+    configurations of each arm, which leave test facts alone, too. ``purposes`` has their role in the study, and the
+    number of a configuration, by key.
     """
 
     design: Design
@@ -53,9 +61,15 @@ class Run:
     seeds: int = 1
     backbones: tuple[str, ...] = ()
     changes: Settings = field(default_factory=dict)
-    unscored: frozenset[str] = frozenset()
+    purposes: dict[str, dict[str, Any]] = field(default_factory=dict)
     factors: dict[str, dict[str, Any]] = field(default_factory=dict)
     space: Space = field(default_factory=dict)
+    tune: Tune | None = None
+
+    @property
+    def unscored(self) -> frozenset[str]:
+        """The keys of the trials that leave test facts alone."""
+        return frozenset(self.purposes)
 
     @property
     def reads_names(self) -> bool:
@@ -88,67 +102,17 @@ def facts(design: Design, preset: str) -> Iterator[tuple[str, str]]:
         yield "search", f"{search.arm}, {search.sampler}, {search.configurations()} configurations"
         for key, factor in search.factors.items():
             yield "searched", f"{key}: {factor}"
+    if (tune := tune_of(design, chosen)) is not None:
+        yield "tuning", f"{tune.trials} configurations of each arm, {tune.seeds} seed{'s' * (tune.seeds > 1)} of each"
+        for part, factors in tune.space.items():
+            for key, factor in factors.items():
+                yield f"searched by {part}", f"{key}: {factor}"
     if design.references:
         yield "reference rows", ", ".join(design.references)
     if settle(design, chosen).has_teacher_a_seed:
         yield "teachers", f"one a seed: {chosen.seeds} are trained, with their targets, where one would be"
     if measured := design.measured(preset):
         yield "measured beside the trials", ", ".join(measured)
-
-
-def points(grid: Grid) -> Iterator[dict[str, Any]]:
-    """All combinations of levels."""
-    return (dict(zip(grid, levels, strict=True)) for levels in itertools.product(*grid.values()))
-
-
-def search_of(design: Design, preset: Preset) -> Search | None:
-    """The search of a preset, None without any.
-
-    Raises:
-        UserError: a key is unknown or missing, or a value out of range.
-    """
-    if design.search is None:
-        return None
-    try:
-        search = Search.model_validate(merge(design.search, preset.search))
-    except ValidationError as error:
-        raise UserError(f"search: {explain(error, Search)}") from None
-    factors = dict(search.factors)
-    for name in factors.keys() & {*option_names(TrialSpec)}:
-        try:
-            factors[name] = factors[name].of(number_of(TrialSpec, name))
-        except ValueError as error:
-            raise UserError(f"search: factors.{name}: {error}") from None
-    return search.model_copy(update={"factors": factors})
-
-
-def settle(
-    design: Design, preset: Preset, changes: Settings | None = None, *, dataset: str = "", backbone: str = ""
-) -> TrialSpec:
-    """The spec that all trials of a backbone share.
-
-    Defaults, what all studies set, what is tuned for data set and backbone, the settings of study and preset, then the
-    ``changes``.
-
-    Raises:
-        UserError: an unknown key (with the nearest valid one) or a value of the wrong type or out of range.
-    """
-    merged: Settings = DEFAULTS
-    for settings in (tuned(dataset, backbone), design.settings, preset.settings, changes or {}):
-        merged = merge(merged, settings)
-    for axis in AXES:
-        if axis in merged:
-            raise UserError(f"settings of study {design.name!r}: {axis!r} is an axis of the design, not a setting")
-    try:
-        spec = TrialSpec.model_validate(merged)
-    except ValidationError as error:
-        raise UserError(f"settings of study {design.name!r}: {explain(error, TrialSpec)}") from None
-    if spec.teacher.backbone not in (None, *BACKBONES):
-        wrong = str(spec.teacher.backbone)
-        raise UserError(
-            f"settings of study {design.name!r}: teacher.backbone: unknown {wrong!r}: {nearest(wrong, BACKBONES)}"
-        )
-    return spec
 
 
 def plan(
@@ -161,6 +125,7 @@ def plan(
     seeds: int | None = None,
     arms: Sequence[str] = (),
     changes: Settings | None = None,
+    trials: int | None = None,
 ) -> Run:
     """Spell out the trials of a design.
 
@@ -173,18 +138,24 @@ def plan(
         seeds: their number; None: the preset's.
         arms: names of arms, variants and reference rows, and any combination of losses; empty: those of the preset.
         changes: settings that replace those of study and preset.
+        trials: configurations of each arm in its tuning; None: the preset's.
 
     Raises:
-        UserError: an unknown preset, arm or setting.
+        UserError: an unknown preset, arm or setting; or trials of a preset without tuning.
     """
     chosen = design.preset(preset)
+    if trials is not None:
+        if tune_of(design, chosen) is None:
+            raise UserError(f"--tune: study {design.name!r} tunes nothing at preset {preset!r}; see 'describe'")
+        chosen = chosen.model_copy(update={"tune": merge(chosen.tune, {"trials": trials})})
     added = _more_arms(design, arms)
     names = design.conditions | added
     # in an order that is the same in every process: it is part of the study's name
-    references = tuple(dict.fromkeys([*design.references, *(name for name in added if name in REFERENCES)]))
+    teachers = [name for name, condition in names.items() if condition.arm in REFERENCES]
+    references = tuple(dict.fromkeys([*design.references, *teachers]))
     wanted = {check_arm(arm) if arm not in names else arm for arm in arms} or {*(chosen.arms or names)}
-    search, n_seeds = search_of(design, chosen), seeds or chosen.seeds
-    _refuse_factors(design, changes or {})
+    search, tune, n_seeds = search_of(design, chosen), tune_of(design, chosen), seeds or chosen.seeds
+    _refuse_factors(design, tune, changes or {})
     # of all backbones of the study, asked for or not: adding one later must find the same study
     common = {
         name: settle(design, chosen, changes, dataset=dataset, backbone=name).model_copy(update={"dataset": dataset})
@@ -193,28 +164,36 @@ def plan(
     specs: dict[str, TrialSpec] = {}
     labels: dict[str, str] = {}
     factors: dict[str, dict[str, Any]] = {}
-    unscored: set[str] = set()
+    purposes: dict[str, dict[str, Any]] = {}
     for backbone in backbones:
         for name, condition in names.items():
             if name not in wanted:
                 continue
-            is_reference = name in references
-            for label, settings, point in _conditions(design, chosen, name, condition, is_reference=is_reference):
-                settled = settle(design, chosen, merge(changes or {}, settings), dataset=dataset, backbone=backbone)
-                axes = {"dataset": dataset, "backbone": backbone, "arm": check_arm(condition.arm)}
+            is_reference, axes = name in references, {"dataset": dataset, "backbone": backbone}
+            tuning = None if is_reference else tune
+            for label, settings, point, number in (
+                crossed(design, chosen, name, condition, is_reference=is_reference)
+                if tuning is None
+                else configurations(design, chosen, tuning, name, condition, changes, **axes)
+            ):
+                settled = settle(design, chosen, merge(changes or {}, settings), **axes)
+                settled = settled.model_copy(update={**axes, "arm": check_arm(condition.arm)})
                 # a teacher is trained once, with a seed that is one of its settings, unless each seed has one
-                is_once = is_reference and not settled.model_copy(update=axes).has_seed
-                seeds_of = [*range(1 if is_once else n_seeds)]
-                seeds_of += range(FRESH, FRESH + n_seeds) if search is not None and not is_once else ()
-                for seed in seeds_of:
-                    spec = settled.model_copy(update={**axes, "seed": seed}).acting()
+                is_once = is_reference and not settled.has_seed
+                first = FRESH if tune is not None and is_reference else 0
+                seeds_of = [*range(first, first + n_seeds)] if tuning is None else [*range(tuning.seeds)]
+                seeds_of += range(FRESH, FRESH + n_seeds) if search is not None else ()
+                for seed in [0] if is_once else seeds_of:
+                    spec = settled.model_copy(update={"seed": seed}).acting()
                     if is_reference and not arms and not spec.has_reference:
                         continue  # a teacher from outside has no model to rank facts with
                     specs.setdefault(spec.key(), spec)
                     labels.setdefault(spec.key(), label)
                     factors.setdefault(spec.key(), {"arm": name, **point})
-                    if search is not None and not is_reference and seed < FRESH:
-                        unscored.add(spec.key())
+                    if number is not None:
+                        purposes.setdefault(spec.key(), {"role": "tune", "configuration": number})
+                    elif search is not None and not is_reference and seed < FRESH:
+                        purposes[spec.key()] = {"role": "beside"}
     shared = {name: spec.model_dump(exclude=set(AXES)) for name, spec in common.items()}
     engine = engine_version()
     # what comes from plugins, of this run's methods alone: others that are loaded change nothing
@@ -222,8 +201,12 @@ def plan(
     space = space_of(names, references, common, chosen.grid or design.grid, search)
     label, at, _ = dataset.rpartition("@")  # of a folder: trials know their data by the digest alone
     # numbers of another range compare, but a search of it asks something else
-    searched = [] if search is None else [search.sampler, {k: v.model_dump() for k, v in search.factors.items()}]
-    more = [*([outside] if outside else []), *([at] if at else []), *([searched] if searched else [])]
+    searched: list[Any] = (
+        [] if search is None else [search.sampler, {k: v.model_dump() for k, v in search.factors.items()}]
+    )
+    if tune is not None:  # what the numbers of configurations mean
+        searched = [tune.model_dump(include={"space"}), {name: one.settings for name, one in names.items()}]
+    more = [part for part in (outside, at, searched) if part]
     identity = digest(shared, data_digest, engine, fixed_of(space), *more)
     name = f"{design.name}-{label or dataset}-{preset}-{identity[:8]}"
     return Run(
@@ -239,9 +222,10 @@ def plan(
         n_seeds,
         tuple(backbones),
         changes or {},
-        frozenset(unscored),
+        purposes,
         factors,
         space,
+        tune,
     )
 
 
@@ -303,32 +287,9 @@ def _more_arms(design: Design, arms: Sequence[str]) -> dict[str, Variant]:
     return more
 
 
-def _refuse_factors(design: Design, changes: Settings) -> None:
+def _refuse_factors(design: Design, tune: Tune | None, changes: Settings) -> None:
     """A setting that the study varies cannot be given a value beside."""
-    for key in (*design.grid, *(design.search or {}).get("factors", {})):
-        value: Any = changes
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        if value is not None:
+    searched = [] if tune is None else tune.settings
+    for key in (*design.grid, *(design.search or {}).get("factors", {}), *searched):
+        if value_in(changes, key) is not None:
             raise UserError(f"--set {key}: study {design.name!r} varies it; see its levels with 'describe'")
-
-
-def _conditions(
-    design: Design, preset: Preset, name: str, condition: Variant, *, is_reference: bool
-) -> Iterator[tuple[str, Settings, dict[str, Any]]]:
-    """The trials of an arm or variant that differ in more than backbone and seed: label, settings and levels of each.
-
-    Points of the grid that only differ in factors that do not act in the arm are one trial.
-    """
-    if is_reference or not design.grid:
-        yield name, condition.settings, {}
-        return
-    base = settle(design, preset, condition.settings).model_copy(update={"arm": condition.arm})
-    acting = []
-    for key, levels in design.grid.items():  # of the design, not of the preset, which may have one level of it
-        specs = [settle(design, preset, merge(condition.settings, nested({key: level}))) for level in levels]
-        different = {spec.model_copy(update={"arm": base.arm}).acting().key() for spec in specs}
-        acting += [key] if len(different) > 1 else []
-    for point in points({key: (preset.grid or design.grid).get(key, design.grid[key]) for key in acting}):
-        levels_text = ", ".join(f"{key.split('.')[-1]}={value}" for key, value in point.items())
-        yield f"{name} · {levels_text}" if point else name, merge(condition.settings, nested(point)), point

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -46,6 +48,14 @@ def nested(flat: dict[str, Any]) -> Settings:
             part = {name: part}
         merged = merge(merged, part)
     return merged
+
+
+def value_in(settings: Settings, name: str) -> Any:
+    """The value that nested settings have for a dotted name, None without any."""
+    value: Any = settings
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 class Range(Frozen):
@@ -171,8 +181,56 @@ class Search(Frozen):
         return [{n: self.factors[n].at(float(u)) for n, u in zip(names, row, strict=True)} for row in shares]
 
 
+class Tune(Frozen):
+    """The tuning of every arm with an equal budget, by validation MRR.
+
+    ``space`` has what is searched by the name of a loss or of a backbone, and under ``all`` what every arm searches; an
+    arm searches what stands under the names of its losses and of its backbone, and under ``all``. Its first
+    configuration is that of the study's settings; the others come from a Sobol sequence with a dimension for each
+    setting of ``space``, so that a setting has the same places in its range in every arm. The best configuration
+    gets seeds that tuning has not used, and these alone are scored on test.
+    """
+
+    trials: int = Field(ge=1, le=1000, description="configurations of each arm")
+    seeds: int = Field(default=1, ge=1, le=FRESH, description="seeds of each configuration: 0, 1 ...")
+    space: dict[str, dict[str, Range]] = Field(min_length=1)
+
+    @property
+    def settings(self) -> list[str]:
+        """The dotted names of all settings that some arm searches."""
+        return sorted({name for part in self.space.values() for name in part})
+
+    def factors(self, parts: Iterable[str], backbone: str) -> dict[str, Range]:
+        """What an arm with these losses searches, by the dotted names of settings."""
+        names = ("all", backbone, *parts)
+        return {key: values for name in names for key, values in self.space.get(name, {}).items()}
+
+    def points(self, factors: dict[str, Range], usual: Point) -> list[Point]:
+        """The configurations of an arm, no two of them equal: ``usual``, then those of the sequence.
+
+        More ``trials`` add to them. They are fewer than ``trials`` where the ranges have no more values.
+        """
+        points, names = [usual], self.settings
+        for row in _sobol(len(names), (16 * self.trials).bit_length()):  # more than enough: integers repeat
+            if len(points) == self.trials:
+                break
+            shares = dict(zip(names, row, strict=True))
+            point = {name: values.at(shares[name]) for name, values in factors.items()}
+            points += [point] if point not in points else []
+        return points
+
+
+@lru_cache(maxsize=8)
+def _sobol(dimensions: int, power: int) -> list[list[float]]:
+    """The first 2 ** ``power`` points of a scrambled Sobol sequence, the same every time."""
+    from scipy.stats.qmc import Sobol  # here, as Optuna: lists and help do without
+
+    points: list[list[float]] = Sobol(dimensions, rng=0).random_base2(power).tolist()
+    return points
+
+
 class Preset(Frozen):
-    """A size of a study; ``arms``, ``grid`` and ``measure`` replace the design's, ``search`` changes it."""
+    """A size of a study; ``arms``, ``grid`` and ``measure`` replace the design's, ``search`` and ``tune`` change it."""
 
     about: Text
     seeds: int = Field(ge=1, le=FRESH, description="number of seeds: 0, 1, 2 ...")
@@ -181,6 +239,7 @@ class Preset(Frozen):
     grid: Grid | None = Field(default=None)
     measure: tuple[Measure, ...] | None = Field(default=None)
     search: dict[str, Any] = Field(default={})
+    tune: dict[str, Any] = Field(default={})
 
 
 class Variant(Frozen):
@@ -197,8 +256,9 @@ class Design(Frozen):
     in an arm, the arm has fewer trials; ``confirm`` is how many of its best points get confirmation runs. ``compare``
     has lists of arms, by the arm that reports compare them with; ``contrasts`` are differences of differences
     (a - b) - (c - d) of arms a, b, c, d. ``search`` looks for settings of an arm, beside which the study's arms are
-    trained with the same seeds. Presets add to the settings of the presets of study ``like``, so that both studies
-    share their teachers. ``measure`` names what is measured beside the trials. ``backbones`` are those that
+    trained with the same seeds. ``tune`` has every arm tuned with an equal budget first. Presets add to the settings of
+    the presets of study ``like``, so that both studies share their teachers. ``measure`` names what is measured beside
+    the trials. ``backbones`` are those that
     ``--backbone all`` means, the paper's by default.
     """
 
@@ -212,6 +272,7 @@ class Design(Frozen):
     grid: Grid = Field(default={})
     confirm: int = Field(default=0, ge=0, le=20)
     search: dict[str, Any] | None = None
+    tune: dict[str, Any] | None = None
     references: tuple[str, ...] = ()
     measure: tuple[Measure, ...] = ()
     compare: dict[str, tuple[str, ...]] = Field(default={})

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from harness.design import strict_yaml
-from harness.design.schema import Settings, merge, nested
+from harness.design.schema import Design, Preset, Range, Search, Settings, Tune, merge, nested
 from harness.errors import UserError, nearest
+from harness.models import BACKBONES
 from harness.registry import Frozen
-from harness.trial.options import option_names, option_of
+from harness.trial.options import number_of, option_names, option_of
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import SYMBOLS
 
+M = TypeVar("M", Search, Tune)
+#: what all studies set, which no study file needs to
+DEFAULTS: Settings = {"validation_filter": "train-valid"}
 #: keys of a trial that a study's settings cannot change: they are the axes of its design
 AXES = ("dataset", "backbone", "arm", "seed")
 #: what people call settings
 _ALSO_CALLED = {"lr": "student.learning_rate", "wd": "student.regularization"}
 _ALSO_CALLED |= {symbol: setting for setting, symbol in SYMBOLS.items() if len(symbol) == 1}
-#: what the parts of settings are about, by the first part of their names
+#: what settings without a part are about, and the parts of the others by the first part of their names
+WHOLE = "ranking and time"
 PARTS = {
-    "protocol": "ranking and time",
-    "time": "ranking and time",
+    "time": WHOLE,
     "student": "student",
     "loss": "losses",
     "teacher": "structural teacher",
@@ -44,6 +49,70 @@ def _tuned() -> dict[str, dict[str, Settings]]:
 def tuned(dataset: str, backbone: str) -> Settings:
     """The settings of ``tuned.yaml`` for a data set and backbone; empty if there are none."""
     return _tuned().get(dataset, {}).get(backbone, {})
+
+
+def settle(
+    design: Design, preset: Preset, changes: Settings | None = None, *, dataset: str = "", backbone: str = ""
+) -> TrialSpec:
+    """The spec that all trials of a backbone share.
+
+    Defaults, what all studies set, what is tuned for data set and backbone, the settings of study and preset, then the
+    ``changes``.
+
+    Raises:
+        UserError: an unknown key (with the nearest valid one) or a value of the wrong type or out of range.
+    """
+    merged: Settings = DEFAULTS
+    for settings in (tuned(dataset, backbone), design.settings, preset.settings, changes or {}):
+        merged = merge(merged, settings)
+    for axis in AXES:
+        if axis in merged:
+            raise UserError(f"settings of study {design.name!r}: {axis!r} is an axis of the design, not a setting")
+    try:
+        spec = TrialSpec.model_validate(merged)
+    except ValidationError as error:
+        raise UserError(f"settings of study {design.name!r}: {explain(error, TrialSpec)}") from None
+    if spec.teacher.backbone not in (None, *BACKBONES):
+        wrong = str(spec.teacher.backbone)
+        raise UserError(
+            f"settings of study {design.name!r}: teacher.backbone: unknown {wrong!r}: {nearest(wrong, BACKBONES)}"
+        )
+    return spec
+
+
+def search_of(design: Design, preset: Preset) -> Search | None:
+    """The search of a preset, None without any.
+
+    Raises:
+        UserError: a key is unknown or missing, or a value out of range.
+    """
+    search = _part(Search, "search", None if design.search is None else merge(design.search, preset.search))
+    return search and search.model_copy(update={"factors": _typed(search.factors, "search: factors")})
+
+
+def tune_of(design: Design, preset: Preset) -> Tune | None:
+    """The tuning of a preset, None without any; errors as of `search_of`."""
+    tune = _part(Tune, "tune", merge(design.tune or {}, preset.tune) or None)
+    space = {part: _typed(factors, f"tune: space: {part}") for part, factors in tune.space.items()} if tune else {}
+    return tune and tune.model_copy(update={"space": space})
+
+
+def _typed(factors: Mapping[str, Range], where: str) -> dict[str, Range]:
+    """The ranges with numbers of the kind that their settings take; unknown settings as they are."""
+    typed, known = dict(factors), option_names(TrialSpec)
+    for name in factors.keys() & {*known}:
+        try:
+            typed[name] = factors[name].of(number_of(TrialSpec, name))
+        except ValueError as error:
+            raise UserError(f"{where}.{name}: {error}") from None
+    return typed
+
+
+def _part(model: type[M], name: str, content: Settings | None) -> M | None:
+    try:
+        return None if content is None else model.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{name}: {explain(error, model)}") from None
 
 
 def flat(settings: Settings) -> str:
@@ -66,7 +135,7 @@ def settings(spec: TrialSpec) -> dict[str, list[tuple[str, str, str]]]:
         if name not in AXES:
             value, about = option_of(spec, name)
             shown = "–" if value is None else str(value) if value != "" else "none"
-            parts[PARTS[name.partition(".")[0]]].append((name, shown, about))
+            parts[PARTS.get(name.partition(".")[0], WHOLE)].append((name, shown, about))
     return parts
 
 

@@ -30,6 +30,7 @@ from harness.errors import UserError
 from harness.scratch import scratch
 from harness.search.confirmation import Confirming
 from harness.search.searching import Searching
+from harness.search.tuning import Tuning
 from harness.store.database.urls import safe
 from harness.store.files import queries
 from harness.store.records import ENVIRONMENT
@@ -113,7 +114,7 @@ class _Coordinator:
     run: Run
     environment: dict[str, Any]
     tally: Tally
-    searching: Searching | Confirming
+    searching: Searching | Confirming | Tuning
     trials: dict[str, Trial] = field(default_factory=dict)
     #: when a trial was refused, since another coordinator works on it
     refused: dict[str, float] = field(default_factory=dict)
@@ -167,7 +168,7 @@ class _Coordinator:
             "protocol": task.spec.protocol,
             "data_digest": self.run.data_digest,
             "label": self.run.labels.get(task.id, task.spec.arm),
-            **({} if task.scored else {"role": "beside"}),
+            **self.run.purposes.get(task.id, {}),
             **self.searching.attributes.get(task.id, {}),
         }
         return self.study.begin(task.spec, attributes)
@@ -250,13 +251,23 @@ def execute(
         tally = Tally(before=len(run.specs) - len(wanted), keys={spec.key() for spec in run.specs})
         cache = Cache(context.cache_dir)
         todo = tasks(wanted, plans, cache, run.unscored)
-        searching = Searching(run, study, tally.keys) if run.search else Confirming(run, study.values(), tally.keys)
+        searching: Searching | Confirming | Tuning
+        if run.search is not None:
+            searching = Searching(run, study, tally.keys)
+        else:
+            searching = (Tuning if run.tune else Confirming)(run, study.values(), tally.keys)
         title = f"{run.design.name} · {Path(run.dataset).name}"
         progress = StudyProgress(title, todo, len(run.specs) + searching.most, tally.before, console)
         coordinator = _Coordinator(study, progress, run, here, tally, searching)
 
         def more(room: int) -> list[Task]:
             specs = searching.more(room)
+            if specs and run.tune is not None:
+                winners = {spec.key(): searching.attributes[spec.key()] for spec in specs}
+                labels = {key: about["label"] for key, about in winners.items()}
+                adopt(study, labels, {"preset": run.preset}, here, winners)
+                complete = study.complete()
+                specs = [spec for spec in specs if spec.key() not in complete]
             stages = {spec.key(): Plan.of(spec, graph.digest, context.device) for spec in specs}
             added = tasks(specs, stages, cache, searching.unscored)
             progress.add(added)

@@ -29,6 +29,7 @@ from harness.distill.training.sampler import Sampling
 from harness.measurements.timer import Clock, Rows, TimeIsUpError, alternate
 from harness.models.base import Backbone, scores
 from harness.models.batch import QueryTensors
+from harness.teachers.targets import scores_of_all
 from harness.trial.arms import parts_of
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages
@@ -50,9 +51,7 @@ class FrozenTeacher:
     @torch.no_grad()
     def scores(self, index: Tensor) -> Tensor:
         """Scores [B, E] of all entities for the queries at ``index`` int64 [B]."""
-        batch = self.data[index]
-        query = self.model.encode(batch.subject, batch.relation, batch.time)
-        return scores(query, self.table, self.model.kernel, self.model.scale())
+        return scores_of_all(self.model, self.data[index], self.table)
 
 
 class InTheLoop:

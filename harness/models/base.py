@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar, Literal, TypeVar
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from harness import vocabulary
 from harness.errors import UserError
+from harness.models.batch import QueryTensors
 from harness.registry import MethodOptions, Registry, check_defaults
 
 Kernel = Literal["dot", "l2", "l1"]
@@ -63,6 +65,15 @@ class Backbone(nn.Module):
 
     def start_from(self, teacher: Backbone) -> None:
         """Take the initial values from the trained structural teacher, for backbones that can, and where it fits."""
+
+    @property
+    def reads_facts(self) -> bool:
+        """Whether it reads training facts beside its weights; most models do not."""
+        return False
+
+    def without(self, batch: QueryTensors) -> AbstractContextManager[None]:
+        """While it lasts, the model does not read the facts that these training queries ask for."""
+        return nullcontext()
 
     def encode(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         """Query vectors [B, d] for int64 subject [B], relation [B] and time [B, L]."""

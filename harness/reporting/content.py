@@ -118,21 +118,20 @@ def provenance(
 ) -> Section:
     """How a report was made: data, seeds, machine, command, and the settings as they were resolved."""
     common, by_backbone = settings(results.trials, frames.recipe)
-    columns: list[Column] = [
-        ("setting", "l", lambda row: row[0]),
-        *((backbone_name(name), "r", lambda row, name=name: row[1].get(name, "–")) for name in results.backbones),
+    differing = {key: values for key, values in by_backbone.items() if key.split(".")[-1] not in varied}
+    of_backbones = [
+        [f"Settings, {backbone_name(name)}", ", ".join(f"{key} {values[name]}" for key, values in differing.items())]
+        for name in results.backbones
+        if differing
     ]
-    differing = [(key, values) for key, values in by_backbone.items() if key.split(".")[-1] not in varied]
-    table = table_of("Settings that differ between the backbones, recipes resolved", differing, columns)
     shown = [pair for pair in common if pair[0].split(".")[-1] not in varied]
     return Section(
         "Provenance",
         [
-            Pairs(run),
+            Pairs([*run, *of_backbones]),
             Command(frames.meta.command),
             *frames.meta.notes,
             *notes,
-            table,
             Text("", "Settings common to all students"),
             Pairs(shown, SETTINGS_COLUMNS),
         ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +10,7 @@ import pandas as pd
 from harness.errors import UserError, nearest
 from harness.reporting.data.layout import Layout, Meta
 from harness.reporting.data.results import INSIDE, Frames, Importance, LoadRanks, Recipe, is_search, with_role
+from harness.reporting.data.tuning import apart
 from harness.reporting.sensitivity.points import are_confirmation_runs, complete_confirmation_runs
 from harness.vocabulary import declare
 
@@ -43,23 +43,27 @@ def frames_of(
     importance: Importance | None,
     design: str | None = None,
     recipe: Recipe | None = None,
+    cells: Collection[str] | None = None,
 ) -> Frames:
-    """What the report of one design is made from; ``design``: see `one_design`."""
+    """What the report of one design is made from; ``design``: see `one_design`; ``cells``: the only trials that count.
+
+    Raises:
+        UserError: no design has that name, or see `harness.reporting.data.tuning.apart`.
+    """
     trials, curves, load_ranks = stored
     by_design = trials.attrs.get("meta", {})
     trials, curves = one_design(trials, curves, design)
+    if cells is not None:
+        trials = trials[trials["cell"].isin(cells)]
     about = by_design.get(trials["study_name"].iloc[0], {})
     meta = Meta.model_validate({name: value for name, value in about.items() if name != "design"})
     for label in meta.labels:  # of the methods that plugins brought when the study ran
         declare(*label)
-    return Frames(layout, trials, curves, load_ranks, meta, importance, recipe)
-
-
-def with_cells(frames: Frames, cells: Collection[str]) -> Frames:
-    """The same with the trials of these cells alone."""
-    trials = frames.trials[frames.trials["cell"].isin(cells)]
-    curves = frames.curves[frames.curves["trial"].isin(trials["trial"])] if len(frames.curves) else frames.curves
-    return replace(frames, trials=trials, curves=curves)
+    tuning = pd.DataFrame()
+    if meta.tune:
+        trials, tuning = apart(trials, meta.tune)
+    curves = curves[curves["trial"].isin(trials["trial"])] if len(curves) else curves
+    return Frames(layout, trials, curves, load_ranks, meta, importance, recipe, tuning)
 
 
 def tested_parts(trials: pd.DataFrame) -> Iterator[pd.DataFrame]:

@@ -14,6 +14,8 @@ from harness.trial.arms import parts_of
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import REFERENCES
 
+#: the parameter that is the seed of a confirmation run: on the axis of the others, which end below, these would be far
+FRESH_SEED = "fresh seed"
 Parameters = tuple[dict[str, Any], dict[str, BaseDistribution]]
 
 
@@ -25,16 +27,16 @@ def parameters(run: Run, spec: TrialSpec, point: Point | None = None) -> Paramet
     seedless = spec.model_copy(update={"seed": 0}).key()  # of a confirmation run
     known = run.factors.get(spec.key()) or run.factors.get(seedless) or {"arm": spec.arm}
     values = {"arm": known["arm"], "backbone": spec.backbone}
-    space = run.space
+    space = run.space if run.tune is None else {**run.space, **run.tune.factors(spec.parts, spec.backbone)}
     if spec.arm in REFERENCES:
         space = space | {"arm": space["reference"]}
     else:
         values |= {name: level for name, level in known.items() if name in space} | (point or {})
     distributions = {name: _distribution(space[name]) for name in values}
     if spec.has_seed:
-        first = FRESH if spec.seed >= FRESH else 0
-        values["seed"] = spec.seed
-        distributions["seed"] = IntDistribution(first, max(first + run.seeds - 1, spec.seed))
+        name, first = (FRESH_SEED, FRESH) if spec.seed >= FRESH else ("seed", 0)
+        values[name] = spec.seed
+        distributions[name] = IntDistribution(first, max(first + run.seeds - 1, spec.seed))
     return values, distributions
 
 

@@ -17,7 +17,7 @@ from harness.data.registry import identify
 from harness.errors import UserError
 from harness.store.database.retries import retried
 from harness.store.database.urls import safe
-from harness.store.factors import COLUMNS, columns
+from harness.store.factors import COLUMNS, FRESH_SEED, columns
 from harness.store.files.artifacts import Evidence, key_of, path_of, read_table
 from harness.store.files.rank_file import ranks_of
 from harness.store.records import spec_of, unpacked
@@ -149,7 +149,7 @@ def _about(attributes: Mapping[str, Any]) -> dict[str, Any]:
     about = {name: attributes.get(name, kind()) for name, kind in (("command", str), ("data", dict))}
     if beside := measured(attributes):
         about["measured"] = [record for _, record in sorted(beside.items())]
-    return about | {name: attributes[name] for name in ("search", "design", "labels") if name in attributes}
+    return about | {name: attributes[name] for name in ("search", "tune", "design", "labels") if name in attributes}
 
 
 def held(storage: str) -> list[tuple[str, str]]:
@@ -196,7 +196,7 @@ def _row(trial: FrozenTrial, records: Mapping[str, Any]) -> dict[str, Any]:
     """The row of a trial: factors, attributes, state, the arm's name, and the losses that it stands for."""
     settings = columns(spec_of(trial.user_attrs, records))
     # a factor without a column keeps its dotted name
-    shown = {*settings, *(COLUMNS[name] for name in settings if name in COLUMNS)}
+    shown = {*settings, *(COLUMNS[name] for name in settings if name in COLUMNS), FRESH_SEED}
     factors = {name: value for name, value in trial.params.items() if name not in shown}
     row = factors | settings | unpacked(trial.user_attrs, records)
     return row | {"state": _STATES[trial.state], "losses": row["arm"], "arm": row.get("label", row["arm"])}

@@ -25,7 +25,13 @@ OF_ITS_STUDY = ("role", "configuration")
 WAITED = 0.1
 
 
-def adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, object], here: Mapping[str, object]) -> int:
+def adopt(
+    study: StudyStore,
+    labels: Mapping[str, str],
+    new: Mapping[str, object],
+    here: Mapping[str, object],
+    purposes: Mapping[str, Mapping[str, object]] | None = None,
+) -> int:
     """Copy complete trials of other studies into ``study``; return how many.
 
     Trials are the same if their keys are, their studies have the same data and engine, and they ran on a machine that
@@ -33,19 +39,19 @@ def adopt(study: StudyStore, labels: Mapping[str, str], new: Mapping[str, object
     its origin (``copied_from``). Coordinators of one study copy one after the other, since all would add the same.
 
     ``labels`` are those of the wanted trials, by key, ``new`` the attributes that a copy has of its new study, and
-    ``here`` is the environment of the study's other trials (`harness.trial.provenance.environment`).
+    ``here`` is the environment of the study's other trials (`harness.trial.provenance.environment`). ``purposes`` has
+    the role of trials, and what belongs to it, beside those that the run plans.
     """
     while not study.leases.take("adopt"):
         time.sleep(WAITED)
     try:
-        wanted = set(labels) - study.complete()
+        roles, wanted = {**study.run.purposes, **(purposes or {})}, set(labels) - study.complete()
 
         def place(trial: FrozenTrial, _: TrialSpec) -> _Place | None:
-            key = trial.user_attrs["cell"]
-            is_beside, is_scored = key in study.run.unscored, "test_mrr" in trial.user_attrs
-            if key not in wanted or is_scored == is_beside:
+            key, is_scored = trial.user_attrs["cell"], "test_mrr" in trial.user_attrs
+            if key not in wanted or is_scored == (key in study.run.unscored):
                 return None
-            return _Place({"label": labels[key], **({"role": "beside"} if is_beside else {})})
+            return _Place({"label": labels[key], **roles.get(key, {})})
 
         return _adopt(study, place, new, here) if wanted else 0
     finally:

@@ -31,7 +31,7 @@ from harness.store.database.retries import retried
 from harness.store.database.urls import safe
 from harness.store.factors import parameters
 from harness.store.files import artifacts
-from harness.store.notes import note_of
+from harness.store.notes import note_of, note_of_part
 from harness.store.records import SPEC, common, packed, shared, spec_of, unpacked
 from harness.store.store import SCHEMA, Store
 from harness.trial.cache import digest
@@ -76,6 +76,8 @@ def open_study(store: Store, run: Run, command: str, counts: dict[str, int]) -> 
     if (search := run.search) is not None:
         sample = search.sample() if search.sampler == "qmc" else None
         attributes["search"] = search.model_dump() | {"sample": sample}
+    if run.tune is not None:
+        attributes["tune"] = run.tune.model_dump()
 
     def describe() -> None:
         known = study.user_attrs
@@ -192,6 +194,9 @@ class StudyStore:
                 for part in {part.study_name: part for part in (self.study, *self.parts)}.values():
                     part.set_metric_names(["validation MRR"])
                 save_note(self.study, note)
+                for part in self.parts:
+                    if part.study_name != self.study.study_name:
+                        save_note(part, note_of_part(run, part.study_name))
                 self.study.set_user_attr("note", digest(note))
 
         retried(save, self.retry_timeout)

@@ -12,8 +12,7 @@ from pydantic import ValidationError
 
 from harness.console import printable
 from harness.design import files
-from harness.design.cells import settle
-from harness.design.settings import parse_changes
+from harness.design.settings import parse_changes, settle
 from harness.errors import UserError, nearest
 from harness.models import BACKBONES
 from harness.store import frames

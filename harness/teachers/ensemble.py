@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ from harness.errors import UserError, nearest
 from harness.evaluate import RankTask, time_of
 from harness.models import BACKBONES, Backbone
 from harness.models.base import scores
+from harness.models.batch import QueryTensors
 from harness.registry import MethodOptions, option
 from harness.teachers.sources import Teacher, register
 
@@ -158,6 +160,17 @@ class Ensemble(Backbone):
 
     def scale(self) -> Tensor:
         return torch.ones((), device=self.weights.device)
+
+    @property
+    def reads_facts(self) -> bool:
+        return any(member.reads_facts for member in self._members())
+
+    @contextmanager
+    def without(self, batch: QueryTensors) -> Iterator[None]:
+        with ExitStack() as stack:
+            for member in self._members():
+                stack.enter_context(member.without(batch))
+            yield
 
     def _members(self) -> list[Backbone]:
         return [member for member in self.members if isinstance(member, Backbone)]

@@ -11,14 +11,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from unittest import mock
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from harness.errors import UserError
+from harness.registry import Grown
 
 #: names of models whose weights come with an installed package: package, path inside it, GGUF file if it is one
 BUILTIN = {
@@ -31,10 +32,11 @@ _CAUSAL = ("ForCausalLM", "LMHeadModel")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-class LanguageModelConfig(BaseModel):
-    """Which language model, and how it is adapted to the graph."""
+class LanguageModelConfig(Grown):
+    """Which language model, how it is adapted to the graph, and how it reads it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(protected_namespaces=())
+    later: ClassVar[frozenset[str]] = frozenset({"texts", "layer"})
 
     model: str = Field(
         default="smollm2", min_length=1, description="smollm2, minilm, a folder, a .gguf file, or a hub id"
@@ -53,6 +55,12 @@ class LanguageModelConfig(BaseModel):
         default=None, description="number format of the model. –: bfloat16 if the processor multiplies it, else float32"
     )
     seed: int = Field(default=0, ge=0, description="of LoRA's initial values and the choice of facts")
+    texts: Literal["label", "neighbourhood"] = Field(
+        default="label", description="what is read of an entity: its label, or its training facts too, a text each"
+    )
+    layer: Literal["last", "middle", "static"] | Annotated[int, Field(ge=1)] = Field(
+        default="last", description="whose states are LLM(p): last, middle or a number; static: input embeddings"
+    )
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -66,6 +74,10 @@ def _multiplies_bfloat16() -> bool:
     """Whether the processor has instructions for it; where it has none, PyTorch's detours are slower than float32."""
     able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every PyTorch
     return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # of x86, x86 and ARM
+
+
+class _ReachedError(Exception):
+    """Ends a forward pass above a layer, whose output it carries."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +113,45 @@ class LanguageModel:
         """The last hidden states [B, L, d]."""
         states: Tensor = self.base(input_ids=ids, attention_mask=mask).last_hidden_state
         return states
+
+    def depth(self, layer: str | int) -> int:
+        """The number of layers that ``llm.layer`` runs through: 0 for the input embeddings.
+
+        Raises:
+            UserError: the model has fewer layers.
+        """
+        count = len(self.layers)
+        depth = {"last": count, "middle": (count + 1) // 2, "static": 0}.get(str(layer), layer)
+        assert isinstance(depth, int)
+        if depth > count:
+            raise UserError(f"llm.layer={layer}: this language model has {count} layers; use a smaller number, or last")
+        return depth
+
+    def states(self, ids: Tensor, mask: Tensor, depth: int) -> Tensor:
+        """The hidden states [B, L, d] after ``depth`` layers; none above them runs."""
+        if depth == 0:
+            embedded: Tensor = self.base.get_input_embeddings()(ids)
+            return embedded
+        if depth == len(self.layers):
+            return self.hidden(ids, mask)
+        output = self.output_of(depth - 1, ids, mask)
+        states: Tensor = output[0] if isinstance(output, tuple) else output
+        return states
+
+    def output_of(self, layer: int, ids: Tensor, mask: Tensor) -> Any:
+        """What a layer, counted from 0, yields; none above it runs."""
+
+        def stop(_: nn.Module, __: object, output: Any) -> None:
+            raise _ReachedError(output)
+
+        handle = self.layers[layer].register_forward_hook(stop)
+        try:
+            self.hidden(ids, mask)
+        except _ReachedError as reached:
+            return reached.args[0]
+        finally:
+            handle.remove()
+        raise AssertionError("a forward pass runs through all layers")
 
 
 def mean_pool(states: Tensor, mask: Tensor) -> Tensor:

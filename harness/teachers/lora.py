@@ -33,10 +33,6 @@ _POSITIONS = 128
 Rows = list[list[int]]
 
 
-class _ReachedError(Exception):
-    """Ends a forward pass above the last frozen layer, whose output it carries."""
-
-
 class _Replay(nn.Module):
     """Stands in for a frozen layer: whatever enters, the kept output of the last frozen layer comes out."""
 
@@ -67,7 +63,13 @@ def first_adapted(model: LanguageModel, config: LanguageModelConfig) -> int:
             f"language model {config.model!r}: fine-tuning needs a plain stack of layers, which a model of type "
             f"{getattr(model.base.config, 'model_type', '?')!r} has not; set llm.finetune=none or use another model"
         )
-    return max(len(model.layers) - config.lora_layers, 0)
+    first = max(len(model.layers) - config.lora_layers, 0)
+    if model.depth(config.layer) <= first:
+        raise UserError(
+            f"llm.layer={config.layer}: fine-tuning adapts layers above it alone; set llm.finetune=none, or "
+            "llm.lora_layers to more"
+        )
+    return first
 
 
 def attach(model: LanguageModel, config: LanguageModelConfig) -> Any:
@@ -109,20 +111,7 @@ def merge(model: LanguageModel, adapter: dict[str, Tensor], config: LanguageMode
 def activations(model: LanguageModel, rows: list[list[int]], first: int) -> Activations:
     """Run the layers below ``first`` on token rows and keep their output."""
     ids, mask = model.pad(rows)
-    if first == 0:
-        return Activations(ids, mask, None)
-
-    def stop(_: nn.Module, __: object, output: Any) -> None:
-        raise _ReachedError(output)
-
-    handle = model.layers[first - 1].register_forward_hook(stop)
-    try:
-        model.hidden(ids, mask)
-    except _ReachedError as reached:
-        return Activations(ids, mask, reached.args[0])
-    finally:
-        handle.remove()
-    raise AssertionError("a forward pass runs through all layers")
+    return Activations(ids, mask, None if first == 0 else model.output_of(first - 1, ids, mask))
 
 
 def cut(model: LanguageModel, first: int) -> None:

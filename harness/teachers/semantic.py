@@ -1,14 +1,19 @@
 """The LLM teacher's head: encodings E(p) = σ(w_p · LLM(p) + b_p) (Eq. 6) and the scoring function f_LLM (Eq. 7-9).
 
-There are no free entity vectors: all that this teacher knows of an entity is the language model's vector of its text.
+There are no free entity vectors: all that this teacher knows of an entity is the language model's vectors of its label
+and, with neighbourhood texts, of what training facts say of it.
 """
 
 from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from harness.models.base import Backbone, Kernel
+from harness.models.batch import QueryTensors
+from harness.teachers.neighbourhood import Neighbourhood
 
 #: components with less than this share of the largest variance are rounding errors of the language model's arithmetic
 _NOISE = 1e-6
@@ -62,6 +67,8 @@ class SemanticScorer(Backbone):
         relations: those of the relations and their reciprocals [2R, d'].
         n_times: number of time classes.
         dim: dimension of E(p).
+        neighbourhood: what training facts say of the entities, which E(p) then reads beside their vectors.
+        dropout: share of what E(p) and g read that is dropped in training.
     """
 
     kernel: Kernel = "dot"
@@ -70,7 +77,15 @@ class SemanticScorer(Backbone):
     entity_vectors: Tensor
     relation_vectors: Tensor
 
-    def __init__(self, entities: Tensor, relations: Tensor, n_times: int, dim: int) -> None:
+    def __init__(
+        self,
+        entities: Tensor,
+        relations: Tensor,
+        n_times: int,
+        dim: int,
+        neighbourhood: Neighbourhood | None = None,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.register_buffer("entity_vectors", entities, persistent=False)
         self.register_buffer("relation_vectors", relations, persistent=False)
@@ -79,13 +94,32 @@ class SemanticScorer(Backbone):
         self.time = nn.Embedding(n_times, dim)
         self.g = nn.Sequential(nn.Linear(3 * dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
         nn.init.zeros_(self.time.weight)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.neighbourhood = neighbourhood
+        if neighbourhood is not None:
+            self.neighbourhood_map = nn.Linear(neighbourhood.vectors.shape[1], dim, bias=False)
 
     def encodings(self) -> tuple[Tensor, Tensor]:
         """E(p) of all entities [E, dim] and of all relations [2R, dim], in (0, 1)."""
-        return self.entity_map(self.entity_vectors).sigmoid(), self.relation_map(self.relation_vectors).sigmoid()
+        return self._encoded(slice(None)), self.relation_map(self.relation_vectors).sigmoid()
+
+    def _encoded(self, rows: Tensor | slice) -> Tensor:
+        """E(p) of some entities [B, dim]."""
+        affine = self.entity_map(self.dropout(self.entity_vectors[rows]))
+        if self.neighbourhood is not None:
+            affine = affine + self.neighbourhood_map(self.dropout(self.neighbourhood.of(rows)))
+        encoded: Tensor = affine.sigmoid()
+        return encoded
+
+    @property
+    def reads_facts(self) -> bool:
+        return self.neighbourhood is not None
+
+    def without(self, batch: QueryTensors) -> AbstractContextManager[None]:
+        return nullcontext() if self.neighbourhood is None else self.neighbourhood.without(batch)
 
     def entity_table(self) -> Tensor:
-        return 2 * torch.sigmoid(self.entity_map(self.entity_vectors)) - 1
+        return 2 * self._encoded(slice(None)) - 1
 
     def relation_table(self) -> Tensor:
         return 2 * torch.sigmoid(self.relation_map(self.relation_vectors)) - 1
@@ -95,9 +129,12 @@ class SemanticScorer(Backbone):
 
     def encode(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         # only the rows that are asked for: ranking calls this once a batch
-        entity = 2 * torch.sigmoid(self.entity_map(self.entity_vectors[subject])) - 1
-        return self.encode_vectors(entity, self.relation_table()[relation], time)
+        return self.encode_vectors(2 * self._encoded(subject) - 1, self.relation_table()[relation], time)
 
     def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
-        query: Tensor = self.g(torch.cat([subject, relation, self.time(time).mean(1)], dim=1))
+        query: Tensor = self.g(self.dropout(torch.cat([subject, relation, self.time(time).mean(1)], dim=1)))
         return query
+
+    def penalty(self, query: Tensor, subject: Tensor, answer: Tensor) -> Tensor:
+        """N3 of the query alone, Σ|q|³, batch mean: entity vectors are bounded."""
+        return query.abs().pow(3).sum() / len(query)

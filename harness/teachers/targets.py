@@ -16,21 +16,23 @@ from harness.models.scoring.candidates import candidate_scores
 Progress = Callable[[float], None]
 
 
+def scores_of_all(model: Backbone, batch: QueryTensors, table: Tensor) -> Tensor:
+    """Scores [B, E] for training queries, whose facts the model does not read; ``table`` is its entity table."""
+    asked = batch.subject, batch.relation, batch.time
+    with model.without(batch):
+        if not model.has_vectors:
+            return model.direct_scores(*asked, batch.answer)
+        read = model.entity_table() if model.reads_facts else table
+        return scores(model.encode(*asked), read, model.kernel, model.scale())
+
+
 def _all_scores(model: Backbone, data: QueryTensors, progress: Progress | None) -> Iterator[tuple[slice, Tensor]]:
     """The model's scores [B, E] of batch after batch of the queries."""
-    table, scale = (model.entity_table(), model.scale()) if model.has_vectors else (torch.empty(0), torch.empty(0))
+    table = model.entity_table() if model.has_vectors else torch.empty(0)
     size = 128 if data.subject.device.type == "cpu" else 2048
     for start in range(0, len(data), size):
         rows = slice(start, min(start + size, len(data)))
-        batch = data[rows]
-        asked = batch.subject, batch.relation, batch.time
-        direct = not model.has_vectors
-        yield (
-            rows,
-            model.direct_scores(*asked, batch.answer)
-            if direct
-            else scores(model.encode(*asked), table, model.kernel, scale),
-        )
+        yield rows, scores_of_all(model, data[rows], table)
         if progress is not None:
             progress(rows.stop / len(data))
 
@@ -71,7 +73,8 @@ def teacher_vectors(teacher: Backbone, data: QueryTensors) -> TeacherVectors:
     queries, gold = [], []
     for start in range(0, len(data), 1024):
         batch = data[slice(start, start + 1024)]
-        query = teacher.encode(batch.subject, batch.relation, batch.time).half()
+        with teacher.without(batch):
+            query = teacher.encode(batch.subject, batch.relation, batch.time).half()
         queries.append(query.cpu())
         answers = table[batch.answer][:, None]
         gold.append(gathered_scores(query.to(table.dtype), answers, teacher.kernel, scale)[:, 0].cpu())
@@ -120,7 +123,8 @@ def fused(targets: ScoreTargets, teacher: Backbone, data: QueryTensors, share: f
     for start in range(0, len(data), 1024):
         rows = slice(start, start + 1024)
         batch = data[rows]
-        query = teacher.encode(batch.subject, batch.relation, batch.time)
+        with teacher.without(batch):
+            query = teacher.encode(batch.subject, batch.relation, batch.time)
         z = candidate_scores(teacher, query, table, targets.ids[rows].to(table.device)).cpu()
         parts.append(share * standardize(z) + (1 - share) * standardize(targets.scores[rows]))
     return ScoreTargets(targets.ids, torch.cat(parts))

@@ -47,12 +47,12 @@ def entity_texts(graph: TemporalGraph) -> list[str]:
     its own name.
     """
     entities = graph.entities
-    statements = _statements(graph)
+    stated = _statements(graph)
     names = {k: text for k, label in enumerate(entities.labels) if label is not None and (text := _clean(label))}
-    near = {k: text for k, facts in statements.items() if (text := _describe(graph, facts, names))}
+    near = {k: text for k, facts in stated.items() if (text := _describe(graph, facts, names))}
     in_brackets = {k: f"({text})" for k, text in near.items()}
-    far = {k: _describe(graph, facts, in_brackets) for k, facts in statements.items() if k not in near}
-    alone = {k: _relations_alone(graph, statements[k]) for k, text in far.items() if not text}
+    far = {k: _describe(graph, facts, in_brackets) for k, facts in stated.items() if k not in near}
+    alone = {k: _relations_alone(graph, stated[k]) for k, text in far.items() if not text}
     texts = far | alone | near | names
     return [texts.get(k) or _clean(name) for k, name in enumerate(entities.names)]
 
@@ -88,6 +88,23 @@ def _relations_alone(graph: TemporalGraph, statements: list[_Statement]) -> str:
     texts = relation_texts(graph)
     counts = Counter(relation if is_head else relation + len(graph.relations) for relation, is_head, _ in statements)
     return "; ".join(texts[k] for k in sorted(counts, key=lambda k: (-counts[k], k))[:_STATEMENTS])
+
+
+def statements(graph: TemporalGraph) -> tuple[list[str], NDArray[np.int64]]:
+    """What training facts say of an entity, as texts of their own: "twinned with Nashville", without the time.
+
+    A fact says one thing of its head and one, with the reciprocal relation, of its tail; equal ones are there once. So
+    an entity is described by the statements of its facts, and any of these can be left out.
+
+    Returns:
+        The texts, and the pairs (relation or reciprocal, entity at the other end) that they are of, int64 [S, 2],
+        ascending.
+    """
+    facts, entities, relations = graph.train, entity_texts(graph), relation_texts(graph)
+    of_heads = np.stack([facts.relation, facts.tail], 1)
+    of_tails = np.stack([facts.relation + len(graph.relations), facts.head], 1)
+    pairs: NDArray[np.int64] = np.unique(np.concatenate([of_heads, of_tails]), axis=0)
+    return [f"{relations[relation]} {entities[other]}" for relation, other in pairs.tolist()], pairs
 
 
 def verbalise(graph: TemporalGraph, facts: Facts, rows: NDArray[np.int64] | None = None) -> list[str]:

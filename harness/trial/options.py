@@ -14,19 +14,16 @@ from pydantic import (
     model_validator,
 )
 
-from harness.registry import Frozen, MethodOptions, Registry
+from harness.registry import Frozen, Grown, MethodOptions, Registry
 
 
-class WithMethods(Frozen):
+class WithMethods(Grown):
     """A part of a spec that holds the options of registered methods, beside its own fields, each under its name.
 
     ``{"alpha": 1, "DKD": {"others": 4}}`` is the same in files, on command lines and in the store. They are kept as
     plain values, which a process can read that has not loaded the plugin yet.
     """
 
-    #: fields that came later: at their defaults they are left out of what is stored and hashed, so that results of
-    #: before keep their identity
-    later: ClassVar[frozenset[str]] = frozenset()
     #: whose methods
     registries: ClassVar[tuple[Registry[Any], ...]] = ()
     methods: dict[str, dict[str, Any]] = Field(default={}, description="options of methods by name", exclude=True)
@@ -64,12 +61,8 @@ class WithMethods(Frozen):
             raise ValueError(f"{where}: {first['msg']}, not {str(first['input'])[:40]!r}") from None
 
     @model_serializer(mode="wrap")
-    def _flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content = handler(self)
-        for name in self.later:
-            if getattr(self, name) == type(self).model_fields[name].default:
-                content.pop(name, None)
-        return {**content, **self.methods}
+    def _serialised(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {**super()._serialised(handler), **self.methods}
 
     def method(self, name: str) -> dict[str, Any]:
         """The options of a method, all of them."""

@@ -22,7 +22,7 @@ from harness.distill.rounding import Bits
 from harness.distill.training.sampler import Sampling
 from harness.models import BACKBONES
 from harness.models.ttranse import TTransEOptions
-from harness.registry import Frozen, MethodOptions, Plugin, Registry
+from harness.registry import Frozen, Grown, MethodOptions, Plugin, Registry
 from harness.teachers.language_model import LanguageModelConfig
 from harness.teachers.sources import TEACHERS
 from harness.trial.arms import REFERENCES, WITHOUT_VECTORS, Arm, check_arm, needs_of, parts_of
@@ -150,9 +150,10 @@ class TeacherSpec(TrainingSpec):
     )
 
 
-class SemanticSpec(SampledSpec):
+class SemanticSpec(SampledSpec, Grown):
     """The LLM teacher's head: E(p) = σ(w·LLM(p) + b) and f_LLM, trained on the graph."""
 
+    later = frozenset({"dropout", "regularization"})
     vectors: Literal["model", "shuffled", "random"] = Field(
         default="model", description="LLM(p); or controls: shuffled among the names, or random ones as long"
     )
@@ -166,6 +167,8 @@ class SemanticSpec(SampledSpec):
     learning_rate: float = Field(default=0.003, gt=0, description="of Adam, at the start; falls linearly to a tenth")
     patience: int = Field(default=2, ge=1, description="validations without a better MRR before stopping")
     seed: int = Field(default=0, ge=0, description="of initial values and batches")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="share of what E(p) and f_LLM read that is dropped")
+    regularization: float = Field(default=0.0, ge=0, description="weight of the penalty on f_LLM's query vectors")
 
 
 class LossSpec(DistanceOptions, AngleOptions, FitNetOptions, L3Options, L2Options, L1Options, SoftOptions, WithMethods):
@@ -195,7 +198,7 @@ class TrialSpec(Frozen):
     arm: Arm = "none"
     seed: int = Field(default=0, ge=0)
     protocol: Protocol = Field(default="time-aware", description="which other known answers a ranking leaves out")
-    # studies set train-valid (`harness.design.cells.settle`); all is what results of before it was a setting had
+    # studies set train-valid (`harness.design.settings.settle`); all is what results of before it was a setting had
     validation_filter: ValidationFilter = Field(
         default="all", description="whose answers validation leaves out: train-valid, or all (those of test, too)"
     )

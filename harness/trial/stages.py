@@ -22,6 +22,7 @@ from harness.models import BACKBONES, Backbone, Recipe
 from harness.registry import Plugin
 from harness.teachers import TEACHERS
 from harness.teachers.gaps import Gaps
+from harness.teachers.neighbourhood import Neighbourhood
 from harness.teachers.recurrence import Recurrence
 from harness.teachers.semantic import SemanticScorer, control, whiten
 from harness.trial.arms import REFERENCES
@@ -254,14 +255,13 @@ class Stages:
         spec, vectors = self.spec.semantic, self.entry("encode").tensors
         if spec.vectors != "model":
             vectors = {n: control(v, spec.vectors, derive_seed("control", n, spec.seed)) for n, v in vectors.items()}
+        white = {name: whiten(part, spec.components) for name, part in vectors.items()}
+        stated = Neighbourhood(self.graph, white["statements"]) if "statements" in white else None
+        sizes = self.inputs.n_times("classes"), spec.dim
         with torch.random.fork_rng():
             torch.manual_seed(derive_seed("semantic", self.graph.digest, spec.seed))
-            return SemanticScorer(
-                whiten(vectors["entities"], spec.components),
-                whiten(vectors["relations"], spec.components),
-                self.inputs.n_times("classes"),
-                spec.dim,
-            ).to(self.context.device)
+            scorer = SemanticScorer(white["entities"], white["relations"], *sizes, stated, spec.dropout)
+        return scorer.to(self.context.device)
 
     def semantic(self) -> SemanticScorer:
         """f_LLM with its encodings E(p), trained on the graph."""

@@ -194,6 +194,18 @@ LINES = {
         "grid: {loss.delta: [1, 2]}\nsearch: {arm: L1, factors: {loss.alpha: {low: 0.1, high: 1.0}}, trials: 2}",
         r"a grid or a search, not both",
     ),
+    "tuning without a budget": (
+        "tune: {trials: 0, space: {all: {student.dim: {low: 5, high: 50}}}}",
+        r"tune: trials: .*greater than or equal to 1",
+    ),
+    "tuning of a loss that no arm has": (
+        "tune: {trials: 2, space: {L9: {student.dim: {low: 5, high: 50}}}}",
+        r"no arm of the study has the loss 'L9'",
+    ),
+    "tuning of what does not act": (
+        "tune: {trials: 2, space: {all: {loss.alpha: {low: 1, high: 5}}}}",
+        r"loss\.alpha does not act in arm none",
+    ),
     "a range that no trial can have": (
         "search: {arm: L1, factors: {loss.alpha: {low: 0.1, high: 9999.0}}, trials: 2}",
         r"loss\.alpha: .*less than or equal",

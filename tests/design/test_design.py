@@ -270,10 +270,13 @@ def test_variants_and_grids_that_cannot_be_meant(tmp_path: Path, old: str, new: 
 
 
 def test_settings_are_listed_with_value_and_meaning() -> None:
-    rows = {name: value for name, value, _ in settings(TrialSpec())}
+    parts = settings(TrialSpec())
+    rows = {name: value for part in parts.values() for name, value, _ in part}
     assert rows["loss.temperature"] == "7.0"
-    assert rows["student.learning_rate"] == "by backbone"
+    assert rows["student.learning_rate"] == "–"
     assert "seed" not in rows
+    # a value that nobody set is said in words, not as Python has it
+    assert not [row for part in parts.values() for row in part if "None" in row[2] or (row[1] == "–") > ("–" in row[2])]
 
 
 def test_a_backbone_that_the_study_does_not_name_is_another_study() -> None:

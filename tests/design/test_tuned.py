@@ -5,7 +5,7 @@ import pytest
 from harness.data import names
 from harness.design import cells
 from harness.design import files as designs
-from harness.design.settings import _tuned, parse_changes
+from harness.design.settings import _tuned, parse_changes, settle
 from harness.models import BACKBONES
 
 
@@ -15,7 +15,7 @@ def test_tuned_settings_name_data_sets_and_backbones_and_are_valid() -> None:
         assert dataset in names()
         for backbone, settings in backbones.items():
             assert backbone in BACKBONES
-            spec = cells.settle(design, design.presets["default"], dataset=dataset, backbone=backbone)
+            spec = settle(design, design.presets["default"], dataset=dataset, backbone=backbone)
             for part, values in settings.items():
                 for key, value in values.items():
                     assert getattr(getattr(spec, part), key) == value

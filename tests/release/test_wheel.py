@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -71,6 +72,9 @@ def test_installed_package_runs_a_study_and_keeps_a_student(python: Path, tiny_e
 
     where = done(python, "-c", "import harness, torch; print(harness.__file__, torch.__file__)", cwd=tmp_path).split()
     assert [Path(file).is_relative_to(python.parent.parent) for file in where] == [True, False]
+
+    for script in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"].get("scripts", {}):
+        assert "Usage" in done(python.parent / script, "--help", cwd=tmp_path)
 
     report = tmp_path / module("study", "ablation", "--preset", "quick", "--jobs", "2", *options).splitlines()[-1]
     assert report.read_bytes().startswith(b"%PDF")

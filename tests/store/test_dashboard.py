@@ -16,6 +16,7 @@ from optuna.artifacts import FileSystemArtifactStore
 
 from harness.design import cells
 from harness.design import files as designs
+from harness.design.schema import FRESH
 from harness.store.configurations import NUMBER
 from harness.store.files.artifacts import CURVES, QUERIES, RANKS
 from harness.store.store import Store
@@ -81,6 +82,8 @@ def test_a_grid_has_what_it_varies_on_its_axes(store: Store, ask: Ask) -> None:
     study = opened(store, "grid")
     for number, spec in enumerate(study.run.specs):
         study.finish(study.begin(spec, {"label": study.run.labels[spec.key()]}), result(float(number)))
+    fresh = study.run.specs[-1].model_copy(update={"seed": FRESH})
+    study.finish(study.begin(fresh, {"role": "confirm"}), result())
     study.fold()
     page = shown(ask)[study.study.study_name]
     grid = study.run.design.presets["quick"].grid or study.run.design.grid
@@ -88,14 +91,15 @@ def test_a_grid_has_what_it_varies_on_its_axes(store: Store, ask: Ask) -> None:
     assert {name: axes[name] for name in axes if "." in name} == {
         name: (min(levels), max(levels)) for name, levels in grid.items() if len(levels) > 1
     }
-    assert axes["seed"] == (0, 1)
-    assert axes.keys() - grid.keys() == {"arm", "backbone", "seed"}
+    assert (axes["seed"], axes["fresh seed"]) == ((0, 1), (FRESH, FRESH + 1))
+    assert axes.keys() - grid.keys() == {"arm", "backbone", "seed", "fresh seed"}
     artifacts = {artifact["filename"]: artifact["artifact_id"] for artifact in page["artifacts"]}
     assert artifacts.keys() == {RANKS, CURVES, QUERIES}
     number = next(s["study_id"] for s in json.loads(ask("/api/studies"))["study_summaries"])
     for name, artifact in artifacts.items():
         frame = pd.read_parquet(io.BytesIO(ask(f"/artifacts/{number}/{artifact}")))
-        assert len(frame) == {RANKS: 4 * len(study.run.specs), CURVES: len(study.run.specs), QUERIES: 4}[name]
+        trials = len(study.run.specs) + 1
+        assert len(frame) == {RANKS: 4 * trials, CURVES: trials, QUERIES: 4}[name]
 
 
 def test_the_best_trial_is_a_student(store: Store, ask: Ask) -> None:

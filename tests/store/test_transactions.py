@@ -268,4 +268,4 @@ def test_full_disk_is_a_storage_error(store: Store, run: Run) -> None:
 def test_a_factor_beyond_what_is_usual_is_stored(store: Store, run: Run) -> None:
     study = opened(store, run)
     spec = run.specs[0].model_copy(update={"seed": 2_000_000})
-    assert study.begin(spec, ABOUT).params["seed"] == 2_000_000
+    assert study.begin(spec, ABOUT).params["fresh seed"] == 2_000_000

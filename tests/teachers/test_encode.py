@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from harness.data import TemporalGraph
+from harness.errors import UserError
 from harness.teachers import lora
 from harness.teachers.encode import encode, encode_texts
 from harness.teachers.language_model import LanguageModel, LanguageModelConfig, load, mean_pool
+from harness.teachers.texts import statements
 
-from .conftest import HIDDEN
+from .conftest import HIDDEN, LAYERS
 
 TEXTS = ["London", "a much longer text about residence in London", "Ada Lovelace", "London", "P1", "inverse of P1"]
 
@@ -47,6 +49,23 @@ def test_in_bfloat16_up_to_its_rounding(folder: Path) -> None:
     assert (actual - wanted).norm() < 0.03 * wanted.norm()
 
 
+@pytest.mark.parametrize(("layer", "depth"), [("static", 0), (1, 1), ("middle", LAYERS // 2), ("last", LAYERS)])
+def test_layers(model: LanguageModel, folder: Path, layer: str | int, depth: int) -> None:
+    found = encode_texts(model, TEXTS[:1], config(folder).model_copy(update={"layer": layer}))
+    ids, mask = model.pad(model.tokens(TEXTS[:1], 48))
+    states = model.base(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[depth]
+    if depth == 0:  # without positions, which an encoder has added there
+        states = model.base.get_input_embeddings().weight[ids]
+    torch.testing.assert_close(found, mean_pool(states, mask))
+
+
+def test_layers_that_cannot_be_read(graph: TemporalGraph, model: LanguageModel, folder: Path) -> None:
+    with pytest.raises(UserError, match=f"has {LAYERS} layers"):
+        encode_texts(model, TEXTS, config(folder).model_copy(update={"layer": LAYERS + 1}))
+    with pytest.raises(UserError, match=r"llm.layer=middle: .*llm.finetune=none"):
+        lora.finetune(graph, config(folder).model_copy(update={"layer": "middle", "lora_layers": 2}))
+
+
 def test_equal_texts_have_equal_vectors(model: LanguageModel, folder: Path) -> None:
     actual = encode_texts(model, TEXTS, config(folder))
     assert torch.equal(actual[0], actual[3])
@@ -70,6 +89,20 @@ def test_an_adapter_changes_the_vectors(graph: TemporalGraph, folder: Path) -> N
     plain, _ = encode(graph, settings)
     adapted, _ = encode(graph, settings, adapter)
     assert not torch.allclose(plain["entities"], adapted["entities"], atol=1e-2)
+
+
+def test_neighbourhood_texts_have_vectors_of_their_own(
+    graph: TemporalGraph, model: LanguageModel, folder: Path
+) -> None:
+    seen: list[float] = []
+    settings = config(folder).model_copy(update={"texts": "neighbourhood"})
+    found, meta = encode(graph, settings, progress=seen.append)
+    texts = statements(graph)[0]
+    torch.testing.assert_close(found["statements"], one_by_one(model, texts), rtol=1e-5, atol=1e-5)
+    assert torch.equal(found["entities"], encode(graph, config(folder))[0]["entities"])
+    assert meta["texts"] == len(graph.entities) + len(texts)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
 
 
 @pytest.mark.slow

@@ -5,9 +5,10 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from harness.teachers.language_model import LanguageModelConfig
 from harness.trial.keys import Plan
 from harness.trial.options import option_names, option_of
-from harness.trial.spec import LossSpec, StudentSpec, TeacherSpec, TrialSpec
+from harness.trial.spec import LossSpec, SemanticSpec, StudentSpec, TeacherSpec, TrialSpec
 from tests.golden.cases import ARMS
 
 
@@ -62,6 +63,7 @@ def test_option_names_are_those_of_the_json() -> None:
     # beside these there are options of methods, and what came later and stands in a JSON that has another value alone
     others = {name for name in names - in_json if name.count(".") == 1}
     later = {"student": StudentSpec.later, "teacher": TeacherSpec.later}
+    later |= {"llm": LanguageModelConfig.later, "semantic": SemanticSpec.later}
     assert others == {f"{part}.{name}" for part, names in later.items() for name in names}
 
 

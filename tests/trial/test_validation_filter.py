@@ -8,7 +8,7 @@ import pytest
 
 from harness.data import load
 from harness.design import files
-from harness.design.cells import settle
+from harness.design.settings import settle
 from harness.trial.inputs import Inputs
 from harness.trial.keys import Plan
 from harness.trial.spec import TimeSpec, TrialSpec, ValidationFilter

@@ -195,7 +195,9 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = schedule.learning_rate * group["rate"] * fall
                 index = index.to(data.subject.device)
-                terms = objective(model, asked[index], index, next(candidates))
+                batch = asked[index]
+                with model.without(batch):
+                    terms = objective(model, batch, index, next(candidates))
                 loss = torch.stack(list(terms.values())).sum()
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()

@@ -11,7 +11,9 @@ import pandas as pd
 from harness.reporting.claims import QUESTIONS, judge
 from harness.reporting.comparison import figures
 from harness.reporting.comparison.gains import gains, headline, splits
+from harness.reporting.comparison.language import ways, ways_table
 from harness.reporting.comparison.protocols import by_protocol, protocols_table
+from harness.reporting.comparison.tuning import budget, configurations, tuning_table
 from harness.reporting.comparison.verdicts import summary
 from harness.reporting.content import (
     HOW_EFFECTS,
@@ -25,6 +27,7 @@ from harness.reporting.content import (
     how_tests,
     report,
 )
+from harness.reporting.data.about import facts
 from harness.reporting.data.frames import curves_of, records, where
 from harness.reporting.data.results import Frames, Results, costs_by_stage, means, paired, wide
 from harness.reporting.data.teachers import weak_teacher
@@ -142,7 +145,8 @@ def content(frames: Frames) -> Document:
     """The report of a study that compares arms.
 
     Beside ``STUDY.pdf`` lie ``STUDY_table``, ``STUDY_paired``, ``STUDY_costs``, ``STUDY_relations``,
-    ``STUDY_splits`` and ``STUDY_protocols`` (each .csv, .parquet and .tex) and ``figures/`` (.pdf and .png).
+    ``STUDY_splits`` and ``STUDY_protocols``, of a study that tunes its arms ``STUDY_tuning``, and of one that
+    reads a language model in several ways ``STUDY_ways`` (each .csv, .parquet and .tex), and ``figures/`` (.pdf, .png).
 
     Raises:
         UserError: the frames do not pass their checks.
@@ -152,13 +156,17 @@ def content(frames: Frames) -> Document:
     curves = curves[curves["trial"].isin(done["trial"])]
     averages, compared, costs = means(results), paired(results), costs_by_stage(results)
     by_relation, by_group, under = gains(results), splits(results), by_protocol(results)
+    of_language = ways(results, averages, compared, costs)
     dataset = str(results.trials["dataset"].iloc[0])
+    tried = configurations(frames)
     tables = {
         backbone: {
             "main": main_table(averages, compared, results.trials, backbone),
+            "tuning": tuning_table(tried, frames.layout, backbone),
             "paired": paired_table(compared, backbone),
             "metrics": metrics_table(compared, backbone),
             "protocols": protocols_table(under, published_figures(dataset), results.trials, backbone),
+            "ways": ways_table(of_language, backbone),
             "costs": costs_table(costs, backbone),
         }
         for backbone in results.backbones
@@ -171,6 +179,10 @@ def content(frames: Frames) -> Document:
         "splits": (by_group, None),
         "protocols": (under, "protocols"),
     }
+    if len(tried):
+        files["tuning"] = (tried, "tuning")
+    if len(of_language):
+        files["ways"] = (of_language, "ways")
     colors = arm_colors(results.layout.order(results.trials["arm"]))
     losses = {row["arm"]: str(row.get("losses", row["arm"])) for row in records(results.trials)}
 
@@ -184,10 +196,12 @@ def content(frames: Frames) -> Document:
             [
                 *_warning(results, backbone),
                 of["main"],
+                of["tuning"],
                 drawn("differences", FOREST, figures.forest, compared, backbone, colors),
                 of["paired"],
                 of["metrics"],
                 of["protocols"],
+                of["ways"],
                 drawn("curves", CURVES, figures.learning_curves, curves, losses, backbone, colors),
                 drawn("relations", f"Gain of {gain} {RELATIONS}", figures.relation_gains, by_relation, backbone),
                 drawn(
@@ -207,7 +221,10 @@ def content(frames: Frames) -> Document:
     one_seed = bool((averages[~averages["arm"].isin(REFERENCES)]["n"] == 1).all())
     front = Front(found, judge(frames.layout.claims, compared, results.backbones), [ONE_SEED] * one_seed)
     sections = [*map(section, results.backbones), _published(dataset)]
-    return report(frames, results, sections, files=files, tables=tables, front=front, reading=READING)
+    run = facts(results, frames.meta.data, dataset_name(dataset))
+    if frames.meta.tune:
+        run.append(["Tuning", budget(frames.meta.tune)])
+    return report(frames, results, sections, files=files, tables=tables, front=front, reading=READING, run=run)
 
 
 def _warning(results: Results, backbone: str) -> list[Text]:

@@ -238,8 +238,9 @@ def _trial(row: pd.Series[Any]) -> str:
 
 
 def _refuse_gaps(trials: pd.DataFrame) -> None:
-    """Compared arms must have tried the same seeds. Reference rows are shared by all seeds."""
-    students = trials[~trials["arm"].isin(REFERENCES)]
+    """Compared arms must have tried the same seeds. Reference rows, variants of them too, are shared by all seeds."""
+    losses = trials["losses"].fillna(trials["arm"]) if "losses" in trials else trials["arm"]
+    students = trials[~losses.isin(REFERENCES)]
     for backbone, group in students.groupby("backbone"):
         tried = group.groupby("arm")["seed"].agg(set)
         wanted = set(group["seed"])

@@ -56,6 +56,7 @@ class Meta(BaseModel):
         measured: what was measured beside the trials; see `harness.reporting.cost.numbers`.
         notes: further remarks, a paragraph each.
         search: of a search, its sampler, factors and designed sample (`harness.reporting.search.trace.trace_of`).
+        tune: of a study that tunes its arms, what `harness.design.schema.Tune` has.
         design: content of the study's file, if it is none of the package's.
         labels: kind, name, label and colour of what plugins declared (`harness.vocabulary.declare`).
     """
@@ -67,5 +68,6 @@ class Meta(BaseModel):
     measured: list[dict[str, Any]] = []
     notes: list[str] = []
     search: dict[str, Any] = {}
+    tune: dict[str, Any] = {}
     design: dict[str, Any] = {}
     labels: list[tuple[Kind, str, str, str]] = []

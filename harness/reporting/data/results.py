@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,6 +50,7 @@ class Frames:
         meta: how the study was run.
         importance: measures how important each factor is (`harness.search.importance.importances`); None: not known.
         recipe: takes a spec (as JSON); returns what it leaves to the recipes of its backbones; None: not known.
+        tuning: of a study that tunes its arms, the configurations that were tried (`harness.reporting.data.tuning`).
     """
 
     layout: Layout
@@ -60,6 +60,7 @@ class Frames:
     meta: Meta = field(default_factory=Meta)
     importance: Importance | None = None
     recipe: Recipe | None = None
+    tuning: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def results(self) -> Results:
         """The complete trials with the metrics of each test fact.
@@ -67,7 +68,7 @@ class Frames:
         Raises:
             UserError: the frames do not pass their checks, see `Results.load`.
         """
-        return _loaded(self)
+        return Results.load(self.trials, self.load_ranks, self.layout)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,11 +130,6 @@ class Results:
         return sorted(set.intersection(*(set(self.per_fact.get((backbone, arm), {})) for arm in arms)))
 
 
-@lru_cache(maxsize=1)  # a report and its verdict, one after the other
-def _loaded(frames: Frames) -> Results:
-    return Results.load(frames.trials, frames.load_ranks, frames.layout)
-
-
 def means(results: Results) -> pd.DataFrame:
     """Mean of each metric over seeds, one row per backbone, arm and metric.
 
@@ -158,7 +154,6 @@ def means(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@lru_cache(maxsize=1)
 def paired(results: Results) -> pd.DataFrame:
     """Paired comparisons of arms, one row per backbone, arm, base and metric.
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from harness.reporting.content import HOW_MEANS, HOW_RANKS, Front, case_of, figure_name, report
+from harness.reporting.content import HOW_MEANS, HOW_RANKS, ONE_SEED, Front, case_of, figure_name, report
 from harness.reporting.data.frames import records
 from harness.reporting.data.results import Frames, Results, means
 from harness.reporting.data.text import number, percent
@@ -60,10 +60,17 @@ def content(frames: Frames) -> Document:
         for name in results.backbones
         if (sentences := findings(rows[rows["backbone"] == name]))
     ]
+    one_seed = bool((rows[~rows["arm"].isin(REFERENCES)]["n"] == 1).all())
     sections = map(section, results.backbones)
     files = {"sizes": (rows, "sizes")}
     return report(
-        frames, results, sections, files=files, tables=tables, front=Front(found), reading=[HOW_MEANS, HOW_RANKS]
+        frames,
+        results,
+        sections,
+        files=files,
+        tables=tables,
+        front=Front(found, (), [ONE_SEED] * one_seed),
+        reading=[HOW_MEANS, HOW_RANKS],
     )
 
 

@@ -53,6 +53,7 @@ def weights_version(model: str) -> str:
 def _finetune_content(spec: TrialSpec, planned: Planned) -> list[Any]:
     # where a spec leaves the format of weights open, it is another one on another machine
     settings = spec.llm.model_dump() | {"dtype": str(spec.llm.torch_dtype)}
+    settings = {name: value for name, value in settings.items() if name not in spec.llm.later}  # those of encoding
     return [planned.data_digest, settings, weights_version(spec.llm.model)]
 
 
@@ -72,7 +73,8 @@ register(
 def _encode_content(spec: TrialSpec, planned: Planned) -> list[Any]:
     llm = spec.llm
     read = [weights_version(llm.model), str(llm.torch_dtype), llm.max_length, llm.batch_tokens]
-    return [planned.data_digest, read]
+    later = {name: value for name, value in llm.model_dump().items() if name in llm.later}
+    return [planned.data_digest, read, *([later] if later else [])]
 
 
 register(
@@ -92,22 +94,20 @@ register(
 def _semantic(stages: Stages) -> Built:
     """f_LLM with its encodings E(p), trained on the graph with early stopping."""
     spec, model = stages.spec.semantic, stages.new_semantic()
-    trained = train(
-        model,
-        stages.inputs.training("classes"),
-        Distillation(),
-        Schedule(
-            epochs=spec.epochs,
-            batch_size=spec.batch_size,
-            optimizer="adam",
-            learning_rate=spec.learning_rate,
-            seed=derive_seed("order", stages.graph.digest, spec.seed),
-            sampling=spec.sampling(),
-            patience=spec.patience,
-        ),
-        stages.inputs.validator("classes"),
-        report=stages.report("semantic"),
+    schedule = Schedule(
+        epochs=spec.epochs,
+        batch_size=spec.batch_size,
+        optimizer="adam",
+        learning_rate=spec.learning_rate,
+        seed=derive_seed("order", stages.graph.digest, spec.seed),
+        sampling=spec.sampling(),
+        patience=spec.patience,
     )
+    inputs, objective = stages.inputs, Distillation(regularization=spec.regularization)
+    data, validate, report = inputs.training("classes"), inputs.validator("classes"), stages.report("semantic")
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed("dropout", stages.graph.digest, spec.seed))
+        trained = train(model, data, objective, schedule, validate, report=report)
     return trained.best, summary(trained)
 
 

@@ -362,7 +362,7 @@ def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
     first = pdf.read_bytes()
     assert make(study, tmp_path / "a").read_bytes() == first
     with drawn():
-        assert make(study, tmp_path / "b").stat().st_size > 2 * len(first)
+        assert make(study, tmp_path / "b").stat().st_size > 1.1 * len(first)
     importance = pd.read_csv(tmp_path / "a" / "grid_importance.csv")
     assert importance.groupby("method")["importance"].idxmax().map(importance["factor"]).eq("alpha").all()
 

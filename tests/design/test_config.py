@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from harness import console as cli
-from harness.config import WithConfig, given
+from harness.design.config import WithConfig, given
 
 
 @dataclass(frozen=True)

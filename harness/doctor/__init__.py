@@ -1,0 +1,1 @@
+"""What an issue needs to name: ``python -m harness.doctor``."""
