@@ -209,11 +209,7 @@ def figures(tmp_path: Path, trial: TrialSpec, *arguments: str) -> tuple[dict[str
     }
     changes = [item for key, value in settings.items() for item in ("--set", f"{key}={value}")]
     command = ["student", "--dataset", trial.dataset, "--threads", "1", "--steps", "1", "--json", str(file)]
-    before = torch.get_num_threads()
-    try:
-        done = CliRunner().invoke(app, [*command, *changes, *arguments], catch_exceptions=False)
-    finally:
-        torch.set_num_threads(before)
+    done = CliRunner().invoke(app, [*command, *changes, *arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     written: dict[str, Any] = json.loads(file.read_text("utf-8"))
     return written, done.output
