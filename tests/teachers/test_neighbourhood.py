@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.data import TemporalGraph
+from harness.data import TemporalGraph, Timeline
 from harness.distill.training.loop import Schedule, train
 from harness.models.base import Backbone
 from harness.models.batch import QueryTensors
@@ -110,7 +110,7 @@ def test_training_never_reads_the_facts_of_its_batch(graph: TemporalGraph, score
 
 @pytest.mark.parametrize("in_ensemble", [False, True])
 def test_scores_for_students_leave_them_out(graph: TemporalGraph, scorer: SemanticScorer, in_ensemble: bool) -> None:
-    model: Backbone = Ensemble([scorer]) if in_ensemble else scorer
+    model: Backbone = Ensemble([scorer], Timeline("year", np.arange(1900, 1905))) if in_ensemble else scorer
     queries = asked(graph, 0)
     queries.time.zero_()  # its classes, of which the scorer knows two
     with scorer.without(queries), torch.no_grad():
