@@ -68,3 +68,8 @@ def spec(dataset: Path, tiny_encoder: Path) -> TrialSpec:
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
     return Context(cache_dir=tmp_path / "cache")
+
+
+def taught_by(spec: TrialSpec, source: str, arm: str = "L1", **options: object) -> TrialSpec:
+    teacher = {**spec.teacher.model_dump(), "source": source, **({source: options} if options else {})}
+    return TrialSpec.model_validate({**spec.model_dump(), "arm": arm, "teacher": teacher}).acting()

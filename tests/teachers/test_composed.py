@@ -20,17 +20,12 @@ from harness.trial.run import run_trial, scored_model
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages
 from tests.inside import Here
-from tests.toy import context, dataset, spec
+from tests.toy import context, dataset, spec, taught_by
 
 __all__ = ["context", "dataset", "spec"]
 
 
 TIMELINE = Timeline("year", np.arange(1900, 1905))
-
-
-def taught_by(spec: TrialSpec, source: str, arm: str = "L1", **options: object) -> TrialSpec:
-    teacher = {**spec.teacher.model_dump(), "source": source, **({source: options} if options else {})}
-    return TrialSpec.model_validate({**spec.model_dump(), "arm": arm, "teacher": teacher}).acting()
 
 
 def models() -> list[Any]:

@@ -20,8 +20,7 @@ from harness.teachers.gaps import Gaps
 from harness.trial.run import run_trial, scored_model
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages
-from tests.teachers.test_composed import taught_by
-from tests.toy import context, dataset, spec
+from tests.toy import context, dataset, spec, taught_by
 
 __all__ = ["context", "dataset", "spec"]
 
