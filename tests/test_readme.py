@@ -10,7 +10,7 @@ import pytest
 
 from harness.reporting.data.results import LoadRanks
 from harness.store import frames
-from harness.vocabulary import arm_name, backbone_name, by_level, dataset_name
+from harness.vocabulary import CLAIMS, arm_name, backbone_name, by_level, dataset_name
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT / "reports" / "published"
@@ -61,7 +61,7 @@ def matrix() -> str:
         "| | claim | wiki, TTransE | wiki, TA-DistMult | yago, TTransE | yago, TA-DistMult |",
         "|---|---|---|---|---|---|",
     ]
-    for (claim, text), rows in frame.groupby(["claim", "text"], sort=False):
+    for claim, rows in frame.groupby("claim", sort=False):
         verdict = {}
         for row in rows.to_dict("records"):
             for backbone in row["backbone"].split(" and "):
@@ -69,7 +69,9 @@ def matrix() -> str:
         cases = [(d, b) for d in ("wiki", "yago") for b in ("TTransE", "TA-DistMult")]
         elsewhere = "; ".join(f"{dataset_name(d)}, {b}: {v}" for (d, b), v in verdict.items() if (d, b) not in cases)
         cells = [verdict.get(case, "–") for case in cases]
-        lines.append(f"| {claim} | {text}{f' ({elsewhere})' if elsewhere else ''} | {' | '.join(cells)} |")
+        lines.append(
+            f"| {claim} | {CLAIMS[str(claim)]}{f' ({elsewhere})' if elsewhere else ''} | {' | '.join(cells)} |"
+        )
     return "\n".join(lines)
 
 
