@@ -104,7 +104,7 @@ def test_from_the_command_line_to_the_report(desk: Desk) -> None:
     (trial,) = trials.loc[trials["arm"] == "MyDKD", "trial"]
     assert curves.loc[curves["trial"] == trial, "loss_mydkd"].notna().all()
     assert "complete already" in desk.study(*asked).stdout  # a second start does nothing
-    shown = desk.run("describe", "ablation", "--plugin", str(FILE)).stdout
+    shown = desk.run("describe", "ablation", "--all", "--plugin", str(FILE)).stdout
     assert "loss.MyDKD.others" in shown
     assert "weight of MyDKD's non-target-class part" in shown
     # the report can be made again by whoever does not have the plugin, with its label

@@ -71,7 +71,7 @@ def test_from_facts_to_an_answer(place: Here) -> None:
     shown = student(place, "info", "toy.student")
     assert f"{metrics['mrr']:.4f}" in shown
     assert "8 bits" in shown
-    assert f"mrr {metrics['mrr']:.4f}" in student(place, "evaluate", "toy.student")
+    assert f"mrr {metrics['mrr']:.4f}" in student(place, "evaluate", "toy.student", "--dataset", "./toy")
     asked = student(place, "ask", "toy.student", "person 03", "rel 1", "--at", "1931", "-k", "3")
     assert asked.count("person") == 3
     assert "written" not in student(place, "convert", "toy.student", "--bits", "3", "-o", "small.student")
@@ -151,7 +151,7 @@ def test_distil_in_python(place: Here, tmp_path: Path) -> None:
         place.folder / "toy", bytes_per_entity=10, settings={k: v for k, v in QUICK.items() if k != "student.dim"},
         output=kept, cache_dir=tmp_path / "cache",
     )  # fmt: skip
-    assert (answer.about.dim, answer.about.bits) == (16, 4)
+    assert (answer.about.dim, answer.about.bits) == (32, 2)
     assert answer.content.sizes["entities"] == 10 * len(answer.content.entities)
     frame = answer.predict("person 03", "rel 1", at=("1930", "1934"), k=5)
     assert list(frame.columns) == ["rank", "entity", "label", "probability", "score", "known"]

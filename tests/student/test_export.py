@@ -165,7 +165,7 @@ def test_a_student_that_cannot_be_rounded_fails_alone(spec: TrialSpec, context: 
 
 
 def test_a_teacher_is_no_student(spec: TrialSpec, context: Context) -> None:
-    with pytest.raises(UserError, match="is a teacher"):
+    with pytest.raises(UserError, match="is no student"):
         export(spec.model_copy(update={"arm": "teacher"}), context)
 
 
