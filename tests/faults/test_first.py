@@ -32,8 +32,8 @@ def test_refused_killed_and_run_again(study: Study, tmp_path: Path, monkeypatch:
     until(lambda: any(study.temporary.glob("harness-run-*")), process)
     os.kill(process.pid, signal.SIGSTOP)  # while it has the store
     message = end(study.begin("--arms", "none"), 2)
-    # the last line: before it stand warnings of the data
-    assert message.splitlines()[-1].startswith("error: storage sqlite:///runs/harness.db: another study is writing to it")
+    *_, refusal = message.splitlines()  # before it stand warnings of the data
+    assert refusal.startswith("error: storage sqlite:///runs/harness.db: another study is writing to it")
     os.kill(process.pid, signal.SIGCONT)
     while not seen(moment, process):  # on a busy machine the moment may pass unseen
         shutil.rmtree(study.folder / "runs")
@@ -47,6 +47,7 @@ def test_refused_killed_and_run_again(study: Study, tmp_path: Path, monkeypatch:
     assert not [name for name in (*names(study.cache), *names(study.output)) if "/." in f"/{name}"]
     monkeypatch.chdir(study.folder)
     # as the trial is by itself
-    alone = run_trial(TrialSpec.model_validate_json(result.numbers["spec"]), Context(tmp_path / "cache"))
+    spec = TrialSpec.model_validate_json(result.numbers["spec"]).model_copy(update={"dataset": "./toy"})
+    alone = run_trial(spec, Context(tmp_path / "cache"))
     assert {name: result.numbers[name] for name in alone.metrics} == alone.metrics
     assert result.ranks == (2 * alone.ranks["rank"]).tolist()
