@@ -7,19 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.design.conditions import configurations, crossed
-from harness.design.schema import (
-    FRESH,
-    Design,
-    Point,
-    Range,
-    Search,
-    Settings,
-    Tune,
-    Variant,
-    merge,
-    nested,
-    value_in,
-)
+from harness.design.dotted import Settings, merge, nested, value_in
+from harness.design.schema import FRESH, Design, Point, Range, Search, Tune, Variant
 from harness.design.settings import AXES, flat, search_of, settle, tune_of
 from harness.errors import UserError, nearest
 from harness.trial.arms import check_arm

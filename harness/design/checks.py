@@ -6,7 +6,8 @@ import itertools
 import math
 
 from harness.design.conditions import configurations, points
-from harness.design.schema import Design, Preset, Search, Tune, Variant, merge, nested, value_in
+from harness.design.dotted import merge, nested, value_in
+from harness.design.schema import Design, Preset, Search, Tune, Variant
 from harness.design.settings import AXES, search_of, settle, similar, tune_of
 from harness.errors import UserError, nearest
 from harness.models import BACKBONES

@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from harness.design.schema import Design, Grid, Preset, Settings, Tune, Variant, merge, nested
+from harness.design.dotted import Settings, merge, nested
+from harness.design.schema import Design, Grid, Preset, Tune, Variant
 from harness.design.settings import settle
 from harness.errors import UserError
 from harness.trial.arms import check_arm

@@ -21,6 +21,7 @@ import yaml
 from typer.core import TyperCommand
 
 from harness.design import strict_yaml
+from harness.design.dotted import leaves
 from harness.errors import UserError, nearest
 
 #: where a context keeps the words of its command, those of a file written out
@@ -76,21 +77,13 @@ def _content(path: str) -> Mapping[str, Any]:
 def _words(path: str, key: str, value: Any, option: Any) -> Iterator[str]:
     """An option as words of the command line."""
     if isinstance(value, dict) and key == "set":
-        value = [f"{name}={_text(leaf)}" for name, leaf in _leaves(value)]
+        value = [f"{name}={_text(leaf)}" for name, leaf in leaves(value)]
     elif not option.multiple and isinstance(value, list):
         value = ",".join(map(_text, value))  # a list of arms
     for item in value if isinstance(value, list) else [value]:
         if item is None or isinstance(item, bool | list | dict):
             raise UserError(f"config {path}: {key}: give a text or a number, not {json.dumps(item)[:40]}")
         yield from (f"--{key}", str(item))
-
-
-def _leaves(settings: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _text(value: Any) -> str:

@@ -13,6 +13,7 @@ import yaml
 
 import harness
 from harness.design import strict_yaml
+from harness.design.dotted import merge
 from harness.errors import UserError, is_readable, nearest
 
 if TYPE_CHECKING:
@@ -129,8 +130,6 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _with_presets_of(like: str, design: Design) -> Design:
     """The design with another's presets below its own; those of "default" where there is none alike."""
-    from harness.design.schema import merge
-
     if like not in files():
         raise UserError(f"like: unknown study {like!r}: {nearest(like, files())}")
     other = parsed(files()[like])

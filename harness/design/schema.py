@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from harness.design.dotted import Settings
 from harness.errors import UserError, nearest
 from harness.registry import Frozen, Text
 from harness.vocabulary import PAPERS_BACKBONES
@@ -16,8 +17,6 @@ from harness.vocabulary import PAPERS_BACKBONES
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-#: settings of trials, nested as in a study file
-Settings = dict[str, Any]
 #: a configuration: settings by their dotted names
 Point = dict[str, int | float]
 #: the first seed of confirmation runs; those of searches and grids lie below
@@ -28,34 +27,6 @@ Grid = dict[str, tuple[Any, ...]]
 Measure = Literal["stages", "loop", "trained loop", "inference", "export"]
 #: part of the names of Optuna studies and of folders
 PresetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
-
-
-def merge(base: Settings, changes: Settings) -> Settings:
-    """``base`` with ``changes`` in the place of what both have."""
-    merged = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
-
-
-def nested(flat: dict[str, Any]) -> Settings:
-    """Settings by dotted names as settings in parts."""
-    merged: Settings = {}
-    for key, value in flat.items():
-        part: Any = value
-        for name in reversed(key.split(".")):
-            part = {name: part}
-        merged = merge(merged, part)
-    return merged
-
-
-def value_in(settings: Settings, name: str) -> Any:
-    """The value that nested settings have for a dotted name, None without any."""
-    value: Any = settings
-    for part in name.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
 
 
 class Range(Frozen):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +12,8 @@ import yaml
 from pydantic import ValidationError
 
 from harness.design import strict_yaml
-from harness.design.schema import Design, Preset, Range, Search, Settings, Tune, merge, nested
+from harness.design.dotted import Settings, leaves, merge, nested
+from harness.design.schema import Design, Preset, Range, Search, Tune
 from harness.errors import UserError, nearest
 from harness.models import BACKBONES
 from harness.registry import Frozen
@@ -117,15 +118,7 @@ def _part(model: type[M], name: str, content: Settings | None) -> M | None:
 
 def flat(settings: Settings) -> str:
     """Settings in parts as text: ``loss.alpha=1, loss.beta=2``."""
-
-    def leaves(part: Settings, prefix: str) -> Iterator[str]:
-        for name, value in part.items():
-            if isinstance(value, dict):
-                yield from leaves(value, f"{prefix}{name}.")
-            else:
-                yield f"{prefix}{name}={value}"
-
-    return ", ".join(leaves(settings, ""))
+    return ", ".join(f"{name}={value}" for name, value in leaves(settings))
 
 
 def settings(spec: TrialSpec) -> dict[str, list[tuple[str, str, str]]]:

@@ -1,6 +1,6 @@
 """``python -m harness.doctor``: what an issue needs to name, in lines to be pasted.
 
-Every line is found out by itself: a package that cannot be imported is what this command is for.
+Each line is collected on its own, so that a package that cannot be imported is shown as such.
 """
 
 from __future__ import annotations

@@ -88,14 +88,14 @@ class Backbone(nn.Module):
 
         Split from ``encode`` so that L3 can put language-model encodings in the place of both.
         """
-        raise NotImplementedError(type(self).__name__)
+        raise NotImplementedError(type(self).__name__)  # a subclass has this or `direct_scores`
 
     def direct_scores(self, subject: Tensor, relation: Tensor, time: Tensor, own: Tensor | None = None) -> Tensor:
         """Scores [B, E] of a model without vectors.
 
         ``own`` [B] are the answers of training queries: a model that looks facts up leaves out the one asked for.
         """
-        raise NotImplementedError(type(self).__name__)
+        raise NotImplementedError(type(self).__name__)  # models with vectors are never asked
 
     @property
     def n_entities(self) -> int:

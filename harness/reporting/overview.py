@@ -103,7 +103,7 @@ def _findings(studies: Sequence[StudyEvidence], verdicts: pd.DataFrame) -> list[
         by_word.setdefault(word, []).append(claim)
     order = ("supported", "contradicted", "mixed", "undecided", "measured", "not tested")
     counts = [f"{len(by_word[word])} {word} ({', '.join(by_word[word])})" for word in order if word in by_word]
-    found = [f"Of {len(words)} claims, over all data sets and backbones: {'; '.join(counts)}."]
+    findings = [f"Of {len(words)} claims, over all data sets and backbones: {'; '.join(counts)}."]
     gains = []
     for study in _in_order(studies):
         for claim, step in (("C1", "against L1 (BKD)"), ("C13", "full method against L1")):
@@ -115,8 +115,8 @@ def _findings(studies: Sequence[StudyEvidence], verdicts: pd.DataFrame) -> list[
                     for row in records(rows)
                 ]
     if gains:
-        found.append(f"In test MRR the full method differs from L1 by {joined(gains)}.")
-    return found
+        findings.append(f"In test MRR the full method differs from L1 by {joined(gains)}.")
+    return findings
 
 
 def _word(verdict: str) -> str:

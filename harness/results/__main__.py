@@ -89,7 +89,7 @@ def show(
 
 
 def _show_one(trials: pd.DataFrame, number: int) -> None:
-    from harness.results.comparing import leaves
+    from harness.design.dotted import leaves
 
     chosen = trials[trials["trial"] == number]
     if len(chosen) != 1:

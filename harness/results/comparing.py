@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
+from harness.design.dotted import leaves
 from harness.errors import UserError
 from harness.reporting.data.results import Frames, Results, comparison_row, decided
 from harness.stats import compare
@@ -15,15 +15,6 @@ from harness.vocabulary import METRICS
 
 #: columns of trials that say what a number was made with
 MADE_WITH = ("harness", "git_commit", "torch", "numpy", "machine", "device", "number_format", "protocol")
-
-
-def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Settings by their dotted names."""
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def differences(one: pd.DataFrame, other: pd.DataFrame) -> list[tuple[str, str, str]]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from harness.design.dotted import leaves
 from harness.errors import UserError
-from harness.results.comparing import leaves
 
 #: the tag by which a run is known, so that it is exported once
 TAG = "tkg_distill.trial"

@@ -112,9 +112,9 @@ class Ensemble(Backbone):
                     f"teacher.ensemble.members: {type(member).__name__} scores by distances, and members of an "
                     "ensemble score by products; leave it out"
                 )
-        # one class, whatever its members read and have
-        self.time_input = time_input_of(members)  # type: ignore[misc]
-        self.has_vectors = all(member.has_vectors for member in members)  # type: ignore[misc]
+        # other backbones have these as class variables; of an ensemble they follow from the members
+        self.time_input = time_input_of(members)  # type: ignore[misc]  # set on the instance
+        self.has_vectors = all(member.has_vectors for member in members)  # type: ignore[misc]  # as well
         self.timeline = timeline
         self.members = nn.ModuleList(members)
         self.register_buffer("weights", torch.ones(len(members)))

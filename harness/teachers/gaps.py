@@ -38,7 +38,7 @@ class Gaps(Backbone):
 
     time_input = "points"
     has_vectors = False
-    n_entities = 0
+    n_entities = 0  # in the place of the property, so that an instance can set it
 
     def __init__(self, graph: TemporalGraph) -> None:
         from harness.models.scoring.links import KINDS, Links  # here, since loading a compiler takes a moment

@@ -1,7 +1,7 @@
 """What training facts say of entities, as vectors, with those left out that a query asks for.
 
-A text of an entity's facts tells the answers of the training queries about it, which no text tells of test queries: a
-scorer would learn to read them off. So each statement of an entity has a vector of its own, and an entity has the sum
+A text of an entity's facts would give away the answers of the training queries about it, and of no test query: a scorer
+would learn to read them off. So each statement of an entity has a vector of its own, and an entity has the sum
 of its statements' vectors without those of the facts that are asked for.
 """
 

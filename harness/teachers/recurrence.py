@@ -35,7 +35,7 @@ class Recurrence(Backbone):
 
     time_input = "points"
     has_vectors = False
-    n_entities = 0
+    n_entities = 0  # in the place of the property, so that an instance can set it
     half_life: Tensor
     share: Tensor
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -118,7 +119,7 @@ class Client:
         self.runs[name] = {"of": experiment, "start": start_time, "tags": tags, "params": {}, "metrics": {}}
         return record(info=record(run_id=name))
 
-    def log_batch(self, run: str, params: list[Any] = [], metrics: list[Any] = []) -> None:  # noqa: B006
+    def log_batch(self, run: str, params: Sequence[Any] = (), metrics: Sequence[Any] = ()) -> None:
         assert len(params) <= 100
         self.runs[run]["params"] |= {param.key: param.value for param in params}
         for metric in metrics:
@@ -135,13 +136,13 @@ def record(**values: Any) -> Any:
 def test_mlflow_has_a_run_a_trial_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs: dict[str, dict[str, Any]] = {}
     fakes = {name: ModuleType(name) for name in ("mlflow", "mlflow.entities", "mlflow.exceptions")}
-    fakes["mlflow"].MlflowClient = lambda uri: Client(uri, runs)  # type: ignore[attr-defined]
     entities = {
         "Metric": lambda key, value, timestamp, step: record(key=key, value=value, step=step),
         "Param": lambda key, value: record(key=key, value=value),
     }
+    vars(fakes["mlflow"])["MlflowClient"] = lambda uri: Client(uri, runs)
     vars(fakes["mlflow.entities"]).update(entities)
-    fakes["mlflow.exceptions"].MlflowException = type("MlflowException", (Exception,), {})  # type: ignore[attr-defined]
+    vars(fakes["mlflow.exceptions"])["MlflowException"] = type("MlflowException", (Exception,), {})
     for name, module in fakes.items():
         monkeypatch.setitem(sys.modules, name, module)
     trials, curves, _ = frames.load(f"sqlite:///{folder}/runs/harness.db", "ablation", "lahman")

@@ -51,12 +51,12 @@ def test_in_bfloat16_up_to_its_rounding(folder: Path) -> None:
 
 @pytest.mark.parametrize(("layer", "depth"), [("static", 0), (1, 1), ("middle", LAYERS // 2), ("last", LAYERS)])
 def test_layers(model: LanguageModel, folder: Path, layer: str | int, depth: int) -> None:
-    found = encode_texts(model, TEXTS[:1], config(folder).model_copy(update={"layer": layer}))
+    vectors = encode_texts(model, TEXTS[:1], config(folder).model_copy(update={"layer": layer}))
     ids, mask = model.pad(model.tokens(TEXTS[:1], 48))
     states = model.base(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[depth]
     if depth == 0:  # without positions, which an encoder has added there
         states = model.base.get_input_embeddings().weight[ids]
-    torch.testing.assert_close(found, mean_pool(states, mask))
+    torch.testing.assert_close(vectors, mean_pool(states, mask))
 
 
 def test_layers_that_cannot_be_read(graph: TemporalGraph, model: LanguageModel, folder: Path) -> None:
@@ -96,10 +96,10 @@ def test_neighbourhood_texts_have_vectors_of_their_own(
 ) -> None:
     seen: list[float] = []
     settings = config(folder).model_copy(update={"texts": "neighbourhood"})
-    found, meta = encode(graph, settings, progress=seen.append)
+    vectors, meta = encode(graph, settings, progress=seen.append)
     texts = statements(graph)[0]
-    torch.testing.assert_close(found["statements"], one_by_one(model, texts), rtol=1e-5, atol=1e-5)
-    assert torch.equal(found["entities"], encode(graph, config(folder))[0]["entities"])
+    torch.testing.assert_close(vectors["statements"], one_by_one(model, texts), rtol=1e-5, atol=1e-5)
+    assert torch.equal(vectors["entities"], encode(graph, config(folder))[0]["entities"])
     assert meta["texts"] == len(graph.entities) + len(texts)
     assert seen == sorted(seen)
     assert seen[-1] == 1.0

@@ -115,5 +115,5 @@ def test_scores_for_students_leave_them_out(graph: TemporalGraph, scorer: Semant
     queries.time.zero_()  # its classes, of which the scorer knows two
     with scorer.without(queries), torch.no_grad():
         wanted = scorer.entity_table() @ scorer.encode(queries.subject, queries.relation, queries.time)[0]
-    found = score_targets(model, queries, len(graph.entities), seed=0)
-    torch.testing.assert_close(found.scores[0], wanted[found.ids[0].long()])
+    targets = score_targets(model, queries, len(graph.entities), seed=0)
+    torch.testing.assert_close(targets.scores[0], wanted[targets.ids[0].long()])

@@ -246,9 +246,9 @@ def content(frames: Frames) -> Document:
             case=case_of(results, backbone),
         )
 
-    found = [words for name in results.backbones for words in summary(numbers.of(name), tried[name], name)]
+    findings = [words for name in results.backbones for words in summary(numbers.of(name), tried[name], name)]
     one_seed = len(students) > 0 and bool((students["n"] == 1).all())
-    front = Front(found, judge(results.layout.claims, numbers, tried), [ONE_SEED] * one_seed)
+    front = Front(findings, judge(results.layout.claims, numbers, tried), [ONE_SEED] * one_seed)
     teachers = max((len(results.per_fact.get((name, "teacher"), {})) for name in results.backbones), default=1)
     name = dataset_name(str(results.trials["dataset"].iloc[0]))
     return report(

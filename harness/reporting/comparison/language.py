@@ -43,8 +43,8 @@ def ways(results: Results, averages: pd.DataFrame, compared: pd.DataFrame, costs
         of_stages = where(costs, backbone=row["backbone"], arm=row["arm"])
         total = {"seconds": float(of_stages["seconds"].sum()), "peak_mib": float(of_stages["peak_mib"].max())}
         rows.append(row | {name: gain[name] for name in _COLUMNS[8:12]} | {"student": student} | total)
-    found = pd.DataFrame(rows, columns=_COLUMNS)
-    return found[found.groupby("backbone")["arm"].transform("size") > 1]
+    table = pd.DataFrame(rows, columns=_COLUMNS)
+    return table[table.groupby("backbone")["arm"].transform("size") > 1]
 
 
 def _read(spec: object) -> dict[str, Any]:

@@ -213,13 +213,13 @@ def content(frames: Frames) -> Document:
             case=case_of(results, backbone),
         )
 
-    found = [
+    findings = [
         sentence
         for backbone in results.backbones
         for sentence in summary(compared, averages, backbone, headline(results, backbone))
     ]
     one_seed = bool((averages[~averages["arm"].isin(REFERENCES)]["n"] == 1).all())
-    front = Front(found, judge(frames.layout.claims, compared, results.backbones), [ONE_SEED] * one_seed)
+    front = Front(findings, judge(frames.layout.claims, compared, results.backbones), [ONE_SEED] * one_seed)
     sections = [*map(section, results.backbones), _published(dataset)]
     run = facts(results, frames.meta.data, dataset_name(dataset))
     if frames.meta.tune:

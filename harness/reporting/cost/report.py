@@ -146,14 +146,14 @@ def content(frames: Frames) -> Document:
         [label, _arms(costs, value) if label == "Arms" else value]
         for label, value in facts(results, frames.meta.data, dataset)
     ]
-    found = [words for backbone in results.backbones for words in summary(costs, backbone)]
+    findings = [words for backbone in results.backbones for words in summary(costs, backbone)]
     return report(
         frames,
         results,
         [*map(section, results.backbones), *lost],
         files=files,
         tables=shown,
-        front=Front(found, judge(frames.layout.claims, costs, results.backbones)),
+        front=Front(findings, judge(frames.layout.claims, costs, results.backbones)),
         reading=READING,
         run=run,
     )

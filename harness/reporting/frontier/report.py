@@ -55,7 +55,7 @@ def content(frames: Frames) -> Document:
             case=case_of(results, backbone),
         )
 
-    found = [
+    findings = [
         f"{backbone_name(name)}: {' '.join(sentences)}"
         for name in results.backbones
         if (sentences := findings(rows[rows["backbone"] == name]))
@@ -69,7 +69,7 @@ def content(frames: Frames) -> Document:
         sections,
         files=files,
         tables=tables,
-        front=Front(found, (), [ONE_SEED] * one_seed),
+        front=Front(findings, (), [ONE_SEED] * one_seed),
         reading=[HOW_MEANS, HOW_RANKS],
     )
 

@@ -226,7 +226,7 @@ def content(frames: Frames) -> Document:
             case=case_of(results, backbone),
         )
 
-    found = [
+    findings = [
         words
         for backbone in trace.backbones
         for words in summary(chosen_lines(chosen, confirmed, backbone), tests, trace.names, backbone)
@@ -242,7 +242,7 @@ def content(frames: Frames) -> Document:
         map(section, trace.backbones),
         files=files,
         tables=shown,
-        front=Front(found, judged(results, trace, bands), [ONE_SEED] * _one_seed(trace)),
+        front=Front(findings, judged(results, trace, bands), [ONE_SEED] * _one_seed(trace)),
         reading=READING,
         run=run,
         varied=trace.names,

@@ -296,15 +296,15 @@ def content(frames: Frames) -> Document:
         case=dataset,
     )
     stable = f"{int(numbers.region['stable'].sum())} of the {len(numbers.region)} settings are good on every backbone."
-    found = [_default(numbers), *([stable] if len(numbers.region) else [])]
-    found += [words for backbone in grid.backbones for words in summary(numbers.ranges, levels, backbone)]
+    findings = [_default(numbers), *([stable] if len(numbers.region) else [])]
+    findings += [words for backbone in grid.backbones for words in summary(numbers.ranges, levels, backbone)]
     return report(
         frames,
         results,
         [over_all, *map(section, grid.backbones)],
         files=files,
         tables=shown,
-        front=Front(found, judged(results, numbers), [ONE_SEED] * numbers.one_seed),
+        front=Front(findings, judged(results, numbers), [ONE_SEED] * numbers.one_seed),
         reading=READING,
         run=with_points(facts(results, frames.meta.data, dataset), _points(results, numbers)),
         notes=_gaps(grid),

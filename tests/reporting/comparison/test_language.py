@@ -43,16 +43,19 @@ def shown(frames: Make) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
 
 
 def test_each_teacher_stands_beside_its_own_student(shown: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]) -> None:
-    found, averages, costs = shown
-    assert dict(zip(found["arm"], found["student"], strict=True)) == {ALONE: STUDENT, "llm-teacher": "L1+L2+L3"}
+    ways, averages, costs = shown
+    assert dict(zip(ways["arm"], ways["student"], strict=True)) == {
+        ALONE: STUDENT,
+        "llm-teacher": "L1+L2+L3",
+    }
     mrr = averages[averages["metric"] == "mrr"].set_index("arm")["mean"]
-    for row in found.itertuples():
+    for row in ways.itertuples():
         assert row.mean == mrr[row.arm]
         assert row.difference == pytest.approx(mrr[row.student] - mrr["L1"])
         assert row.seconds == pytest.approx(costs[costs["arm"] == row.arm]["seconds"].sum())
-    table = ways_table(found, "ttranse")
+    table = ways_table(ways, "ttranse")
     assert [row.cells[2].text for row in table.rows] == [STUDENT, "L1 + L2 + L3"]
-    assert not ways_table(found, "ta-distmult").rows
+    assert not ways_table(ways, "ta-distmult").rows
 
 
 def test_the_report_has_them(frames: Make) -> None:
