@@ -69,12 +69,12 @@ def export(trials: pd.DataFrame, curves: pd.DataFrame, uri: str) -> tuple[int, i
 
 
 def _marks(client: Any, experiment: str) -> set[str]:
-    """The marks of the runs that an experiment has."""
+    """The marks of the complete runs that an experiment has; one that was cut off is written again."""
     marks: set[str] = set()
     token = None
     while True:
         page = client.search_runs([experiment], max_results=1000, page_token=token)
-        marks |= {run.data.tags.get(TAG, "") for run in page}
+        marks |= {run.data.tags.get(TAG, "") for run in page if run.info.status != "RUNNING"}
         if not (token := page.token):
             return marks
 
