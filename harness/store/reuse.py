@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import optuna
@@ -47,7 +48,7 @@ def adopt(
     try:
         roles, wanted = {**study.run.purposes, **(purposes or {})}, set(labels) - study.complete()
 
-        def place(trial: FrozenTrial, _: TrialSpec) -> _Place | None:
+        def place(trial: FrozenTrial, _: Callable[[], TrialSpec]) -> _Place | None:
             key, is_scored = trial.user_attrs["cell"], "test_mrr" in trial.user_attrs
             if key not in wanted or is_scored == (key in study.run.unscored):
                 return None
@@ -71,12 +72,16 @@ def adopt_searched(study: StudyStore, new: Mapping[str, object], here: Mapping[s
     sample = search.sample() if search.sampler == "qmc" else None
     numbers: dict[str, dict[tuple[int | float, ...], int]] = {backbone: {} for backbone in run.backbones}
 
-    def place(trial: FrozenTrial, spec: TrialSpec) -> _Place | None:
-        point = search.point_of({name: option_of(spec, name)[0] for name in search.factors})
-        is_one = trial.user_attrs.get("role") == "search" and point is not None and spec.backbone in numbers
-        if not is_one or run.configure(spec.backbone, point or {}, spec.seed).key() != trial.user_attrs["cell"]:
+    def place(trial: FrozenTrial, read: Callable[[], TrialSpec]) -> _Place | None:
+        if trial.user_attrs.get("role") != "search":
             return None
-        known, values = numbers[spec.backbone], tuple((point or {}).values())
+        spec = read()
+        point = search.point_of({name: option_of(spec, name)[0] for name in search.factors})
+        if point is None or spec.backbone not in numbers:
+            return None
+        if run.configure(spec.backbone, point, spec.seed).key() != trial.user_attrs["cell"]:
+            return None
+        known, values = numbers[spec.backbone], tuple(point.values())
         if sample is not None and values not in known and point in sample:
             known[values] = sample.index(point)
         elif sample is None and len(known) < search.trials:
@@ -98,7 +103,7 @@ class _Place(NamedTuple):
 
 def _adopt(
     study: StudyStore,
-    place: Callable[[FrozenTrial, TrialSpec], _Place | None],
+    place: Callable[[FrozenTrial, Callable[[], TrialSpec]], _Place | None],
     new: Mapping[str, object],
     here: Mapping[str, object],
 ) -> int:
@@ -115,9 +120,11 @@ def _adopt(
         shared = optuna.load_study(study_name=name, storage=store.storage).user_attrs  # after trials, which name them
         for part, trial in trials:
             key = trial.user_attrs["cell"]
-            spec = TrialSpec.model_validate(spec_of(trial.user_attrs, shared)) if key not in copies else None
-            if spec is None or (chosen := place(trial, spec)) is None:
+            # read where it is needed alone: a store may hold ten thousand trials that nobody wants
+            read = cache(partial(_spec, trial, shared))
+            if key in copies or (chosen := place(trial, read)) is None:
                 continue
+            spec = read()
             machine = unpacked(trial.user_attrs, shared)
             if all(name in machine and machine[name] == here[name] for name in ("device", "number_format")):
                 source = trial.user_attrs.get("copied_from", f"{part}, trial {trial.number}")
@@ -136,6 +143,10 @@ def _adopt(
         study.name_artifacts()
         study.records |= records
     return len(copies)
+
+
+def _spec(trial: FrozenTrial, shared: Mapping[str, Any]) -> TrialSpec:
+    return TrialSpec.model_validate(spec_of(trial.user_attrs, shared))
 
 
 def complete_of(storage: BaseStorage, study: str) -> list[tuple[str, FrozenTrial]]:
