@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.reporting.frontier.report import by_size, content, findings, frontier_table
+from harness.reporting.frontier.report import by_size, content, frontier_table, summary
 from harness.reporting.kinds import load_shipped
 from tests.blank import blank
 from tests.inside import Here
@@ -55,7 +55,7 @@ def test_bytes_and_front(sizes: tuple[Place, pd.DataFrame]) -> None:
 
 def test_the_report_states_the_best_student(sizes: tuple[Place, pd.DataFrame]) -> None:
     place, rows = sizes
-    first = findings(rows.assign(backbone="ta-distmult", bits=rows["bits"].astype(str)))[0]
+    first = summary(rows.assign(backbone="ta-distmult", bits=rows["bits"].astype(str)))[0]
     front = rows[rows["front"]].sort_values("bytes_entity")
     assert f"{int(front['bytes_entity'].iloc[-1])} bytes an entity" in first
     table = frontier_table(rows.assign(bits=rows["bits"].astype(str)), only_front=True)

@@ -58,7 +58,7 @@ def content(frames: Frames) -> Document:
     findings = [
         f"{backbone_name(name)}: {' '.join(sentences)}"
         for name in results.backbones
-        if (sentences := findings(rows[rows["backbone"] == name]))
+        if (sentences := summary(rows[rows["backbone"] == name]))
     ]
     one_seed = bool((rows[~rows["arm"].isin(REFERENCES)]["n"] == 1).all())
     sections = map(section, results.backbones)
@@ -132,7 +132,7 @@ def frontier_table(rows: pd.DataFrame, *, only_front: bool = False) -> Table:
     return Table(title, header, "rlrrrrr", tuple(shown), note)
 
 
-def findings(rows: pd.DataFrame) -> Sequence[str]:
+def summary(rows: pd.DataFrame) -> Sequence[str]:
     """What the figure shows, in sentences."""
     front = rows[rows["front"]].sort_values("bytes_entity")
     teachers = rows[rows["arm"] == "teacher"]
