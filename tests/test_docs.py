@@ -36,8 +36,8 @@ PAGES = sorted(
     ]
 )
 IDS = [str(page.relative_to(ROOT)) for page in PAGES]
-METHOD, PROTOCOL_PAGE, ARCHITECTURE = (
-    (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("method", "protocols", "architecture")
+METHOD, CLAIMS_PAGE, PROTOCOL_PAGE, ARCHITECTURE = (
+    (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("method", "claims", "protocols", "architecture")
 )
 
 
@@ -130,23 +130,25 @@ def test_numbers_in_the_text_are_the_defaults() -> None:
     assert f"temperature $T$ ({spec.loss.temperature:g})" in METHOD
 
 
-def test_claims_and_their_studies() -> None:
-    rows = table(METHOD, "## Claims")
-    assert [row[0] for row in rows] == [f"C{k}" for k in range(1, 15)]
-    claimed: dict[str, set[str]] = {}
-    for claim, _, study in rows:
-        if "(planned)" not in study:
-            claimed.setdefault(study, set()).add(claim)
-    files = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / "studies").glob("*.yaml")}
-    assert claimed == {name: set(design["claims"]) for name, design in files.items() if design.get("claims")}
-
-
 def test_arms_are_those_of_a_trial_and_the_ablation_keeps_their_order() -> None:
     shown = [arm.strip() for row in table(METHOD, "## Arms") for arm in row[0].split(",")]
     design = yaml.safe_load((ROOT / "studies" / "ablation.yaml").read_text("utf-8"))
     assert [check_arm(arm) for arm in shown] == shown
     assert [arm for arm in shown if arm in design["arms"]] == design["arms"]
     assert [arm for arm in shown if arm in design["references"]] == design["references"]
+
+
+# ---- claims ---------------------------------------------------------------------------------------------------------
+
+
+def test_claims_and_their_studies() -> None:
+    rows = table(CLAIMS_PAGE, "# The paper's claims")
+    assert [row[0] for row in rows] == [f"C{k}" for k in range(1, 15)]
+    claimed: dict[str, set[str]] = {}
+    for claim, _, study, *_ in rows:
+        claimed.setdefault(study, set()).add(claim)
+    files = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / "studies").glob("*.yaml")}
+    assert claimed == {name: set(design["claims"]) for name, design in files.items() if design.get("claims")}
 
 
 # ---- protocols ------------------------------------------------------------------------------------------------------

@@ -58,10 +58,10 @@ def matrix() -> str:
     """The matrix of verdicts on the page of claims, from the published claims report."""
     frame = pd.read_csv(PUBLISHED / "claims" / "claims.csv", keep_default_na=False)
     lines = [
-        "| | claim | wiki, TTransE | wiki, TA-DistMult | yago, TTransE | yago, TA-DistMult |",
-        "|---|---|---|---|---|---|",
+        "| | claim | study | wiki, TTransE | wiki, TA-DistMult | yago, TTransE | yago, TA-DistMult |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for claim, rows in frame.groupby("claim", sort=False):
+    for (claim, study), rows in frame.groupby(["claim", "study"], sort=False):
         verdict = {}
         for row in rows.to_dict("records"):
             for backbone in row["backbone"].split(" and "):
@@ -69,9 +69,8 @@ def matrix() -> str:
         cases = [(d, b) for d in ("wiki", "yago") for b in ("TTransE", "TA-DistMult")]
         elsewhere = "; ".join(f"{dataset_name(d)}, {b}: {v}" for (d, b), v in verdict.items() if (d, b) not in cases)
         cells = [verdict.get(case, "–") for case in cases]
-        lines.append(
-            f"| {claim} | {CLAIMS[str(claim)]}{f' ({elsewhere})' if elsewhere else ''} | {' | '.join(cells)} |"
-        )
+        text = f"{CLAIMS[claim]}{f' ({elsewhere})' if elsewhere else ''}"
+        lines.append(f"| {claim} | {text} | `{study}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
