@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import harness
 from harness.data import UNKNOWN, Facts, KnownAnswers, Queries, TemporalGraph, Timeline, Vocabulary, expand_by_class
 from harness.data.checks import FINDINGS
+from harness.design import files
 from harness.evaluate import PROTOCOLS, RankTask, metrics, ranks
 from harness.models import BACKBONES, Backbone
 from harness.trial.arms import check_arm
@@ -149,6 +150,18 @@ def test_claims_and_their_studies() -> None:
         claimed.setdefault(study, set()).add(claim)
     files = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / "studies").glob("*.yaml")}
     assert claimed == {name: set(design["claims"]) for name, design in files.items() if design.get("claims")}
+
+
+# ---- studies --------------------------------------------------------------------------------------------------------
+
+
+def test_all_studies_are_listed_and_the_example_is_one(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "studies.md").read_text("utf-8")
+    assert {row[0] for row in table(page, "## The studies")} == set(files.files())
+    (example,) = re.findall(r"^```yaml\n(name: .*?)^```", page, re.M | re.S)
+    path = tmp_path / f"{yaml.safe_load(example)['name']}.yaml"
+    path.write_text(example, encoding="utf-8")
+    assert files.load(path).conditions.keys() == {"L1", "L1+L2", "tight", "teacher"}
 
 
 # ---- protocols ------------------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 Tasks start in the order of the longest chain of tasks that waits for them: the language model before a teacher, a
 teacher before the students that wait for it, and tasks of equal chains as they came. It is the upward rank of HEFT
-(Topcuoglu, Hariri and Wu 2002) with each task counted as one: weighing tasks by their expected seconds was measured to
-gain nothing (docs/performance.md). In any order no worker idles while a task could run, which keeps the makespan on m
+(Topcuoglu, Hariri and Wu 2002) with each task counted as one: weighing tasks by their expected seconds gains nothing
+(tests/engine/test_priority.py). In any order no worker idles while a task could run, which keeps the makespan on m
 workers below 2 - 1/m times the best (Graham 1969). No number depends on the order.
 """
 
