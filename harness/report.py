@@ -24,7 +24,8 @@ from harness.errors import UserError, nearest
 from harness.plugins import load_asked_for
 from harness.reporting import designs
 from harness.reporting.data.layout import Layout, Meta
-from harness.reporting.data.results import Frames
+from harness.reporting.data.results import Frames, paired
+from harness.reporting.data.standing import Standing
 from harness.reporting.data.teachers import weak_teacher
 from harness.reporting.kinds import KINDS, ReportKind, kind_of, load_shipped
 from harness.reporting.output.document import Document, Findings, Verdicts
@@ -90,7 +91,7 @@ def as_layout(design: Design) -> Layout:
     """
     if design.report not in KINDS:
         raise UserError(f"report: unknown kind {design.report!r}: {nearest(design.report, KINDS)}")
-    shared = ("name", "title", "about", "report", "claims", "compare", "contrasts")
+    shared = ("name", "title", "about", "report", "claims", "compare", "contrasts", "margin")
     return Layout(arms=tuple(design.conditions), **{name: getattr(design, name) for name in shared})
 
 
@@ -235,6 +236,12 @@ def reports_of(kind: ReportKind, datasets: Collection[str], storage: str, output
         for study, on_datasets in by_study.items():
             if (document := kind.across(on_datasets)) is not None:
                 yield write(document, output / f"{study}-across")
+
+
+def standing(study: Design, stored: designs.Stored, design: str, cells: Collection[str]) -> Standing:
+    """How many comparisons of the given cells of a design are decided."""
+    frames = designs.frames_of(as_layout(study), stored, None, design, cells=cells)
+    return Standing.of(paired(frames.results()))
 
 
 def report_of_cells(

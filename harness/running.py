@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,10 @@ from harness.errors import UserError, nearest
 from harness.measurements.measure import measure
 from harness.models import BACKBONES
 from harness.registry import Plugin
-from harness.report import report_of_cells
+from harness.report import report_of_cells, standing
+from harness.reporting.designs import Stored
 from harness.reporting.output.typst import staging
+from harness.sequential import LOOKS
 from harness.store import frames
 from harness.store.database.urls import safe
 from harness.store.store import Store
@@ -49,17 +52,23 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
     design.preset(options.preset)
     device = device_of(options.device)
     graph, (dataset, place) = graph_of(options.dataset, options.data_dir), named(options.dataset, options.data_dir)
-    planned = plan(
-        design,
-        dataset=dataset,
-        data_digest=graph.digest,
-        backbones=backbones,
-        preset=options.preset,
-        seeds=options.seeds,
-        arms=[arm.strip() for arm in options.arms.split(",")] if options.arms else [],
-        changes=changes,
-        trials=options.tune,
-    )
+    looks = _looks(options, design)
+
+    def planned_with(seeds: int | None) -> Run:
+        chosen = plan(
+            design,
+            dataset=dataset,
+            data_digest=graph.digest,
+            backbones=backbones,
+            preset=options.preset,
+            seeds=seeds,
+            arms=[arm.strip() for arm in options.arms.split(",")] if options.arms else [],
+            changes=changes,
+            trials=options.tune,
+        )
+        return replace(chosen, looks=looks)
+
+    planned = planned_with(looks[0] if looks else options.seeds)
     for one in suspicions.refuse(graph, options.accept or (), language=planned.reads_names):
         text = escape(printable(f"{one.kind}: {one.text}"))
         console.print(f"[yellow]warning[/] {text}", highlight=False, soft_wrap=True)
@@ -72,12 +81,29 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
     data_dir = options.data_dir and options.data_dir.resolve()
     context = Context(cache, data_dir, device, stack, plugins=plugins, folder=place)
     jobs = options.jobs or default_jobs(device)
-    try:
+
+    def execute_trials() -> Tally:
         tally = execute(planned, stages, graph, store, context, jobs, command, console, options.cluster)
         if not tally.added and not tally.failed:
             console.print(f"all {len(tally.keys)} trials were complete already")
         if tally.failed == len(tally.keys):
             raise UserError(f"all {tally.failed} trials failed, the first with: {tally.reason}")
+        return tally
+
+    def load() -> Stored:
+        where = (options.storage, design.name, planned.dataset, options.artifacts, planned.study_name)
+        return frames.load(*where, store.retry_timeout)
+
+    try:
+        tally = execute_trials()
+        for look, seeds in enumerate(looks[1:], 1):
+            state = standing(design, load(), planned.study_name, tally.keys)
+            console.print(f"look {look} of {len(looks)}, {looks[look - 1]} seeds: {state}", highlight=False)
+            if not state.open:
+                break
+            planned = known_as(store, planned_with(seeds))
+            stages = plans(planned.specs, graph.digest, device)
+            tally = execute_trials()
         if design.measured(options.preset):
             with store.errors_for_users():
                 measure(planned, stages, graph, store, context, command, console)
@@ -85,10 +111,7 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
         console.print("interrupted; what is complete is kept, and the same command goes on from there")
         raise
 
-    results = frames.load(
-        options.storage, design.name, planned.dataset, options.artifacts, planned.study_name, store.retry_timeout
-    )
-    path = report_of_cells(design, results, _folder(options, planned), planned.study_name, tally.keys, console)
+    path = report_of_cells(design, load(), _folder(options, planned), planned.study_name, tally.keys, console)
     dashboard = ["optuna-dashboard", safe(options.storage), "--artifact-dir", str(store.artifacts)]
     for line in (f"dashboard: {shlex.join(dashboard)}", f"next: {_next(design, options, tally, planned, command)}"):
         console.print(line, markup=False, soft_wrap=True, highlight=False)
@@ -107,6 +130,17 @@ def _next(design: Design, options: Options, tally: Tally, planned: Run, command:
     if planned.seeds < 3:
         return f"study {shown} again with --seeds 3: what is complete is kept, and differences need seeds"
     return f"'{cli.tool(command, 'student')} export --study {where} -o my.student' keeps the best student as a file"
+
+
+def _looks(options: Options, design: Design) -> tuple[int, ...]:
+    """The numbers of seeds at which a run stops to see whether it is decided; empty: it does not."""
+    if not options.decide:
+        return design.decide if options.seeds is None else ()
+    if options.seeds is not None:
+        raise UserError("--seeds: with --decide the study takes as many as it needs; leave one out")
+    if design.report != "comparison" or design.search or design.grid:
+        raise UserError(f"--decide: study {design.name!r} is no comparison of arms alone; give it --seeds")
+    return design.decide or LOOKS
 
 
 def _folder(options: Options, planned: Run) -> Path:

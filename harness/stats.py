@@ -220,28 +220,30 @@ def _ends(draws: Array) -> Array:
     return np.asarray(np.quantile(draws, [(1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2], axis=0))
 
 
-class _Errors(NamedTuple):
+class Errors(NamedTuple):
     """Standard errors ``[K]`` of a mean over seeds and facts: from facts alone, in all, and as the bootstrap sees it.
 
     A value has a part of its seed, a part of its fact, and a residual e. The variance of e / (S F) is once in the
     variance of the mean, and three times in that of the bootstrap (Owen, Annals of Applied Statistics 1 (2007)).
-    ``freedom``: Satterthwaite's degrees of freedom of the second.
+    ``freedom``: Satterthwaite's degrees of freedom of the second. ``seeds``: what is in it that more seeds lower, as
+    the root of its variance; 0 for one seed.
     """
 
     facts: Array
     mean: Array
     bootstrap: Array
     freedom: Array
+    seeds: Array
 
 
-def _errors(values: Array) -> _Errors:
+def errors(values: Array) -> Errors:
     """Errors of the means of values ``[S, F, K]``, F at least 2; those of one seed cover facts alone."""
     seeds, facts, _ = values.shape
     by_fact, by_seed = values.mean(axis=0), values.mean(axis=1)
     of_facts = by_fact.var(axis=0, ddof=1) / facts
     if seeds == 1:
         error = np.sqrt(of_facts)
-        return _Errors(error, error, error, np.full_like(error, np.inf))
+        return Errors(error, error, error, np.full_like(error, np.inf), np.zeros_like(error))
     residual = values - by_fact - by_seed[:, None] + by_seed.mean(axis=0)
     noise = (residual**2).sum(axis=(0, 1)) / ((seeds - 1) * (facts - 1)) / (seeds * facts)
     of_seeds = by_seed.var(axis=0, ddof=1) / seeds
@@ -249,7 +251,9 @@ def _errors(values: Array) -> _Errors:
     of_mean = np.maximum(both - noise, of_facts)
     squares = of_seeds**2 / (seeds - 1) + of_facts**2 / (facts - 1) + noise**2 / ((seeds - 1) * (facts - 1))
     freedom = np.where(of_mean > 0, of_mean**2 / np.where(squares > 0, squares, 1), np.inf)
-    return _Errors(np.sqrt(of_facts), np.sqrt(of_mean), np.sqrt(both + noise), freedom)
+    rest = np.maximum(of_facts - noise, 0)  # of the facts themselves, which no seed lowers
+    seeds_part = np.sqrt(np.maximum(of_mean - rest, 0))
+    return Errors(np.sqrt(of_facts), np.sqrt(of_mean), np.sqrt(both + noise), freedom, seeds_part)
 
 
 def _stretch(ends: Array, values: Array) -> Array:
@@ -257,8 +261,8 @@ def _stretch(ends: Array, values: Array) -> Array:
     seeds, facts, metrics = values.shape
     if seeds < 2 or facts < 2:
         return np.ones(metrics)
-    errors = _errors(values)
-    half, length = stats.t.ppf((1 + LEVEL) / 2, errors.freedom) * errors.mean, (ends[1] - ends[0]) / 2
+    known = errors(values)
+    half, length = stats.t.ppf((1 + LEVEL) / 2, known.freedom) * known.mean, (ends[1] - ends[0]) / 2
     return np.asarray(np.maximum(half / np.where(length > 0, length, np.inf), 1))
 
 
@@ -336,8 +340,8 @@ def detectable(differences: Array, power: float = 0.8, level: float = 0.05, test
     """
     if differences.shape[1] < 2:
         return float("nan")
-    errors, z = _errors(differences[:, :, None]), stats.norm.ppf
-    t = stats.t(errors.freedom[0]).ppf
-    interval = max(z(1 - level / 2) * errors.bootstrap[0], t(1 - level / 2) * errors.mean[0])
-    shown = max(interval, z(1 - level / 2 / tests) * errors.facts[0])
-    return float(shown + t(power) * errors.mean[0])
+    known, z = errors(differences[:, :, None]), stats.norm.ppf
+    t = stats.t(known.freedom[0]).ppf
+    interval = max(z(1 - level / 2) * known.bootstrap[0], t(1 - level / 2) * known.mean[0])
+    shown = max(interval, z(1 - level / 2 / tests) * known.facts[0])
+    return float(shown + t(power) * known.mean[0])

@@ -83,6 +83,13 @@ class Options:
     ] = None
     preset: PresetName = "default"
     seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Number of seeds; default: the preset's.")] = None
+    decide: Annotated[
+        bool,
+        typer.Option(
+            "--decide",
+            help="Add seeds until every comparison of test MRR is decided, or more seeds would not decide it.",
+        ),
+    ] = False
     tune: Annotated[
         int | None,
         typer.Option(min=1, max=1000, help="Configurations of each arm in its tuning; default: the preset's."),

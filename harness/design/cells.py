@@ -34,7 +34,8 @@ class Run:
 
     With a ``search`` the trials are those that it is compared with: with the seeds of the search (0 to ``seeds`` - 1),
     which leave test facts alone, and with as many of confirmation runs (from ``FRESH`` on). With ``tune`` they are the
-    configurations of each arm, which leave test facts alone, too. ``purposes`` has their role in the study, and the
+    configurations of each arm, which leave test facts alone, too. ``looks`` are the numbers of seeds at which it is
+    looked at, if it stops when it is decided. ``purposes`` has their role in the study, and the
     number of a configuration, by key.
     """
 
@@ -54,6 +55,7 @@ class Run:
     factors: dict[str, dict[str, Any]] = field(default_factory=dict)
     space: Space = field(default_factory=dict)
     tune: Tune | None = None
+    looks: tuple[int, ...] = ()
 
     @property
     def unscored(self) -> frozenset[str]:

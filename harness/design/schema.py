@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.design.dotted import Settings
 from harness.errors import UserError, nearest
@@ -228,7 +228,9 @@ class Design(Frozen):
     has lists of arms, by the arm that reports compare them with; ``contrasts`` are differences of differences
     (a - b) - (c - d) of arms a, b, c, d. ``search`` looks for settings of an arm, beside which the study's arms are
     trained with the same seeds. ``tune`` has every arm tuned with an equal budget first. Presets add to the settings of
-    the presets of study ``like``, so that both studies share their teachers. ``measure`` names what is measured beside
+    the presets of study ``like``, so that both studies share their teachers. ``decide`` has the numbers of seeds at
+    which the study is looked at, to stop when its comparisons are decided (`harness.sequential`); ``margin`` is the
+    largest difference that counts as none, as a share of what the base has. ``measure`` names what is measured beside
     the trials. ``backbones`` are those that
     ``--backbone all`` means, the paper's by default.
     """
@@ -246,6 +248,8 @@ class Design(Frozen):
     tune: dict[str, Any] | None = None
     references: tuple[str, ...] = ()
     measure: tuple[Measure, ...] = ()
+    decide: tuple[int, ...] = ()
+    margin: float = Field(default=0.01, gt=0, lt=1)
     compare: dict[str, tuple[str, ...]] = Field(default={})
     contrasts: dict[Text, tuple[str, str, str, str]] = Field(default={})
     backbone: str
@@ -253,6 +257,13 @@ class Design(Frozen):
     like: str | None = None
     settings: Settings = Field(default={})
     presets: dict[PresetName, Preset] = Field(min_length=1)
+
+    @field_validator("decide")
+    @classmethod
+    def _rise(cls, decide: tuple[int, ...]) -> tuple[int, ...]:
+        if decide and not (decide[0] >= 2 and sorted(set(decide)) == [*decide] and decide[-1] <= FRESH):
+            raise ValueError(f"takes rising numbers of seeds from 2 to {FRESH}, as [3, 5, 8]")
+        return decide
 
     @property
     def conditions(self) -> dict[str, Variant]:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.reporting.data.frames import records
+from harness.reporting.data.results import EQUAL
 from harness.reporting.data.text import NBSP, number
 from harness.vocabulary import CLAIMS, METRIC, METRICS, arm_name, backbone_name, joined
 
@@ -30,7 +31,8 @@ Verdict = tuple[str, str]
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim with its verdict on one backbone: "supported", "contradicted", "undecided" or "not tested"."""
+    """A claim with its verdict on one backbone: "supported", "partly supported", "equivalent" (shown to make no
+    difference beyond the margin), "contradicted", "undecided" or "not tested"."""
 
     id: str
     text: str
@@ -74,7 +76,7 @@ def claim(name: str, backbone: str, verdict: Verdict, seeds: Iterable[int]) -> C
 
     A single seed anywhere is never a verdict on the method.
     """
-    if verdict[0] in ("supported", "contradicted") and min(seeds, default=2) < 2:
+    if verdict[0] not in ("undecided", "not tested", "measured") and min(seeds, default=2) < 2:
         verdict = no_verdict(verdict)
     return Claim(name, CLAIMS[name], backbone_name(backbone), *verdict)
 
@@ -86,20 +88,27 @@ def no_verdict(verdict: Verdict) -> Verdict:
 
 
 def _all(rows: Rows, question: Question) -> Verdict:
-    """Supported if every step is better by every metric (an intersection: no correction between them), contradicted
-    if one is worse."""
+    """Supported if every step is better by every metric (an intersection: no correction between them), partly if most
+    are and none is worse, contradicted if one is worse, equivalent if every step is."""
     missing = [step for step, (arm, base) in question.steps.items() if (arm, base, "mrr") not in rows]
     if missing:
         return "not tested", f"no trials to compare for: {joined(missing)}"
-    verdicts, reasons = set(), []
+    verdicts: list[str] = []
+    reasons = []
     for step, (arm, base) in question.steps.items():
         by_metric = {metric: str(rows[arm, base, metric]["verdict"]) for metric in question.metrics}
-        verdicts |= set(by_metric.values())
+        verdicts += by_metric.values()
         words = [f"{METRIC[metric].label} {verdict}" for metric, verdict in by_metric.items()]
         same = set(by_metric.values())
         reasons.append(f"{step}: {same.pop() if len(same) == 1 else joined(words)}")
-    reason = "; ".join(reasons)
-    return ("contradicted" if "worse" in verdicts else "supported" if verdicts == {"better"} else "undecided"), reason
+    found = set(verdicts)
+    if "worse" in found:
+        verdict = "contradicted"
+    elif found in ({"better"}, {EQUAL}):
+        verdict = "supported" if found == {"better"} else EQUAL
+    else:
+        verdict = "partly supported" if verdicts.count("better") > len(verdicts) / 2 else "undecided"
+    return verdict, "; ".join(reasons)
 
 
 def _rank_against_hits(rows: Rows, question: Question) -> Verdict:

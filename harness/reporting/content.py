@@ -11,7 +11,9 @@ import pandas as pd
 from harness.reporting.claims import Claim
 from harness.reporting.data.about import facts, settings, subtitle
 from harness.reporting.data.frames import records
+from harness.reporting.data.layout import Layout
 from harness.reporting.data.results import Frames, Results
+from harness.reporting.data.text import percent
 from harness.reporting.output.document import (
     Block,
     Command,
@@ -198,13 +200,31 @@ def how_differences(more: str = "") -> Text:
     return Text(f"{DIFFERENCES} {more}".strip(), "Intervals of differences")
 
 
-def how_tests(families: str) -> Text:
-    """How verdicts on differences come about; ``families``: within what Holm's correction is applied."""
+def how_tests(families: str, layout: Layout | None = None) -> Text:
+    """How verdicts on differences come about.
+
+    ``families``: within what Holm's correction is applied; ``layout``: of a study whose verdicts know equivalence.
+    """
+    equal = ""
+    if layout is not None:
+        margin = percent(layout.margin, signed=False, decimals=0)
+        equal = (
+            f" Equivalent: two one-sided t tests, corrected in the same way, show the difference to be smaller than "
+            f"{margin} of what the base has, a margin that the study fixes beforehand."
+        )
+    if layout is not None and layout.looks:
+        first = ", ".join(map(str, layout.looks[:-1]))
+        return Text(
+            f"are t tests over seeds and facts, looked at after {first} and at most {layout.looks[-1]} seeds. The "
+            "error probability of 0.05 is spent in proportion to the seeds and holds over all looks together; p values "
+            "are sequential ones. A difference is called better or worse if the corrected p value is below 0.05 and "
+            f"the interval excludes zero.{equal} Holm's correction is applied within each family: {families}",
+            "Tests",
+        )
     return Text(
         "flip the signs of the facts' differences, averaged over seeds (9,999 random patterns). They speak of these "
         "trained models on new facts; therefore a difference is called better or worse only if the corrected p value "
-        "is below 0.05 and the interval, which covers new seeds as well, excludes zero. Holm's correction is applied "
-        "within each family: "
-        f"{families}",
+        f"is below 0.05 and the interval, which covers new seeds as well, excludes zero.{equal} Holm's correction is "
+        f"applied within each family: {families}",
         "Tests",
     )

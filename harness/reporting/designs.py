@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -63,6 +64,8 @@ def frames_of(
     if meta.tune:
         trials, tuning = apart(trials, meta.tune)
     curves = curves[curves["trial"].isin(trials["trial"])] if len(curves) else curves
+    if meta.looks:
+        layout = replace(layout, looks=meta.looks)
     return Frames(layout, trials, curves, load_ranks, meta, importance, recipe, tuning)
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from harness.reporting.data.about import facts_of, started
 from harness.reporting.data.frames import records, where
 from harness.reporting.data.layout import Layout, Meta
+from harness.reporting.data.results import EQUAL
 from harness.reporting.data.text import percent
 from harness.reporting.evidence import Evidence
 from harness.reporting.output.document import Block, Command, Document, Figure, Findings, Section, Verdicts
@@ -101,7 +102,7 @@ def _findings(studies: Sequence[StudyEvidence], verdicts: pd.DataFrame) -> list[
     by_word: dict[str, list[str]] = {}
     for claim, word in words.items():
         by_word.setdefault(word, []).append(claim)
-    order = ("supported", "contradicted", "mixed", "undecided", "measured", "not tested")
+    order = ("supported", "partly supported", "mixed", EQUAL, "contradicted", "undecided", "measured", "not tested")
     counts = [f"{len(by_word[word])} {word} ({', '.join(by_word[word])})" for word in order if word in by_word]
     findings = [f"Of {len(words)} claims, over all data sets and backbones: {'; '.join(counts)}."]
     gains = []
@@ -146,9 +147,12 @@ def overall(verdicts: Sequence[str]) -> str:
         return "not tested"
     if words == {"measured"}:  # costs that no test decides
         return "measured"
-    if {"supported", "contradicted"} <= words:
-        return "mixed"
-    return "contradicted" if "contradicted" in words else "supported" if words == {"supported"} else "undecided"
+    if "contradicted" in words:
+        return "mixed" if words & {"supported", "partly supported"} else "contradicted"
+    if len(words) == 1:
+        return words.pop()
+    counted = [verdict for verdict in verdicts if verdict != "not tested"]
+    return "partly supported" if 2 * sum("supported" in word for word in counted) > len(counted) else "undecided"
 
 
 def _matrix(verdicts: pd.DataFrame) -> Table:
@@ -167,7 +171,10 @@ def _matrix(verdicts: pd.DataFrame) -> Table:
         shown = [Cell(words.get(column, "–")) for column in columns]
         rows.append(Row((Cell(claim), Cell(text), *shown, Cell(overall(of_claim["verdict"].tolist()), strong=True))))
     header = ("", "claim", *(f"{dataset_name(d)}\n{b}" for d, b in columns), "overall")
-    note = "A claim is supported overall if it is wherever it was tested; mixed: supported here, contradicted there."
+    note = (
+        "A claim is supported overall if it is wherever it was tested, partly supported if it is in most cases and "
+        "contradicted in none; mixed: supported here, contradicted there."
+    )
     return Table("Claims and cases", header, "lp" + "l" * (len(columns) + 1), tuple(rows), note)
 
 

@@ -149,7 +149,9 @@ def _about(attributes: Mapping[str, Any]) -> dict[str, Any]:
     about = {name: attributes.get(name, kind()) for name, kind in (("command", str), ("data", dict))}
     if beside := measured(attributes):
         about["measured"] = [record for _, record in sorted(beside.items())]
-    return about | {name: attributes[name] for name in ("search", "tune", "design", "labels") if name in attributes}
+    return about | {
+        name: attributes[name] for name in ("search", "tune", "looks", "design", "labels") if name in attributes
+    }
 
 
 def held(storage: str) -> list[tuple[str, str]]:

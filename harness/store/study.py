@@ -78,6 +78,8 @@ def open_study(store: Store, run: Run, command: str, counts: dict[str, int]) -> 
         attributes["search"] = search.model_dump() | {"sample": sample}
     if run.tune is not None:
         attributes["tune"] = run.tune.model_dump()
+    if run.looks:
+        attributes["looks"] = list(run.looks)
 
     def describe() -> None:
         known = study.user_attrs

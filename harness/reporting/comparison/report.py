@@ -29,7 +29,9 @@ from harness.reporting.content import (
 )
 from harness.reporting.data.about import facts
 from harness.reporting.data.frames import curves_of, records, where
+from harness.reporting.data.layout import Layout
 from harness.reporting.data.results import Frames, Results, costs_by_stage, means, paired, wide
+from harness.reporting.data.standing import Standing
 from harness.reporting.data.teachers import weak_teacher
 from harness.reporting.data.text import number
 from harness.reporting.evidence import BACKBONE, Evidence, by_backbone
@@ -224,7 +226,13 @@ def content(frames: Frames) -> Document:
     run = facts(results, frames.meta.data, dataset_name(dataset))
     if frames.meta.tune:
         run.append(["Tuning", budget(frames.meta.tune)])
-    return report(frames, results, sections, files=files, tables=tables, front=front, reading=READING, run=run)
+    if looks := frames.layout.looks:
+        seeds = results.trials.loc[~results.trials["arm"].isin(REFERENCES), "seed"].nunique()
+        spent = f"{seeds} of at most {looks[-1]} seeds, looked at after {', '.join(map(str, looks))}"
+        run.append(["Decision", f"{spent}: {Standing.of(compared)}"])
+    return report(
+        frames, results, sections, files=files, tables=tables, front=front, reading=_reading(frames.layout), run=run
+    )
 
 
 def _warning(results: Results, backbone: str) -> list[Text]:
@@ -264,13 +272,11 @@ COSTS = (
     "Time of one trial by stage, as if nothing had been cached. Teachers and their targets are computed once and "
     "shared by all trials that need them; hatched: from the cache in these runs."
 )
-READING = (
-    HOW_MEANS,
-    how_differences(),
-    how_tests(
-        "all arms that are compared with the same one, for one metric and backbone. A row that names no two arms is a "
-        "difference of differences, as its name says."
-    ),
-    HOW_EFFECTS,
-    HOW_RANKS,
+FAMILIES = (
+    "all arms that are compared with the same one, for one metric and backbone. A row that names no two arms is a "
+    "difference of differences, as its name says."
 )
+
+
+def _reading(layout: Layout) -> tuple[Text, ...]:
+    return HOW_MEANS, how_differences(), how_tests(FAMILIES, layout), HOW_EFFECTS, HOW_RANKS

@@ -8,14 +8,20 @@ from typing import Any
 import pandas as pd
 
 from harness.reporting.data.frames import records, where
-from harness.reporting.data.results import ALPHA
+from harness.reporting.data.results import ALPHA, EQUAL
 from harness.reporting.data.text import interval, number, percent
+from harness.sequential import FUTILE
 from harness.vocabulary import arm_name, backbone_name, joined
 
 #: more arms than these with one verdict are given by their number
 MOST_NAMED = 4
 #: beginnings of sentences on the other arms, by their verdict
-_OTHERS = {"better": "Also better than", "worse": "Worse than", "undecided": "Not significant against"}
+_OTHERS = {
+    "better": "Also better than",
+    "worse": "Worse than",
+    "equivalent": "Equivalent to",
+    "undecided": "Not significant against",
+}
 
 
 def summary(paired: pd.DataFrame, means: pd.DataFrame, backbone: str, pair: tuple[str, str] | None) -> list[str]:
@@ -51,6 +57,12 @@ def _main(row: dict[str, Any], mrr: pd.Series[float]) -> str:
         words = f"{arm} has MRR {value}, {base} {other}. {not_significant(row['relative_low'], row['relative_high'])}"
         if row["p_holm"] < ALPHA:
             words += " Significant for these students, but not once seeds may vary."
+        elif row["chance"] < FUTILE:
+            words += f" More seeds would hardly decide it: the chance is {percent(row['chance'], signed=False)}."
+    elif row["verdict"] == EQUAL:
+        change = f"{percent(row['relative'])}, {percent(row['relative_low'])} to {percent(row['relative_high'])}"
+        words = f"{arm} has MRR {value}, {base} {other}: equivalent ({change}; "
+        words += f"the margin is {percent(row['margin'] / mrr[row['base']], signed=False)})."
     else:
         up = row["difference"] > 0
         agree = row["seeds_up"] if up else row["seeds"] - row["seeds_up"]
@@ -82,7 +94,9 @@ def _named(rows: Sequence[dict[str, Any]]) -> str:
 
 def _contrast(row: dict[str, Any]) -> str:
     """A difference of differences, which its name states as a claim."""
-    words = {"better": "confirmed", "worse": "the opposite holds"}.get(row["verdict"], "not significant")
+    words = {"better": "confirmed", "worse": "the opposite holds", EQUAL: "no difference beyond the margin"}.get(
+        row["verdict"], "not significant"
+    )
     ends = interval(row["difference_low"], row["difference_high"], 4)
     return f"{row['arm']}: {words}, {number(row['difference'], 4, signed=True)} {ends} of MRR."
 

@@ -24,6 +24,8 @@ class Layout:
         arms: names of arms and variants in the order of tables; those that are not in it come after them.
         compare: the arms that are compared with an arm, by that arm's name.
         contrasts: differences of differences, by name: (a - b) - (c - d) for the arms a, b, c, d.
+        margin: the largest difference that counts as none, as a share of what the base has.
+        looks: of a study that is decided by looks, their numbers of seeds; empty: one look at all seeds.
     """
 
     name: str = "ablation"
@@ -34,6 +36,8 @@ class Layout:
     arms: tuple[str, ...] = ()
     compare: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     contrasts: Mapping[str, tuple[str, str, str, str]] = field(default_factory=dict)
+    margin: float = 0.01
+    looks: tuple[int, ...] = ()
 
     def order(self, present: Iterable[str]) -> list[str]:
         """The arms present in the order of the study, levels of a factor ascending, reference rows last."""
@@ -56,6 +60,7 @@ class Meta(BaseModel):
         measured: what was measured beside the trials; see `harness.reporting.cost.numbers`.
         notes: further remarks, a paragraph each.
         search: of a search, its sampler, factors and designed sample (`harness.reporting.search.trace.trace_of`).
+        looks: of a study that is decided by looks, their numbers of seeds.
         tune: of a study that tunes its arms, what `harness.design.schema.Tune` has.
         design: content of the study's file, if it is none of the package's.
         labels: kind, name, label and colour of what plugins declared (`harness.vocabulary.declare`).
@@ -69,5 +74,6 @@ class Meta(BaseModel):
     notes: list[str] = []
     search: dict[str, Any] = {}
     tune: dict[str, Any] = {}
+    looks: tuple[int, ...] = ()
     design: dict[str, Any] = {}
     labels: list[tuple[Kind, str, str, str]] = []

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from harness.errors import UserError
 from harness.reporting.data.frames import fact_metrics, interval_columns, known_of, validate_trials, where
 from harness.reporting.data.layout import Layout, Meta
+from harness.sequential import judge
 from harness.stats import Comparison, bootstrap_intervals, compare, holm, mean_interval
 from harness.vocabulary import BACKBONES, METRICS, STAGES, ordered
 
@@ -29,10 +30,12 @@ INSIDE = ("search", "beside")
 CONFIRMATION = "confirm"
 
 ALPHA = 0.05
+#: verdicts of a comparison beside "better" and "worse": shown to be within the margin; not shown to be anything
+EQUAL, UNDECIDED = "equivalent", "undecided"
 PAIRED_COLUMNS = [
     *("backbone", "arm", "base", "metric"),
     *(f"{name}{end}" for name in ("difference", "relative", "effect") for end in ("", "_low", "_high")),
-    *("p", "p_holm", "seeds", "facts", "seeds_up", "detectable", "verdict"),
+    *("p", "p_holm", "margin", "p_equal", "chance", "seeds", "facts", "seeds_up", "detectable", "verdict"),
 ]
 
 
@@ -160,55 +163,87 @@ def paired(results: Results) -> pd.DataFrame:
     Contrasts of the layout are rows whose base is "". Holm's correction takes all arms that are compared with the same
     one as a family, by backbone and metric. The verdict is "better" or "worse" only if the corrected p value
     is below .05 and the 95 % interval excludes zero: the test is about these trained models on new facts, the
-    interval of new seeds as well.
+    interval of new seeds as well. It is "equivalent" if two one-sided t tests, corrected in the same way, show the
+    difference to be smaller than the layout's margin. A layout with looks has sequential p values for both.
 
-    Columns: backbone, arm, base, metric, difference, relative, effect (each with _low and _high), p, p_holm, seeds,
-    facts, seeds_up (seeds in which the metric's value grew), detectable (the smallest difference that the design shows
-    with 80 % power), verdict ("better", "worse", "undecided").
+    Columns: backbone, arm, base, metric, difference, relative, effect (each with _low and _high), p, p_holm, margin (in
+    the metric's unit), p_equal, chance (of a decision at the last look; NaN without looks), seeds, facts, seeds_up
+    (seeds in which the metric's value grew), detectable (the smallest difference that the design shows with 80 %
+    power), verdict ("better", "worse", "equivalent", "undecided").
     """
     rows = []
     for backbone in results.backbones:
-        for arm, base in results.layout.pairs(results.arms(backbone)):
-            if seeds := results.common_seeds(backbone, arm, base):
-                comparisons = compare(results.by_fact(backbone, arm, seeds), results.by_fact(backbone, base, seeds))
-                rows += _rows(backbone, arm, base, comparisons, len(seeds))
-        for name, arms in results.layout.contrasts.items():
+        pairs = {(arm, base): (arm, base) for arm, base in results.layout.pairs(results.arms(backbone))}
+        contrasts = {(name, ""): arms for name, arms in results.layout.contrasts.items()}
+        for (arm, base), arms in (pairs | contrasts).items():
             if seeds := results.common_seeds(backbone, *arms):
-                a, b, c, d = (results.by_fact(backbone, arm, seeds) for arm in arms)
-                rows += _rows(backbone, name, "", compare(a - b, c - d), len(seeds))
+                values = [results.by_fact(backbone, name, seeds) for name in arms]
+                first, second = values if base else (values[0] - values[1], values[2] - values[3])
+                scale = np.mean([part.mean(axis=(0, 1)) for part in (values[1:] if base else values)], axis=0)
+                decisions = _decisions(results, backbone, first - second, scale, seeds)
+                rows += _rows(backbone, arm, base, compare(first, second), decisions, len(seeds))
     if not rows:
         return pd.DataFrame(columns=PAIRED_COLUMNS)
     return decided(pd.DataFrame(rows), ["backbone", "base", "metric"])[PAIRED_COLUMNS]
 
 
+def _decisions(
+    results: Results, backbone: str, delta: Array, scale: Array, seeds: Sequence[int]
+) -> list[dict[str, float]]:
+    """What decides a comparison, a row a metric: margin, p_equal and chance; with looks, p as well.
+
+    ``delta`` is ``[S, F, K]``, ``scale`` ``[K]``, the means that the margin is a share of.
+    """
+    layout = results.layout
+    every = sorted(where(results.trials, backbone=backbone)["seed"].unique())
+    margins, looks = layout.margin * np.abs(scale), layout.looks or (len(every),)
+    judged = judge(delta, [every.index(seed) for seed in seeds], margins, looks, len(every))
+    chance = judged.chance if layout.looks else np.full(len(margins), np.nan)
+    columns = {"margin": margins, "p_equal": judged.p_equal, "chance": chance}
+    columns |= {"p": judged.p} if layout.looks else {}
+    return [{name: float(values[k]) for name, values in columns.items()} for k in range(len(margins))]
+
+
 def decided(rows: pd.DataFrame, family: list[str]) -> pd.DataFrame:
     """Comparisons with p_holm and verdict, as `paired` explains them.
 
-    ``rows`` have metric, difference (with _low and _high), p (NaN: not compared, and the verdict is "") and the columns
-    of ``family``, within which Holm's correction is applied.
+    ``rows`` have metric, difference (with _low and _high), p (NaN: not compared, and the verdict is ""), if there is
+    one, p_equal, which gets Holm's correction, too, and the columns of ``family``, within which it is applied.
     """
     p_holm = corrected(rows, family)
+    if "p_equal" in rows:
+        rows = rows.assign(p_equal=corrected(rows, family, "p_equal"))
+        is_equal = (rows["p_equal"] < ALPHA) & (rows["difference"].abs() < rows["margin"])
+    else:
+        is_equal = pd.Series(False, index=rows.index)
     better_up = rows["metric"].map({metric.key: metric.higher_is_better for metric in METRICS})
     shown = (p_holm < ALPHA) & ((rows["difference_low"] > 0) | (rows["difference_high"] < 0))
     word = np.where((rows["difference"] > 0) == better_up, "better", "worse")
-    verdict = np.where(rows["p"].isna(), "", np.where(shown, word, "undecided"))
+    verdict = np.where(rows["p"].isna(), "", np.where(shown, word, np.where(is_equal, EQUAL, UNDECIDED)))
     return rows.assign(p_holm=p_holm, verdict=verdict)
 
 
-def corrected(rows: pd.DataFrame, family: list[str]) -> pd.Series[float]:
-    """The p values (column p) after Holm's correction, within the rows that agree in the columns ``family``."""
-    known = rows[rows["p"].notna()]
-    p_holm = known.groupby(family, dropna=False)["p"].transform(lambda p: holm(p.to_numpy(dtype=float)))
+def corrected(rows: pd.DataFrame, family: list[str], column: str = "p") -> pd.Series[float]:
+    """The p values of a column after Holm's correction, within the rows that agree in the columns ``family``."""
+    known = rows[rows[column].notna()]
+    p_holm = known.groupby(family, dropna=False)[column].transform(lambda p: holm(p.to_numpy(dtype=float)))
     return p_holm.reindex(rows.index).astype(float)
 
 
-def _rows(backbone: str, arm: str, base: str, comparisons: Sequence[Comparison], seeds: int) -> list[dict[str, Any]]:
+def _rows(
+    backbone: str,
+    arm: str,
+    base: str,
+    comparisons: Sequence[Comparison],
+    decisions: Sequence[dict[str, float]],
+    seeds: int,
+) -> list[dict[str, Any]]:
     """A row a metric. Of a contrast, a part of a difference means nothing."""
     rows = []
-    for metric, comparison in zip(METRICS, comparisons, strict=True):
+    for metric, comparison, decision in zip(METRICS, comparisons, decisions, strict=True):
         key = {"backbone": backbone, "arm": arm, "base": base, "metric": metric.key}
         nothing = {} if base else dict.fromkeys(("relative", "relative_low", "relative_high"), np.nan)
-        rows.append(key | comparison_row(comparison) | nothing | {"seeds": seeds})
+        rows.append(key | comparison_row(comparison) | decision | nothing | {"seeds": seeds})
     return rows
 
 

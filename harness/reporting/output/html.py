@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 #: what verdicts are coloured with, by word
-_CLASSES = {"supported": "good", "better": "good", "contradicted": "bad", "worse": "bad", "mixed": "mixed"}
+_CLASSES = {
+    "supported": "good",
+    "better": "good",
+    "contradicted": "bad",
+    "worse": "bad",
+    "mixed": "mixed",
+    "partly supported": "mixed",
+}
 _ALIGNED = {"r": "right", "c": "center"}
 
 _STYLE = """

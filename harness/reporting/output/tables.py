@@ -65,7 +65,7 @@ class Table:
 #: header, alignment, and what makes the text or cell of a line
 Column = tuple[str, str, Callable[[Any], "Cell | str"]]
 #: verdicts on a difference that are shown in bold
-DECIDED = ("better", "worse")
+DECIDED = ("better", "worse", "equivalent")
 
 
 def table_of(
@@ -199,7 +199,9 @@ def paired_note(lines: Sequence[dict[str, Any]]) -> str:
     """How to read a table of comparisons."""
     over = "seeds and facts" if any(line["seeds"] > 1 for line in lines) else "facts of this one seed"
     note = f"Same seeds and same test facts in both arms; in brackets 95 % bootstrap intervals over {over}. "
-    return f"{note}p: sign-flip test over facts; lines separate the families of Holm's correction."
+    by_looks = any(pd.notna(line.get("chance")) for line in lines)
+    test = "sequential t test over seeds and facts" if by_looks else "sign-flip test over facts"
+    return f"{note}p: {test}; lines separate the families of Holm's correction."
 
 
 #: all metrics but MRR
