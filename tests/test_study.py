@@ -75,6 +75,34 @@ def test_from_facts_to_pdf_then_resumed_and_extended(place: Place, here: Here) -
     assert (place.folder / report.stdout.splitlines()[-1]).is_file()
 
 
+@pytest.mark.usefixtures("blank_figures")
+def test_as_many_seeds_as_it_takes(here: Here) -> None:
+    command = ["ablation", "--preset", "quick", "--arms", "none,L1", "--set", "student.epochs=1", *here.options]
+    run = here(*command, "--decide")
+    assert run.returncode == 0, run.stderr
+    looks = re.findall(r"look (\d) of 5, (\d+) seeds: (\d) of 1 comparisons decided(?:, 1 (futile|open))?", run.stdout)
+    assert looks[0][:2] == ("1", "3")
+    assert [state for *_, state in looks[:-1]] == ["open"] * (len(looks) - 1)
+    seeds = here.trials().groupby("arm")["seed"].nunique()
+    last = int(looks[-1][1]) if looks[-1][3] != "open" else 20
+    assert seeds["L1"] == seeds["none"] == last
+
+    # the report knows how the study was decided; a study that is decided adds nothing
+    csv = next(here.folder.glob("reports/output/*/ablation_paired.csv"))
+    assert pd.read_csv(csv)["chance"].notna().all()
+    again = here(*command, "--decide")
+    assert "complete already" in again.stdout
+    assert len(here.trials()) == 2 * last
+    assert re.findall(r"look .*", again.stdout) == re.findall(r"look .*", run.stdout)
+
+
+def test_deciding_takes_no_number_of_seeds_and_needs_a_comparison(here: Here) -> None:
+    for wrong, line in ((["ablation", "--seeds", "4"], "--seeds: with --decide"), (["grid"], "--decide: study 'grid'")):
+        run = here(*wrong, "--decide", *here.options)
+        assert run.returncode == 2
+        assert line in run.stderr
+
+
 STUDY = """\
 name: mine
 title: A study of my own

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -33,7 +35,8 @@ class StudyEvidence:
 
 
 def claims_report(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout], output: Path) -> Path:
-    """Write ``claims.pdf``, ``claims.csv``, ``.parquet`` and ``.tex`` (all verdicts) and what is behind each of them.
+    """Write ``claims.pdf``, ``claims.csv``, ``.parquet`` and ``.tex`` (all verdicts with their reasons),
+    ``verdicts.csv`` (the same in numbers), and what is behind each of them.
 
     ``layouts`` names the study of a claim that has no evidence yet. Returns the path of the PDF.
 
@@ -64,7 +67,8 @@ def claims_document(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layo
         ],
         trials=pd.concat(trials) if trials else pd.DataFrame({"started": []}),
         files={
-            "claims": (verdicts, [("", table)]),
+            "claims": (verdicts[VERDICTS], [("", table)]),
+            "verdicts": (verdicts.drop(columns=["text", "reason"]), []),
             **{
                 f"{claim}_{_stem(study)}": (evidence.numbers, [("", evidence.table)])
                 for study in studies
@@ -74,6 +78,8 @@ def claims_document(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layo
     )
 
 
+#: columns of the file of verdicts in words; that of numbers has all others
+VERDICTS = ["claim", "text", "study", "dataset", "backbone", "verdict", "reason"]
 RULE = (
     "Each claim is put to a test by a study of its own, on every data set and backbone that it was run on. A "
     "difference counts only if its corrected p value is below 0.05 and its 95 % interval, over seeds and test facts, "
@@ -131,6 +137,8 @@ def _verdicts(studies: Sequence[StudyEvidence]) -> pd.DataFrame:
         judged = [
             {"study": study.layout.name, "dataset": study.dataset, "backbone": verdict.backbone}
             | {"verdict": verdict.verdict, "reason": verdict.reason}
+            | _effect(study.evidence[claim].numbers, verdict.backbone)
+            | {"margin": study.layout.margin, "command": study.meta.command}
             for study in studies
             if claim in study.evidence
             for verdict in study.evidence[claim].verdicts
@@ -138,6 +146,23 @@ def _verdicts(studies: Sequence[StudyEvidence]) -> pd.DataFrame:
         none = {"study": "", "dataset": "", "backbone": "", "verdict": "not tested", "reason": "no results yet"}
         rows += [{"claim": claim, "text": text} | row for row in judged or [none]]
     return pd.DataFrame(rows)
+
+
+def _effect(numbers: pd.DataFrame, backbone: str) -> dict[str, float]:
+    """How many comparisons a verdict rests on and how they came out, and the first of them on MRR.
+
+    Columns comparisons, better, worse, equivalent, effect with low and high (shares of what the base has), seeds; none
+    where a claim is about something else than comparisons of arms.
+    """
+    if not {"step", "verdict", "relative"} <= {*numbers}:
+        return {}
+    rows = numbers[[backbone_name(name) == backbone for name in numbers["backbone"]]]
+    counts = {word: float((rows["verdict"] == word).sum()) for word in ("better", "worse", EQUAL)}
+    first = records(where(rows, metric="mrr").head(1))
+    effect = {"effect": "relative", "low": "relative_low", "high": "relative_high", "seeds": "seeds"}
+    return {"comparisons": float(len(rows)), **counts} | {
+        name: row[key] for row in first for name, key in effect.items()
+    }
 
 
 def overall(verdicts: Sequence[str]) -> str:
@@ -167,15 +192,23 @@ def _matrix(verdicts: pd.DataFrame) -> Table:
     rows = []
     for claim, text in CLAIMS.items():
         of_claim = judged[judged["claim"] == claim]
-        words = {(row["dataset"], row["backbone"]): row["verdict"] for _, row in of_claim.iterrows()}
-        shown = [Cell(words.get(column, "–")) for column in columns]
+        cells = {(row["dataset"], row["backbone"]): _case(row) for row in records(of_claim)}
+        shown = [cells.get(column, Cell("–")) for column in columns]
         rows.append(Row((Cell(claim), Cell(text), *shown, Cell(overall(of_claim["verdict"].tolist()), strong=True))))
     header = ("", "claim", *(f"{dataset_name(d)}\n{b}" for d, b in columns), "overall")
     note = (
         "A claim is supported overall if it is wherever it was tested, partly supported if it is in most cases and "
-        "contradicted in none; mixed: supported here, contradicted there."
+        "contradicted in none; mixed: supported here, contradicted there. Below a verdict: how many of its comparisons "
+        "are better, and by how much the first of them differs in MRR."
     )
     return Table("Claims and cases", header, "lp" + "l" * (len(columns) + 1), tuple(rows), note)
+
+
+def _case(row: Mapping[str, Any]) -> Cell:
+    """A verdict with what it rests on: "19 of 20, +1.4 %"."""
+    if pd.isna(row.get("effect", math.nan)):
+        return Cell(row["verdict"])
+    return Cell(row["verdict"], f"{row['better']:.0f} of {row['comparisons']:.0f}, {percent(row['effect'])}")
 
 
 def _claim(claim: str, studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout], shown: _Shown) -> Section:

@@ -16,7 +16,9 @@ from harness.reporting.capacity import report as capacity
 from harness.reporting.comparison import report as comparison
 from harness.reporting.cost import report as cost
 from harness.reporting.data.layout import Meta
-from harness.reporting.overview import StudyEvidence, claims_report, overall
+from harness.reporting.data.text import percent
+from harness.reporting.output.tables import Table
+from harness.reporting.overview import StudyEvidence, claims_document, claims_report, overall
 from harness.reporting.search import report as searching
 from harness.reporting.sensitivity import report as sensitivity
 from harness.vocabulary import CLAIMS
@@ -39,6 +41,10 @@ def actual(study: Any, dataset: str = "wiki") -> StudyEvidence:
         (["not tested"], "not tested"),
         (["supported", "supported"], "supported"),
         (["supported", "undecided"], "undecided"),
+        (["supported", "partly supported", "undecided"], "partly supported"),
+        (["equivalent", "equivalent"], "equivalent"),
+        (["equivalent", "undecided"], "undecided"),
+        (["partly supported", "contradicted"], "mixed"),
         (["contradicted", "undecided"], "contradicted"),
         (["supported", "contradicted", "undecided"], "mixed"),
         (["supported", "not tested"], "supported"),
@@ -46,6 +52,18 @@ def actual(study: Any, dataset: str = "wiki") -> StudyEvidence:
 )
 def test_a_claim_is_about_all_of_its_tests(words: list[str], expected: str) -> None:
     assert overall(words) == expected
+
+
+def test_verdicts_have_their_numbers(frames: Make) -> None:
+    study = actual(frames(facts=400, shift={"L1+L2": -0.6, "L1+L3": -0.6, "L1+L2+L3": -1.5}))
+    document = claims_document([study], report._shipped())
+    row = document.files["verdicts"][0].set_index("claim").loc["C2"]
+    numbers = study.evidence["C2"].numbers
+    assert (row["comparisons"], row["better"], row["margin"], row["seeds"]) == (4, 4, 0.01, 3)
+    assert (row["effect"], row["low"]) == (numbers["relative"].iloc[0], numbers["relative_low"].iloc[0])
+    matrix = next(block for block in document.blocks if isinstance(block, Table))
+    cells = next(line.cells for line in matrix.rows if line.cells[0].text == "C2")
+    assert (cells[2].text, cells[2].extra) == ("supported", f"4 of 4, {percent(row['effect'])}")
 
 
 def test_evidence_has_the_comparisons_of_its_claim(frames: Make) -> None:

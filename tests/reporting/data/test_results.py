@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import astuple, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from statsmodels.stats.multitest import multipletests
 from harness.errors import UserError
 from harness.reporting.comparison.gains import gains
 from harness.reporting.data.results import Results, costs_by_stage, means, paired
+from harness.reporting.data.standing import Standing
+from harness.sequential import judge
 from tests.reporting.conftest import LAYOUT
 
 Make = Callable[..., Any]
@@ -94,6 +97,41 @@ def test_a_small_p_value_alone_decides_nothing(frames: Make) -> None:
     assert row["p_holm"] < 0.05
     assert row["difference_low"] < 0 < row["difference_high"]
     assert row["verdict"] == "undecided"
+
+
+def test_no_difference_within_the_margin_is_a_verdict(frames: Make) -> None:
+    study = frames(facts=600, shift={"L1+L2": 0, "L1": 0}, arms=("L1", "L1+L2"))
+    row = (
+        paired(Results.load(study.trials, study.load_ranks, replace(LAYOUT, margin=0.3))).set_index("metric").loc["mrr"]
+    )
+    assert row["verdict"] == "equivalent"
+    assert abs(row["difference"]) < row["margin"]
+    by_arm = study.trials.groupby("arm")["test_mrr"].mean()
+    assert row["margin"] == pytest.approx(0.3 * by_arm["L1"])
+    few = (
+        paired(Results.load(study.trials, study.load_ranks, replace(LAYOUT, margin=0.001)))
+        .set_index("metric")
+        .loc["mrr"]
+    )
+    assert few["verdict"] == "undecided"
+
+
+def test_one_seed_shows_no_equivalence(frames: Make) -> None:
+    study = frames(facts=600, seeds=1, shift={"L1+L2": 0, "L1": 0}, arms=("L1", "L1+L2"))
+    table = paired(Results.load(study.trials, study.load_ranks, replace(LAYOUT, margin=0.5)))
+    assert (table["p_equal"] == 1).all()
+
+
+def test_a_layout_with_looks_has_sequential_p_values(frames: Make) -> None:
+    study = frames(facts=300, seeds=5)
+    looked = Results.load(study.trials, study.load_ranks, replace(LAYOUT, looks=(3, 5, 8)))
+    table = paired(looked)
+    row = table.set_index(["arm", "base", "metric"]).loc[("L1", "none", "mrr")]
+    values = looked.by_fact("ttranse", "L1")[:, :, :1] - looked.by_fact("ttranse", "none")[:, :, :1]
+    judged = judge(values, range(5), np.array([row["margin"]]), (3, 5, 8), 5)
+    assert row["p"] == judged.p[0]
+    assert row["chance"] == judged.chance[0]
+    assert sum(astuple(Standing.of(table))) == len(table[table["metric"] == "mrr"])
 
 
 def test_comparisons_need_both_arms() -> None:
