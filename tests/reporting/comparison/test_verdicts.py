@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -26,14 +27,16 @@ def comparisons(seeds: int = 3, **verdicts: str) -> pd.DataFrame:
     for arm, base in PAIRS:
         for metric in ("mrr", "mr", "hits1", "hits3", "hits10"):
             verdict = verdicts.get(f"{arm} {base} {metric}", verdicts.get(f"{arm} {base}", "undecided"))
-            sign = {"better": 1, "worse": -1, "undecided": 0.2}[verdict] * (-1 if metric == "mr" else 1)
+            sign = {"better": 1, "worse": -1, "undecided": 0.2, "equivalent": 0.1}[verdict] * (
+                -1 if metric == "mr" else 1
+            )
             value = {"difference": 0.0031 * sign, "difference_low": -0.001, "difference_high": 0.0072}
             value |= {"relative": 0.0124 * sign, "relative_low": -0.004, "relative_high": 0.0288}
             p = 0.21 if verdict == "undecided" else 0.0004
             rows.append(
                 {"backbone": "ttranse", "arm": arm, "base": base, "metric": metric, "verdict": verdict, "p_holm": p}
                 | value
-                | {"seeds": seeds, "seeds_up": seeds if sign > 0 else 0}
+                | {"seeds": seeds, "seeds_up": seeds if sign > 0 else 0, "margin": 0.0031, "chance": math.nan}
             )
     return pd.DataFrame(rows)
 
@@ -67,6 +70,13 @@ def test_decided_comparisons_say_the_direction_and_the_seeds_that_agree() -> Non
     assert words.endswith("Of the structural teacher's MRR of 0.388 the student keeps 80.0 % (L1).")
 
 
+def test_equivalence_names_its_margin_and_futility_its_chance() -> None:
+    words = said(comparisons(**{"L1+L2 L1": "equivalent", "L1+L3 L1": "equivalent"}))
+    assert "L1 + L2 has MRR 0.314, L1 0.310: equivalent (+0.1 %, −0.4 % to +2.9 %; the margin is 1.0 %)." in words
+    assert "Equivalent to L1: L1 + L3 (+0.1 %)." in words
+    assert "More seeds would hardly decide it: the chance is 4.0 %." in said(comparisons().assign(chance=0.04))
+
+
 def test_a_test_without_its_interval_is_explained() -> None:
     assert "Significant for these students" in said(comparisons().assign(p_holm=0.003))
 
@@ -78,7 +88,9 @@ STEPS = ["L1+L2 L1", "L1+L3 L1", "L1+L2+L3 L1+L2", "L1+L2+L3 L1+L3"]
     ("verdicts", "expected"),
     [
         (dict.fromkeys(STEPS, "better"), "supported"),
-        (dict.fromkeys(STEPS[:3], "better"), "undecided"),
+        (dict.fromkeys(STEPS[:3], "better"), "partly supported"),
+        (dict.fromkeys(STEPS[:2], "better"), "undecided"),
+        (dict.fromkeys(STEPS, "equivalent"), "equivalent"),
         (dict.fromkeys(STEPS[:3], "better") | {STEPS[3]: "worse"}, "contradicted"),
         ({}, "undecided"),
     ],
