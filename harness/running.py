@@ -27,7 +27,7 @@ from harness.registry import Plugin
 from harness.report import report_of_cells, standing
 from harness.reporting.designs import Stored
 from harness.reporting.output.typst import staging
-from harness.sequential import LOOKS
+from harness.stats.sequential import LOOKS
 from harness.store import frames
 from harness.store.database.urls import safe
 from harness.store.store import Store

@@ -229,9 +229,9 @@ class Design(Frozen):
     (a - b) - (c - d) of arms a, b, c, d. ``search`` looks for settings of an arm, beside which the study's arms are
     trained with the same seeds. ``tune`` has every arm tuned with an equal budget first. Presets add to the settings of
     the presets of study ``like``, so that both studies share their teachers. ``decide`` has the numbers of seeds at
-    which the study is looked at, to stop when its comparisons are decided (`harness.sequential`); ``margin`` is the
-    largest difference that counts as none, as a share of what the base has. ``measure`` names what is measured beside
-    the trials. ``backbones`` are those that
+    which the study is looked at, to stop when its comparisons are decided (`harness.stats.sequential`); ``margin`` is
+    the largest difference that counts as none, as a share of what the base has. ``measure`` names what is measured
+    beside the trials. ``backbones`` are those that
     ``--backbone all`` means, the paper's by default.
     """
 

@@ -131,10 +131,13 @@ def _word(verdict: str) -> str:
 
 
 def _verdicts(studies: Sequence[StudyEvidence]) -> pd.DataFrame:
-    """Columns claim, text, study, dataset, backbone, verdict, reason; claims without evidence have one row."""
+    """All verdicts; claims without evidence have one row.
+
+    Columns claim, text, study, dataset, backbone, verdict, reason, those of `_effect`, margin, command.
+    """
     rows = []
     for claim, text in CLAIMS.items():
-        judged = [
+        judged: list[dict[str, str | float]] = [
             {"study": study.layout.name, "dataset": study.dataset, "backbone": verdict.backbone}
             | {"verdict": verdict.verdict, "reason": verdict.reason}
             | _effect(study.evidence[claim].numbers, verdict.backbone)
@@ -143,8 +146,9 @@ def _verdicts(studies: Sequence[StudyEvidence]) -> pd.DataFrame:
             if claim in study.evidence
             for verdict in study.evidence[claim].verdicts
         ]
-        none = {"study": "", "dataset": "", "backbone": "", "verdict": "not tested", "reason": "no results yet"}
-        rows += [{"claim": claim, "text": text} | row for row in judged or [none]]
+        none: dict[str, str | float] = {"study": "", "dataset": "", "backbone": ""}
+        none |= {"verdict": "not tested", "reason": "no results yet"}
+        rows += [{"claim": claim, "text": text, **row} for row in judged or [none]]
     return pd.DataFrame(rows)
 
 

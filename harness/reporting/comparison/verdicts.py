@@ -10,7 +10,7 @@ import pandas as pd
 from harness.reporting.data.frames import records, where
 from harness.reporting.data.results import ALPHA, EQUAL
 from harness.reporting.data.text import interval, number, percent
-from harness.sequential import FUTILE
+from harness.stats.sequential import FUTILE
 from harness.vocabulary import arm_name, backbone_name, joined
 
 #: more arms than these with one verdict are given by their number

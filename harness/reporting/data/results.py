@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from harness.errors import UserError
 from harness.reporting.data.frames import fact_metrics, interval_columns, known_of, validate_trials, where
 from harness.reporting.data.layout import Layout, Meta
-from harness.sequential import judge
 from harness.stats import Comparison, bootstrap_intervals, compare, holm, mean_interval
+from harness.stats.sequential import judge
 from harness.vocabulary import BACKBONES, METRICS, STAGES, ordered
 
 Array = NDArray[np.float64]

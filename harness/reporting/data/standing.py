@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness.reporting.data.frames import where
 from harness.reporting.data.results import UNDECIDED
-from harness.sequential import FUTILE
+from harness.stats.sequential import FUTILE
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from harness.errors import UserError
 from harness.reporting.comparison.gains import gains
 from harness.reporting.data.results import Results, costs_by_stage, means, paired
 from harness.reporting.data.standing import Standing
-from harness.sequential import judge
+from harness.stats.sequential import judge
 from tests.reporting.conftest import LAYOUT
 
 Make = Callable[..., Any]

@@ -133,7 +133,7 @@ def test_same_seed_same_numbers_whatever_the_block(monkeypatch: pytest.MonkeyPat
     first = compare(arm, base, resamples=300)
     assert compare(arm, base, resamples=300) == first
     assert compare(arm, base, resamples=300, seed=1) != first
-    monkeypatch.setattr("harness.stats.BLOCK", 100_000)
+    monkeypatch.setattr("harness.stats.intervals.BLOCK", 100_000)
     assert compare(arm, base, resamples=300)[0].difference == first[0].difference
 
 

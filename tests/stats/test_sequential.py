@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.sequential import FAR, FUTILE, LOOKS, bounds, judge, sequential_p
 from harness.stats import holm
+from harness.stats.sequential import FAR, FUTILE, LOOKS, bounds, judge, sequential_p
 
 FIFTHS = np.arange(1, 6) / 5
 SHARES = [look / LOOKS[-1] for look in LOOKS]

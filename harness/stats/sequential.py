@@ -23,7 +23,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
-from harness.stats import Array, errors
+from harness.stats.intervals import Array, errors
 
 #: numbers of seeds at which a study is looked at
 LOOKS = (3, 5, 8, 13, 20)
