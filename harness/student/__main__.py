@@ -114,12 +114,14 @@ def info(path: File) -> None:
     about, n = content.about, len(content.entities)
     shown = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     spec, total = about.spec, path.stat().st_size
+    looked_up = content.sizes["gaps"]
+    with_gaps = f"{(content.sizes['entities'] + looked_up) / n:.1f} with what it looks up; " if looked_up else ""
     rows: list[tuple[str, str]] = [
         ("student", f"{about.backbone}, {about.dim} dimensions, {_bits(about)} per number of the entity table"),
         ("trained with", f"{spec.get('arm', '?')}, seed {spec.get('seed', '?')}"),
         ("data", f"{about.dataset}: {n:,} entities, {len(content.relations):,} relations; {about.data_digest[:12]}"),
-        ("bytes", f"{total:,}: " + ", ".join(f"{part} {size:,}" for part, size in content.sizes.items())),
-        ("bytes an entity", f"{content.sizes['entities'] / n:.0f} in the entity table; "
+        ("bytes", f"{total:,}: " + ", ".join(f"{part} {size:,}" for part, size in content.sizes.items() if size)),
+        ("bytes an entity", f"{content.sizes['entities'] / n:.0f} in the entity table; {with_gaps}"
                             f"{(total - content.sizes['names']) / n:.0f} with everything but names"),
     ]  # fmt: skip
     for name, value in about.metrics.items():

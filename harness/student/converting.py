@@ -44,7 +44,7 @@ def converted(content: StudentFile, bits: str, data: tuple[str, Context] | None)
         raise UserError(f"--bits {bits}: the student has {now} already; choose fewer")
     about = content.about.model_copy(update={"bits": wanted, "metrics": {}, "intervals": {}})
     facts = content.facts if content.about.n_facts else None
-    parts = content.tensors, content.times, content.entities, content.relations, facts
+    parts = content.tensors, content.times, content.entities, content.relations, facts, content.looked_up
     made = write(about, *parts)
     if data is None:
         return made
@@ -56,11 +56,14 @@ def graph(content: StudentFile, path: Path) -> None:
     """Write the student as an ONNX graph: (subject int64 [B], relation int64 [B], time int64 [B, L]) to scores [B, E].
 
     Raises:
-        UserError: packages are missing, or the backbone's operations have no counterpart in ONNX.
+        UserError: packages are missing, the student looks facts up, or the backbone's operations have no counterpart in
+            ONNX.
     """
     from harness.measurements.export import missing, onnx
     from harness.models.batch import QueryTensors
 
+    if content.looked_up is not None:
+        raise UserError("--onnx: the student looks facts up (student.gaps), which a graph cannot; export one without")
     if lacking := missing():
         raise UserError(f"--onnx: needs {', '.join(lacking)}; install tkg-distill-harness[export]")
     # each a tensor of its own: an exporter takes one that comes twice for one input

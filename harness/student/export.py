@@ -14,7 +14,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from harness import evaluate
-from harness.data import UNKNOWN
+from harness.data import UNKNOWN, Timeline
 from harness.data.graph import Facts
 from harness.distill.rounding import Bits
 from harness.errors import UserError
@@ -23,6 +23,8 @@ from harness.models import BACKBONES, Backbone
 from harness.models.base import scores
 from harness.stats import bootstrap_intervals
 from harness.student.fileformat import About, StudentFile, write
+from harness.teachers.beside import BesideGaps
+from harness.teachers.gaps import Gaps
 from harness.trial.arms import REFERENCES
 from harness.trial.inputs import Inputs, inputs
 from harness.trial.provenance import environment
@@ -75,21 +77,23 @@ def exported(
 ) -> Exported:
     """The file of a student with this state, rounded to ``bits``."""
     graph = data.graph
-    model = BACKBONES[spec.backbone](
-        len(graph.entities), len(graph.relations), data.n_times(BACKBONES[spec.backbone].time_input),
+    kind = BACKBONES[spec.backbone]
+    assert kind.time_input != "points"  # that of reference rows alone
+    alone = kind(
+        len(graph.entities), len(graph.relations), data.n_times(kind.time_input),
         spec.student.dim, **spec.student.options(spec.backbone),
     )  # fmt: skip
+    model = BesideGaps(alone, Gaps.of(graph), data.timeline) if spec.student.gaps else alone
     model.load_state_dict(rounded_tensors(state, bits))
     model.eval()
-    assert model.time_input != "points"  # that of reference rows alone
     ranks = evaluate.ranks(model, data.task("test", model.time_input).to("cpu"))
     known = np.concatenate([graph.train.start, graph.train.end])
     known = known[known != UNKNOWN]
     metrics = evaluate.metrics(ranks)
     about = About(
         backbone=spec.backbone,
-        kernel=model.kernel,
-        time_input=model.time_input,
+        kernel=alone.kernel,
+        time_input=kind.time_input,
         granularity=graph.granularity,
         dim=spec.student.dim,
         bits=bits,
@@ -104,9 +108,12 @@ def exported(
         intervals=_intervals(ranks),
         provenance=provenance,
     )
-    everything = Facts(*(np.concatenate([s.columns[n] for s in graph.splits.values()]) for n in graph.train.columns))
+    # those that gaps are looked up in are known as well, and stored once
+    looked_up, other = (graph.train, [graph.valid, graph.test]) if spec.student.gaps else (None, graph.splits.values())
+    known_facts = Facts(*(np.concatenate([part.columns[n] for part in other]) for n in graph.train.columns))
     arrays = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
-    content = write(about, arrays, data.timeline.last, graph.entities, graph.relations, everything if facts else None)
+    names = graph.entities, graph.relations
+    content = write(about, arrays, data.timeline.last, *names, known_facts if facts else None, looked_up)
     return Exported(content, about, ranks)
 
 
@@ -130,16 +137,18 @@ def _intervals(ranks: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
 def calibrated(model: Backbone, task: RankTask) -> float:
     """The temperature that makes softmax probabilities of scores fit best: it minimises the negative log-likelihood of
     validation answers, each among the entities that are no other known answer (Guo et al., ICML 2017)."""
-    most = min(CALIBRATION, max(SCORES // len(model.entity_table()), 1))
+    most = min(CALIBRATION, max(SCORES // model.n_entities, 1))
     rows = torch.randperm(len(task.queries), generator=torch.Generator().manual_seed(0))[:most]
     if len(rows) == 0:
         return 1.0
     batch = task.queries[rows]
     position = torch.full((len(task.queries),), -1)
     position[rows] = torch.arange(len(rows))
-    z = scores(
-        model.encode(batch.subject, batch.relation, batch.time), model.entity_table(), model.kernel, model.scale()
-    )
+    asked = batch.subject, batch.relation, batch.time
+    if model.has_vectors:
+        z = scores(model.encode(*asked), model.entity_table(), model.kernel, model.scale())
+    else:
+        z = model.direct_scores(*asked)
     chosen = position[task.row] >= 0
     z[position[task.row][chosen], task.entity[chosen]] = -torch.inf
     gold = z.gather(1, batch.answer[:, None])[:, 0]
@@ -164,6 +173,9 @@ def model_of(content: StudentFile) -> Backbone:
     n_times = len(content.times) + 1
     sizes = len(content.entities), len(content.relations), n_times
     model = BACKBONES[about.backbone](*sizes, about.dim, **spec.student.options(about.backbone))
+    if content.looked_up is not None:
+        gaps = Gaps(content.looked_up, len(content.entities), len(content.relations))
+        model = BesideGaps(model, gaps, Timeline(about.granularity, content.times))
     try:
         model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
     except RuntimeError:

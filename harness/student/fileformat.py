@@ -2,8 +2,9 @@
 
 Tensors: of each tensor NAME of the student's state ``NAME.values``, or ``NAME.codes`` and ``NAME.scale`` (see
 `harness.distill.rounding`); ``times`` int64, the last time of each class; ``entities`` and ``relations`` uint8, names
-and labels as UTF-8; ``facts`` uint8, what is known. The header has ``about``, a JSON object (`About`). Nothing
-in a file is ever executed, and every size is checked before it is used.
+and labels as UTF-8; ``facts`` uint8, what is known. A student with ``gaps.weights`` has the training facts in
+``gaps.facts`` uint8 (`harness.distill.packing`), and ``facts`` has the others. The header has ``about``, a JSON object
+(`About`). Nothing in a file is ever executed, and every size is checked before it is used.
 """
 
 from __future__ import annotations
@@ -24,15 +25,18 @@ from safetensors.numpy import load, save
 
 from harness.data.dates import show
 from harness.data.graph import Facts, Granularity, Vocabulary
+from harness.distill import gaps
+from harness.distill.packing import pack, unpack
 from harness.distill.rounding import Bits, Floats, as_table, bits_of, decode, encode
 from harness.errors import UserError
-from harness.registry import Frozen
+from harness.registry import Frozen, Grown
 
 FORMAT = "tkg-student"
-#: goes up when older programs cannot read what newer ones write
-VERSION = 1
+#: the newest version that this program reads; 2: of students that look facts up, for which older ones lack the code
+VERSION = 2
 #: columns of ``facts`` after head and relation, which are sorted
 _COLUMNS = ("head", "relation", "tail", "start", "end")
+_LOOKED_UP = "gaps.facts"
 #: bytes of facts that a stored byte may stand for: different facts do not compress as far
 _MOST_PACKED = 200
 
@@ -44,11 +48,12 @@ class TensorAbout(Frozen):
     bits: Bits
 
 
-class About(Frozen):
+class About(Grown):
     """What a file states of its student."""
 
+    later = frozenset({"n_looked_up"})
     format: Literal["tkg-student"] = "tkg-student"
-    version: int = VERSION
+    version: int = 1
     backbone: str
     kernel: Literal["dot", "l2", "l1"]
     time_input: Literal["classes", "tokens"]
@@ -57,6 +62,7 @@ class About(Frozen):
     bits: Bits
     tensors: dict[str, TensorAbout]
     n_facts: int = Field(ge=0, default=0)
+    n_looked_up: int | None = Field(ge=0, default=None, description="facts that gaps are looked up in")
     first_time: int | None = Field(default=None, description="of the training facts")
     last_time: int | None = None
     temperature: float = Field(
@@ -80,7 +86,8 @@ class StudentFile:
         times: last time of each class int64 [K].
         entities: names and labels.
         relations: names and labels; the tables have 2R rows.
-        facts: what is known, in the order of head, relation, tail; empty where the file has none.
+        facts: what is known beside these; empty where the file has none.
+        looked_up: training facts that gaps are looked up in; None: the student has no gaps.
         sizes: bytes of the file's parts.
         raw: the file itself.
     """
@@ -91,8 +98,15 @@ class StudentFile:
     entities: Vocabulary
     relations: Vocabulary
     facts: Facts
+    looked_up: Facts | None
     sizes: Mapping[str, int]
     raw: bytes
+
+    @property
+    def known(self) -> Facts:
+        """All facts of the file."""
+        parts = [self.facts.columns, *([] if self.looked_up is None else [self.looked_up.columns])]
+        return Facts(*(np.concatenate([part[name] for part in parts]) for name in _COLUMNS))
 
 
 def write(
@@ -102,8 +116,11 @@ def write(
     entities: Vocabulary,
     relations: Vocabulary,
     facts: Facts | None,
+    looked_up: Facts | None = None,
 ) -> bytes:
     """The bytes of a student's file; ``state`` is stored with the bits that ``about`` names.
+
+    ``looked_up``: the training facts of a student with gaps, which are then no part of ``facts``.
 
     Raises:
         ValueError: the state cannot be rounded.
@@ -117,8 +134,11 @@ def write(
     arrays |= {"entities": _named(entities), "relations": _named(relations)}
     if facts is not None:
         arrays["facts"] = _packed_facts(facts)
-    complete = about.model_copy(update={"tensors": described, "n_facts": 0 if facts is None else len(facts)})
-    return save(arrays, {"about": complete.model_dump_json()})
+    stated = {"tensors": described, "n_facts": 0 if facts is None else len(facts)}
+    if looked_up is not None:
+        arrays[_LOOKED_UP] = pack(looked_up)
+        stated |= {"n_looked_up": len(looked_up), "version": 2}
+    return save(arrays, {"about": about.model_copy(update=stated).model_dump_json()})
 
 
 def check_output(path: Path) -> None:
@@ -182,7 +202,7 @@ def _about(header: str, where: str) -> About:
 
 
 def _content(about: About, arrays: Mapping[str, NDArray[Any]], raw: bytes) -> StudentFile:
-    tensors, sizes = {}, {"entities": 0, "all else": arrays["times"].nbytes}
+    tensors, sizes = {}, {"entities": 0, "gaps": 0, "all else": arrays["times"].nbytes}
     for name, tensor in about.tensors.items():
         parts = {p: arrays[f"{name}.{p}"] for p in ("values", "codes", "scale") if f"{name}.{p}" in arrays}
         size = int(np.prod(tensor.shape[1:])) if len(tensor.shape) > 1 else int(np.prod(tensor.shape))
@@ -190,7 +210,8 @@ def _content(about: About, arrays: Mapping[str, NDArray[Any]], raw: bytes) -> St
         if table.size != np.prod(tensor.shape, dtype=np.int64) or not np.isfinite(table).all():
             raise ValueError(f"{name} does not have the shape {tensor.shape}, or numbers that are none")
         tensors[name] = table.reshape(tensor.shape)
-        sizes["entities" if name == "entity.weight" else "all else"] += sum(a.nbytes for a in parts.values())
+        part = "entities" if name == "entity.weight" else "gaps" if name in gaps.NAMES else "all else"
+        sizes[part] += sum(array.nbytes for array in parts.values())
     vocabularies = []
     for name, kind, rows in (("entity.weight", "entities", 1), ("relation.weight", "relations", 2)):
         count = rows * (1 + np.count_nonzero(arrays[kind] == ord("\n")))  # before memory is spent on names
@@ -206,10 +227,16 @@ def _content(about: About, arrays: Mapping[str, NDArray[Any]], raw: bytes) -> St
     times = arrays["times"]
     if times.dtype != np.int64 or times.ndim != 1 or (np.diff(times) <= 0).any():
         raise ValueError("time classes are not in order")
-    facts = _facts(arrays, about.n_facts, len(entities), len(relations))
+    facts = _within(_facts(arrays, about.n_facts), len(entities), len(relations))
+    looked_up = None
+    if about.n_looked_up is not None:
+        looked_up = _within(unpack(arrays[_LOOKED_UP], about.n_looked_up), len(entities), len(relations))
+        sizes["gaps"] += arrays[_LOOKED_UP].nbytes
+        if tensors[gaps.WEIGHTS].shape != gaps.weights_shape(2 * len(relations)) or tensors[gaps.MIX].shape != (2,):
+            raise ValueError("the weights of gaps are not those of so many relations")
     sizes |= {"known facts": arrays["facts"].nbytes if "facts" in arrays else 0}
     sizes |= {"names": arrays["entities"].nbytes + arrays["relations"].nbytes}
-    return StudentFile(about, tensors, times, entities, relations, facts, sizes, raw)
+    return StudentFile(about, tensors, times, entities, relations, facts, looked_up, sizes, raw)
 
 
 # ---- names ---------------------------------------------------------------------------------------------------------
@@ -248,7 +275,7 @@ def _packed_facts(facts: Facts) -> NDArray[np.uint8]:
     return np.frombuffer(zlib.compress(b"".join(columns[n].astype("<i8").tobytes() for n in _COLUMNS), 9), np.uint8)
 
 
-def _facts(arrays: Mapping[str, NDArray[Any]], n: int, n_entities: int, n_relations: int) -> Facts:
+def _facts(arrays: Mapping[str, NDArray[Any]], n: int) -> Facts:
     if "facts" not in arrays:
         return Facts(*(np.zeros(0, np.int64) for _ in _COLUMNS))
     size, packed = 8 * n * len(_COLUMNS), arrays["facts"].tobytes()
@@ -259,8 +286,12 @@ def _facts(arrays: Mapping[str, NDArray[Any]], n: int, n_entities: int, n_relati
         raise ValueError(f"the known facts are not {n}")
     columns = np.frombuffer(content, "<i8").reshape(len(_COLUMNS), n).astype(np.int64)
     head, relation, tail, start, end = columns
-    facts = Facts(np.cumsum(head), relation, tail, start, end)
+    return Facts(np.cumsum(head), relation, tail, start, end)
+
+
+def _within(facts: Facts, n_entities: int, n_relations: int) -> Facts:
+    """The facts, if they are of entities and relations that are there."""
     for ids, count in ((facts.head, n_entities), (facts.relation, n_relations), (facts.tail, n_entities)):
-        if n and not 0 <= int(ids.min()) <= int(ids.max()) < count:
+        if len(facts) and not 0 <= int(ids.min()) <= int(ids.max()) < count:
             raise ValueError("a known fact names what is not there")
     return facts

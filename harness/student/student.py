@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data import dates
-from harness.data.graph import UNKNOWN, Vocabulary
+from harness.data.graph import UNKNOWN, Ints, Vocabulary
 from harness.data.timeline import Timeline
+from harness.distill import gaps
 from harness.errors import UserError
 from harness.scratch import write_atomically
 from harness.student.fileformat import StudentFile, parsed, read
@@ -115,7 +116,7 @@ class Student:
         self.content, self.where = content, where
         self.entities, self.relations = Names(content.entities, "entity"), Names(content.relations, "relation")
         self.timeline = Timeline(about.granularity, content.times)
-        self._table = content.tensors["entity.weight"]
+        self._table, self.known = content.tensors["entity.weight"], content.known
         self._try()
 
     def _try(self) -> None:
@@ -128,7 +129,8 @@ class Student:
         relation, n = np.array([2 * len(self.content.relations) - 1]), len(self.content.entities)
         try:
             length = self._time(UNKNOWN, UNKNOWN).shape[1]
-            fits = self.scores(np.array([n - 1]), relation, np.full((1, length), last)).shape == (1, n)
+            asked = np.array([n - 1]), relation, np.full((1, length), last), np.array([UNKNOWN])
+            fits = self.scores(*asked).shape == (1, n)
         except (KeyError, IndexError, ValueError, TypeError):
             fits = False
         if not fits:
@@ -160,24 +162,32 @@ class Student:
         """
         write_atomically(Path(path), self.content.raw)
 
-    def scores(
-        self, subject: NDArray[np.int64], relation: NDArray[np.int64], time: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """Scores [B, E] of all entities for subjects [B], relations [B] (+ R for heads) and times [B, L] as the
-        backbone reads them (classes or tokens).
+    def scores(self, subject: Ints, relation: Ints, time: Ints, start: Ints | None = None) -> NDArray[np.float32]:
+        """Scores [B, E] of all entities for subjects [B], relations [B] (+ R for heads), times [B, L] as the backbone
+        reads them (classes or tokens), and starts [B] of these times, which a student that looks facts up needs.
 
         Raises:
+            ValueError: it has none of these.
             UserError: numbers of the file are so large that scores are none.
         """
+        if self._lookup is not None and start is None:
+            raise ValueError("start: a student that looks facts up needs the starts of times")
         with np.errstate(over="ignore", invalid="ignore"):
             z = self._scores(subject, relation, time)
+            if self._lookup is not None and start is not None:
+                of_student, of_gaps = self.content.tensors[gaps.MIX]
+                weights = self.content.tensors[gaps.WEIGHTS]
+                z = of_student * z + of_gaps * self._lookup.scores(weights, subject, relation, start)
         if not np.isfinite(z).all():
             raise UserError(f"{self.where}: is damaged (its scores are not finite); export it again")
         return z
 
-    def _scores(
-        self, subject: NDArray[np.int64], relation: NDArray[np.int64], time: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
+    @cached_property
+    def _lookup(self) -> gaps.Lookup | None:
+        facts = self.content.looked_up
+        return None if facts is None else gaps.Lookup(facts, len(self.content.entities), len(self.content.relations))
+
+    def _scores(self, subject: Ints, relation: Ints, time: Ints) -> NDArray[np.float32]:
         formula = FORMULAS[self.about.backbone]
         query = formula(self.content.tensors, self._table[subject], relation, time)
         kernel, log_scale = self.about.kernel, self.content.tensors.get("log_scale")
@@ -213,7 +223,8 @@ class Student:
         s, r = self.entities.number(subject), self.relations.number(relation)
         start, end = self.times(at)
         asked = r + head * len(self.content.relations)
-        scores = self.scores(np.array([s]), np.array([asked]), self._time(start, end))[0].astype(np.float64)
+        question = np.array([s]), np.array([asked]), self._time(start, end), np.array([start])
+        scores = self.scores(*question)[0].astype(np.float64)
         is_known = np.zeros(len(scores), bool)
         is_known[self._known(s, r, head, start, end)] = True
         if known == "leave out":
@@ -244,7 +255,7 @@ class Student:
                 where every fact has one.
         """
         if at is None:
-            facts = self.content.facts
+            facts = self.known
             if len(facts) and not ((facts.start == UNKNOWN) & (facts.end == UNKNOWN)).any():
                 raise UserError("time: every fact that the student was trained on has one; give it, such as --at 1995")
             return UNKNOWN, UNKNOWN
@@ -277,7 +288,7 @@ class Student:
 
     def _known(self, subject: int, relation: int, head: bool, start: int, end: int) -> NDArray[np.int64]:
         """Entities that complete the question by a known fact whose interval may overlap its own."""
-        facts = self.content.facts
+        facts = self.known
         given, answer = (facts.tail, facts.head) if head else (facts.head, facts.tail)
         lo, hi = facts.valid_time()
         overlaps = (start == UNKNOWN) | ((lo <= end) & (hi >= start))

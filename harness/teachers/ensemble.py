@@ -99,22 +99,22 @@ class Ensemble(Backbone):
     vectors, the sum itself.
 
     Raises:
-        UserError: a member compares by distances.
+        UserError: all members have vectors, and one compares by distances.
     """
 
     kernel = "dot"
 
     def __init__(self, members: Sequence[Backbone], timeline: Timeline) -> None:
         super().__init__()
+        self.has_vectors = all(member.has_vectors for member in members)  # type: ignore[misc]  # set on the instance
         for member in members:
-            if member.has_vectors and member.kernel != "dot":
+            if self.has_vectors and member.kernel != "dot":
                 raise UserError(
                     f"teacher.ensemble.members: {type(member).__name__} scores by distances, and members of an "
                     "ensemble score by products; leave it out"
                 )
         # other backbones have these as class variables; of an ensemble they follow from the members
-        self.time_input = time_input_of(members)  # type: ignore[misc]  # set on the instance
-        self.has_vectors = all(member.has_vectors for member in members)  # type: ignore[misc]  # as well
+        self.time_input = time_input_of(members)  # type: ignore[misc]  # as well
         self.timeline = timeline
         self.members = nn.ModuleList(members)
         self.register_buffer("weights", torch.ones(len(members)))

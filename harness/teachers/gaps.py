@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.data import TemporalGraph, both_directions
+from harness.data import Facts, TemporalGraph
+from harness.distill.gaps import Lookup, weights_shape
 from harness.distill.seeds import derive_seed
 from harness.distill.training.loop import Report, Trained, snapshot
 from harness.models.base import Backbone
@@ -40,27 +41,16 @@ class Gaps(Backbone):
     has_vectors = False
     n_entities = 0  # in the place of the property, so that an instance can set it
 
-    def __init__(self, graph: TemporalGraph) -> None:
-        from harness.models.scoring.links import KINDS, Links  # here, since loading a compiler takes a moment
-
+    def __init__(self, facts: Facts, n_entities: int, n_relations: int) -> None:
         super().__init__()
-        self.n_entities, self.n_relations = len(graph.entities), 2 * len(graph.relations)
-        facts = both_directions(graph.train, len(graph.relations))
-        start, end = facts.time_points()
-        self.key = facts.subject * self.n_relations + facts.relation
+        self.lookup = Lookup(facts, n_entities, n_relations)
+        self.n_entities, self.n_relations = n_entities, self.lookup.n_relations
+        self.weights = nn.Parameter(torch.zeros(weights_shape(self.n_relations)))
 
-        def grouped(key: np.ndarray) -> tuple[np.ndarray, Links]:
-            order = np.lexsort([start, key])
-            distinct, first = np.unique(key[order], return_index=True)
-            return distinct, Links(np.append(first, len(key)), start[order], end[order])
-
-        self.pair_key, self.pairs = grouped(self.key)
-        self.pair_entity, self.pair_relation = np.divmod(self.pair_key, self.n_relations)
-        repeat_key, self.repeats = grouped(self.key * self.n_entities + facts.answer)
-        self.repeat_entity = repeat_key % self.n_entities
-        keys = np.arange(self.n_entities * self.n_relations + 1)
-        self.groups = np.searchsorted(repeat_key // self.n_entities, keys)
-        self.weights = nn.Parameter(torch.zeros(self.n_relations * (self.n_relations + 1), KINDS + 1))
+    @classmethod
+    def of(cls, graph: TemporalGraph) -> Gaps:
+        """Of a graph's training facts."""
+        return cls(graph.train, len(graph.entities), len(graph.relations))
 
     def direct_scores(self, subject: Tensor, relation: Tensor, time: Tensor, own: Tensor | None = None) -> Tensor:
         z = np.zeros((len(subject), self.n_entities), np.float32)
@@ -68,22 +58,23 @@ class Gaps(Backbone):
         return torch.from_numpy(z).to(subject.device)
 
     def _walker(self, subject: Tensor, relation: Tensor, time: Tensor, own: Tensor | None) -> Callable[..., None]:
-        from harness.models.scoring.links import Asked, kinds, walk
+        from harness.distill.passes.links import Asked, kinds, walk  # here, since loading a compiler takes a moment
 
+        look = self.lookup
         s, r, ends = (tensor.cpu().numpy() for tensor in (subject, relation, time))
         start, end = np.ascontiguousarray(ends.T)
         answer = np.full(len(s), -1) if own is None else own.cpu().numpy()
         half = self.n_relations // 2
         keys = np.stack([s * self.n_relations + r, answer * self.n_relations + (r + half) % self.n_relations], 1)
         times, at = np.unique(start, return_inverse=True)
-        near = np.empty((len(times), len(self.pair_key)), np.int8)
-        kinds(times, self.pairs, near)
-        asked = Asked(r, start, end, answer, np.searchsorted(self.pair_key, keys), keys[:, 0].copy(), at)
+        near = np.empty((len(times), len(look.pair_key)), np.int8)
+        kinds(times, look.pairs, near)
+        asked = Asked(r, start, end, answer, np.searchsorted(look.pair_key, keys), keys[:, 0].copy(), at)
         weights = self.weights.detach().cpu().numpy()
 
         def walker(z: np.ndarray, gradient: np.ndarray, back: bool, masks: bool) -> None:
-            walk(z, weights, gradient, back, masks, asked, near, self.pairs, self.pair_entity, self.pair_relation,
-                 self.repeats, self.repeat_entity, self.groups)  # fmt: skip
+            walk(z, weights, gradient, back, masks, asked, near, look.pairs, look.pair_entity, look.pair_relation,
+                 look.repeats, look.repeat_entity, look.groups)  # fmt: skip
 
         return walker
 

@@ -20,12 +20,14 @@ from torch import Tensor
 
 from harness import evaluate
 from harness.data import expand_by_class
-from harness.distill import rounding
+from harness.distill import gaps, rounding
+from harness.distill.packing import pack
 from harness.distill.rounding import Bits, NotRoundableError
 from harness.distill.training.loop import DivergedError, Trained
 from harness.distill.training.stacks import Student
 from harness.evaluate import NotFiniteError
 from harness.models import Backbone
+from harness.teachers.beside import BesideGaps
 from harness.trial.arms import REFERENCES
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages, summary
@@ -62,7 +64,8 @@ class TrialResult:
     built_seconds: dict[str, float] = field(default_factory=dict)
     updates: int = 0
     best_epoch: int = 0
-    #: bytes of what is stored of the model: ``entity``, of a row of its entity table, and ``others``, of all else
+    #: bytes of what is stored of the model: ``entity``, of a row of its entity table and, where it looks facts up, an
+    #: entity's share of these and of their weights, rounded up; ``others``, of all else
     stored_bytes: dict[str, int] = field(default_factory=dict)
 
 
@@ -126,9 +129,7 @@ def run_trial(
                 _score_otherwise(stages, model, result)
     except (DivergedError, NotFiniteError, NotRoundableError) as error:
         raise TrialError(str(error)) from None
-    if rounding.ENTITIES in (shapes := {name: tuple(t.shape) for name, t in model.state_dict().items()}):
-        bits = 32 if spec.arm in REFERENCES else spec.student.bits
-        result.stored_bytes = dict(zip(("entity", "others"), rounding.stored_bytes(shapes, bits), strict=True))
+    result.stored_bytes = _stored_bytes(stages, model)
     result.curve, result.updates, result.best_epoch = about["curve"], about["updates"], about["best_epoch"]
     for name in stages.plan.keys:
         entry = stages.entries.get(name)
@@ -138,6 +139,19 @@ def run_trial(
             result.seconds.pop(name, None)
             result.peak_mib.pop(name, None)
     return result
+
+
+def _stored_bytes(stages: Stages, model: Backbone) -> dict[str, int]:
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if rounding.ENTITIES not in shapes:
+        return {}
+    bits = 32 if stages.spec.arm in REFERENCES else stages.spec.student.bits
+    entity, others = rounding.stored_bytes(shapes, bits)
+    if isinstance(model, BesideGaps):
+        entity, alone = rounding.stored_bytes({name: shapes[name] for name in shapes.keys() - gaps.NAMES}, bits)
+        entity += -(-(others - alone + pack(stages.graph.train).nbytes) // model.n_entities)
+        others = alone
+    return {"entity": entity, "others": others}
 
 
 def scored_model(spec: TrialSpec, context: Context) -> Backbone:
@@ -220,13 +234,11 @@ def _trained(stages: Stages, clock: _Clock) -> tuple[Trained, list[dict[str, flo
 def _student(stages: Stages, clock: _Clock, stacked: Trained | None) -> tuple[Backbone, dict[str, Any]]:
     """Stage 1 from the cache, then what the spec's arm has in addition; its best state by validation MRR."""
     spec = stages.spec.student
-    model = stages.new_model(stages.spec.backbone, spec, stages.spec.seed)
     curve: list[dict[str, float]] = []
     if stages.spec.shares_stage1:
         about, parts = _read_stage1(stages)
         if spec.stage1_epochs == spec.epochs:
-            _settle(stages, model, parts["best"])
-            return model.eval(), about
+            return settled(stages, parts["best"]), about
         curve = about["curve"]
     if stacked is not None:
         trained = stacked
@@ -235,15 +247,24 @@ def _student(stages: Stages, clock: _Clock, stacked: Trained | None) -> tuple[Ba
     else:
         trained, early_curve = _trained(stages, clock)
         curve = curve + early_curve
-    _settle(stages, model, trained.best)
-    return model.eval(), {**summary(trained), "curve": curve + [{"stage": 2, **row} for row in trained.curve]}
+    curve = curve + [{"stage": 2, **row} for row in trained.curve]
+    return settled(stages, trained.best), {**summary(trained), "curve": curve}
 
 
-def _settle(stages: Stages, model: Backbone, best: dict[str, Tensor]) -> None:
-    """Give the model its best state as the student's bits leave it, and keep that state as trained for exports."""
+def settled(stages: Stages, best: dict[str, Tensor]) -> Backbone:
+    """The model of a student in its best state, as its bits leave it; that state is kept as trained for exports.
+
+    Gaps come in here: with weights of their own, and as much beside the rounded student as validation asks for.
+    """
+    model, bits = stages.new_scored().to(stages.context.device).eval(), stages.spec.student.bits
+    if isinstance(model, BesideGaps):
+        best = best | {gaps.WEIGHTS: stages.entry("gaps").tensors["weights"], gaps.MIX: torch.ones(2)}
+        model.load_state_dict(rounded_tensors(best, bits))
+        best[gaps.MIX] = model.fit(stages.inputs.task("valid", model.time_input))
     stages.cache.get_or_build(STUDENTS, stages.student_key(), lambda: (best, {}))
     stages.cache.keep_newest(STUDENTS, KEPT)
-    model.load_state_dict(rounded_tensors(best, stages.spec.student.bits))
+    model.load_state_dict(rounded_tensors(best, bits))
+    return model
 
 
 def rounded_tensors(state: dict[str, Tensor], bits: Bits) -> dict[str, Tensor]:

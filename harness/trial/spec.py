@@ -101,7 +101,7 @@ class StudentSpec(TrainingSpec):
     """
 
     epochs: int = Field(default=16, ge=1, description="epochs of both stages together")
-    later = TrainingSpec.later | {"bits", "rounded_epochs", "codes"}
+    later = TrainingSpec.later | {"bits", "rounded_epochs", "codes", "gaps"}
     stage1_epochs: int = Field(
         default=8, ge=0, description="epochs of stage 1, which has only losses that act from the start, such as L1"
     )
@@ -117,6 +117,9 @@ class StudentSpec(TrainingSpec):
     )
     codes: Literal["trained", "random"] = Field(
         default="trained", description="random: a control; entities keep random vectors, and all else is trained"
+    )
+    gaps: bool = Field(
+        default=False, description="look training facts up: gaps in time add to the scores, and facts to the file"
     )
 
     @property
@@ -265,7 +268,7 @@ class TrialSpec(Frozen):
     def teacher_has_vectors(self) -> bool:
         """Whether the teacher's scores are those of vectors, which students may read."""
         has_model = TEACHERS.named(self.teacher.source).has_model
-        return has_model and not any(one.arm in WITHOUT_VECTORS for one in self.members)
+        return has_model and not any(one.arm in WITHOUT_VECTORS or one.student.gaps for one in self.members)
 
     @property
     def teacher_backbones(self) -> list[str]:

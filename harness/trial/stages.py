@@ -21,6 +21,7 @@ from harness.distill.training.stacks import Student
 from harness.models import BACKBONES, Backbone, Recipe
 from harness.registry import Plugin
 from harness.teachers import TEACHERS
+from harness.teachers.beside import BesideGaps
 from harness.teachers.gaps import Gaps
 from harness.teachers.neighbourhood import Neighbourhood
 from harness.teachers.recurrence import Recurrence
@@ -233,12 +234,13 @@ class Stages:
         references: dict[str, Callable[[], Backbone]] = {
             "teacher": self.new_teacher,
             "llm-teacher": self.new_semantic,
-            "gaps": partial(Gaps, self.graph),
+            "gaps": partial(Gaps.of, self.graph),
             "recurrence": partial(Recurrence, self.graph),
         }
         if self.spec.arm in references:
             return references[self.spec.arm]()
-        return self.new_model(self.spec.backbone, self.spec.student, self.spec.seed)
+        model = self.new_model(self.spec.backbone, self.spec.student, self.spec.seed)
+        return BesideGaps(model, Gaps.of(self.graph), self.inputs.timeline) if self.spec.student.gaps else model
 
     def teacher(self) -> Backbone:
         """The trained structural teacher."""

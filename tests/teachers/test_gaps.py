@@ -11,10 +11,10 @@ import torch
 
 from harness.data import UNKNOWN, TemporalGraph
 from harness.data.graph import Facts
+from harness.distill.gaps import EDGES
 from harness.errors import UserError
 from harness.models.base import scores
 from harness.models.batch import QueryTensors
-from harness.models.scoring.links import EDGES
 from harness.teachers.ensemble import Ensemble
 from harness.teachers.gaps import Gaps
 from harness.trial.run import run_trial, scored_model
@@ -61,7 +61,7 @@ def both_ways(graph: TemporalGraph) -> list[tuple[int, ...]]:
 
 
 def test_scores_are_those_of_a_plain_version(graph: TemporalGraph) -> None:
-    model, facts = Gaps(graph), both_ways(graph)
+    model, facts = Gaps.of(graph), both_ways(graph)
     model.weights.data.copy_(random_weights(model))
     asked = [(3, 0, 1931, 1934), (3, 5, 1800, 1950), (7, 2, 1990, 1990), (0, 7, UNKNOWN, UNKNOWN), (3, 0, 1931, 1931)]
     columns = torch.tensor(asked)
@@ -74,12 +74,12 @@ def test_scores_are_those_of_a_plain_version(graph: TemporalGraph) -> None:
 
 def test_a_training_querys_fact_is_left_out(graph: TemporalGraph) -> None:
     """Its scores are those of a model that never saw the fact: nothing leaks into training, nor into targets."""
-    model, facts = Gaps(graph), both_ways(graph)
+    model, facts = Gaps.of(graph), both_ways(graph)
     model.weights.data.copy_(random_weights(model))
     one = graph.train.columns
     for row in (0, 5, 30, len(graph.train) - 1):
         without = Facts(**{field.name: np.delete(one[field.name], row) for field in fields(Facts)})
-        other = Gaps(replace(graph, train=without))
+        other = Gaps.of(replace(graph, train=without))
         other.weights.data.copy_(model.weights.data)
         for s, r, o, start, end in (facts[row], facts[row + len(graph.train)]):
             asked = torch.tensor([s]), torch.tensor([r]), torch.tensor([[start, end]])
@@ -90,7 +90,7 @@ def test_a_training_querys_fact_is_left_out(graph: TemporalGraph) -> None:
 
 def test_gradient_is_that_of_finite_differences(graph: TemporalGraph) -> None:
     """In any order of the queries, since those of one relation and time share their work."""
-    model = Gaps(graph)
+    model = Gaps.of(graph)
     start, end = graph.train.time_points()
     columns = graph.train.head, graph.train.relation, np.stack([start, end], 1), graph.train.tail
     queries = QueryTensors(*map(torch.from_numpy, columns))[:60]

@@ -13,7 +13,7 @@ from harness.trial.stages import Stages, summary
 
 def _gaps(stages: Stages) -> Built:
     """The weights of gaps after the epoch of the best validation MRR."""
-    model = gaps.Gaps(stages.graph).to(stages.context.device)
+    model = gaps.Gaps.of(stages.graph).to(stages.context.device)
     training, validator = stages.inputs.training(model.time_input), stages.inputs.validator(model.time_input)
     seed = derive_seed("order", stages.graph.digest, stages.spec.seed)
     trained = gaps.train(model, training, validator, seed, stages.report("gaps"))
@@ -23,7 +23,7 @@ def _gaps(stages: Stages) -> Built:
 register(
     Stage(
         "gaps",
-        wanted=lambda spec: spec.arm == "gaps",
+        wanted=lambda spec: spec.arm == "gaps" or spec.student.gaps,
         content=lambda spec, planned: [*planned.training(spec), spec.seed],
         build=_gaps,
         whose=lambda _: "",

@@ -12,7 +12,8 @@ from harness.trial.stages import Stages, summary
 
 def _content(spec: TrialSpec, planned: Planned) -> list[Any]:
     """Of the arm, stage 1 only depends on whether it has L1."""
-    student = spec.student.model_copy(update={"order": "structure-first", "bits": 32, "rounded_epochs": 4})
+    later = {"order": "structure-first", "bits": 32, "rounded_epochs": 4, "gaps": False}
+    student = spec.student.model_copy(update=later)
     weights = [spec.loss.hard_weight, spec.loss.soft_weight] if spec.first_parts else []
     trained = [student.key(), spec.seed, backbone_version(spec.backbone)]
     return [planned.training(spec), trained, weights]

@@ -8,28 +8,13 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from harness.data.graph import UNKNOWN, Ints
+from harness.distill.gaps import EDGES, KINDS, Links
+
 Floats = NDArray[np.float32]
-#: `harness.data.UNKNOWN`, which models do not import
-_UNKNOWN = np.iinfo(np.int64).min
-#: gaps of one kind: up to the first of these, up to the second ...; before the query's time they are negative
-EDGES = (
-    *(-100, -60, -40, -30, -25, -20, -15, -10, -7, -5, -3, -2, -1),
-    *(0, 1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 60, 100),
-)
-#: kinds of gaps: between edges, outside of them, and where a time is not known
-KINDS = len(EDGES) + 2
 _REACH = max(EDGES) + 1
 _KIND = np.searchsorted(np.array(EDGES), np.arange(-_REACH, _REACH + 1)).astype(np.int8)
 _inline = numba.njit(inline="always")
-
-
-class Links(NamedTuple):
-    """Facts in groups: those of group k are ``start`` and ``end`` [first[k]:first[k + 1]], inclusive."""
-
-    first: Ints
-    start: Ints
-    end: Ints
 
 
 class Asked(NamedTuple):
@@ -67,7 +52,7 @@ def _nearest(time: Any, links: Any, group: Any, skipped_start: Any, skipped_end:
             to_skip = False
             continue
         left += 1
-        if start != _UNKNOWN and time != _UNKNOWN:
+        if start != UNKNOWN and time != UNKNOWN:
             gap = time - end if time > end else (time - start if time < start else np.int64(0))
             if abs(gap) < abs(best) or (abs(gap) == abs(best) and gap > best):
                 best, is_known = gap, True
@@ -152,6 +137,6 @@ def walk(
                 _touch(row, weights, gradient, back, entity, n * n + r, kind, _often(repeats, k, is_own), one)
             if masks and not back and not is_own:
                 for fact in range(repeats.first[k], repeats.first[k + 1]):
-                    is_dated = repeats.start[fact] != _UNKNOWN and start != _UNKNOWN
+                    is_dated = repeats.start[fact] != UNKNOWN and start != UNKNOWN
                     if not is_dated or (repeats.start[fact] <= end and repeats.end[fact] >= start):
                         row[entity] = -np.inf
