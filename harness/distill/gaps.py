@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.graph import UNKNOWN, Facts, Ints, both_directions
+from harness.data.graph import UNKNOWN, Facts, Ints, TemporalGraph, both_directions
+from harness.distill.packing import pack
+from harness.distill.rounding import Bits, Floats, table_bytes
 
-Floats = NDArray[np.float32]
 #: gaps of one kind: up to the first of these, up to the second ...; before the query's time they are negative
 EDGES = (
     *(-100, -60, -40, -30, -25, -20, -15, -10, -7, -5, -3, -2, -1),
@@ -29,6 +30,13 @@ def weights_shape(n_relations: int) -> tuple[int, int]:
     """Of ``n_relations``, reciprocals counted: a row a pair (asked, linked), then a row a relation for repeated facts;
     the last column weighs the logarithm of how many facts there are."""
     return n_relations * (n_relations + 1), KINDS + 1
+
+
+def bytes_an_entity(graph: TemporalGraph, bits: Bits) -> int:
+    """An entity's share of what looking facts up takes in a student's file, rounded up: training facts and weights."""
+    shapes = {WEIGHTS: weights_shape(2 * len(graph.relations)), MIX: (2,)}
+    size = pack(graph.train).nbytes + sum(table_bytes(name, shape, bits) for name, shape in shapes.items())
+    return -(-size // len(graph.entities))
 
 
 class Links(NamedTuple):

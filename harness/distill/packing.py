@@ -57,7 +57,7 @@ def unpack(packed: NDArray[np.uint8], n: int) -> Facts:
         content = reader.decompress(packed.tobytes(), size + 1)  # no more, whatever it unpacks to
     except (lzma.LZMAError, ValueError):
         raise ValueError(f"the training facts are not {n}") from None
-    if len(content) != size:
+    if len(content) != size or not reader.eof or reader.unused_data:
         raise ValueError(f"the training facts are not {n}")
     (first,) = _unfolded(np.frombuffer(content[:8], "<i8"))
     planes = np.frombuffer(content, np.uint8, offset=8).reshape(_COLUMNS, 8, n).transpose(0, 2, 1)

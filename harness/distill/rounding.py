@@ -161,12 +161,15 @@ def as_table(tensor: NDArray[Any]) -> Floats:
 
 def stored_bytes(shapes: Mapping[str, tuple[int, ...]], bits: Bits) -> tuple[int, int]:
     """Bytes of a state by the shapes of its tensors: of a row of the entity table, and of all other tables."""
-    others = 0
-    for name, shape in shapes.items():
-        rows = shape[0] if len(shape) > 1 else 1
-        size = int(np.prod(shape[1:] if len(shape) > 1 else shape))
-        others += 0 if name == ENTITIES else rows * row_bytes(size, bits_of(name, shape, bits))
+    others = sum(table_bytes(name, shape, bits) for name, shape in shapes.items() if name != ENTITIES)
     return row_bytes(shapes[ENTITIES][1], bits), others
+
+
+def table_bytes(name: str, shape: tuple[int, ...], bits: Bits) -> int:
+    """Bytes of a tensor of a student's state."""
+    rows = shape[0] if len(shape) > 1 else 1
+    size = int(np.prod(shape[1:] if len(shape) > 1 else shape))
+    return rows * row_bytes(size, bits_of(name, shape, bits))
 
 
 def rounded_state(state: Mapping[str, NDArray[Any]], bits: Bits) -> dict[str, Floats]:

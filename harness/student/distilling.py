@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data import suspicions
+from harness.distill.gaps import bytes_an_entity
 from harness.distill.rounding import BITS, Bits, row_bytes
 from harness.errors import UserError
 from harness.student.choosing import wanted
@@ -38,6 +39,7 @@ def distil(
     bits: Bits = BITS_BY_DEFAULT,
     backbone: str = BACKBONE,
     arm: str = "L1",
+    gaps: bool = False,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
     output: str | Path | None = None,
@@ -50,11 +52,13 @@ def distil(
 
     Args:
         data: name of a data set, or a folder with train, valid and test files.
-        bytes_per_entity: size of a row of the entity table, its scale included; decides the dimension.
+        bytes_per_entity: size of a row of the entity table, its scale included; decides the dimension. With ``gaps`` an
+            entity's share of the facts and weights that these need is part of it.
         bits: of a number of the entity table.
         backbone: name of a backbone.
         arm: losses of the distillation; ``L1`` has a structural teacher alone, ``L1+L2+L3`` a language model as well,
             which reads the labels of entities and takes longer.
+        gaps: whether the student looks training facts up as well (``student.gaps``).
         seed: of initial values and batches.
         settings: others by their dotted names, as ``--set`` takes them: ``{"teacher.dim": 200}``.
         output: file that gets the student; None: none is written.
@@ -70,9 +74,11 @@ def distil(
     """
     if output is not None:
         check_output(Path(output))
-    changes = [f"student.dim={dimension(bytes_per_entity, bits)}", f"student.bits={bits}"]
-    changes += [f"{key}={value}" for key, value in {**SETTINGS, **(settings or {})}.items()]
     name, folder = named(str(data), data_dir)
+    looked_up = bytes_an_entity(graph_of(str(data), data_dir), bits) if gaps else 0
+    changes = [f"student.dim={dimension(bytes_per_entity, bits, looked_up)}", f"student.bits={bits}"]
+    changes += ["student.gaps=true"] if gaps else []
+    changes += [f"{key}={value}" for key, value in {**SETTINGS, **(settings or {})}.items()]
     spec = wanted(name, arm, backbone, seed, "default", changes)
     suspicions.refuse(graph_of(str(data), data_dir), accept, language=spec.reads_names)
     cache = (cache_dir or default_root()).resolve()
@@ -83,8 +89,8 @@ def distil(
     return student
 
 
-def dimension(bytes_per_entity: int, bits: Bits) -> int:
-    """The largest dimension, an even one, whose row takes at most so many bytes.
+def dimension(bytes_per_entity: int, bits: Bits, looked_up: int = 0) -> int:
+    """The largest dimension, an even one, whose row takes at most so many bytes, ``looked_up`` bytes beside it.
 
     Raises:
         UserError: there is none, or ``bits`` is no number of bits that rows can have.
@@ -92,8 +98,11 @@ def dimension(bytes_per_entity: int, bits: Bits) -> int:
     if bits not in BITS:
         raise UserError(f"bits={bits!r}: choose one of {', '.join(map(str, BITS))}")
     dim = 2
-    while row_bytes(dim + 2, bits) <= bytes_per_entity and dim < 10_000:
+    while row_bytes(dim + 2, bits) + looked_up <= bytes_per_entity and dim < 10_000:
         dim += 2
-    if row_bytes(dim, bits) > bytes_per_entity:
-        raise UserError(f"bytes_per_entity={bytes_per_entity}: a row of two numbers has {row_bytes(2, bits)} bytes")
+    if row_bytes(dim, bits) + looked_up > bytes_per_entity:
+        beside = f", and what gaps need {looked_up}" if looked_up else ""
+        raise UserError(
+            f"bytes_per_entity={bytes_per_entity}: a row of two numbers has {row_bytes(2, bits)} bytes{beside}"
+        )
     return dim

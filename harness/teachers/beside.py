@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -31,12 +32,16 @@ class BesideGaps(Ensemble):
         return self.weights.clone()
 
 
-def _as_a_student(model: Any, state: dict[str, Tensor], prefix: str, metadata: Any) -> None:
-    for name in list(state):
-        state[_RENAMED.get(name) or name.removeprefix(_STUDENT)] = state.pop(name)
+def _as_a_student(model: Any, state: dict[str, Tensor], *others: Any) -> None:
+    _rename(state, lambda name: _RENAMED.get(name) or name.removeprefix(_STUDENT))
 
 
-def _as_members(model: Any, state: dict[str, Tensor], prefix: str, *others: Any) -> None:
+def _as_members(model: Any, state: dict[str, Tensor], *others: Any) -> None:
     members = {name: member for member, name in _RENAMED.items()}
-    for name in list(state):
-        state[members.get(name) or _STUDENT + name] = state.pop(name)
+    _rename(state, lambda name: members.get(name) or _STUDENT + name)
+
+
+def _rename(state: dict[str, Tensor], new: Callable[[str], str]) -> None:
+    renamed = {new(name): tensor for name, tensor in state.items()}
+    state.clear()
+    state |= renamed

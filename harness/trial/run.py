@@ -21,7 +21,6 @@ from torch import Tensor
 from harness import evaluate
 from harness.data import expand_by_class
 from harness.distill import gaps, rounding
-from harness.distill.packing import pack
 from harness.distill.rounding import Bits, NotRoundableError
 from harness.distill.training.loop import DivergedError, Trained
 from harness.distill.training.stacks import Student
@@ -142,15 +141,13 @@ def run_trial(
 
 
 def _stored_bytes(stages: Stages, model: Backbone) -> dict[str, int]:
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    shapes = {name: tuple(t.shape) for name, t in model.state_dict().items() if name not in gaps.NAMES}
     if rounding.ENTITIES not in shapes:
         return {}
     bits = 32 if stages.spec.arm in REFERENCES else stages.spec.student.bits
     entity, others = rounding.stored_bytes(shapes, bits)
     if isinstance(model, BesideGaps):
-        entity, alone = rounding.stored_bytes({name: shapes[name] for name in shapes.keys() - gaps.NAMES}, bits)
-        entity += -(-(others - alone + pack(stages.graph.train).nbytes) // model.n_entities)
-        others = alone
+        entity += gaps.bytes_an_entity(stages.graph, bits)
     return {"entity": entity, "others": others}
 
 
