@@ -48,7 +48,7 @@ class Links(NamedTuple):
 
 
 class Lookup:
-    """Training facts in both directions, in the groups that features are made of.
+    """Training ``facts`` in both directions, in the groups that features are made of.
 
     ``pairs``: by entity and relation; ``pair_entity`` and ``pair_relation`` say which. ``repeats``: by subject,
     relation and answer, ``repeat_entity``; those of one subject and relation are ``groups[k]:groups[k + 1]``, with k
@@ -56,7 +56,7 @@ class Lookup:
     """
 
     def __init__(self, facts: Facts, n_entities: int, n_relations: int) -> None:
-        self.n_entities, self.n_relations = n_entities, 2 * n_relations
+        self.facts, self.n_entities, self.n_relations = facts, n_entities, 2 * n_relations
         both = both_directions(facts, n_relations)
         start, end = both.time_points()
         key = both.subject * self.n_relations + both.relation

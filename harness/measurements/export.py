@@ -126,6 +126,8 @@ class Graph(nn.Module):
 
     def __init__(self, model: Backbone) -> None:
         super().__init__()
+        if not model.has_vectors:
+            raise ValueError("it looks training facts up, which a graph cannot")
         self.model = model
 
     def forward(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from itertools import cycle
 import torch
 from torch import Tensor, nn
 
+from harness.distill.packing import pack
 from harness.evaluate import query_tensors
 from harness.measurements.stages import trained
 from harness.measurements.timer import Rows
@@ -19,6 +20,7 @@ from harness.models import Backbone
 from harness.models.base import scores
 from harness.models.batch import QueryTensors
 from harness.teachers import lora
+from harness.teachers.gaps import Gaps
 from harness.teachers.language_model import LanguageModel, load, mean_pool
 from harness.teachers.texts import entity_texts, relation_texts
 from harness.trial.spec import TrialSpec
@@ -69,9 +71,11 @@ def inference(specs: Sequence[TrialSpec], context: Context) -> Rows:
 
 
 def size(model: nn.Module) -> tuple[int, int]:
-    """Numbers that a model holds, and their bytes, buffers included; of tied ones once."""
+    """Numbers that a model holds, and their bytes, buffers and facts that it looks up included; of tied ones once."""
     parts = {tensor.data_ptr(): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return sum(t.numel() for t in parts.values()), sum(t.numel() * t.element_size() for t in parts.values())
+    n_bytes = sum(t.numel() * t.element_size() for t in parts.values())
+    looked_up = (pack(part.lookup.facts).nbytes for part in model.modules() if isinstance(part, Gaps))
+    return sum(t.numel() for t in parts.values()), n_bytes + sum(looked_up)
 
 
 def _seconds(call: Callable[[], object], times: int) -> float:
@@ -88,8 +92,10 @@ def _ways(stages: Stages, model: Backbone) -> Ways:
     """Scoring all entities for the next test query, and for the next batch of them."""
     tensors = query_tensors(stages.inputs.queries("test"), stages.inputs.timeline, model.time_input)
     order = torch.randperm(len(tensors), generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        table, scale = model.entity_table(), model.scale()  # computed once: they do not depend on the query
+    table, scale = torch.empty(0), torch.empty(0)
+    if model.has_vectors:
+        with torch.inference_mode():
+            table, scale = model.entity_table(), model.scale()  # computed once: they do not depend on the query
 
     def batches(count: int) -> Iterator[QueryTensors]:
         """``count`` queries at a time, over and over; what is left at the end of the split is left out."""
@@ -99,7 +105,12 @@ def _ways(stages: Stages, model: Backbone) -> Ways:
     @torch.inference_mode()
     def answer(batches: Iterator[QueryTensors]) -> Tensor:
         batch = next(batches)
-        return scores(model.encode(batch.subject, batch.relation, batch.time), table, model.kernel, scale)
+        asked = batch.subject, batch.relation, batch.time
+        return (
+            scores(model.encode(*asked), table, model.kernel, scale)
+            if model.has_vectors
+            else model.direct_scores(*asked)
+        )
 
     return partial(answer, batches(1)), partial(answer, batches(BATCH))
 

@@ -18,7 +18,7 @@ from harness.measurements.in_the_loop import stages_of, step_rate
 from harness.measurements.timer import Rows
 from harness.models import Backbone
 from harness.trial.arms import REFERENCES
-from harness.trial.run import peak_memory, run_trial, stage2_student
+from harness.trial.run import peak_memory, run_trial, scored_model, stage2_student
 from harness.trial.shared.stage import STAGES
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages
@@ -78,7 +78,8 @@ def without(name: str, context: Context) -> Iterator[Context]:
 
 
 def trained(spec: TrialSpec, context: Context) -> Backbone:
-    """The trained model of a trial, which keeps none: a teacher from the cache; of a student stage 2 is trained again.
+    """The trained model of a trial: a teacher from the cache; of a student stage 2 is trained again, unless facts that
+    it looks up were weighed against its rounded state, which is kept.
 
     Raises:
         ValueError: of an arm whose losses come in another order.
@@ -86,6 +87,8 @@ def trained(spec: TrialSpec, context: Context) -> Backbone:
     stages = Stages(spec, context)
     if spec.arm in REFERENCES:
         return stages.reference()
+    if spec.student.gaps:
+        return scored_model(spec, context)
     if spec.stage1_of_its_own:
         raise ValueError("the language model's losses come first: such a student is not trained here")
     if spec.shares_stage1 and spec.student.stage1_epochs == spec.student.epochs:

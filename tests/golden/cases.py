@@ -67,6 +67,7 @@ LATER: dict[str, dict[str, Any]] = {
         "arm": "L1", "teacher.source": "ensemble", "teacher.ensemble.members": "tcomplex,gaps",
     },
     "ta-distmult, gaps": {"arm": "gaps"},
+    "ta-distmult, L1 and facts looked up": {"arm": "L1", "student.gaps": True, "student.bits": 4},
     "ta-distmult, recurrence": {"arm": "recurrence"},
     "ta-distmult, tkbi": {"arm": "none", "protocol": "tkbi"},
     "ta-distmult, distilled": {"arm": "L1", "teacher.source": "distilled", "teacher.distilled.dims": "12"},

@@ -127,7 +127,8 @@ def frontier_table(rows: pd.DataFrame, *, only_front: bool = False) -> Table:
     header = ("bytes an entity", "arm", "dim", "bits", "MRR", "of the teacher", "all else, kB")
     title = "The best students for their size" if only_front else "All students by size"
     note = (
-        "Bytes an entity: of a row of the entity table with its scale. All else: relations, times and what reads them."
+        "Bytes an entity: of a row of the entity table with its scale, and of an entity's share of facts that the "
+        "student looks up and their weights. All else: relations, times and what reads them."
     )
     return Table(title, header, "rlrrrrr", tuple(shown), note)
 
