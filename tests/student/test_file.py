@@ -14,27 +14,16 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from harness.data import load as load_graph
 from harness.errors import UserError
 from harness.student import Student
 from harness.student.export import Exported, model_of
 from harness.student.fileformat import VERSION, StudentFile, read
+from tests.student.parts import parts_of, written
 
 Change = Callable[[dict[str, Any], dict[str, Any]], None]
-
-
-def parts_of(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The arrays of a file and what it states of itself."""
-    content = path.read_bytes()
-    size = struct.unpack("<Q", content[:8])[0]
-    return dict(load(content)), json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["about"])
-
-
-def written(path: Path, arrays: dict[str, Any], about: object) -> Path:
-    path.write_bytes(save(arrays, {"about": about if isinstance(about, str) else json.dumps(about)}))
-    return path
 
 
 def test_what_was_written_is_read(file: Path) -> None:

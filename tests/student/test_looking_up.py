@@ -21,7 +21,7 @@ from harness.student.distilling import dimension
 from harness.student.export import export
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context
-from tests.student.test_file import parts_of, written
+from tests.student.parts import parts_of, written
 
 FACTS = "gaps.facts"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import fields, replace
 
 import numpy as np
@@ -11,7 +10,6 @@ import torch
 
 from harness.data import UNKNOWN, TemporalGraph
 from harness.data.graph import Facts
-from harness.distill.gaps import EDGES
 from harness.errors import UserError
 from harness.models.base import scores
 from harness.models.batch import QueryTensors
@@ -20,11 +18,10 @@ from harness.teachers.gaps import Gaps
 from harness.trial.run import run_trial, scored_model
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages
+from tests.plain_gaps import both_ways, plain_score
 from tests.toy import context, dataset, spec, taught_by
 
 __all__ = ["context", "dataset", "spec"]
-
-N = 8  # four relations and their reciprocals
 
 
 @pytest.fixture
@@ -40,24 +37,6 @@ def graph(spec: TrialSpec, context: Context) -> TemporalGraph:
 
 def random_weights(model: Gaps) -> torch.Tensor:
     return torch.randn(model.weights.shape, generator=torch.Generator().manual_seed(0))
-
-
-def plain_score(facts: list[tuple[int, ...]], weights: np.ndarray, s: int, r: int, time: int, entity: int) -> float:
-    """One entity's score: loops over facts in both directions (subject, relation, answer, start, end)."""
-
-    def feature(row: int, times: list[tuple[int, int]]) -> float:
-        gaps = [0 if a <= time <= b else time - (b if time > b else a) for a, b in times if UNKNOWN not in (a, time)]
-        kind = len(EDGES) + 1 if not gaps else bisect_left(EDGES, min(gaps, key=lambda gap: (abs(gap), -gap)))
-        return float(weights[row, kind] + np.log1p(len(times)) * weights[row, -1]) if times else 0.0
-
-    total = sum(feature(r * N + q, [f[3:] for f in facts if f[:2] == (entity, q)]) for q in range(N))
-    return total + feature(N * N + r, [f[3:] for f in facts if f[:3] == (s, r, entity)])
-
-
-def both_ways(graph: TemporalGraph) -> list[tuple[int, ...]]:
-    start, end = (column.tolist() for column in graph.train.time_points())
-    rows = list(zip(*(graph.train.columns[c].tolist() for c in ("head", "relation", "tail")), start, end, strict=True))
-    return [*rows, *((t, r + N // 2, h, s, e) for h, r, t, s, e in rows)]
 
 
 def test_scores_are_those_of_a_plain_version(graph: TemporalGraph) -> None:

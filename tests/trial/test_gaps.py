@@ -25,7 +25,7 @@ from harness.teachers.beside import BesideGaps
 from harness.trial.run import STUDENTS, run_trial, scored_model
 from harness.trial.spec import StudentSpec, TrialSpec
 from harness.trial.stages import Context, Stages
-from tests.teachers.test_gaps import both_ways, plain_score
+from tests.plain_gaps import both_ways, plain_score
 from tests.toy import context, dataset, spec, taught_by
 
 __all__ = ["context", "dataset", "spec"]
