@@ -229,6 +229,8 @@ def _content(about: About, arrays: Mapping[str, NDArray[Any]], raw: bytes) -> St
         raise ValueError("time classes are not in order")
     facts = _within(_facts(arrays, about.n_facts), len(entities), len(relations))
     looked_up = None
+    if (about.n_looked_up is None) != (gaps.WEIGHTS not in tensors):
+        raise ValueError("gaps have no weights, or no facts")
     if about.n_looked_up is not None:
         looked_up = _within(unpack(arrays[_LOOKED_UP], about.n_looked_up), len(entities), len(relations))
         sizes["gaps"] += arrays[_LOOKED_UP].nbytes

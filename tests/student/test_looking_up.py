@@ -65,6 +65,10 @@ def _no_weights(arrays: dict[str, Any], about: dict[str, Any]) -> None:
     del about["tensors"][WEIGHTS]
 
 
+def _no_number(arrays: dict[str, Any], about: dict[str, Any]) -> None:
+    del about["n_looked_up"]
+
+
 def _three(arrays: dict[str, Any], about: dict[str, Any]) -> None:
     arrays[f"{MIX}.values"] = np.ones((1, 3), np.float32)
     about["tensors"][MIX]["shape"] = [3]
@@ -72,7 +76,7 @@ def _three(arrays: dict[str, Any], about: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [_no_facts, _more_facts, _strange_facts, _cut_facts, _fewer_weights, _fewer_kinds, _no_weights, _three],
+    [_no_facts, _more_facts, _strange_facts, _cut_facts, _fewer_weights, _fewer_kinds, _no_weights, _no_number, _three],
 )
 def test_what_is_looked_up_is_checked(
     change: Callable[[dict[str, Any], dict[str, Any]], None], looking_up: Path, tmp_path: Path
