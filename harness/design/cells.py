@@ -102,6 +102,10 @@ def facts(design: Design, preset: str) -> Iterator[tuple[str, str]]:
         yield "reference rows", ", ".join(design.references)
     if settle(design, chosen).has_teacher_a_seed:
         yield "teachers", f"one a seed: {chosen.seeds} are trained, with their targets, where one would be"
+    if design.compare or design.contrasts:
+        yield "equivalent", f"differences of less than {100 * design.margin:g} % of what the base has"
+    if design.decide:
+        yield "decided", f"after {', '.join(map(str, design.decide))} seeds, as soon as all comparisons are"
     if measured := design.measured(preset):
         yield "measured beside the trials", ", ".join(measured)
 
