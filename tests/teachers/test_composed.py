@@ -15,7 +15,7 @@ from harness.errors import UserError
 from harness.evaluate import ranks
 from harness.models import BACKBONES, scores
 from harness.registry import Plugin
-from harness.teachers.ensemble import Ensemble, fit_weights
+from harness.teachers.ensemble import FITTED_ON, Ensemble, _by_rank, fit_weights
 from harness.trial.run import run_trial, scored_model
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages
@@ -56,13 +56,18 @@ def test_scores_are_the_mean_of_the_members_log_probabilities() -> None:
     torch.testing.assert_close(ours, mean.log_softmax(1))
 
 
-def test_fitted_weights_beat_a_grid_of_others(spec: TrialSpec, context: Context) -> None:
+def test_fitted_weights_rank_best_and_are_as_likely_as_their_ranks_allow(spec: TrialSpec, context: Context) -> None:
     members = [
         scored_model(taught_by(spec, "structural", "teacher").model_copy(update={"backbone": name}).acting(), context)
         for name in ("ta-distmult", "tcomplex")
     ]
     task = Stages(spec, context).inputs.task("valid", "classes")
     ensemble = Ensemble(members, TIMELINE)
+    assert len(task.queries) <= FITTED_ON  # all of them
+
+    def mrr(weights: list[float]) -> float:
+        ensemble.weights.copy_(torch.tensor(weights))
+        return float((1 / ranks(ensemble, task)).mean())
 
     def loss(weights: list[float]) -> float:
         ensemble.weights.copy_(torch.tensor(weights))
@@ -74,9 +79,31 @@ def test_fitted_weights_beat_a_grid_of_others(spec: TrialSpec, context: Context)
 
     with torch.no_grad():
         fit_weights(ensemble, task)
-        ours = loss(ensemble.weights.tolist())
-        grid = [loss([float(a), float(b)]) for a in np.geomspace(0.05, 8, 9) for b in np.geomspace(0.05, 8, 9)]
-    assert ours <= min(grid) + 2e-3
+        ours = ensemble.weights.tolist()
+        grid = [[float(a), float(b)] for a in np.geomspace(0.05, 8, 9) for b in np.geomspace(0.05, 8, 9)]
+        likeliest = min(grid, key=loss)
+        assert mrr(ours) >= mrr(likeliest) - 1e-3
+        assert mrr(ours) >= np.median([mrr(weights) for weights in grid])
+        assert loss(ours) <= min(loss([factor * w for w in ours]) for factor in np.geomspace(0.1, 10, 21)) + 1e-4
+
+
+def test_a_member_that_only_seems_likely_counts_little() -> None:
+    """It has the answer among its first hundred always and never first; the other is right half of the time."""
+    generator = torch.Generator().manual_seed(0)
+    answer = torch.randint(500, (300, 1), generator=generator)
+    right = torch.zeros(300, 500).scatter_(1, answer, 8.0) * (torch.rand(300, 1, generator=generator) < 0.5)
+    right += torch.rand(300, 500, generator=generator)
+    near = 4.0 * (torch.rand(300, 500, generator=generator) < 0.2)
+    near.scatter_(1, answer, 4.0)
+    near += torch.rand(300, 500, generator=generator).scatter_(1, answer, 0.0)
+    every = torch.stack([right, near])
+
+    def mrr(weights: list[float]) -> float:
+        z = weights[0] * right + weights[1] * near
+        return float((1 / (1 + (z > z.gather(1, answer)).sum(1).double())).mean())
+
+    ours = _by_rank(every, answer, np.array([1.0, 1.0]))
+    assert mrr(ours.tolist()) >= max(mrr([1.0, 1.0]), mrr([1.0, 0.0]))
 
 
 def test_from_an_ensemble_to_a_student(spec: TrialSpec, context: Context) -> None:
