@@ -32,8 +32,10 @@ from harness.teachers.sources import Teacher, register
 OTHERS = {"llm": "llm-teacher", "gaps": "gaps"}
 #: what the search for weights multiplies one with, round by round
 FACTORS = ((0.0, 0.125, 0.25, 0.5, 2.0, 4.0), (0.6, 1.6), (0.8, 1.25), (0.9, 1.1))
-#: validation queries that weights are fitted on, at most
-FITTED_ON = 2048
+#: scores that weights are fitted on, at most (4 bytes each): ranks of a few queries favour weights by chance
+FITTED_ON = 2**28
+#: queries of a block, and those that likelihoods are of
+BLOCK, LIKELY = 1024, 2048
 
 
 class EnsembleOptions(MethodOptions):
@@ -189,35 +191,39 @@ def fit_weights(model: Ensemble, task: RankTask) -> None:
     sets it.
     """
     device = task.row.device
-    rows = torch.randperm(len(task.queries), generator=torch.Generator().manual_seed(0))[:FITTED_ON].sort().values
+    most = max(FITTED_ON // (len(model.members) * model.n_entities), 1)
+    rows = torch.randperm(len(task.queries), generator=torch.Generator().manual_seed(0))[:most].to(device)
     if not len(rows):
         return
-    batch = task.queries[rows.to(device)]
+    batch = task.queries[rows]
     position = torch.full((len(task.queries),), -1, device=device)
-    position[rows.to(device)] = torch.arange(len(rows), device=device)
+    position[rows] = torch.arange(len(rows), device=device)
     at = position[task.row]
-    stacked = []
-    for z in model.members_scores(batch.subject, batch.relation, batch.time):
-        z = z - z.mean(1, keepdim=True)
-        z[at[at >= 0], task.entity[at >= 0]] = -1e4  # not -inf, which a weight of 0 would make no number
-        stacked.append(z)
-    every = torch.stack(stacked)  # [K, B, E]
-    gold = every.gather(2, batch.answer[None, :, None].expand(len(every), -1, 1))[..., 0]
+    every = torch.cat([_stacked(model, batch[part]) for part in torch.arange(len(rows), device=device).split(BLOCK)], 1)
+    every[:, at[at >= 0], task.entity[at >= 0]] = -1e4  # not -inf, which a weight of 0 would make no number
+    likely, answer = every[:, :LIKELY], batch.answer[:, None]
+    gold = likely.gather(2, answer[None, :LIKELY].expand(len(every), -1, 1))[..., 0]
 
     def loss(weights: Any) -> tuple[float, Any]:
         w = torch.tensor(weights, dtype=every.dtype, device=device)
-        z = torch.einsum("k,kbe->be", w, every)
+        z = torch.einsum("k,kbe->be", w, likely)
         # the slope of a log-partition is the mean score under the model
-        expected = torch.einsum("be,kbe->k", z.softmax(1), every) / len(rows)
+        expected = torch.einsum("be,kbe->k", z.softmax(1), likely) / likely.shape[1]
         slope = expected - gold.mean(1)
         return float((z.logsumexp(1) - w @ gold).double().mean()), slope.double().cpu().numpy()
 
     # convex in w, so there is one best
     start, bounds = np.full(len(every), 1 / len(every)), [(0.0, None)] * len(every)
     best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    weights = _by_rank(every, batch.answer[:, None], best.x)
+    weights = _by_rank(every, answer, best.x)
     common = minimize_scalar(lambda log: loss(math.exp(log) * weights)[0], bounds=(-3, 3), method="bounded")
     model.weights.copy_(torch.tensor(math.exp(common.x) * weights))
+
+
+def _stacked(model: Ensemble, batch: QueryTensors) -> Tensor:
+    """The scores [K, B, E] of all members; those of a query have the mean 0."""
+    members = model.members_scores(batch.subject, batch.relation, batch.time)
+    return torch.stack([z - z.mean(1, keepdim=True) for z in members])
 
 
 def _by_rank(every: Tensor, answer: Tensor, weights: Any) -> Any:
@@ -225,10 +231,12 @@ def _by_rank(every: Tensor, answer: Tensor, weights: Any) -> Any:
 
     def mrr(weights: Any) -> float:
         w = torch.tensor(weights, dtype=every.dtype, device=every.device)
-        z = torch.einsum("k,kbe->be", w, every)
-        gold = z.gather(1, answer)
-        rank = 1 + (z > gold).sum(1) + ((z == gold).sum(1) - 1) / 2
-        return float(rank.double().reciprocal().mean())
+        ranks = []
+        for part, asked in zip(every.split(BLOCK, 1), answer.split(BLOCK), strict=True):
+            z = torch.einsum("k,kbe->be", w, part)
+            gold = z.gather(1, asked)
+            ranks.append(1 + (z > gold).sum(1) + ((z == gold).sum(1) - 1) / 2)
+        return float(torch.cat(ranks).double().reciprocal().mean())
 
     best, reached = np.array(weights), mrr(weights)
     for factors in FACTORS:

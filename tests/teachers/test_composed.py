@@ -15,7 +15,7 @@ from harness.errors import UserError
 from harness.evaluate import ranks
 from harness.models import BACKBONES, scores
 from harness.registry import Plugin
-from harness.teachers.ensemble import FITTED_ON, Ensemble, _by_rank, fit_weights
+from harness.teachers.ensemble import Ensemble, _by_rank, fit_weights
 from harness.trial.run import run_trial, scored_model
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages
@@ -63,7 +63,6 @@ def test_fitted_weights_rank_best_and_are_as_likely_as_their_ranks_allow(spec: T
     ]
     task = Stages(spec, context).inputs.task("valid", "classes")
     ensemble = Ensemble(members, TIMELINE)
-    assert len(task.queries) <= FITTED_ON  # all of them
 
     def mrr(weights: list[float]) -> float:
         ensemble.weights.copy_(torch.tensor(weights))
