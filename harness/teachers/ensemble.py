@@ -241,11 +241,11 @@ def _by_rank(every: Tensor, answer: Tensor, weights: Any) -> Any:
     best, reached = np.array(weights), mrr(weights)
     for factors in FACTORS:
         for member in range(len(best)):
-            for factor in factors:
-                changed = best.copy()
-                changed[member] *= factor
-                if changed.any() and (value := mrr(changed)) > reached:
-                    best, reached = changed, value
+            one = np.arange(len(best)) == member
+            tried = [changed for factor in factors if (changed := best * np.where(one, factor, 1.0)).any()]
+            values = [mrr(changed) for changed in tried]
+            if max(values, default=0.0) > reached:
+                best, reached = tried[int(np.argmax(values))], max(values)
     return best
 
 
