@@ -95,6 +95,7 @@ class Stages:
         """What identifies the state of the trained student."""
         parts = [LOSSES[part].version for part in self.spec.parts]
         code = [ENGINE, backbone_version(self.spec.backbone), parts, self.spec.outside]
+        code += [TEACHERS["ensemble"].version] if self.spec.student.gaps else []  # which weighs gaps
         return digest(self.spec.key(), self.graph.digest, self.context.device, list(self.plan.keys.values()), code)
 
     def report(self, stage: str) -> Report:
