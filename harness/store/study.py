@@ -325,15 +325,9 @@ class StudyStore:
         key = artifacts.key_of(trial)
         self.artifacts.keep(key, result)
 
-        def complete() -> bool:
-            if (state := self._state(trial)).is_finished():  # the server was lost after it had stored it
-                return state == TrialState.COMPLETE
+        def complete() -> bool:  # also if the server was lost after it had stored it
             with self.store.transaction():
-                optuna_private.report(self.store.storage, trial, curve)
-                for name, value in attributes.items():
-                    trial.set_user_attr(name, value)
-                trial.study.tell(trial, result.metrics["valid_mrr"])
-            return True
+                return self.store.storage.complete(trial, result.metrics["valid_mrr"], attributes, curve)
 
         is_complete = retried(complete, self.retry_timeout)
         if not is_complete:  # another coordinator has closed it
