@@ -136,7 +136,9 @@ def _load(store: Store, study: str, dataset: str, design: str | None) -> Frames:
             if not len(ranks):
                 raise UserError(f"cannot be read from {store.artifacts} (not there); restore them")
             about = _queries(path_of(store.artifacts, chosen[row["study_name"]].user_attrs.get("queries")))
-            return pd.DataFrame({"query": np.arange(len(ranks)), "rank": ranks}).merge(about, on="query")
+            if len(about) != len(ranks):
+                raise UserError(f"are of {len(ranks)} queries, the study has {len(about)}; restore both files at once")
+            return about.assign(rank=ranks)
         except UserError as error:
             raise UserError(f"ranks of {name}: {error}") from None
 
@@ -207,7 +209,11 @@ def _row(trial: FrozenTrial, records: Mapping[str, Any]) -> dict[str, Any]:
 @lru_cache(maxsize=8)
 def _queries(path: Path) -> pd.DataFrame:
     try:
-        return read_table(path).astype({"direction": str, "relation": str, "query": "int64"})
+        return (
+            read_table(path)
+            .astype({"direction": str, "relation": str, "query": "int64"})
+            .sort_values("query", ignore_index=True)
+        )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"queries {path}: cannot be read ({type(error).__name__}); restore it") from None
 

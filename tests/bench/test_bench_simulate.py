@@ -16,7 +16,7 @@ from harness.bench.options import Simulate
 from harness.data import load
 from harness.engine.task import Task
 from harness.errors import UserError
-from harness.reporting.data.frames import fact_metrics
+from harness.reporting.data.frames import ranked
 from harness.store import frames
 from harness.trial.spec import TrialSpec
 from tests.bench.samples import assert_positive, figures
@@ -58,7 +58,7 @@ def test_a_simulated_study_is_resumed_and_read_like_any_other(
     trials, curves, load_ranks = frames.load(place.url, "ablation", place.options.dataset, place.artifacts)
     assert trials["state"].eq("complete").all()
     assert len(curves) == FEW * sleepers.EPOCHS
-    fact_metrics(load_ranks(trials.index[4]), trials.iloc[4])  # which refuses metrics that are not those of the ranks
+    ranked(load_ranks(trials.index[4]), trials.iloc[4])  # which refuses metrics that are not those of the ranks
     assert trials["test_mrr"].nunique() > FEW // 2
     with pytest.raises(UserError, match="holds studies, with which simulated trials would mix"):
         simulate._run(few, 0, True)

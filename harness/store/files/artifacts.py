@@ -31,9 +31,9 @@ from harness.scratch import replacing
 from harness.store.files.rank_file import (
     BYTES,
     Doubled,
-    blocks,
     doubled_of,
     doubled_ranks,
+    places_of,
     reading_file,
     trial_of,
     write_ranks,
@@ -176,7 +176,7 @@ class Evidence:
     def __init__(self, folder: Path, study: str) -> None:
         self._ranks, self._curves = (folder / study_file(study, name) for name in (RANKS, CURVES))
         self._loose = _loose(folder)
-        self._blocks: list[list[str]] | None = None
+        self._places: dict[str, tuple[int, int]] | None = None
 
     def doubled(self, key: str) -> Doubled:
         """The doubled ranks of a trial; none of one inside a search.
@@ -188,9 +188,9 @@ class Evidence:
             return _read_trial(self._loose[key][0], key)[0]
         except (KeyError, FileNotFoundError):  # folded already, or while this was read
             pass
-        if self._blocks is None:
-            self._blocks = blocks(self._ranks)
-        ranks = trial_of(self._ranks, self._blocks, key)
+        if self._places is None:
+            self._places = places_of(self._ranks)
+        ranks = trial_of(self._ranks, self._places, key)
         return np.zeros(0, np.int32) if ranks is None else ranks
 
     def curves(self, keys: Collection[str]) -> pd.DataFrame:
