@@ -261,13 +261,14 @@ class StudyStore:
         point = attributes.get("point")  # in the parameters
         factors, distributions = parameters(self.run, spec, point)
         about = {name: value for name, value in attributes.items() if name != "point"}
-        about |= {"cell": spec.key(), SPEC: spec.model_dump(mode="json")}
+        key = spec.key()
+        about |= {"cell": key, SPEC: spec.model_dump(mode="json")}
         attributes, record = shared(about, self.records)
         running = create_trial(
             state=TrialState.RUNNING, params=factors, distributions=distributions, user_attrs=attributes
         )
         part = self.part_of(spec)
-        self.leases.take(spec.key())
+        self.leases.take(key)
 
         def create() -> Trial:
             with self.store.transaction():
