@@ -84,6 +84,7 @@ def test_the_command(tmp_path: Path, place: simulate.Place) -> None:
     speeds = ("per_second", "wall_ms", "last_ms", "cpu_ms", "resume_seconds", "missing_seconds")
     shown = ("report_seconds", "frames_seconds", "dashboard_list_seconds", "dashboard_seconds", "dashboard_peak_mib")
     assert_positive(row, *speeds, *shown, "peak_mib", "report_peak_mib", "store_kib", "artifacts_kib")
+    assert_positive(row, "resume_cpu_seconds", "report_cpu_seconds")
     assert row["frames_seconds"] < row["report_seconds"]
 
 

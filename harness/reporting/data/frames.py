@@ -234,10 +234,10 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """The ranks ``[R]`` of a trial, in the order of the queries: in single precision where that has them exactly."""
+    """The doubled ranks ``[R]`` of a trial, in the order of the queries, in the smallest type that has them exactly."""
 
     asked: Asked
-    rank: NDArray[np.floating[Any]]
+    doubled: NDArray[Any]
 
     def values(self) -> NDArray[np.float64]:
         """Measures ``[2, N, 5]`` of each test fact: directions (tail, head), test facts, `METRICS`.
@@ -245,7 +245,7 @@ class Ranked:
         Under protocol ``expanded`` a fact's values are weighted by its number of rows, so that their means are those
         over rows, and an interval takes facts at random, of which rows are no independent parts.
         """
-        first, values = self.asked.first, np.stack(_measures(self.rank), axis=1)
+        first, values = self.asked.first, np.stack(_measures(self.doubled.astype(np.float64) / 2), axis=1)
         if not first.all():  # sums over a query's rows, scaled so that their mean is that over all rows
             values = np.add.reduceat(values, np.flatnonzero(first)) * (first.sum() / len(values))
         return values.reshape(2, -1, len(METRICS))
@@ -269,8 +269,10 @@ def ranked(ranks: pd.DataFrame, trial: pd.Series[Any], before: Asked | None = No
         value, mean = float(trial[f"test_{metric.key}"]), measure.mean()
         if abs(mean - value) > TOLERANCE * max(abs(value), 1e-3):
             raise UserError(f"ranks: {_trial(trial)} has {metric.label} {value:.6g}, its ranks give {mean:.6g}")
-    single = exact.astype(np.float32)
-    return Ranked(asked, single if np.array_equal(single, exact) else exact)
+    doubled = 2 * exact
+    with np.errstate(invalid="ignore"):  # of ranks beyond the smaller types
+        smaller = [doubled.astype(kind) for kind in (np.uint16, np.float32)]
+    return Ranked(asked, next((held for held in smaller if np.array_equal(held, doubled)), doubled))
 
 
 def _is_like(ranks: pd.DataFrame, before: Asked) -> bool:
@@ -280,10 +282,9 @@ def _is_like(ranks: pd.DataFrame, before: Asked) -> bool:
     return bool(ranks["rank"].between(1, np.inf, "left").all())
 
 
-def _measures(rank: NDArray[np.floating[Any]]) -> list[NDArray[Any]]:
+def _measures(rank: NDArray[np.float64]) -> list[NDArray[Any]]:
     """`METRICS` of each rank."""
-    exact = rank.astype(np.float64)
-    return [1 / exact, exact, exact <= 1, exact <= 3, exact <= 10]
+    return [1 / rank, rank, rank <= 1, rank <= 3, rank <= 10]
 
 
 def _trial(row: pd.Series[Any]) -> str:

@@ -123,9 +123,12 @@ def test_queries_that_are_those_of_another_trial_are_checked_once(frames: Make) 
     assert mixed.asked is not first.asked
     for one in (again, mixed):
         np.testing.assert_array_equal(one.values(), second.values())
-    finer = study.ranks[1].assign(rank=lambda frame: frame["rank"].where(frame["rank"] < 20, frame["rank"] + 1e-8))
-    assert (finer["rank"] != study.ranks[1]["rank"]).any()
-    np.testing.assert_array_equal(ranked(finer, study.trials.iloc[1]).values()[0, :, 1], finer["rank"][:20])
+    for more, kind in ((0.0, np.uint16), (2**-10, np.float32), (1e-8, np.float64)):
+        finer = study.ranks[1].assign(rank=lambda frame, more=more: frame["rank"] + more * (frame["rank"] > 20))
+        held = ranked(finer, study.trials.iloc[1])
+        assert held.doubled.dtype == kind
+        np.testing.assert_array_equal(held.values()[0, :, 1], finer["rank"][:20])
+        np.testing.assert_array_equal(held.values()[1, :, 0], 1 / finer["rank"][20:])
 
 
 def test_an_epoch_told_twice_is_refused(frames: Make) -> None:
