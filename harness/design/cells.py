@@ -182,13 +182,14 @@ def plan(
                     spec = settled.model_copy(update={"seed": seed}).acting()
                     if is_reference and not arms and not spec.has_reference:
                         continue  # a teacher from outside has no model to rank facts with
-                    specs.setdefault(spec.key(), spec)
-                    labels.setdefault(spec.key(), label)
-                    factors.setdefault(spec.key(), {"arm": name, **point})
+                    key = spec.key()
+                    specs.setdefault(key, spec)
+                    labels.setdefault(key, label)
+                    factors.setdefault(key, {"arm": name, **point})
                     if number is not None:
-                        purposes.setdefault(spec.key(), {"role": "tune", "configuration": number})
+                        purposes.setdefault(key, {"role": "tune", "configuration": number})
                     elif search is not None and not is_reference and seed < FRESH:
-                        purposes[spec.key()] = {"role": "beside"}
+                        purposes[key] = {"role": "beside"}
     shared = {name: spec.model_dump(exclude=set(AXES)) for name, spec in common.items()}
     engine = engine_version()
     # what comes from plugins, of this run's methods alone: others that are loaded change nothing

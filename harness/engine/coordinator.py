@@ -93,15 +93,15 @@ def tasks(
     """The trials and the shared stages that they lack; ``unscored`` trials leave test facts alone."""
     by_id: dict[str, Task] = {}
     for spec in specs:
-        plan = plans[spec.key()]
+        trial = spec.key()
+        plan = plans[trial]
         for name, key in plan.keys.items():
             if key not in by_id and not cache.has(name, key):
                 needs = frozenset(plan.keys_needed(name))
                 reads = tuple((stage, other) for stage, other in plan.keys.items() if other in needs)
                 by_id[key] = Task(key, spec, name, needs, reads, group_of(spec, name))
-        scored = spec.key() not in unscored
         needs, reads = frozenset(plan.keys.values()), tuple(plan.keys.items())
-        by_id[spec.key()] = Task(spec.key(), spec, None, needs, reads, group_of(spec, None), scored)
+        by_id[trial] = Task(trial, spec, None, needs, reads, group_of(spec, None), trial not in unscored)
     return list(by_id.values())
 
 
@@ -227,7 +227,8 @@ def execute(
     with store.errors_for_users(), store.only_writer(), scratch(TEMPORARY) as folder:
         study = open_study(store, run, command, counts(graph))
         study.attach(queries_of(run, graph))
-        names = {spec.key(): run.labels[spec.key()] for spec in run.specs}
+        by_key = {spec.key(): spec for spec in run.specs}
+        names = {key: run.labels[key] for key in by_key}
         here = environment(context)
         if adopted := adopt(study, names, {"preset": run.preset}, here):
             console.print(f"{adopted} trials are taken from other studies of this store, where they are the same")
@@ -247,8 +248,8 @@ def execute(
                 highlight=False,
             )
         complete = {trial["cell"] for trial in done}
-        wanted = [spec for spec in run.specs if spec.key() not in complete]
-        tally = Tally(before=len(run.specs) - len(wanted), keys={spec.key() for spec in run.specs})
+        wanted = [spec for key, spec in by_key.items() if key not in complete]
+        tally = Tally(before=len(run.specs) - len(wanted), keys={*by_key})
         cache = Cache(context.cache_dir)
         todo = tasks(wanted, plans, cache, run.unscored)
         searching: Searching | Confirming | Tuning

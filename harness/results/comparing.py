@@ -54,8 +54,8 @@ def compared(one: Frames, other: Frames) -> pd.DataFrame:
         raise UserError("compare: the two designs have other data (their digests differ); their ranks do not compare")
     first, second = one.results(), other.results()
     rows = []
-    for backbone, arm in first.per_fact:
-        seeds = sorted(first.per_fact[backbone, arm].keys() & second.per_fact.get((backbone, arm), {}).keys())
+    for backbone, arm in first.ranks:
+        seeds = sorted(first.ranks[backbone, arm].keys() & second.ranks.get((backbone, arm), {}).keys())
         if seeds:
             rows.append(
                 {"backbone": backbone, "arm": arm, "seeds": len(seeds), **_row(first, second, backbone, arm, seeds)}

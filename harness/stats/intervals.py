@@ -119,11 +119,11 @@ def compare(
     if arm.shape != base.shape:
         raise ValueError(f"paired values need equal shapes, got {arm.shape} and {base.shape}")
     delta = arm - base
-    blocks = []
+    blocks, tables = [], [_by_fact(values) for values in (delta, delta**2, base)]
     for weights in _resample(delta, resamples, seed):
-        mean, squares = _mean(*weights, delta), _mean(*weights, delta**2)
+        mean, squares, of_base = (_mean(*weights, table) for table in tables)
         effect = _ratio(mean, np.sqrt(np.maximum(squares - mean**2, 0)))
-        blocks.append([mean, _ratio(mean, _mean(*weights, base)), effect])
+        blocks.append([mean, _ratio(mean, of_base), effect])
     mean = delta.mean(axis=(0, 1))
     estimates = mean, _ratio(mean, base.mean(axis=(0, 1))), _ratio(mean, delta.std(axis=(0, 1)))
     ends = [_ends(np.concatenate(draws)) for draws in zip(*blocks, strict=True)]
@@ -197,16 +197,21 @@ def _resample(values: Array, resamples: int, seed: int) -> Iterator[tuple[Array,
         yield seed_weights, counts / facts
 
 
-def _mean(seed_weights: Array, fact_weights: Array, values: Array) -> Array:
-    """Weighted means ``[B, K]`` of values ``[S, F, K]``."""
-    seeds, facts, metrics = values.shape
-    by_fact = fact_weights @ values.transpose(1, 0, 2).reshape(facts, seeds * metrics)
-    return np.asarray(np.einsum("bs,bsk->bk", seed_weights, by_fact.reshape(-1, seeds, metrics)))
+def _by_fact(values: Array) -> Array:
+    """Values ``[S, F, K]`` as a table ``[F, S * K]``, by which weights of facts are multiplied."""
+    return values.transpose(1, 0, 2).reshape(values.shape[1], -1)
+
+
+def _mean(seed_weights: Array, fact_weights: Array, table: Array) -> Array:
+    """Weighted means ``[B, K]`` of the values of a table, see `_by_fact`."""
+    by_seed = (fact_weights @ table).reshape(*seed_weights.shape, -1)
+    return np.asarray(np.einsum("bs,bsk->bk", seed_weights, by_seed))
 
 
 def _means(values: Array, resamples: int, seed: int) -> Array:
     """Means ``[resamples, K]`` of resamples of values ``[S, F, K]``."""
-    return np.concatenate([_mean(*weights, values) for weights in _resample(values, resamples, seed)])
+    table = _by_fact(values)
+    return np.concatenate([_mean(*weights, table) for weights in _resample(values, resamples, seed)])
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:

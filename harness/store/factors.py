@@ -24,8 +24,9 @@ def parameters(run: Run, spec: TrialSpec, point: Point | None = None) -> Paramet
 
     ``point`` has the searched factors of a trial of a search.
     """
-    seedless = spec.model_copy(update={"seed": 0}).key()  # of a confirmation run
-    known = run.factors.get(spec.key()) or run.factors.get(seedless) or {"arm": spec.arm}
+    known = run.factors.get(spec.key())
+    if known is None:  # a confirmation run
+        known = run.factors.get(spec.model_copy(update={"seed": 0}).key()) or {"arm": spec.arm}
     values = {"arm": known["arm"], "backbone": spec.backbone}
     space = run.space if run.tune is None else {**run.space, **run.tune.factors(spec.parts, spec.backbone)}
     if spec.arm in REFERENCES:

@@ -86,7 +86,8 @@ def _load(store: Store, study: str, dataset: str, design: str | None) -> Frames:
             f"run: python -m harness.study {study} --dataset {dataset}"
         )
     rows: list[dict[str, Any]] = []
-    trials_of_rows: list[FrozenTrial] = []
+    #: design, number and, where it was ranked, key of the trial of each row: whole trials would take much memory
+    places: list[tuple[str, int, str]] = []
     curves: list[pd.DataFrame] = []
     meta: dict[str, dict[str, Any]] = {}
     evidence: dict[str, Evidence] = {}
@@ -109,7 +110,7 @@ def _load(store: Store, study: str, dataset: str, design: str | None) -> Frames:
                     "was it another program?"
                 ) from None
             rows.append(row)
-            trials_of_rows.append(trial)
+            places.append((name, trial.number, key_of(trial) if "test_mrr" in row else ""))
             if trial.state == TrialState.COMPLETE:
                 complete[key_of(trial)] = row
         evidence[name] = Evidence(store.artifacts, name)
@@ -124,19 +125,23 @@ def _load(store: Store, study: str, dataset: str, design: str | None) -> Frames:
     frame = pd.DataFrame(rows)
     frame.attrs["meta"] = meta
 
+    queries = {name: frozen.user_attrs.get("queries") for name, frozen in chosen.items()}
+
     def load_ranks(label: Hashable) -> pd.DataFrame:
         position = frame.index.get_loc(label)
         assert isinstance(position, int)
-        row, trial = rows[position], trials_of_rows[position]
-        name = f"trial {trial.number} of {row['study_name']}"
-        if "test_mrr" not in row:
+        design, number, key = places[position]
+        name = f"trial {number} of {design}"
+        if not key:
             raise UserError(f"ranks of {name}: there are none; inside a search only validation facts are ranked")
         try:
-            ranks = ranks_of(evidence[row["study_name"]].doubled(key_of(trial)))
+            ranks = ranks_of(evidence[design].doubled(key))
             if not len(ranks):
                 raise UserError(f"cannot be read from {store.artifacts} (not there); restore them")
-            about = _queries(path_of(store.artifacts, chosen[row["study_name"]].user_attrs.get("queries")))
-            return pd.DataFrame({"query": np.arange(len(ranks)), "rank": ranks}).merge(about, on="query")
+            about = _queries(path_of(store.artifacts, queries[design]))
+            if len(about) != len(ranks):
+                raise UserError(f"are of {len(ranks)} queries, the study has {len(about)}; restore both files at once")
+            return about.assign(rank=ranks)
         except UserError as error:
             raise UserError(f"ranks of {name}: {error}") from None
 
@@ -207,7 +212,11 @@ def _row(trial: FrozenTrial, records: Mapping[str, Any]) -> dict[str, Any]:
 @lru_cache(maxsize=8)
 def _queries(path: Path) -> pd.DataFrame:
     try:
-        return read_table(path).astype({"direction": str, "relation": str, "query": "int64"})
+        return (
+            read_table(path)
+            .astype({"direction": str, "relation": str, "query": "int64"})
+            .sort_values("query", ignore_index=True)
+        )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"queries {path}: cannot be read ({type(error).__name__}); restore it") from None
 

@@ -19,6 +19,7 @@ from harness.errors import UserError
 from harness.store.database.leases import Leases
 from harness.store.database.optuna_private import FrozenStudy
 from harness.store.database.retries import retry_timeout_of
+from harness.store.database.storage import Storage
 from harness.store.database.urls import reason_of, refuse_foreign, safe, sqlite_file
 
 #: version of what a store holds and how; stores of others are refused
@@ -47,7 +48,7 @@ class Store:
                 refuse_foreign(self.file, url, create)
                 self.file.parent.mkdir(parents=True, exist_ok=True)
             engine = {"connect_args": {"timeout": 60}} if self.file is not None else {"pool_pre_ping": True}
-            self.storage = optuna.storages.RDBStorage(url, engine_kwargs=engine)
+            self.storage = Storage(url, engine_kwargs=engine)
             self.retry_timeout = retry_timeout_of(self.storage.engine)
         except (OSError, SQLAlchemyError, sqlite3.Error, ImportError, RuntimeError, ValueError) as error:
             raise UserError(

@@ -261,13 +261,14 @@ class StudyStore:
         point = attributes.get("point")  # in the parameters
         factors, distributions = parameters(self.run, spec, point)
         about = {name: value for name, value in attributes.items() if name != "point"}
-        about |= {"cell": spec.key(), SPEC: spec.model_dump(mode="json")}
+        key = spec.key()
+        about |= {"cell": key, SPEC: spec.model_dump(mode="json")}
         attributes, record = shared(about, self.records)
         running = create_trial(
             state=TrialState.RUNNING, params=factors, distributions=distributions, user_attrs=attributes
         )
         part = self.part_of(spec)
-        self.leases.take(spec.key())
+        self.leases.take(key)
 
         def create() -> Trial:
             with self.store.transaction():
@@ -325,15 +326,9 @@ class StudyStore:
         key = artifacts.key_of(trial)
         self.artifacts.keep(key, result)
 
-        def complete() -> bool:
-            if (state := self._state(trial)).is_finished():  # the server was lost after it had stored it
-                return state == TrialState.COMPLETE
+        def complete() -> bool:  # also if the server was lost after it had stored it
             with self.store.transaction():
-                optuna_private.report(self.store.storage, trial, curve)
-                for name, value in attributes.items():
-                    trial.set_user_attr(name, value)
-                trial.study.tell(trial, result.metrics["valid_mrr"])
-            return True
+                return self.store.storage.complete(trial, result.metrics["valid_mrr"], attributes, curve)
 
         is_complete = retried(complete, self.retry_timeout)
         if not is_complete:  # another coordinator has closed it

@@ -16,7 +16,7 @@ from harness.bench.options import Simulate
 from harness.data import load
 from harness.engine.task import Task
 from harness.errors import UserError
-from harness.reporting.data.frames import fact_metrics
+from harness.reporting.data.frames import ranked
 from harness.store import frames
 from harness.trial.spec import TrialSpec
 from tests.bench.samples import assert_positive, figures
@@ -58,7 +58,7 @@ def test_a_simulated_study_is_resumed_and_read_like_any_other(
     trials, curves, load_ranks = frames.load(place.url, "ablation", place.options.dataset, place.artifacts)
     assert trials["state"].eq("complete").all()
     assert len(curves) == FEW * sleepers.EPOCHS
-    fact_metrics(load_ranks(trials.index[4]), trials.iloc[4])  # which refuses metrics that are not those of the ranks
+    ranked(load_ranks(trials.index[4]), trials.iloc[4])  # which refuses metrics that are not those of the ranks
     assert trials["test_mrr"].nunique() > FEW // 2
     with pytest.raises(UserError, match="holds studies, with which simulated trials would mix"):
         simulate._run(few, 0, True)
@@ -84,6 +84,7 @@ def test_the_command(tmp_path: Path, place: simulate.Place) -> None:
     speeds = ("per_second", "wall_ms", "last_ms", "cpu_ms", "resume_seconds", "missing_seconds")
     shown = ("report_seconds", "frames_seconds", "dashboard_list_seconds", "dashboard_seconds", "dashboard_peak_mib")
     assert_positive(row, *speeds, *shown, "peak_mib", "report_peak_mib", "store_kib", "artifacts_kib")
+    assert_positive(row, "resume_cpu_seconds", "report_cpu_seconds")
     assert row["frames_seconds"] < row["report_seconds"]
 
 

@@ -172,7 +172,7 @@ def test_files_of_a_trial_that_was_cut_off_are_removed(url: str, run: Run, monke
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(study.study, "tell", killed)
+    monkeypatch.setattr(study.store.storage, "set_trial_state_values", killed)
     with pytest.raises(KeyboardInterrupt):
         study.finish(cut_off, result())
     assert len(files(study) - kept) == 2

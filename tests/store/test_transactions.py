@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -188,11 +189,11 @@ def test_failure_in_the_middle_leaves_the_cell_running(store: Store, run: Run, m
     study = opened(store, run)
     trial = study.begin(run.specs[0], ABOUT)
 
-    def tell(*_: object) -> None:
+    def ending(*_: object) -> None:
         raise RuntimeError("halfway")
 
     with monkeypatch.context() as patch:
-        patch.setattr(study.study, "tell", tell)
+        patch.setattr(store.storage, "set_trial_state_values", ending)
         with pytest.raises(RuntimeError, match="halfway"):
             study.finish(trial, real_result())
     (left,) = study.study.trials
@@ -207,15 +208,15 @@ def test_a_result_is_stored_whole_at_the_second_attempt(
 ) -> None:
     """As when the server is lost in the middle of the first."""
     study, attempts = opened(store, run), list[int]()
-    tell = study.study.tell
+    end = store.storage.set_trial_state_values
 
-    def lost(*arguments: object, **options: object) -> None:
+    def lost(*arguments: Any) -> bool:
         attempts.append(1)
         if len(attempts) == 1:
             raise OperationalError("UPDATE", {}, ConnectionError("the server closed the connection"))
-        tell(*arguments, **options)
+        return end(*arguments)
 
-    monkeypatch.setattr(study.study, "tell", lost)
+    monkeypatch.setattr(store.storage, "set_trial_state_values", lost)
     study.retry_timeout = 10
     trial = study.begin(run.specs[0], ABOUT)
     assert study.finish(trial, real_result())

@@ -108,7 +108,7 @@ class Sizes:
         dims = {
             name: sorted({int(dim) for dim in by_backbone["dim"]}) for name, by_backbone in students.groupby("backbone")
         }
-        done = {key: label for key, label in labels.items() if (key[0], label) in results.per_fact}
+        done = {key: label for key, label in labels.items() if (key[0], label) in results.ranks}
         return cls(results, done, {str(name): tried for name, tried in dims.items()})
 
     def losses(self, backbone: str) -> list[str]:
@@ -146,7 +146,7 @@ def kept(sizes: Sizes) -> pd.DataFrame:
     """
     rows = []
     for backbone in sizes.results.backbones:
-        teachers = set(sizes.results.per_fact.get((backbone, "teacher"), {}))
+        teachers = set(sizes.results.ranks.get((backbone, "teacher"), {}))
         if not teachers:
             continue
         jobs = {}

@@ -229,7 +229,7 @@ def content(frames: Frames) -> Document:
 
     def section(backbone: str) -> Section:
         of, own = shown[backbone], numbers.of(backbone)
-        has_teacher = (backbone, "teacher") in results.per_fact
+        has_teacher = (backbone, "teacher") in results.ranks
         warning = weak_teacher(results.trials, backbone)
         drawn, threshold = partial(capacity, own), threshold_in_words(own)
         return Section(
@@ -249,7 +249,7 @@ def content(frames: Frames) -> Document:
     findings = [words for name in results.backbones for words in summary(numbers.of(name), tried[name], name)]
     one_seed = len(students) > 0 and bool((students["n"] == 1).all())
     front = Front(findings, judge(results.layout.claims, numbers, tried), [ONE_SEED] * one_seed)
-    teachers = max((len(results.per_fact.get((name, "teacher"), {})) for name in results.backbones), default=1)
+    teachers = max((len(results.ranks.get((name, "teacher"), {})) for name in results.backbones), default=1)
     name = dataset_name(str(results.trials["dataset"].iloc[0]))
     return report(
         frames,

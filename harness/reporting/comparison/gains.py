@@ -92,9 +92,9 @@ def headline(results: Results, backbone: str) -> tuple[str, str] | None:
 
 def _differences(results: Results, backbone: str, arm: str, base: str) -> Array:
     """Of MRR, ``[S, 2, N, 1]``: seeds, directions, test facts."""
-    first, second = results.per_fact[backbone, arm], results.per_fact[backbone, base]
+    first, second = results.ranks[backbone, arm], results.ranks[backbone, base]
     seeds = results.common_seeds(backbone, arm, base)
-    return np.stack([first[seed][:, :, :1] - second[seed][:, :, :1] for seed in seeds])
+    return np.stack([first[seed].values()[:, :, :1] - second[seed].values()[:, :, :1] for seed in seeds])
 
 
 def _interval(values: Array) -> dict[str, float]:

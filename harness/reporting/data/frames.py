@@ -6,6 +6,7 @@ Three frames: ``trials`` (one row a trial), ``curves`` (one row an epoch of a tr
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -200,37 +201,90 @@ def validate_trials(trials: pd.DataFrame) -> pd.DataFrame:
     return current
 
 
-def fact_metrics(ranks: pd.DataFrame, trial: pd.Series[Any]) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
-    """Measures of each test fact: relations ``[N]`` and values ``[2, N, 5]`` (directions tail, head; `METRICS`).
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """The test queries that ranks are of.
+
+    Attributes:
+        frame: a row a rank, as the ranks came, without them.
+        order: ``[R]``, the rows by query.
+        first: ``[R]``, which of these rows begin a query: all, but under protocol ``expanded``.
+        relations: ``[N]``, the relation of each test fact.
+    """
+
+    frame: pd.DataFrame
+    order: NDArray[np.int64]
+    first: NDArray[np.bool_]
+    relations: NDArray[np.str_]
+
+    @classmethod
+    def of(cls, ranks: pd.DataFrame, trial: pd.Series[Any]) -> Asked:
+        """Check the frame of a trial's ranks; arguments and errors as of `ranked`."""
+        checked = validate(RANKS, ranks).reset_index(drop=True).sort_values("query")
+        asked = (validate(ASKED, checked)["asked"] if "asked" in ranks else checked["query"]).to_numpy()
+        first = np.diff(asked, prepend=-1) != 0
+        facts = int(first.sum()) // 2
+        is_whole = len(checked) > 0 and np.array_equal(checked["query"], np.arange(len(checked)))
+        is_whole = is_whole and np.array_equal(asked[first], np.arange(2 * facts))
+        if not is_whole or not np.array_equal(checked["direction"][first], np.repeat(["tail", "head"], facts)):
+            raise UserError(f"ranks: {_trial(trial)} does not hold one tail and one head query of every test fact")
+        relations = checked["relation"].to_numpy(dtype=str)[first][:facts]
+        return cls(ranks.drop(columns="rank"), checked.index.to_numpy(), first, relations)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """The doubled ranks ``[R]`` of a trial, in the order of the queries, in the smallest type that has them exactly."""
+
+    asked: Asked
+    doubled: NDArray[Any]
+
+    def values(self) -> NDArray[np.float64]:
+        """Measures ``[2, N, 5]`` of each test fact: directions (tail, head), test facts, `METRICS`.
+
+        Under protocol ``expanded`` a fact's values are weighted by its number of rows, so that their means are those
+        over rows, and an interval takes facts at random, of which rows are no independent parts.
+        """
+        first, values = self.asked.first, np.stack(_measures(self.doubled.astype(np.float64) / 2), axis=1)
+        if not first.all():  # sums over a query's rows, scaled so that their mean is that over all rows
+            values = np.add.reduceat(values, np.flatnonzero(first)) * (first.sum() / len(values))
+        return values.reshape(2, -1, len(METRICS))
+
+
+def ranked(ranks: pd.DataFrame, trial: pd.Series[Any], before: Asked | None = None) -> Ranked:
+    """Check the ranks of a trial.
 
     Args:
         ranks: one row a query, 2N rows: queries 0 to N - 1 ask for the tails of the N test facts, N to 2N - 1 for
-            their heads. Under protocol ``expanded`` several rows a query, which column ``asked`` names: then a fact's
-            values are weighted by its number of rows, so that their means are those over rows, and an interval takes
-            facts at random, of which rows are no independent parts.
+            their heads. Under protocol ``expanded`` several rows a query, which column ``asked`` names.
         trial: the trial's row.
+        before: the queries of another trial; of a study of thousands they are the same, and checked once.
 
     Raises:
         UserError: wrong columns or values, missing queries, or ranks that do not yield the trial's recorded metrics.
     """
-    checked = validate(RANKS, ranks).sort_values("query")
-    asked = (validate(ASKED, checked)["asked"] if "asked" in ranks else checked["query"]).to_numpy()
-    first = np.diff(asked, prepend=-1) != 0
-    facts = int(first.sum()) // 2
-    is_whole = len(checked) > 0 and np.array_equal(checked["query"], np.arange(len(checked)))
-    is_whole = is_whole and np.array_equal(asked[first], np.arange(2 * facts))
-    if not is_whole or not np.array_equal(checked["direction"][first], np.repeat(["tail", "head"], facts)):
-        raise UserError(f"ranks: {_trial(trial)} does not hold one tail and one head query of every test fact")
-    rank = checked["rank"].to_numpy(dtype=np.float64)
-    values = np.stack([1 / rank, rank, rank <= 1, rank <= 3, rank <= 10], axis=1)
-    for metric, mean in zip(METRICS, values.mean(axis=0), strict=True):
-        value = float(trial[f"test_{metric.key}"])
+    asked = before if before is not None and _is_like(ranks, before) else Asked.of(ranks, trial)
+    exact = ranks["rank"].to_numpy(dtype=np.float64)[asked.order]
+    for metric, measure in zip(METRICS, _measures(exact), strict=True):
+        value, mean = float(trial[f"test_{metric.key}"]), measure.mean()
         if abs(mean - value) > TOLERANCE * max(abs(value), 1e-3):
             raise UserError(f"ranks: {_trial(trial)} has {metric.label} {value:.6g}, its ranks give {mean:.6g}")
-    relations = checked["relation"].to_numpy(dtype=str)[first][:facts]
-    if not first.all():  # sums over a query's rows, scaled so that their mean is that over all rows
-        values = np.add.reduceat(values, np.flatnonzero(first)) * (2 * facts / len(values))
-    return relations, values.reshape(2, facts, len(METRICS))
+    doubled = 2 * exact
+    with np.errstate(invalid="ignore"):  # of ranks beyond the smaller types
+        smaller = [doubled.astype(kind) for kind in (np.uint16, np.float32)]
+    return Ranked(asked, next((held for held in smaller if np.array_equal(held, doubled)), doubled))
+
+
+def _is_like(ranks: pd.DataFrame, before: Asked) -> bool:
+    """Whether ranks are of these queries, and such that there is nothing left to check."""
+    if "rank" not in ranks or ranks["rank"].dtype != float or not before.frame.equals(ranks.drop(columns="rank")):
+        return False
+    return bool(ranks["rank"].between(1, np.inf, "left").all())
+
+
+def _measures(rank: NDArray[np.float64]) -> list[NDArray[Any]]:
+    """`METRICS` of each rank."""
+    return [1 / rank, rank, rank <= 1, rank <= 3, rank <= 10]
 
 
 def _trial(row: pd.Series[Any]) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.errors import UserError
-from harness.reporting.data.frames import fact_metrics, interval_columns, known_of, validate_trials, where
+from harness.reporting.data.frames import Ranked, interval_columns, known_of, ranked, validate_trials, where
 from harness.reporting.data.layout import Layout, Meta
 from harness.stats import Comparison, bootstrap_intervals, compare, holm, mean_interval
 from harness.stats.sequential import judge
@@ -76,17 +76,16 @@ class Frames:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """The complete trials of one design with the metrics of each test fact.
+    """The complete trials of one design with their ranks.
 
-    ``per_fact[backbone, arm][seed]`` is ``[2, N, 5]``: directions (tail, head), test facts, `METRICS`.
-    ``relations`` is ``[N]``, the relation of each test fact; ``queries`` is what is known of their 2N queries, in the
-    order of `harness.reporting.data.frames.QUERIES`, or None. Frames made of them have the arms in the order of
-    ``layout``.
+    ``ranks[backbone, arm][seed]`` has the measures of each test fact (`Ranked.values`). ``relations`` is ``[N]``, the
+    relation of each test fact; ``queries`` is what is known of their 2N queries, in the order of
+    `harness.reporting.data.frames.QUERIES`, or None. Frames made of them have the arms in the order of ``layout``.
     """
 
     layout: Layout
     trials: pd.DataFrame
-    per_fact: dict[tuple[str, str], dict[int, Array]]
+    ranks: dict[tuple[str, str], dict[int, Ranked]]
     relations: NDArray[np.str_]
     queries: pd.DataFrame | None = None
 
@@ -95,42 +94,42 @@ class Results:
         """Check the trials, then load and check the ranks of the complete ones.
 
         Raises:
-            UserError: see `validate_trials` and `fact_metrics`; or two trials were not tested on the same facts.
+            UserError: see `validate_trials` and `ranked`; or two trials were not tested on the same facts.
         """
         current = validate_trials(trials)
-        values: dict[tuple[str, str], dict[int, Array]] = {}
-        relations: NDArray[np.str_] | None = None
-        queries: pd.DataFrame | None = None
+        values: dict[tuple[str, str], dict[int, Ranked]] = {}
+        first = queries = None
         for label, trial in current[current["state"] == "complete"].iterrows():
             ranks = load_ranks(label)
-            of_trial, metrics = fact_metrics(ranks, trial)
-            if relations is not None and not np.array_equal(relations, of_trial):
+            of_trial = ranked(ranks, trial, first)
+            if first is None:
+                first, queries = of_trial.asked, known_of(ranks)
+            elif of_trial.asked is not first and not np.array_equal(first.relations, of_trial.asked.relations):
                 raise UserError(
                     f"ranks: trial {trial['trial']} ({trial['backbone']}, {trial['arm']}) was not tested on the same "
                     "facts as the trials before it; was the data changed between them?"
                 )
-            relations, queries = of_trial, known_of(ranks) if queries is None else queries
-            values.setdefault((trial["backbone"], trial["arm"]), {})[int(trial["seed"])] = metrics
-        assert relations is not None  # validate_trials refuses a frame without complete trials
-        return cls(layout, current, values, relations, queries)
+            values.setdefault((trial["backbone"], trial["arm"]), {})[int(trial["seed"])] = of_trial
+        assert first is not None  # validate_trials refuses a frame without complete trials
+        return cls(layout, current, values, first.relations, queries)
 
     @property
     def backbones(self) -> list[str]:
         """The backbones with complete trials, in order."""
-        return ordered((backbone for backbone, _ in self.per_fact), BACKBONES)
+        return ordered((backbone for backbone, _ in self.ranks), BACKBONES)
 
     def arms(self, backbone: str) -> list[str]:
         """The arms of a backbone with complete trials, in order, reference rows last."""
-        return self.layout.order(arm for name, arm in self.per_fact if name == backbone)
+        return self.layout.order(arm for name, arm in self.ranks if name == backbone)
 
     def by_fact(self, backbone: str, arm: str, seeds: Sequence[int] | None = None) -> Array:
         """Values ``[S, N, 5]`` of the given seeds, or all of them, averaged over the two directions."""
-        by_seed = self.per_fact[backbone, arm]
-        return np.stack([by_seed[seed].mean(axis=0) for seed in (sorted(by_seed) if seeds is None else seeds)])
+        by_seed = self.ranks[backbone, arm]
+        return np.stack([by_seed[seed].values().mean(axis=0) for seed in (sorted(by_seed) if seeds is None else seeds)])
 
     def common_seeds(self, backbone: str, *arms: str) -> list[int]:
         """Seeds that are complete in all of the arms, ascending."""
-        return sorted(set.intersection(*(set(self.per_fact.get((backbone, arm), {})) for arm in arms)))
+        return sorted(set.intersection(*(set(self.ranks.get((backbone, arm), {})) for arm in arms)))
 
 
 def means(results: Results) -> pd.DataFrame:

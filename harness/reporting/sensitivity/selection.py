@@ -42,7 +42,7 @@ def confirmed_points(grid: Grid, again: Results) -> pd.DataFrame:
     points = best_first(grid.points(), grid.backbones)
     for column in ("arm", "base_arm"):
         keys = zip(points["backbone"], points[column] + FRESH_SEEDS, strict=True)
-        points[column] = [key[1] if key in again.per_fact else None for key in keys]
+        points[column] = [key[1] if key in again.ranks else None for key in keys]
     return points[points["arm"].notna()].reset_index(drop=True)
 
 

@@ -31,9 +31,9 @@ from harness.scratch import replacing
 from harness.store.files.rank_file import (
     BYTES,
     Doubled,
-    blocks,
     doubled_of,
     doubled_ranks,
+    places_of,
     reading_file,
     trial_of,
     write_ranks,
@@ -108,11 +108,11 @@ class Artifacts:
                 loose = {key: there[key] for key in keys if key in there}
                 if not loose:  # another coordinator has folded them
                     return
-                ranks, curves = {}, []
+                ranks, curves = {}, list[dict[str, Any]]()
                 for key, paths in loose.items():
                     ranks[key], curve = _read_trial(paths[0], key)
-                    curves.append(curve)
-                self._merge(study, ranks, pd.concat(curves, ignore_index=True))
+                    curves += curve
+                self._merge(study, ranks, pd.DataFrame(curves, columns=None if curves else ["trial"]))
                 for path in chain(*loose.values()):
                     path.unlink(missing_ok=True)
 
@@ -176,7 +176,7 @@ class Evidence:
     def __init__(self, folder: Path, study: str) -> None:
         self._ranks, self._curves = (folder / study_file(study, name) for name in (RANKS, CURVES))
         self._loose = _loose(folder)
-        self._blocks: list[list[str]] | None = None
+        self._places: dict[str, tuple[int, int]] | None = None
 
     def doubled(self, key: str) -> Doubled:
         """The doubled ranks of a trial; none of one inside a search.
@@ -188,9 +188,9 @@ class Evidence:
             return _read_trial(self._loose[key][0], key)[0]
         except (KeyError, FileNotFoundError):  # folded already, or while this was read
             pass
-        if self._blocks is None:
-            self._blocks = blocks(self._ranks)
-        ranks = trial_of(self._ranks, self._blocks, key)
+        if self._places is None:
+            self._places = places_of(self._ranks)
+        ranks = trial_of(self._ranks, self._places, key)
         return np.zeros(0, np.int32) if ranks is None else ranks
 
     def curves(self, keys: Collection[str]) -> pd.DataFrame:
@@ -199,18 +199,19 @@ class Evidence:
         Raises:
             UserError: one of them cannot be read or is not there.
         """
-        frames = {}
+        rows = {}
         for key in self._loose.keys() & set(keys):
             with suppress(FileNotFoundError):
-                frames[key] = _read_trial(self._loose[key][0], key)[1]
-        if folded := set(keys) - frames.keys():
+                rows[key] = _read_trial(self._loose[key][0], key)[1]
+        frames = [pd.DataFrame([*chain(*rows.values())])] if rows else []
+        if folded := set(keys) - rows.keys():
             if not self._curves.exists():
                 raise UserError(f"learning curves {self._curves}: cannot be read (no such file); restore it")
             curves = _read_curves(self._curves)
-            frames[""] = curves[curves["trial"].isin(folded)]
-            if lost := folded - set(frames[""]["trial"]):
+            frames.append(curves[curves["trial"].isin(folded)])
+            if lost := folded - set(frames[-1]["trial"]):
                 raise UserError(f"learning curves {self._curves}: lack those of {len(lost)} trials; restore it")
-        return pd.concat(frames.values(), ignore_index=True) if frames else pd.DataFrame()
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def _loose(folder: Path) -> dict[str, list[Path]]:
@@ -222,14 +223,14 @@ def _loose(folder: Path) -> dict[str, list[Path]]:
     return paths
 
 
-def _read_trial(path: Path, key: str) -> tuple[Doubled, pd.DataFrame]:
-    """Ranks and curve of the file of a trial; the curve with its key."""
+def _read_trial(path: Path, key: str) -> tuple[Doubled, list[dict[str, Any]]]:
+    """Ranks and curve of the file of a trial; the curve as rows with the trial's key."""
     with reading_file(path):
         if path.stat().st_size > _MOST_BYTES // 8:
             raise ValueError("too large")
-        frame = read_table(path)
-        metadata = pq.read_schema(path).metadata or {}
-        return doubled_of(frame["doubled_rank"]), pd.DataFrame(json.loads(metadata[_CURVE])).assign(trial=key)
+        with _opened(path) as file:
+            ranks, metadata = file.read().column("doubled_rank").to_pandas(), file.schema_arrow.metadata or {}
+        return doubled_of(ranks), [{**row, "trial": key} for row in json.loads(metadata[_CURVE])]
 
 
 def _read_curves(path: Path) -> pd.DataFrame:
@@ -260,13 +261,22 @@ def read_table(path: Path) -> pd.DataFrame:
         OSError, ValueError: it cannot be read, or is too large.
     """
     try:
-        about = pq.read_metadata(path)
-        size = sum(about.row_group(k).total_byte_size for k in range(about.num_row_groups))
-        if about.num_rows > _MOST_ROWS or size > _MOST_BYTES:
-            raise ValueError("too large")
-        return pd.read_parquet(path)
+        with _opened(path) as file:
+            frame: pd.DataFrame = file.read().to_pandas()
+            return frame
     except (pa.ArrowException, TypeError) as error:
         raise ValueError(str(error)) from None
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    """A parquet file to be read; errors as of `read_table`, and those of pyarrow."""
+    file = pq.ParquetFile(path)
+    about = file.metadata
+    size = sum(about.row_group(k).total_byte_size for k in range(about.num_row_groups))
+    if about.num_rows > _MOST_ROWS or size > _MOST_BYTES:
+        file.close()
+        raise ValueError("too large")
+    return file
 
 
 def copy_to(source: Path, target: Path) -> None:

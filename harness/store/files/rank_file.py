@@ -47,17 +47,22 @@ def blocks(path: Path) -> list[list[str]]:
         return _blocks(pq.ParquetFile(path))
 
 
-def trial_of(path: Path, keys: list[list[str]], key: str) -> Doubled | None:
-    """The ranks of a trial, None if it is not there; ``keys`` as of `blocks`.
+def trial_of(path: Path, places: Mapping[str, tuple[int, int]], key: str) -> Doubled | None:
+    """The ranks of a trial, None if it is not there; ``places`` as of `places_of`.
 
     Raises:
         UserError: they cannot be read.
     """
-    number = next((number for number, block in enumerate(keys) if key in block), None)
-    if number is None:
+    if key not in places:
         return None
+    number, column = places[key]
     with reading_file(path):
-        return _block(path, path.stat().st_mtime_ns, number)[:, keys[number].index(key)]
+        return _block(path, path.stat().st_mtime_ns, number)[:, column]
+
+
+def places_of(path: Path) -> dict[str, tuple[int, int]]:
+    """The block of each trial and its place in it, by its key; errors as of `blocks`."""
+    return {key: (number, k) for number, block in enumerate(blocks(path)) for k, key in enumerate(block)}
 
 
 def write_ranks(target: IO[bytes], path: Path, trials: Mapping[str, Doubled]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from harness.errors import UserError
 from harness.reporting.comparison.protocols import by_protocol, protocols_table
 from harness.reporting.comparison.report import published_figures
-from harness.reporting.data.frames import fact_metrics
+from harness.reporting.data.frames import ranked
 from harness.stats import mean_interval
 from harness.vocabulary import METRICS, PROTOCOLS
 from tests.reporting.conftest import LAYOUT, metrics
@@ -77,7 +77,8 @@ def test_rows_of_a_fact_count_each_and_facts_are_the_units() -> None:
     frame["direction"] = np.where(asked < 3, "tail", "head")
     frame["relation"] = np.array(["a", "b", "c"])[asked % 3]
     trial = pd.Series({"arm": "L1", "backbone": "ttranse", "seed": 0, **metrics("test", rank)})
-    relations, values = fact_metrics(frame.sample(frac=1, random_state=1), trial)
+    of_trial = ranked(frame.sample(frac=1, random_state=1), trial)
+    relations, values = of_trial.asked.relations, of_trial.values()
     assert relations.tolist() == ["a", "b", "c"]
     assert values.shape == (2, 3, len(METRICS))
     assert values.mean(axis=(0, 1)) == pytest.approx([trial[f"test_{metric.key}"] for metric in METRICS])
@@ -85,4 +86,4 @@ def test_rows_of_a_fact_count_each_and_facts_are_the_units() -> None:
         of_fact = rank[asked == fact]
         assert values[0, fact, 0] == pytest.approx((1 / of_fact).sum() * 6 / len(asked))
     with pytest.raises(UserError, match="one tail and one head query of every test fact"):
-        fact_metrics(frame[frame["asked"] != 2].assign(query=range(len(frame) - 4)), trial)
+        ranked(frame[frame["asked"] != 2].assign(query=range(len(frame) - 4)), trial)

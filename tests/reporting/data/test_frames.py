@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from harness.errors import UserError
-from harness.reporting.data.frames import CURVES, RANKS, fact_metrics, validate, validate_trials
+from harness.reporting.data.frames import CURVES, RANKS, ranked, validate, validate_trials
 
 Make = Callable[..., Any]
 
@@ -81,10 +81,11 @@ def test_a_failed_attempt_gives_way_to_a_later_complete_one(frames: Make) -> Non
     assert len(checked) == len(trials)
 
 
-def test_fact_metrics_are_those_of_the_ranks(frames: Make) -> None:
+def test_measures_are_those_of_the_ranks(frames: Make) -> None:
     study = frames(facts=40)
     trial = study.trials.iloc[0]
-    relations, values = fact_metrics(study.ranks[0].sample(frac=1, random_state=0), trial)
+    of_trial = ranked(study.ranks[0].sample(frac=1, random_state=0), trial)
+    relations, values = of_trial.asked.relations, of_trial.values()
     ranks = study.ranks[0]["rank"].to_numpy()
     assert values.shape == (2, 40, 5)
     assert relations.tolist() == study.ranks[0]["relation"][:40].tolist()
@@ -107,8 +108,27 @@ def test_fact_metrics_are_those_of_the_ranks(frames: Make) -> None:
 )
 def test_broken_ranks_are_refused(frames: Make, change: Callable[..., pd.DataFrame], message: str) -> None:
     study = frames(facts=20)
-    with pytest.raises(UserError, match=message):
-        fact_metrics(change(study.ranks[0]), study.trials.iloc[0])
+    known = ranked(study.ranks[0], study.trials.iloc[0]).asked
+    for before in (None, known):
+        with pytest.raises(UserError, match=message):
+            ranked(change(study.ranks[0]), study.trials.iloc[0], before)
+
+
+def test_queries_that_are_those_of_another_trial_are_checked_once(frames: Make) -> None:
+    study = frames(facts=20)
+    first, second = (ranked(study.ranks[k], study.trials.iloc[k], None) for k in (0, 1))
+    again = ranked(study.ranks[1], study.trials.iloc[1], first.asked)
+    mixed = ranked(study.ranks[1].sample(frac=1, random_state=0), study.trials.iloc[1], first.asked)
+    assert again.asked is first.asked
+    assert mixed.asked is not first.asked
+    for one in (again, mixed):
+        np.testing.assert_array_equal(one.values(), second.values())
+    for more, kind in ((0.0, np.uint16), (2**-10, np.float32), (1e-8, np.float64)):
+        finer = study.ranks[1].assign(rank=lambda frame, more=more: frame["rank"] + more * (frame["rank"] > 20))
+        held = ranked(finer, study.trials.iloc[1])
+        assert held.doubled.dtype == kind
+        np.testing.assert_array_equal(held.values()[0, :, 1], finer["rank"][:20])
+        np.testing.assert_array_equal(held.values()[1, :, 0], 1 / finer["rank"][20:])
 
 
 def test_an_epoch_told_twice_is_refused(frames: Make) -> None:

@@ -65,10 +65,10 @@ def test_ranks_come_out_as_they_went_in(tmp_path_factory: pytest.TempPathFactory
         with new.open("wb") as file:
             rank_file.write_ranks(file, path, trials)
         new.replace(path)
-    keys = rank_file.blocks(path)
-    read = [rank_file.trial_of(path, keys, KEYS[k]) for k in range(len(ranks))]
+    places = rank_file.places_of(path)
+    read = [rank_file.trial_of(path, places, KEYS[k]) for k in range(len(ranks))]
     assert [None if item is None else item.tolist() for item in read] == ranks
-    assert rank_file.trial_of(path, keys, "f" * 24) is None
+    assert rank_file.trial_of(path, places, "f" * 24) is None
 
 
 def test_a_trial_inside_a_search_has_a_curve_alone(tmp_path: Path) -> None:
