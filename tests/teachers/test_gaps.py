@@ -24,6 +24,8 @@ from tests.toy import context, dataset, spec, taught_by
 
 __all__ = ["context", "dataset", "spec"]
 
+pytestmark = pytest.mark.compiles
+
 N = 8  # four relations and their reciprocals
 
 
