@@ -34,8 +34,8 @@ $(BIN)/.ready-dev: $(BIN)/.ready
 quickstart: setup  ## run the ablation on the embedded data set; the last line is the path of its PDF
 	@$(BIN)/python -m harness.study ablation --dataset lahman --preset quick --backbone tcomplex --set student.dim=48 --seeds 3
 
-# a worker a core with one thread each, as in studies
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+# a worker a core with one thread each, as in studies; bytecode is kept, or each process that tests start compiles anew
+TEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test: dev  ## run the fast tests
 	$(TEST)

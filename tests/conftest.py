@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -21,20 +22,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Begin with the longest tests in each worker, so that none of them runs alone at the end.
 
     A worker gets a block of what was collected, and steals from the end of others' when it is done. Those of one file
-    go to one worker, which makes their fixtures once.
+    go to one worker, which makes their fixtures once, and all that compile to the first, which compiles a pass once.
     """
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
-    is_long = [item.get_closest_marker("long") is not None for item in items]
-    long = [item for item, yes in zip(items, is_long, strict=True) if yes]
-    short = [item for item, yes in zip(items, is_long, strict=True) if not yes]
-    files = [list(group) for _, group in itertools.groupby(long, key=lambda item: item.path)]
-    total, ordered = len(items), list[pytest.Item]()
+    together: dict[object, list[pytest.Item]] = {"compiles": []}
+    short = list[pytest.Item]()
+    for item in items:
+        names = {marker.name for marker in item.iter_markers()}
+        if names & {"compiles", "long"}:
+            together.setdefault("compiles" if "compiles" in names else item.path, []).append(item)
+        else:
+            short.append(item)
+    groups, total, ordered = list(together.values()), len(items), list[pytest.Item]()
     for worker in range(workers):
-        first = list(itertools.chain.from_iterable(files[worker::workers]))
+        first = list(itertools.chain.from_iterable(groups[worker::workers]))
         size = max(0, (total - len(ordered)) // (workers - worker) - len(first))
         ordered += first + short[:size]
         short = short[size:]
     items[:] = ordered + short
+
+
+def pytest_collection_finish() -> None:
+    """Leave alone what is imported by now, millions of objects, at each of the garbage collections that follow."""
+    gc.collect()
+    gc.freeze()
 
 
 @lru_cache(maxsize=4)

@@ -25,6 +25,14 @@ from harness.trial.spec import TrialSpec
 from tests.inside import Here
 from tests.place import Place, numbers
 
+#: a plugin that runs in each worker, too
+NOTED = """
+import os
+from pathlib import Path
+
+Path(f"loaded-{os.getpid()}").touch()
+"""
+
 
 @pytest.fixture
 def place(tmp_path: Path, tiny_encoder: Path) -> Place:
@@ -39,8 +47,10 @@ def here(tmp_path: Path, tiny_encoder: Path) -> Here:
 @pytest.mark.usefixtures("blank_figures")  # but of the first, which is a process
 @pytest.mark.long
 def test_from_facts_to_pdf_then_resumed_and_extended(place: Place, here: Here) -> None:
-    first = place("ablation", "--preset", "quick", *place.options)
+    (place.folder / "noted.py").write_text(NOTED, encoding="utf-8")
+    first = place("ablation", "--preset", "quick", *place.options, "--plugin", "noted.py")
     assert first.returncode == 0, first.stderr
+    assert len(list(place.folder.glob("loaded-*"))) == 3  # coordinator and two workers
     assert first.stderr == ""
     *_, verdict, dashboard, following, path = first.stdout.splitlines()
     assert re.fullmatch(r"verdict: C2 \w+ on TTransE; C6 \w+ on TTransE", verdict)
@@ -112,31 +122,20 @@ compare: {none: [L1]}
 backbone: ttranse
 presets: {default: {about: small, seeds: 1}}
 """
-#: what runs in each worker, too, beside the example of a loss
-NOTED = """
-
-import os
-from pathlib import Path
-
-Path(f"loaded-{os.getpid()}").touch()
-"""
 LOSS = Path(__file__).parent.parent / "docs" / "examples" / "loss_dkd.py"
 
 
-@pytest.mark.draws
-@pytest.mark.long
-def test_a_study_file_of_ones_own_with_a_plugin(place: Place, here: Here) -> None:
-    file = place.folder / "mine.yaml"
+@pytest.mark.usefixtures("blank_figures")
+def test_a_study_file_of_ones_own_with_a_plugin(here: Here) -> None:
+    file = here.folder / "mine.yaml"
     file.write_text(STUDY, encoding="utf-8")
-    (place.folder / "noted.py").write_text(LOSS.read_text("utf-8") + NOTED, encoding="utf-8")
     described = here("describe", "mine.yaml")
     assert "A study of my own" in described.stdout
     # an arm that the file does not have, too
-    first = place("run", "mine.yaml", *place.options, "--arms", "none,L1,MyDKD", "--plugin", "noted.py")
+    first = here("run", "mine.yaml", *here.options, "--arms", "none,L1,MyDKD", "--plugin", str(LOSS))
     assert first.returncode == 0, first.stderr
-    assert len(list(place.folder.glob("loaded-*"))) == 3  # coordinator and two workers
-    pdf = place.folder / first.stdout.splitlines()[-1]
-    assert pdf == place.folder / "reports/output/mine-toy@f31aa698/mine.pdf"
+    pdf = here.folder / first.stdout.splitlines()[-1]
+    assert pdf == here.folder / "reports/output/mine-toy@f31aa698/mine.pdf"
     before = "".join(page.extract_text() for page in PdfReader(pdf).pages)
     for text in ("A study of my own", "Nothing of it is in the package", "my DKD"):
         assert text in before
@@ -144,7 +143,7 @@ def test_a_study_file_of_ones_own_with_a_plugin(place: Place, here: Here) -> Non
     file.unlink()
     again = here("run", "mine", "--dataset", "./toy", "--output", "again", module="harness.report")
     assert again.returncode == 0, again.stderr
-    assert "".join(page.extract_text() for page in PdfReader(place.folder / "again/mine.pdf").pages) == before
+    assert "".join(page.extract_text() for page in PdfReader(here.folder / "again/mine.pdf").pages) == before
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("bench") / "toy")
 
 
-@pytest.mark.long
+@pytest.mark.compiles
 def test_step(tmp_path: Path, toy: Path) -> None:
     before = softmax.FUSED_FROM, candidates.COMPILED_FROM, sampled.COMPILED_FROM
     rows = figures(tmp_path, "step", "--dataset", str(toy), "--steps", "1", "--rounds", "1")["rows"]

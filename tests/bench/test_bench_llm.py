@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,19 @@ def test_nothing_is_frozen(tmp_path: Path, toy: Path, tiny_causal: Path) -> None
     assert all(row["ms"] > 0 for row in written["finetuning"])
 
 
-def test_memory_of_a_process_of_its_own(tmp_path: Path, toy: Path, tiny_causal: Path) -> None:
+def test_memory_of_a_process_of_its_own(
+    tmp_path: Path, toy: Path, tiny_causal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is this one here: tests/measurements has what makes it one of its own."""
+    asked: list[str] = []
+
+    def here(call: Callable[..., Any], *arguments: Any) -> Any:
+        asked.append(call.__name__)
+        return call(*arguments)
+
+    monkeypatch.setattr("harness.bench.commands.llm.in_a_fresh_process", here)
     written = figures(tmp_path, toy, tiny_causal, "--memory", "--set", "llm.token_budget=200")
+    assert asked == ["_peaks"]
     finetune, encode = written["memory"]
     assert (finetune["stage"], encode["stage"]) == ("finetune", "encode")
     assert 100 < finetune["peak_mib"] <= encode["peak_mib"]

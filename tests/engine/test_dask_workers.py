@@ -1,4 +1,4 @@
-"""Dask workers: a real scheduler and three worker processes, which share a cache or have one each."""
+"""Dask workers: a real scheduler and two worker processes, which share a cache or have one each."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from harness.trial.stages import Context
 from tests.engine.dask_cluster import Cluster, cluster
 from tests.engine.plugin import plugin, registered
 from tests.engine.samples import Record, _Deadly, change, tasks_of
+from tests.inside import no_workers
 
 distributed = pytest.importorskip("distributed")
 LoopRunner = distributed.utils.LoopRunner
@@ -36,9 +37,9 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with cluster(tmp_path_factory.mktemp("cluster")) as opened:
-        opened.add(3, "--no-nanny")
+        opened.add(2, "--no-nanny")
         yield opened
 
 
@@ -56,18 +57,19 @@ def numbers(record: Record) -> dict[str, object]:
     return {k: o.result.metrics for k, o in record.finished.items() if o.result is not None}
 
 
-def test_same_numbers_in_processes_of_this_machine_and_on_a_cluster(
-    spec: TrialSpec, tmp_path: Path, three: Cluster, monkeypatch: pytest.MonkeyPatch
+def test_same_numbers_in_this_process_and_on_a_cluster(
+    spec: TrialSpec, tmp_path: Path, two: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, local = Context(tmp_path / "here"), Record()
-    run(tasks_of(spec, here, *ARMS), LocalWorkers(2, here, tmp_path), local.listener())
+    with no_workers():
+        run(tasks_of(spec, here, *ARMS), LocalWorkers(1, here, tmp_path), local.listener())
     assert len(numbers(local)) == len(ARMS)
     for folder in ("seen", "unseen"):
         if folder == "unseen":  # as on machines that do not see each other's folders
             monkeypatch.setattr(ClusterWorkers, "_probe", lambda _: None)
         there, distant = Context(tmp_path / folder), Record()
-        with workers_of(three.address, spec, there) as workers:
-            assert workers.slots == 3
+        with workers_of(two.address, spec, there) as workers:
+            assert workers.slots == len(two.workers)
             run(tasks_of(spec, there, *ARMS), workers, distant.listener())
         assert numbers(distant) == numbers(local)
         # states of students that workers elsewhere keep stay there: exports train them again
@@ -80,22 +82,22 @@ def test_same_numbers_in_processes_of_this_machine_and_on_a_cluster(
 
 
 def test_a_damaged_file_is_not_sent_but_built(
-    spec: TrialSpec, context: Context, three: Cluster, monkeypatch: pytest.MonkeyPatch
+    spec: TrialSpec, context: Context, two: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ClusterWorkers, "_probe", lambda _: None)
     first, again = Record(), Record()
-    with workers_of(three.address, spec, context) as workers:
+    with workers_of(two.address, spec, context) as workers:
         run(tasks_of(spec, context, "L1"), workers, first.listener())
     todo = tasks_of(spec, context, "L1")  # damaged after it was found to be there
     (path,) = context.cache_dir.glob("stage1/*.safetensors")
     path.write_bytes(path.read_bytes()[:-7])
-    with workers_of(three.address, spec, context) as workers, pytest.warns(UserWarning, match=r"stage1.*checksum"):
+    with workers_of(two.address, spec, context) as workers, pytest.warns(UserWarning, match=r"stage1.*checksum"):
         run(todo, workers, again.listener())
     assert numbers(again) == numbers(first)
 
 
 def test_a_machine_that_is_busy_starts_the_client_late(
-    spec: TrialSpec, context: Context, three: Cluster, monkeypatch: pytest.MonkeyPatch
+    spec: TrialSpec, context: Context, two: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, late = LoopRunner._start_unlocked, [True, True]
 
@@ -105,14 +107,14 @@ def test_a_machine_that_is_busy_starts_the_client_late(
         real(runner)
 
     monkeypatch.setattr(LoopRunner, "_start_unlocked", start)
-    with workers_of(three.address, spec, context) as workers:
-        assert workers.slots == 3
+    with workers_of(two.address, spec, context) as workers:
+        assert workers.slots == len(two.workers)
 
 
-def test_progress_comes_from_the_workers(spec: TrialSpec, context: Context, three: Cluster) -> None:
+def test_progress_comes_from_the_workers(spec: TrialSpec, context: Context, two: Cluster) -> None:
     seen: set[str] = set()
     longer = change(spec, arm="none", student={**spec.student.model_dump(), "epochs": 200, "stage1_epochs": 0})
-    with workers_of(three.address, spec, context) as workers:
+    with workers_of(two.address, spec, context) as workers:
         listener = replace(
             Record().listener(), progress=lambda reports: seen.update(stage for stage, _, _ in reports.values())
         )
@@ -195,31 +197,30 @@ def test_clusters_that_cannot_do_it(spec: TrialSpec, context: Context, tmp_path:
     ],
 )
 def test_a_worker_that_is_not_alike_says_so(
-    spec: TrialSpec, context: Context, three: Cluster, changed: dict[str, object], message: str
+    spec: TrialSpec, context: Context, two: Cluster, changed: dict[str, object], message: str
 ) -> None:
-    with workers_of(three.address, spec, context) as workers:
+    with workers_of(two.address, spec, context) as workers:
         workers.terms = replace(workers.terms, **changed)
         with pytest.raises(UserError, match=rf"worker tcp://127.0.0.1:\d+: .*{message}"):
             run(tasks_of(spec, context, "none"), workers, Record().listener())
 
 
 def test_workers_load_plugins_and_refuse_another_version(
-    spec: TrialSpec, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spec: TrialSpec, context: Context, tmp_path: Path, two: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The last test of this file, since the workers keep what they loaded."""
     monkeypatch.setattr(plugins, "_loaded", {})
     monkeypatch.setattr(Registry, "every", [])
     old, new = (plugin(tmp_path, version) for version in (1, 2))
-    with cluster(tmp_path) as dask:
-        dask.add(1, "--no-nanny")
-        with workers_of(dask.address, spec, replace(context, plugins=(old,))) as workers:
-            assert workers.executor.submit(registered).result() == {"version": 1}
-            dask.add(1, "--no-nanny")  # one that comes later
-            assert list(workers.client.run(registered).values()) == [{"version": 1}] * 2
-            record = Record()
-            run(tasks_of(spec, context, "none"), workers, record.listener())
-            numbers(record)
-        with pytest.raises(UserError, match=r"worker tcp://.*: plugin .*mine\.py: another plugin is called 'mine'"):
-            ClusterWorkers(dask.address, replace(context, plugins=(new,)), "d")
-        with workers_of(dask.address, spec, context) as workers:  # nothing is left behind that keeps others out
-            dask.add(1, "--no-nanny")
-            assert sorted(map(str, workers.client.run(registered).values())) == ["{'version': 1}"] * 2 + ["{}"]
+    with workers_of(two.address, spec, replace(context, plugins=(old,))) as workers:
+        assert workers.executor.submit(registered).result() == {"version": 1}
+        two.add(1, "--no-nanny")  # one that comes later
+        assert list(workers.client.run(registered).values()) == [{"version": 1}] * 3
+        record = Record()
+        run(tasks_of(spec, context, "none"), workers, record.listener())
+        numbers(record)
+    with pytest.raises(UserError, match=r"worker tcp://.*: plugin .*mine\.py: another plugin is called 'mine'"):
+        ClusterWorkers(two.address, replace(context, plugins=(new,)), "d")
+    with workers_of(two.address, spec, context) as workers:  # nothing is left behind that keeps others out
+        two.add(1, "--no-nanny")
+        assert sorted(map(str, workers.client.run(registered).values())) == ["{'version': 1}"] * 3 + ["{}"]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from queue import Queue
 
+import numpy as np
 import pytest
 from joblib.externals.loky import ProcessPoolExecutor, process_executor
+from numpy.typing import NDArray
 
 from harness import plugins
 from harness.engine.local_workers import LocalWorkers, executor, exit_codes, in_a_fresh_process
@@ -25,12 +28,24 @@ from tests.engine.plugin import plugin, registered
 ROOT = Path(__file__).parents[2]
 
 
+_held: list[NDArray[np.float64]] = []
+
+
+def _hold(mib: int) -> int:
+    """Keep memory beyond the call, long enough for loky to look; the worker's process id."""
+    _held.append(np.ones(mib * 2**17))
+    time.sleep(1.1)
+    return os.getpid()
+
+
 @pytest.mark.long
-def test_workers_load_plugins_and_start_anew_when_these_change(tmp_path: Path) -> None:
+def test_workers_load_plugins_stay_though_they_grow_and_start_anew_when_plugins_change(tmp_path: Path) -> None:
     old, new = (plugin(tmp_path, version) for version in (1, 2))
     first = executor(1, (old,)).submit(os.getpid).result()
     assert executor(1, (old,)).submit(os.getpid).result() == first
     assert executor(1, (old,)).submit(registered).result() == {"version": 1}
+    # loky replaces a worker that has grown by 300 MB since its first call, unless told otherwise
+    assert [executor(1, (old,)).submit(_hold, mib).result() for mib in (400, 410, 400)] == [first] * 3
     assert executor(1, (new,)).submit(registered).result() == {"version": 2}
     workers = executor(1)
     assert workers.submit(registered).result() == {}

@@ -1,40 +1,53 @@
-"""The scheduler: order, failures, dead workers. Workers run real stages of the small data set or die for real."""
+"""The scheduler: order, failures, dead workers. Real stages of the small data set run, in this process where no test
+looks at workers; those that are started run them too, or die for real."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from harness.engine import scheduler as pool
-from harness.engine.local_workers import LocalWorkers, executor
+from harness.engine.local_workers import LocalWorkers
 from harness.engine.scheduler import Claim, Listener, Settled, run
 from harness.engine.task import Outcome, Task
 from harness.errors import UserError
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context
 from tests.engine.samples import Record, _Deadly, change, tasks_of
+from tests.inside import no_workers
 
 
-def test_shared_stages_once_and_before_the_cells(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
-    todo = tasks_of(spec, context, "none", "L1", "teacher")
-    record = Record()
-    run(todo, LocalWorkers(2, context, tmp_path), record.listener())
-    assert sorted(record.started) == sorted(
-        ["stage1", "stage1", "teacher", "targets", "teacher-vectors", "none", "L1", "teacher"]
-    )
-    assert record.started[0] == "teacher"
-    assert record.started.index("targets") < record.started.index("L1")
-    assert all(outcome.failure is None for outcome in record.finished.values())
-    assert not list(tmp_path.glob("*.progress"))
-    assert {task.stage for task in tasks_of(spec, context, "none", "L1", "teacher")} == {None}
+@pytest.fixture
+def inside() -> Iterator[None]:
+    with no_workers():
+        yield
+
+
+def test_shared_stages_once_and_before_the_cells_with_the_same_numbers_in_two_workers_as_in_this_process(
+    spec: TrialSpec, tmp_path: Path
+) -> None:
+    arms, numbers = ("none", "L1", "teacher"), []
+    for jobs in (1, 2):
+        context, record, scratch = Context(tmp_path / f"cache{jobs}"), Record(), tmp_path / str(jobs)
+        scratch.mkdir()
+        with no_workers() if jobs == 1 else nullcontext():
+            run(tasks_of(spec, context, *arms), LocalWorkers(jobs, context, scratch), record.listener())
+        assert sorted(record.started) == sorted(["stage1", "stage1", "teacher", "targets", "teacher-vectors", *arms])
+        assert record.started[0] == "teacher"
+        assert record.started.index("targets") < record.started.index("L1")
+        assert all(outcome.failure is None for outcome in record.finished.values())
+        assert not list(scratch.glob("*.progress"))
+        assert {task.stage for task in tasks_of(spec, context, *arms)} == {None}
+        numbers.append({k: o.result.metrics for k, o in record.finished.items() if o.result is not None})
+    assert len(numbers[0]) == len(arms)
+    assert numbers[0] == numbers[1]
 
 
 def test_workers_go_on_while_the_listener_is_told(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
@@ -85,18 +98,7 @@ def test_what_ended_well_is_told_before_a_users_error_ends_the_run(
     assert ended == ["good"]
 
 
-def test_same_numbers_with_one_and_two_jobs(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
-    by_jobs = []
-    for jobs in (1, 2):
-        separate = Context(cache_dir=tmp_path / f"cache{jobs}")
-        record, scratch = Record(), tmp_path / str(jobs)
-        scratch.mkdir()
-        run(tasks_of(spec, separate, "L1", "none"), LocalWorkers(jobs, separate, scratch), record.listener())
-        by_jobs.append({k: o.result.metrics for k, o in record.finished.items() if o.result is not None})
-    assert len(by_jobs[0]) == 2
-    assert by_jobs[0] == by_jobs[1]
-
-
+@pytest.mark.usefixtures("inside")
 def test_failed_stage_fails_what_stands_on_it_and_nothing_else(
     spec: TrialSpec, context: Context, tmp_path: Path
 ) -> None:
@@ -110,6 +112,7 @@ def test_failed_stage_fails_what_stands_on_it_and_nothing_else(
     assert "L1" not in record.started
 
 
+@pytest.mark.usefixtures("inside")
 def test_unforeseen_error_fails_the_cell_with_its_traceback(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
     record = Record()
     bad = Task("bad", spec.model_copy(update={"backbone": "no-such"}))
@@ -122,6 +125,7 @@ def test_unforeseen_error_fails_the_cell_with_its_traceback(spec: TrialSpec, con
         assert "Traceback" in record.finished[name].details
 
 
+@pytest.mark.usefixtures("inside")  # one that comes from a process: test_local_workers
 def test_users_error_in_a_worker_ends_the_run(spec: TrialSpec, context: Context, tmp_path: Path) -> None:
     todo = [task for task in tasks_of(spec, context, "none") if task.stage is not None]
     (tmp_path / "file").write_text("where the cache should be")
@@ -156,6 +160,7 @@ def test_workers_are_closed_in_silence_right_after_work_was_given_to_them(
         workers.close()
 
 
+@pytest.mark.usefixtures("inside")
 @pytest.mark.parametrize("later", ["mine", "elsewhere"])
 def test_a_task_that_another_coordinator_took_waits_for_it(
     spec: TrialSpec, context: Context, tmp_path: Path, later: Claim
@@ -184,26 +189,14 @@ def test_task_that_kills_its_worker_fails_alone(
     deadly = Task("deadly", _Deadly.model_validate(spec.model_dump()))
     healthy = [Task(f"ok{seed}", change(spec, arm="none", seed=seed)) for seed in range(3)]
     record = Record()
-    run([deadly, *healthy], LocalWorkers(2, context, tmp_path), record.listener())
+
+    class Fewer(LocalWorkers):
+        """One worker is enough where a task runs alone; each takes seconds to start."""
+
+        def lost_all(self, error: BaseException) -> bool:
+            self.slots = 1
+            return super().lost_all(error)
+
+    run([deadly, *healthy], Fewer(2, context, tmp_path), record.listener())
     assert "killed twice" in str(record.finished["deadly"].failure)
     assert all(record.finished[task.id].failure is None for task in healthy)
-
-
-_held: list[NDArray[np.float64]] = []
-
-
-def _hold(mib: int) -> int:
-    """Keep memory beyond the call, long enough for loky to look; the worker's process id."""
-    _held.append(np.ones(mib * 2**17))
-    time.sleep(1.1)
-    return os.getpid()
-
-
-def test_a_worker_that_grows_goes_on() -> None:
-    """loky replaces one that has grown by 300 MB since its first call, unless told otherwise."""
-    workers = executor(1)
-    try:
-        first = workers.submit(os.getpid).result()
-        assert [workers.submit(_hold, mib).result() for mib in (400, 410, 400)] == [first] * 3
-    finally:
-        workers.shutdown(wait=True, kill_workers=True)

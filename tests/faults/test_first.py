@@ -1,10 +1,14 @@
-"""The most telling faults in one small study: a second coordinator, then kill -9 of all while a result is stored."""
+"""The most telling faults in one small study: a second coordinator, then kill -9 of all while a result is stored.
+
+The second coordinator, and the one that goes on, are this process: the first is the only one that has to die.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +18,8 @@ import torch
 from harness.trial.run import run_trial
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context
-from tests.faults.places import MOMENTS, Study, end, gone, names, results, seen, until
+from tests.faults.places import MOMENTS, Study, gone, names, results, seen, until
+from tests.inside import command
 
 
 @pytest.fixture
@@ -25,15 +30,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("one_thread", "blank_figures")
 @pytest.mark.long
 def test_refused_killed_and_run_again(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(study.temporary))
+    again = ("ablation", "--preset", "quick", *study.options, "--arms", "none")
     moment, process = MOMENTS["store"](study), study.begin("--arms", "none")
     until(lambda: any(study.temporary.glob("harness-run-*")), process)
     os.kill(process.pid, signal.SIGSTOP)  # while it has the store
-    message = end(study.begin("--arms", "none"), 2)
-    *_, refusal = message.splitlines()  # before it stand warnings of the data
-    assert refusal.startswith("error: storage sqlite:///runs/harness.db: another study is writing to it")
+    refused = command(study.folder, *again)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: storage sqlite:///runs/harness.db: another study is writing to it")
     os.kill(process.pid, signal.SIGCONT)
     while not seen(moment, process):  # on a busy machine the moment may pass unseen
         shutil.rmtree(study.folder / "runs")
@@ -41,7 +48,8 @@ def test_refused_killed_and_run_again(study: Study, tmp_path: Path, monkeypatch:
     os.killpg(process.pid, signal.SIGKILL)
     gone(process)
 
-    study.complete("--arms", "none")
+    completed = command(study.folder, *again)
+    assert completed.returncode == 0, completed.stderr
     (result,) = results(study).values()
     assert names(study.temporary) == []
     assert not [name for name in (*names(study.cache), *names(study.output)) if "/." in f"/{name}"]

@@ -23,7 +23,7 @@ from tests.golden.cases import (
     write_graph,
 )
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.compiles
 
 
 @pytest.fixture(scope="module")

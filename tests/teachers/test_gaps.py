@@ -23,6 +23,8 @@ from tests.toy import context, dataset, spec, taught_by
 
 __all__ = ["context", "dataset", "spec"]
 
+pytestmark = pytest.mark.compiles
+
 
 @pytest.fixture
 def graph(spec: TrialSpec, context: Context) -> TemporalGraph:

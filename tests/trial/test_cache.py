@@ -5,6 +5,7 @@ import multiprocessing
 import stat
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -103,6 +104,13 @@ def test_atomic_write_leaves_no_temporary_file(tmp_path: Path) -> None:
     assert stat.S_ISDIR(target.stat().st_mode)
 
 
+def processes() -> Any:
+    """What makes processes: they are forked from one that has imported all this, which takes seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 def _ask(root: str, marks: str) -> None:
     def slow() -> Built:
         with open(marks, "a", encoding="utf-8") as file:
@@ -116,7 +124,7 @@ def _ask(root: str, marks: str) -> None:
 
 
 def test_processes_that_ask_at_once_build_once(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = processes()
     marks = tmp_path / "marks"
     asking = [context.Process(target=_ask, args=(str(tmp_path / "cache"), str(marks))) for _ in range(3)]
     for process in asking:
@@ -147,7 +155,7 @@ def _constant(value: float) -> Built:
 
 def test_results_that_others_remove_are_built_again(tmp_path: Path) -> None:
     """Workers write, read and remove a few results at once, without a fault or another's content."""
-    context = multiprocessing.get_context("spawn")
+    context = processes()
     results = context.Queue()
     workers = [context.Process(target=_keep_few, args=(tmp_path, first, results)) for first in range(3)]
     for worker in workers:

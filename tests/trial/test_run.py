@@ -12,7 +12,6 @@ import torch
 from harness.distill.passes import softmax
 from harness.distill.passes.terms import standardize
 from harness.evaluate import PROTOCOLS, metrics, ranks
-from harness.models import BACKBONES
 from harness.models.scoring import candidates
 from harness.trial.run import TrialError, TrialResult, peak_memory, run_trial, scored_model
 from harness.trial.spec import LossSpec, TrialSpec
@@ -139,7 +138,8 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(softmax, "_LogPartition", None)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.compiles
+@pytest.mark.parametrize("backbone", ["ttranse", "ta-distmult", "rotate-translate", "lifted"])
 def test_the_compiled_step_trains_the_same_student(
     spec: TrialSpec, tmp_path: Path, backbone: str, request: pytest.FixtureRequest
 ) -> None:
@@ -153,6 +153,7 @@ def test_the_compiled_step_trains_the_same_student(
     assert once.metrics["valid_mrr"] == pytest.approx(tensors.metrics["valid_mrr"], abs=0.02)
 
 
+@pytest.mark.compiles
 @pytest.mark.usefixtures("compiled")
 def test_divergence_in_the_compiled_step_fails_the_trial(spec: TrialSpec, context: Context) -> None:
     training = {**spec.student.model_dump(), "learning_rate": 1e30}

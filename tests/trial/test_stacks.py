@@ -26,6 +26,7 @@ from harness.trial.inputs import graph_of
 from harness.trial.spec import TrialSpec
 from harness.trial.stacks import group_of
 from harness.trial.stages import Context
+from tests.inside import no_workers
 
 ARMS = ("none", "L1", "L1+L2", "L1+L3", "L1+L2+L3")
 
@@ -47,14 +48,15 @@ def tasks_of(cells: Sequence[TrialSpec], context: Context) -> list[Task]:
 
 
 def carry_out(cells: Sequence[TrialSpec], context: Context, folder: Path) -> tuple[Tally, pd.DataFrame, pd.DataFrame]:
-    """The tally of a run of these cells on one worker, and what the store holds then."""
+    """The tally of a run of these cells in this process, and what the store holds then."""
     dataset, url = cells[0].dataset, f"sqlite:///{folder}/harness.db"
     graph, design = graph_of(dataset, None), designs.load("ablation")
     space = space_of((*design.conditions, *ARMS), (), BACKBONES, {}, None)
     run = Run(design, "quick", dataset, tuple(cells), {cell.key(): cell.arm for cell in cells}, "toy", space=space)
     plans = execute.plans(cells, graph.digest, "cpu")
     stated = io.StringIO()
-    tally = execute.execute(run, plans, graph, Store(url), context, 1, "command", Console(file=stated))
+    with no_workers():
+        tally = execute.execute(run, plans, graph, Store(url), context, 1, "command", Console(file=stated))
     assert STACK_FAILED not in stated.getvalue()
     trials, curves, _ = frames.load(url, "ablation", dataset)
     order = ["backbone", "arm", "seed"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
 from numpy.typing import NDArray
 from scipy import stats
+from statsmodels.regression.linear_model import OLS, WLS
 
 from harness.errors import UserError
 from harness.reporting.data.frames import TRIALS, records, rows_of, validate
@@ -168,7 +168,7 @@ def curves(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
         if (fitted := _fitted(trace, backbone)) is None:
             continue
         configurations, value, design = fitted
-        fit = sm.WLS(value, design, weights=configurations["seeds"].to_numpy(dtype=np.float64)).fit()
+        fit = WLS(value, design, weights=configurations["seeds"].to_numpy(dtype=np.float64)).fit()
         for k, axis in enumerate(trace.axes):
             both = np.zeros((2, design.shape[1]))
             both[0, 1 + 2 * k] = both[1, 2 + 2 * k] = 1
@@ -250,7 +250,7 @@ def temperature(trace: Trace) -> pd.DataFrame:
         dummies = [inside[name][kept].astype(float) for name in compared]
         estimates: dict[str, dict[str, float]] = {}
         if compared and kept.sum() > others_design.shape[1] + len(compared):
-            fit = sm.OLS(value[kept], np.column_stack([*dummies, others_design[kept]])).fit(cov_type="HC3", use_t=True)
+            fit = OLS(value[kept], np.column_stack([*dummies, others_design[kept]])).fit(cov_type="HC3", use_t=True)
             for i, name in enumerate(compared):
                 estimates[name] = {"difference": fit.params[i], "p": fit.pvalues[i]}
                 estimates[name] |= zip(("difference_low", "difference_high"), fit.conf_int()[i], strict=True)

@@ -109,8 +109,11 @@ def test_gradient_equals_finite_differences(taught: Any, name: str, candidates: 
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("vectors", [True, False])
-@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize(
+    ("taught", "vectors", "exact"),  # each two of them
+    [("ttranse", True, True), ("ttranse", False, False), ("ta-distmult", True, False), ("ta-distmult", False, True)],
+    indirect=["taught"],
+)
 def test_alone_it_is_minimised(taught: Any, name: str, vectors: bool, exact: bool) -> None:
     problem = taught if vectors else replace(taught, soft=replace(taught.soft, teacher=None))
     candidates = replace(FEW, exact=exact)

@@ -18,6 +18,8 @@ from harness.distill.passes.terms import huber_alignment
 from harness.distill.targets import ScoreTargets, SoftTargets, TeacherVectors
 from harness.models.base import gathered_scores, scores
 
+pytestmark = pytest.mark.compiles
+
 KERNELS = ["dot", "l2", "l1"]
 E, B, Q, D = 60, 9, 20, 5
 
@@ -120,7 +122,6 @@ PARTS: dict[str, dict[str, Any]] = {
 # all in one test a kernel: a process compiles the pass once a kernel, which takes nearly all of the time
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.usefixtures("compiled")
-@pytest.mark.long
 def test_compiled_pass_equals_tensor_operations(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = Candidates(torch.randperm(E, generator=torch.Generator().manual_seed(3))[:11])
     for everything, taught, parts_kept, threads in itertools.product((False, True), (False, True), PARTS, (1, 3)):
