@@ -32,7 +32,7 @@ $(BIN)/.ready-dev: $(BIN)/.ready
 	@touch $@
 
 quickstart: setup  ## run the ablation on the embedded data set; the last line is the path of its PDF
-	@$(BIN)/python -m harness.study ablation --dataset lahman --preset quick
+	@$(BIN)/python -m harness.study ablation --dataset lahman --preset quick --backbone tcomplex --set student.dim=48 --seeds 3
 
 # a worker a core with one thread each, as in studies
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal

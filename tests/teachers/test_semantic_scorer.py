@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from harness.distill.passes.sampled import Candidates
 from harness.distill.training.loop import Schedule, train
 from harness.distill.training.objective import Distillation
+from harness.distill.training.sampler import Sampling
 from harness.models.base import scores
 from harness.models.batch import QueryTensors
-from harness.teachers.semantic import SemanticScorer, whiten
+from harness.teachers.semantic import FrequentFirst, SemanticScorer, most_frequent, whiten
 
 
 def vectors(n: int, d: int, seed: int = 0) -> Tensor:
@@ -122,3 +124,63 @@ def test_it_learns_and_repeats_to_the_last_bit() -> None:
     (first, loss), (second, _) = trained(), trained()
     assert loss < 0.5  # ln 30 = 3.4 at the start
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def queries(n: int, n_entities: int) -> QueryTensors:
+    """Training queries, half of which have one of three answers."""
+    generator = torch.Generator().manual_seed(5)
+    subject = torch.randint(n_entities, (n,), generator=generator)
+    answer = torch.where(subject % 2 == 0, subject % 3, (subject + 1) % n_entities)
+    return QueryTensors(subject, subject % 4, torch.zeros(n, 2, dtype=torch.int64), answer)
+
+
+def test_the_most_frequent_answers_come_first() -> None:
+    assert most_frequent(torch.tensor([4, 2, 2, 4, 4, 0]), 6, 2).tolist() == [4, 2]
+    assert most_frequent(torch.tensor([4, 2]), 6, 100).tolist() == [2, 4, 0, 1, 3, 5]
+
+
+@pytest.mark.parametrize("regularization", [0.0, 0.01])
+def test_frequent_answers_and_all_others_give_the_exact_loss(scorer: SemanticScorer, regularization: float) -> None:
+    batch, index = queries(50, 30), torch.arange(50)
+    frequent = most_frequent(batch.answer, 30, 8)
+    objective = FrequentFirst(frequent, 30, regularization)
+    everything = Candidates(torch.randperm(30, generator=torch.Generator().manual_seed(0)))
+    gradients = []
+    for wanted in (objective, Distillation(regularization=regularization)):
+        scorer.zero_grad()
+        terms = wanted(scorer, batch, index, everything if wanted is objective else None)
+        torch.stack(list(terms.values())).sum().backward()
+        parameters = [p.grad for p in scorer.parameters() if p.grad is not None]
+        gradients.append([*(term.detach() for term in terms.values()), *parameters])
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+
+
+@torch.no_grad()
+def test_random_entities_stand_for_all_others(scorer: SemanticScorer) -> None:
+    """Over many draws the estimate of Σ exp(z), whose logarithm enters the loss, has the right mean."""
+    batch, index = queries(1, 30), torch.arange(1)
+    objective = FrequentFirst(torch.tensor([int(batch.answer), 3, 4]), 30)
+    exact = float(Distillation()(scorer, batch, index)["loss_ce"])
+    generator = torch.Generator().manual_seed(0)
+    losses = torch.tensor([
+        objective(scorer, batch, index, Candidates(torch.randperm(30, generator=generator)[:9]))["loss_ce"]
+        for _ in range(300)
+    ])  # fmt: skip
+    assert losses.std() > 1e-3
+    assert losses.exp().mean().log() == pytest.approx(exact, abs=4 * float(losses.std()) / 300**0.5)
+
+
+def test_it_learns_from_candidates_as_from_all() -> None:
+    data = queries(400, 60)
+
+    def trained(objective: object, shared: int) -> float:
+        torch.manual_seed(0)
+        model = SemanticScorer(whiten(vectors(60, 40), 40), whiten(vectors(4, 5), 5), n_times=3, dim=16)
+        sampling = Sampling(shared, exact_epochs=0)
+        schedule = Schedule(epochs=30, batch_size=50, optimizer="adam", learning_rate=0.01, seed=0, sampling=sampling)
+        train(model, data, objective, schedule, lambda model: 0.0)  # type: ignore[arg-type]
+        return float(Distillation()(model, data, torch.arange(400))["loss_ce"].detach())
+
+    sampled, exact = trained(FrequentFirst(most_frequent(data.answer, 60, 8), 60), 16), trained(Distillation(), 0)
+    assert exact < 0.5  # ln 60 = 4.1 at the start
+    assert sampled < exact + 0.2

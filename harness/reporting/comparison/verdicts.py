@@ -36,8 +36,10 @@ def summary(paired: pd.DataFrame, means: pd.DataFrame, backbone: str, pair: tupl
     rows = where(paired, backbone=backbone, metric="mrr")
     mrr = where(means, backbone=backbone, metric="mrr").set_index("arm")["mean"]
     sentences = []
-    if pair is not None and len(main := records(where(rows, arm=pair[0], base=pair[1]))):
-        sentences += [_main(main[0], mrr), *_others(where(rows, base=pair[1]), pair)]
+    # what the base is worth comes first, where the study compares it with the undistilled student
+    for arm, base in () if pair is None else ((pair[1], "none"), pair):
+        if main := records(where(rows, arm=arm, base=base)):
+            sentences += [_main(main[0], mrr), *_others(where(rows, base=base), (arm, base))]
     sentences += [_contrast(row) for row in records(where(rows, base=""))]
     if (share := kept(means, backbone)) is not None:
         sentences.append(share)

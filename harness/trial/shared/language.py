@@ -11,9 +11,11 @@ import torch
 
 from harness.distill.seeds import derive_seed
 from harness.distill.training.loop import Schedule, train
-from harness.distill.training.objective import Distillation
+from harness.distill.training.objective import Distillation, Objective
+from harness.distill.training.sampler import Sampling
 from harness.teachers import encode, lora, targets
 from harness.teachers.language_model import locate
+from harness.teachers.semantic import FrequentFirst, most_frequent
 from harness.trial.cache import Built, digest
 from harness.trial.shared.stage import Planned, Stage, register
 from harness.trial.spec import TrialSpec
@@ -100,11 +102,15 @@ def _semantic(stages: Stages) -> Built:
         optimizer="adam",
         learning_rate=spec.learning_rate,
         seed=derive_seed("order", stages.graph.digest, spec.seed),
-        sampling=spec.sampling(),
+        sampling=Sampling(spec.candidates, exact_epochs=0) if spec.frequent else spec.sampling(),
         patience=spec.patience,
     )
-    inputs, objective = stages.inputs, Distillation(regularization=spec.regularization)
-    data, validate, report = inputs.training("classes"), inputs.validator("classes"), stages.report("semantic")
+    inputs, report = stages.inputs, stages.report("semantic")
+    data, validate = inputs.training("classes"), inputs.validator("classes")
+    objective: Objective = Distillation(regularization=spec.regularization)
+    if spec.frequent:
+        frequent = most_frequent(data.answer, model.n_entities, spec.frequent)
+        objective = FrequentFirst(frequent, model.n_entities, spec.regularization)
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed("dropout", stages.graph.digest, spec.seed))
         trained = train(model, data, objective, schedule, validate, report=report)

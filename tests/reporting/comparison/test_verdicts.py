@@ -46,7 +46,10 @@ def verdict_of(frame: pd.DataFrame, claim: str) -> str:
 
 
 MEANS = pd.DataFrame(
-    [("ttranse", arm, "mrr", value) for arm, value in (("L1", 0.3101), ("L1+L2", 0.3139), ("teacher", 0.3876))],
+    [
+        ("ttranse", arm, "mrr", value)
+        for arm, value in (("none", 0.2951), ("L1", 0.3101), ("L1+L2", 0.3139), ("teacher", 0.3876))
+    ],
     columns=["backbone", "arm", "metric", "mean"],
 )
 
@@ -57,17 +60,25 @@ def said(frame: pd.DataFrame) -> str:
 
 
 def test_an_undecided_comparison_says_what_remains_possible() -> None:
-    assert said(comparisons()).startswith(
-        "TTransE: L1 + L2 has MRR 0.314, L1 0.310. Not significant; compatible with −0.4 % to +2.9 %. "
+    assert (
+        "L1 + L2 has MRR 0.314, L1 0.310. Not significant; compatible with −0.4 % to +2.9 %. "
         "Not significant against L1: L1 + L3 (+0.2 %) and L1 + L2 + L3 (+0.2 %)."
+    ) in said(comparisons())
+
+
+def test_what_the_base_is_worth_against_no_distillation_comes_first() -> None:
+    assert said(comparisons(**{"L1 none": "better"})).startswith(
+        "TTransE: L1 raises MRR from 0.295 (no distillation) to 0.310: +1.2 % (−0.4 % to +2.9 %; 3 of 3 seeds). L1 + L2 has"
     )
+    frame = comparisons()
+    assert said(frame[frame["base"] != "none"]).startswith("TTransE: L1 + L2 has MRR 0.314")
 
 
 def test_decided_comparisons_say_the_direction_and_the_seeds_that_agree() -> None:
     words = said(comparisons(**{"L1+L2 L1": "better", "L1+L3 L1": "worse", "L1+L2+L3 L1": "better"}))
     assert "L1 + L2 raises MRR from 0.310 (L1) to 0.314: +1.2 % (−0.4 % to +2.9 %; 3 of 3 seeds)." in words
     assert "Also better than L1: L1 + L2 + L3 (+1.2 %). Worse than L1: L1 + L3 (−1.2 %)." in words
-    assert words.endswith("Of the structural teacher's MRR of 0.388 the student keeps 80.0 % (L1).")
+    assert words.endswith("Of the structural teacher's MRR of 0.388 the student keeps 76.1 % (no distillation) and 80.0 % (L1).")
 
 
 def test_equivalence_names_its_margin_and_futility_its_chance() -> None:
