@@ -25,7 +25,7 @@ M = TypeVar("M", Search, Tune)
 #: what all studies set, which no study file needs to
 DEFAULTS: Settings = {
     "validation_filter": "train-valid",
-    "semantic": {"candidates": 512, "frequent": 512, "learning_rate": 0.006},
+    "semantic": {"candidates": 1024, "frequent": 1024, "learning_rate": 0.006},
 }
 #: keys of a trial that a study's settings cannot change: they are the axes of its design
 AXES = ("dataset", "backbone", "arm", "seed")

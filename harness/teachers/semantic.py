@@ -147,7 +147,7 @@ class SemanticScorer(Backbone):
 
 @dataclass(frozen=True, eq=False)
 class FrequentFirst:
-    """Cross-entropy of a `SemanticScorer` over the most frequent answers and random entities, which stand for all others.
+    """Cross-entropy of a `SemanticScorer` over the most frequent answers and random ones, which stand for all others.
 
     An estimate with little variance, since frequent answers have most of the probability, and cheap: all queries of a
     step share what is scored, and E(p) is made of the entities of the step alone. A true answer is scored once, and

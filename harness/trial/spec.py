@@ -163,12 +163,12 @@ class SemanticSpec(SampledSpec, Grown):
     candidates: int = Field(
         default=0, ge=0, le=1_000_000, description="random entities that a step scores; 0: all entities"
     )
-    # studies set 512 of both, and the learning rate (`harness.design.settings`); 0 is what results of before had
+    # studies set 1024 of both, and the learning rate (`harness.design.settings`); 0 is what results of before had
     frequent: int = Field(
         default=0,
         ge=0,
         le=1_000_000,
-        description="most frequent answers, which a step scores beside random ones; 0: hard candidates and exact epochs",
+        description="most frequent answers, scored in every step; 0: hard candidates and exact epochs instead",
     )
     dim: int = Field(default=128, ge=1, le=10_000, description="dimension of E(p)")
     components: int = Field(default=256, ge=1, le=10_000, description="principal components of LLM(p) that E(p) reads")

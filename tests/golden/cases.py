@@ -71,6 +71,7 @@ LATER: dict[str, dict[str, Any]] = {
     "ta-distmult, recurrence": {"arm": "recurrence"},
     "ta-distmult, tkbi": {"arm": "none", "protocol": "tkbi"},
     "ta-distmult, distilled": {"arm": "L1", "teacher.source": "distilled", "teacher.distilled.dims": "12"},
+    "ta-distmult, frequent answers": {"arm": "L1+L2+L3", "semantic.candidates": 64, "semantic.frequent": 64},
     "ta-distmult, random points": {"arm": "none", "student.times": "random-point"},
 }  # fmt: skip
 ENTITIES, RELATIONS, FACTS = 500, 6, 1500

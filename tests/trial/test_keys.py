@@ -106,7 +106,7 @@ def test_a_new_version_of_a_stage_makes_it_and_what_is_made_of_it_anew(
     stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, engine = keys(arm="L1+L2+L3"), engine_version()
-    monkeypatch.setitem(STAGES, stage, replace(STAGES[stage], version=2))
+    monkeypatch.setitem(STAGES, stage, replace(STAGES[stage], version=STAGES[stage].version + 1))
     after = keys(arm="L1+L2+L3")
     rebuilt = {stage}
     for other, needs in Plan.of(TrialSpec(arm="L1+L2+L3"), "digest", "cpu").needs.items():

@@ -125,6 +125,7 @@ register(
         content=lambda spec, planned: [planned.training(spec), spec.semantic.key()],
         build=_semantic,
         whose=_whose,
+        version=2,
     )
 )
 
