@@ -130,7 +130,8 @@ def settings(spec: TrialSpec) -> dict[str, list[tuple[str, str, str]]]:
     for name in option_names(TrialSpec):
         if name not in AXES:
             value, about = option_of(spec, name)
-            shown = "–" if value is None else str(value) if value != "" else "none"
+            shown = "–" if value is None else "none" if value == "" else str(value)
+            shown = shown.lower() if isinstance(value, bool) else shown  # as --set takes it
             parts[PARTS.get(name.partition(".")[0], WHOLE)].append((name, shown, about))
     return parts
 
