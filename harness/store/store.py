@@ -28,6 +28,13 @@ SCHEMA = 5
 TEMPORARY = "harness-run-"
 
 
+#: what keeps a second coordinator from an SQLite file
+BUSY = (
+    "another study is writing to it; wait for it, name another file with --storage, or use PostgreSQL "
+    "(postgresql+psycopg://...)"
+)
+
+
 class Store:
     """An Optuna storage and its artifacts: ``artifacts`` beside an SQLite file, else ``runs/artifacts``.
 
@@ -51,9 +58,10 @@ class Store:
             self.storage = Storage(url, engine_kwargs=engine)
             self.retry_timeout = retry_timeout_of(self.storage.engine)
         except (OSError, SQLAlchemyError, sqlite3.Error, ImportError, RuntimeError, ValueError) as error:
-            raise UserError(
-                f"storage {safe(url)}: cannot be opened ({reason_of(error, url)}); such as: sqlite:///runs/harness.db"
-            ) from error
+            reason = reason_of(error, url)
+            is_busy = "database is locked" in reason  # by a transaction that does not end
+            problem = BUSY if is_busy else f"cannot be opened ({reason}); such as: sqlite:///runs/harness.db"
+            raise UserError(f"storage {safe(url)}: {problem}") from error
 
     def close(self) -> None:
         """Give all leases and connections to the database back."""
@@ -75,10 +83,7 @@ class Store:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise UserError(
-                f"storage {safe(self.url)}: another study is writing to it; wait for it, name another file with "
-                "--storage, or use PostgreSQL (postgresql+psycopg://...)"
-            ) from None
+            raise UserError(f"storage {safe(self.url)}: {BUSY}") from None
         except OSError as error:
             raise UserError(f"storage {safe(self.url)}: cannot be written ({error.strerror})") from None
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,3 +86,13 @@ def test_full_disk_ends_with_one_line(url: str, run: Run, monkeypatch: pytest.Mo
     plans = execute.plans(run.specs, graph.digest, "cpu")
     with pytest.raises(UserError, match=r"cannot be written .*disk is full"):
         execute.execute(run, plans, graph, store, Context(Path("cache")), 1, "command", Console(quiet=True))
+
+
+def test_a_transaction_that_does_not_end_is_another_study(tmp_path: Path) -> None:
+    """As of a coordinator that is stopped while it writes."""
+    url = f"sqlite:///{tmp_path / 'harness.db'}"
+    Store(url).close()
+    with closing(sqlite3.connect(tmp_path / "harness.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(UserError, match="another study is writing to it; wait for it"):
+            Store(url)
