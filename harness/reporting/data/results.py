@@ -88,6 +88,7 @@ class Results:
     ranks: dict[tuple[str, str], dict[int, Ranked]]
     relations: NDArray[np.str_]
     queries: pd.DataFrame | None = None
+    _compared: dict[tuple[Any, ...], list[Comparison]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, trials: pd.DataFrame, load_ranks: LoadRanks, layout: Layout) -> Results:
@@ -126,6 +127,14 @@ class Results:
         """Values ``[S, N, 5]`` of the given seeds, or all of them, averaged over the two directions."""
         by_seed = self.ranks[backbone, arm]
         return np.stack([by_seed[seed].values().mean(axis=0) for seed in (sorted(by_seed) if seeds is None else seeds)])
+
+    def compared(self, backbone: str, arm: str, base: str, seeds: Sequence[int]) -> list[Comparison]:
+        """An arm and another over these seeds (`harness.stats.compare`), once, however often it is asked for."""
+        asked = (backbone, arm, base, *seeds)
+        if asked not in self._compared:
+            first, second = (self.by_fact(backbone, name, seeds) for name in (arm, base))
+            self._compared[asked] = compare(first, second)
+        return self._compared[asked]
 
     def common_seeds(self, backbone: str, *arms: str) -> list[int]:
         """Seeds that are complete in all of the arms, ascending."""

@@ -14,7 +14,6 @@ from harness.reporting.data.frames import records
 from harness.reporting.data.results import Results, comparison_row, decided
 from harness.reporting.sensitivity.points import Grid
 from harness.selection import best_first
-from harness.stats import compare
 from harness.vocabulary import FRESH_SEEDS, METRICS
 
 BEST = 5
@@ -61,7 +60,7 @@ def on_test(results: Results, chosen: pd.DataFrame) -> pd.DataFrame:
         seeds = results.common_seeds(backbone, arm, base) if isinstance(base, str) else []
         values = results.by_fact(backbone, arm, seeds or None)
         against = results.by_fact(backbone, str(base), seeds) if seeds else None
-        comparisons = [] if against is None else compare(values, against)
+        comparisons = results.compared(backbone, arm, str(base), seeds) if seeds else []
         for k, metric in enumerate(METRICS):
             row = {"backbone": backbone, "arm": arm, "base": base if seeds else "", "metric": metric.key}
             row |= {"value": float(values[:, :, k].mean()), "seeds": len(values), "facts": values.shape[1]}
