@@ -189,7 +189,8 @@ def paired(results: Results) -> pd.DataFrame:
                 first, second = values if base else (values[0] - values[1], values[2] - values[3])
                 scale = np.mean([part.mean(axis=(0, 1)) for part in (values[1:] if base else values)], axis=0)
                 decisions = _decisions(results, backbone, first - second, scale, seeds)
-                rows += _rows(backbone, arm, base, compare(first, second), decisions, len(seeds))
+                compared = results.compared(backbone, arm, base, seeds) if base else compare(first, second)
+                rows += _rows(backbone, arm, base, compared, decisions, len(seeds))
     if not rows:
         return pd.DataFrame(columns=PAIRED_COLUMNS)
     return decided(pd.DataFrame(rows), ["backbone", "base", "metric"])[PAIRED_COLUMNS]
