@@ -134,13 +134,12 @@ def _next(design: Design, options: Options, tally: Tally, planned: Run, command:
 
 def _looks(options: Options, design: Design) -> tuple[int, ...]:
     """The numbers of seeds at which a run stops to see whether it is decided; empty: it does not."""
-    if not options.decide:
-        return design.decide if options.seeds is None else ()
-    if options.seeds is not None:
+    if options.decide and options.seeds is not None:
         raise UserError("--seeds: with --decide the study takes as many as it needs; leave one out")
-    if design.report != "comparison" or design.search or design.grid:
+    looks = (design.decide or LOOKS) if options.decide else design.decide if options.seeds is None else ()
+    if looks and (design.report != "comparison" or design.search or design.grid):
         raise UserError(f"--decide: study {design.name!r} is no comparison of arms alone; give it --seeds")
-    return design.decide or LOOKS
+    return looks
 
 
 def _folder(options: Options, planned: Run) -> Path:

@@ -379,3 +379,12 @@ def test_lists_and_help_import_no_engine(arguments: list[str], imported: list[st
     done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=120)
     assert done.returncode == (2 if "--frobnicate" in arguments else 0), done.stderr
     assert done.stdout.splitlines()[-1].split() == ["imported:", *imported]
+
+
+def test_a_study_file_of_a_grid_decides_nothing(here: Here) -> None:
+    text = f"{STUDY}decide: [3, 5]\nreport: sensitivity\ngrid: {{loss.alpha: [0.5, 1.0]}}\n"
+    text = text.replace("[none, L1]", "[L1, L1+L2]").replace("none: [L1]", "L1: [L1+L2]")
+    (here.folder / "mine.yaml").write_text(text, "utf-8")
+    run = here("run", "mine.yaml", *here.options)
+    assert run.returncode == 2
+    assert "no comparison of arms alone" in run.stderr

@@ -101,11 +101,11 @@ def _all(rows: Rows, question: Question) -> Verdict:
         words = [f"{METRIC[metric].label} {verdict}" for metric, verdict in by_metric.items()]
         same = set(by_metric.values())
         reasons.append(f"{step}: {same.pop() if len(same) == 1 else joined(words)}")
-    found = set(verdicts)
-    if "worse" in found:
+    distinct = set(verdicts)
+    if "worse" in distinct:
         verdict = "contradicted"
-    elif found in ({"better"}, {EQUAL}):
-        verdict = "supported" if found == {"better"} else EQUAL
+    elif distinct in ({"better"}, {EQUAL}):
+        verdict = "supported" if distinct == {"better"} else EQUAL
     else:
         verdict = "partly supported" if verdicts.count("better") > len(verdicts) / 2 else "undecided"
     return verdict, "; ".join(reasons)

@@ -59,7 +59,7 @@ def bounds(information: Sequence[float], spent: Sequence[float]) -> list[float]:
         information: at each look, ascending, in (0, 1].
         spent: error probability that is spent by each look, not descending.
     """
-    found: list[float] = []
+    limits: list[float] = []
     # of the sum of scores, where no look has crossed: places, and the density there times the weights of the integral
     places, density = np.zeros(1), np.ones(1)
     before = used = 0.0
@@ -67,12 +67,12 @@ def bounds(information: Sequence[float], spent: Sequence[float]) -> list[float]:
         root, step, part = share**0.5, (share - before) ** 0.5, by_now - used
         excess = partial(_excess, root=root, step=step, places=places, density=density, part=part)
         bound = FAR if excess(FAR) >= 0 else 0.0 if excess(0.0) <= 0 else brentq(excess, 0, FAR)
-        found.append(float(bound))
+        limits.append(float(bound))
         at = bound * root * _NODES
         moves = np.exp(-(((at[:, None] - places) / step) ** 2) / 2) / (step * np.sqrt(2 * np.pi))
         places, density = at, bound * root * _WEIGHTS * (moves @ density)
         before, used = share, by_now
-    return found
+    return limits
 
 
 def _excess(bound: float, *, root: float, step: float, places: Array, density: Array, part: float) -> float:

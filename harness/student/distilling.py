@@ -72,6 +72,8 @@ def distil(
             written.
         TrialError: training fails.
     """
+    if "student.gaps" in (settings or {}):  # without it no room would be left for what gaps need
+        raise UserError("settings: student.gaps: give gaps=True instead")
     if output is not None:
         check_output(Path(output))
     name, folder = named(str(data), data_dir)

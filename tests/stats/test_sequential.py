@@ -48,8 +48,8 @@ def test_one_look_is_the_usual_test() -> None:
 @settings(deadline=None)  # the first call makes a table
 @given(level=st.floats(1e-6, 0.9), look=st.integers(0, len(LOOKS) - 1))
 def test_a_score_on_a_bound_has_the_level_of_that_bound(level: float, look: int) -> None:
-    found = bounds(SHARES, [level * share for share in SHARES])
-    z = [0.0] * look + [found[look]]
+    limits = bounds(SHARES, [level * share for share in SHARES])
+    z = [0.0] * look + [limits[look]]
     assert sequential_p(z, LOOKS) == pytest.approx(level, rel=1e-3)
     assert sequential_p([-value for value in z], LOOKS) == sequential_p(z, LOOKS)
     assert sequential_p([*z, 0.0], (*LOOKS, 32)[: look + 2]) <= 1
@@ -111,6 +111,21 @@ def _error(values: np.ndarray) -> float:
 def test_before_the_first_look_nothing_is_decided() -> None:
     judged = judge(made(1.0, 0.01, 0.01, 0.01)[:2], range(2), np.array([0.05]), LOOKS, 2)
     assert (judged.p[0], judged.p_equal[0]) == (1, 1)
+
+
+NOISES = [(0.1, 0, 0.05), (0.1, 0.1, 0.3), (0.1, 0.9, 1), (0, 0, 1), (0, 1, 0.2)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", NOISES)
+def test_of_comparisons_without_a_difference_few_are_ever_decided(noise: tuple[float, float, float]) -> None:
+    random, (by_seed, by_fact, rest) = np.random.default_rng(3), noise
+    false = 0.0
+    for _ in range(5):
+        values = random.normal(0, by_seed, (20, 1, 2000)) + random.normal(0, by_fact, (1, 100, 2000))
+        values = values + random.normal(0, rest, (20, 100, 2000))
+        false += (judge(values, range(20), np.full(2000, 1e-9), LOOKS, 20).p < 0.05).mean() / 5
+    assert false <= 0.05 + 3 * (0.05 * 0.95 / 10_000) ** 0.5
 
 
 @pytest.mark.slow

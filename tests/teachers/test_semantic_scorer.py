@@ -178,7 +178,7 @@ def test_it_learns_from_candidates_as_from_all() -> None:
         model = SemanticScorer(whiten(vectors(60, 40), 40), whiten(vectors(4, 5), 5), n_times=3, dim=16)
         sampling = Sampling(shared, exact_epochs=0)
         schedule = Schedule(epochs=30, batch_size=50, optimizer="adam", learning_rate=0.01, seed=0, sampling=sampling)
-        train(model, data, objective, schedule, lambda model: 0.0)  # type: ignore[arg-type]
+        train(model, data, objective, schedule, lambda model: 0.0)  # type: ignore[arg-type]  # validation of no metrics
         return float(Distillation()(model, data, torch.arange(400))["loss_ce"].detach())
 
     sampled, exact = trained(FrequentFirst(most_frequent(data.answer, 60, 8), 60), 16), trained(Distillation(), 0)

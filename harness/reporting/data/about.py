@@ -200,10 +200,5 @@ def _resolved(spec: dict[str, Any], recipe: Recipe | None) -> dict[str, str]:
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:
     if isinstance(value, dict):
         return {k: v for name, part in value.items() for k, v in _flat(part, f"{prefix}{name}.").items()}
-    return {
-        prefix.removesuffix("."): "automatic"
-        if value is None
-        else str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-    }
+    shown = "automatic" if value is None else str(value)
+    return {prefix.removesuffix("."): shown.lower() if isinstance(value, bool) else shown}

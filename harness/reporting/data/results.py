@@ -15,7 +15,7 @@ from harness.reporting.data.frames import Ranked, interval_columns, known_of, ra
 from harness.reporting.data.layout import Layout, Meta
 from harness.stats import Comparison, bootstrap_intervals, compare, holm, mean_interval
 from harness.stats.sequential import judge
-from harness.vocabulary import BACKBONES, METRICS, STAGES, ordered
+from harness.vocabulary import BACKBONES, METRICS, REFERENCES, STAGES, ordered
 
 Array = NDArray[np.float64]
 #: Takes the index label of a trial's row and returns its ranks.
@@ -204,7 +204,9 @@ def _decisions(
     ``delta`` is ``[S, F, K]``, ``scale`` ``[K]``, the means that the margin is a share of.
     """
     layout = results.layout
-    every = sorted(where(results.trials, backbone=backbone)["seed"].unique())
+    of_backbone = where(results.trials, backbone=backbone)
+    # a teacher that is trained once has a seed of its own
+    every = sorted(of_backbone.loc[~of_backbone["arm"].isin(REFERENCES), "seed"].unique())
     margins, looks = layout.margin * np.abs(scale), layout.looks or (len(every),)
     judged = judge(delta, [every.index(seed) for seed in seeds], margins, looks, len(every))
     chance = judged.chance if layout.looks else np.full(len(margins), np.nan)
