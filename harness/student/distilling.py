@@ -26,6 +26,7 @@ BACKBONE = "tcomplex"
 SETTINGS = {
     "student.epochs": 32,
     "student.stage1_epochs": 16,
+    "student.times": "random-point",
     "teacher.epochs": 20,
     "teacher.patience": 3,
     "loss.temperature": 2,
