@@ -125,6 +125,9 @@ class DryRun:
 
     def _totals(self, jobs: int, cluster: bool, last_look: DryRun | None) -> Iterable[tuple[str, str]]:
         forecast, most = self.forecast, "at most " if self.run.search is not None else ""
+        if not forecast.tasks and not forecast.alone:
+            yield "time", f"all trials are complete: {self.in_words(1)} for the report"
+            return
         counts = sorted({1, 2, 4, 8, 16, jobs} if cluster else {1, 2, 4, jobs})
         others = [count for count in counts if cluster or (count != jobs and count <= max(joblib.cpu_count(), jobs))]
         times = [] if cluster else [f"{most}{self.in_words(jobs)} by {jobs} worker{'s' * (jobs > 1)}"]

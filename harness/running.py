@@ -105,6 +105,8 @@ def run(design: Design, options: Options, plugins: tuple[Plugin, ...], command: 
     store = Store(options.storage, options.artifacts)
     planned = known_as(store, planned)
     rates, sizes = Rates.read(context.cache_dir, device), Sizes.of(graph)
+    if rates.note:
+        console.print(f"[yellow]warning[/] {escape(printable(rates.note))}: left aside", highlight=False)
 
     def execute_trials() -> Tally:
         forecast = Forecast(sizes, rates, programs())

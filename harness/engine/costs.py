@@ -18,8 +18,9 @@ from harness.trial.spec import SampledSpec, TrialSpec
 #: multiply-adds a second of a core
 SPEED = 2e10
 #: multiply-adds that take as long as all else of a query in a step, of a step, of a fact's ranking against an entity,
-#: of a task, and of reading one token by the language model
-QUERY, STEP, ENTITY, TASK, TOKEN = 6e4, 2e7, 10, 5e9, 2e7
+#: of a task, and of a token that the language model reads; smaller models read faster
+QUERY, STEP, ENTITY, TASK, TOKEN = 2e5, 2e7, 10, 1e10, 2e7
+FASTER = {"minilm": 0.2}
 #: multiply-adds of a pass back through a model, over those of the pass forward
 BACKWARD = 3
 #: tokens of a name, and numbers of a language model's vector
@@ -78,11 +79,9 @@ def cost_of(task: Task, sizes: Sizes) -> Cost:
 def _method(kind: str, spec: TrialSpec) -> str:
     if kind in ("finetune", "encode"):
         return spec.llm.model
-    if kind == "trial" and spec.arm in REFERENCES and spec.arm != "teacher":
-        return spec.arm
-    if kind in ("stage1", "trial") and spec.arm != "teacher":
-        return spec.backbone
-    if kind in ("stage1", "trial", "teacher", "targets", "teacher-vectors"):
+    if kind in ("stage1", "trial"):
+        return spec.arm if spec.arm in REFERENCES else spec.backbone
+    if kind in ("teacher", "targets", "teacher-vectors"):
         return spec.teacher_backbone if spec.teacher.source == "structural" else spec.teacher.source
     return ""
 
@@ -110,9 +109,9 @@ def _stage(name: str, spec: TrialSpec, sizes: Sizes) -> float:
     if name == "stage1":
         return _student(spec, sizes, 0, spec.student.stage1_epochs)
     if name == "finetune":
-        return BACKWARD * TOKEN * spec.llm.token_budget
+        return 2 * TOKEN * spec.llm.token_budget
     if name == "encode":
-        return TOKEN * NAME * (sizes.entities + 2 * sizes.relations)
+        return FASTER.get(spec.llm.model, 1.0) * TOKEN * NAME * (sizes.entities + 2 * sizes.relations)
     if name == "semantic":
         sampled = SampledSpec(candidates=head.candidates + head.frequent, hard_candidates=0, exact_epochs=0)
         settings = sampled if head.frequent else head

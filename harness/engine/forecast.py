@@ -24,7 +24,7 @@ COORDINATOR, A_TRIAL = 6.0, 0.02
 #: MiB that a coordinator holds
 COORDINATOR_MIB = 700.0
 #: how often it is looked how many programs run, and seconds between
-LOOKS, BETWEEN = 8, 0.03
+LOOKS, BETWEEN = 5, 0.02
 
 
 @dataclass
@@ -103,7 +103,7 @@ def makespan(tasks: Collection[Task], seconds: Mapping[str, float], jobs: int) -
 
 
 def programs() -> float:
-    """How many programs use a core now, beside this one: a mean over a quarter of a second."""
+    """How many programs use a core now, beside this one: a mean over a tenth of a second."""
     looks = []
     for _ in range(LOOKS):
         try:

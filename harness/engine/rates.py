@@ -30,7 +30,7 @@ KEPT = 400
 #: how far two tasks are apart, in natural logarithms of their costs, for another method, a loss more, or other data
 METHOD, LOSS, DATA = 3.0, 1.0, 1.0
 #: seconds of a core that a step of `speed` takes where rates are about 1
-STEP = 0.062
+STEP = 0.034
 
 
 class Rate(Frozen):
