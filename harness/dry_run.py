@@ -24,6 +24,7 @@ from harness.engine.task import Task
 from harness.measurements.measure import cost_of_measurement, lacking
 from harness.store.database.urls import safe, sqlite_file
 from harness.store.known import Known, known_of
+from harness.trial.cache import Cache
 from harness.trial.provenance import environment
 from harness.trial.shared.stage import STAGES
 from harness.trial.stages import Context
@@ -98,11 +99,12 @@ class DryRun:
         for plan in self.plans.values():
             for stage, key in plan.keys.items():
                 used.setdefault(stage, set()).add(key)
-        missing = {task.id for task in self.forecast.tasks}
+        cache, missing = Cache(self.context.cache_dir), {task.id for task in self.forecast.tasks}
         for stage in STAGES:
             if stage in used or made[stage]:
                 todo = [task for task in self.forecast.tasks if task.stage == stage]
-                self._add(table, stage_name(stage), len(used.get(stage, set()) - missing), todo)
+                cached = [key for key in used.get(stage, set()) - missing if cache.path(stage, key).exists()]
+                self._add(table, stage_name(stage), len(cached), todo)
         if self.forecast.alone:
             seconds = sum(self.forecast.rates.of(cost).seconds for cost in self.forecast.alone)
             table.add_row("")

@@ -61,8 +61,17 @@ class Forecast:
         return working * self.slower(jobs) + serial * self.slower(1)
 
     def slower(self, running: int) -> float:
-        """How much longer processes take since there are not cores enough for all that run."""
-        return max(1.0, (self.busy + running) / joblib.cpu_count()) if self.rates.device == "cpu" else 1.0
+        """How much longer processes take since there are not cores enough for all that run.
+
+        Linux shares cores by weights that fall by a factor of 1.25 with each step of niceness; other programs count as
+        of niceness 0, and none gets more than it asks for.
+        """
+        if self.rates.device != "cpu":
+            return 1.0
+        cores, weight = joblib.cpu_count(), 1.25 ** -os.nice(0)
+        left = cores - self.busy
+        shared = (self.busy + running * weight) / (cores * weight)
+        return max(1.0, min(shared, running / left) if left > 0 else shared)
 
     def is_measured(self, tasks: Iterable[Task]) -> bool:
         """Whether all kinds of these tasks were seen on this machine."""
@@ -131,4 +140,4 @@ def error_line(forecast: float, took: float, share: float, at_most: bool) -> str
     """How long a run took beside its forecast, in a line; ``share`` of a core is what a worker had of it."""
     most = "at most " if at_most else ""
     line = f"forecast {most}{duration(forecast)}, took {duration(took)} ({round(100 * (took / forecast - 1)):+d} %)"
-    return line.replace("-", "−") + (f"; workers had {share:.0%} of a core" if share < 0.9 else "")
+    return line.replace("-", "−") + (f"; workers had {100 * share:.0f} % of a core" if share < 0.9 else "")

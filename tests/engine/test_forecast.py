@@ -99,8 +99,14 @@ def test_a_file_of_rates_that_does_not_fit_counts_for_nothing(
 
 def test_programs_beside_a_run_take_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecast.joblib, "cpu_count", lambda: 2)
+    monkeypatch.setattr(forecast.os, "nice", lambda _: 0)
     alone, busy = Forecast(SIZES, Rates("cpu")), Forecast(SIZES, Rates("cpu"), busy=2.0)
     assert (alone.slower(1), alone.slower(2), busy.slower(2)) == (1.0, 1.0, 2.0)
+    assert Forecast(SIZES, Rates("cpu"), busy=0.5).slower(2) == pytest.approx(1.25)
+    monkeypatch.setattr(forecast.os, "nice", lambda _: 5)  # a third of the weight of others
+    assert busy.slower(2) == pytest.approx(4.05, abs=0.01)
+    assert Forecast(SIZES, Rates("cpu"), busy=0.5).slower(2) == pytest.approx(2 / 1.5)  # which ask for half a core
+    assert alone.slower(2) == 1.0
     assert Forecast(SIZES, Rates("cuda"), busy=2.0).slower(2) == 1.0
 
 
@@ -108,4 +114,4 @@ def test_words_for_time_and_error() -> None:
     assert [duration(seconds) for seconds in (7.6, 250, 7500)] == ["8 s", "4 min 10 s", "2 h 5 min"]
     assert error_line(250, 235, 1.0, at_most=False) == "forecast 4 min 10 s, took 3 min 55 s (−6 %)"
     line = "forecast at most 1 min 40 s, took 3 min 20 s (+100 %); workers had 50 % of a core"
-    assert error_line(100, 200, 0.5, at_most=True) == line.replace("50 %", "50%")
+    assert error_line(100, 200, 0.5, at_most=True) == line
