@@ -74,8 +74,9 @@ class Forecast:
         return max(1.0, min(shared, running / left) if left > 0 else shared)
 
     def is_measured(self, tasks: Iterable[Task]) -> bool:
-        """Whether all kinds of these tasks were seen on this machine."""
-        return all(self.rates.nearest(cost_of(task, self.sizes)) is not None for task in tasks)
+        """Whether tasks of all these kinds, with the same backbone or language model, were seen on this machine."""
+        costs = (cost_of(task, self.sizes) for task in tasks)
+        return all((rate := self.rates.nearest(cost)) is not None and rate.method == cost.method for cost in costs)
 
 
 def coordination(trials: int) -> Cost:
