@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness import running
+from harness.engine.coordinator import Tally
+from harness.engine.forecast import STARTING, Forecast
 from tests.inside import Here
 
 SEARCH = """\
@@ -170,6 +172,21 @@ def test_a_long_run_ends_with_its_forecast_and_its_error(here: Here, monkeypatch
     run = here(*command, "--seeds", "2")
     assert re.search(r"^forecast \d+ s, took \d+ s \([+−]\d+ %\)", run.stdout, re.MULTILINE)
     assert (here.folder / "runs/cache/rates.json").is_file()
+
+
+@pytest.mark.usefixtures("blank_figures")
+@pytest.mark.slow
+def test_a_second_run_takes_what_the_first_one_taught(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["ablation", "--preset", "quick", *here.options]
+    here(*command)  # what is compiled once a process is behind it
+    here(*command, "--seeds", "6")
+    watched: list[tuple[Forecast, Tally]] = []
+    monkeypatch.setattr(running.Watch, "add", lambda _, forecast, tally: watched.append((forecast, tally)))
+    here(*command, "--seeds", "12")
+    ((forecast, tally),) = watched
+    expected = sum(forecast.cost(task).seconds for task in forecast.tasks)
+    worked = sum(seen.seconds for seen in tally.seen if seen.cost is not STARTING)
+    assert expected / 2 < worked < 2 * expected
 
 
 def test_a_file_of_rates_that_cannot_be_read_is_named(here: Here) -> None:

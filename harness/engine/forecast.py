@@ -68,7 +68,7 @@ class Forecast:
         """
         if self.rates.device != "cpu":
             return 1.0
-        cores, weight = joblib.cpu_count(), 1.25 ** -os.nice(0)
+        cores, weight = int(joblib.cpu_count()), float(1.25 ** -os.nice(0))
         left = cores - self.busy
         shared = (self.busy + running * weight) / (cores * weight)
         return max(1.0, min(shared, running / left) if left > 0 else shared)
