@@ -97,6 +97,12 @@ class Options:
     arms: Annotated[
         str | None, typer.Option(help="These arms, with commas between, such as none,L1,L1+L2; default: the study's.")
     ] = None
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Show what would be run, and a forecast of time, memory and disk; write nothing."
+        ),
+    ] = False
     jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one a core.")] = None
     cluster: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Have the workers of a Dask scheduler do it: tcp://HOST:8786.")
@@ -250,8 +256,9 @@ def load(study: str) -> Design:
     return design
 
 
-def run_study(study: str, options: Options, command: str) -> Path:
-    """Run what is missing of a study, print the table, write the report; return the path of its PDF.
+def run_study(study: str, options: Options, command: str) -> Path | None:
+    """Run what is missing of a study, print the table, write the report; return the path of its PDF, None if this is a
+    dry run.
 
     ``study`` is the name of a study or the path of a study file, and ``command`` the command line, for the store.
 
@@ -272,7 +279,8 @@ def _started(options: Options, context: typer.Context, study: str) -> None:
     from harness.store.database.urls import safe
 
     command = shlex.join([safe(word) for word in given(context)])
-    print(run_study(study, options, command))
+    if (path := run_study(study, options, command)) is not None:
+        print(path)
 
 
 @cli.command(app, "run", Options, kind=WithConfig)

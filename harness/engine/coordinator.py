@@ -22,17 +22,22 @@ from harness.console import printable
 from harness.data import TemporalGraph, Timeline
 from harness.design.cells import Run
 from harness.engine import scheduler as pool
+from harness.engine.costs import Sizes, cost_of
+from harness.engine.forecast import STARTING, Forecast
 from harness.engine.local_workers import LocalWorkers, Workers
 from harness.engine.progress import StudyProgress
+from harness.engine.rates import Seen
 from harness.engine.scheduler import Claim
 from harness.engine.task import Outcome, Task
 from harness.errors import UserError
 from harness.scratch import scratch
 from harness.search.confirmation import Confirming
+from harness.search.imagined import phases
 from harness.search.searching import Searching
 from harness.search.tuning import Tuning
 from harness.store.database.urls import safe
 from harness.store.files import queries
+from harness.store.known import Known
 from harness.store.records import ENVIRONMENT
 from harness.store.reuse import adopt, adopt_searched, other_processors, refuse_mixing
 from harness.store.store import TEMPORARY, Store
@@ -62,6 +67,11 @@ class Tally:
     reason: str = ""
     #: the keys of all trials that were wanted, those of a search included
     keys: set[str] = field(default_factory=set)
+    #: what the tasks took, and of the clock the seconds that workers were busy with them, in all
+    seen: list[Seen] = field(default_factory=list)
+    busy: float = 0.0
+    #: seconds of a core that the coordinator used while it waited for workers
+    waiting: float = 0.0
 
 
 def plans(specs: Sequence[TrialSpec], data_digest: str, device: str) -> Plans:
@@ -105,6 +115,24 @@ def tasks(
     return list(by_id.values())
 
 
+def foresee(run: Run, plans: Plans, context: Context, known: Known, forecast: Forecast) -> Forecast:
+    """Fill in what a run will take, of a search at most, where the store knows ``known``; nothing is written.
+
+    ``plans`` has those of the run's trials.
+    """
+    ids, cache = set[str](), Cache(context.cache_dir)
+    for wanted in phases(run, known):
+        specs, unscored = [spec for spec, _ in wanted], {spec.key() for spec, is_scored in wanted if not is_scored}
+        stages = {spec.key(): spec for spec in specs}
+        planned = {
+            key: plans.get(key) or Plan.of(spec, run.data_digest, context.device) for key, spec in stages.items()
+        }
+        todo = tasks(specs, planned, cache, unscored)
+        forecast.phases.append([task for task in todo if task.id not in ids])
+        ids |= {task.id for task in todo}
+    return forecast
+
+
 @dataclass
 class _Coordinator:
     """Stores and shows what the pool does."""
@@ -115,6 +143,7 @@ class _Coordinator:
     environment: dict[str, Any]
     tally: Tally
     searching: Searching | Confirming | Tuning
+    sizes: Sizes
     trials: dict[str, Trial] = field(default_factory=dict)
     #: when a trial was refused, since another coordinator works on it
     refused: dict[str, float] = field(default_factory=dict)
@@ -157,7 +186,12 @@ class _Coordinator:
                 self.tally.failed += 1
                 self.tally.reason = self.tally.reason or str(outcome.failure)
                 self.searching.record(task.id, None)
-        self.progress.finish(task, _note(outcome), failed)
+        took = self.progress.finish(task, _note(outcome), failed)
+        if not failed and outcome.worked:
+            self.tally.seen.append(Seen(cost_of(task, self.sizes), outcome.worked, outcome.mib))
+            self.tally.busy += took - outcome.starting
+            if outcome.starting:
+                self.tally.seen.append(Seen(STARTING, outcome.starting, outcome.mib))
         return "here"
 
     def _begin(self, task: Task) -> Trial:
@@ -213,12 +247,14 @@ def execute(
     console: Console,
     cluster: str | None = None,
     workers: Workers | None = None,
+    forecast: Forecast | None = None,
 ) -> Tally:
     """Bring all wanted trials of a run into the store; return how it went.
 
     The work is done by ``jobs`` processes of this machine, or by the workers of ``cluster``, the address of a Dask
-    scheduler, or by other ``workers``. After Ctrl-C or a user's error, the trials that were running are marked as
-    failed, and what is complete stays; a second call goes on with what is missing.
+    scheduler, or by other ``workers``. What is to be done is filled into ``forecast``. After Ctrl-C or a user's error,
+    the trials that were running are marked as failed, and what is complete stays; a second call goes on with what is
+    missing.
 
     Raises:
         UserError: the store or the cache cannot be written, another coordinator writes to the store, or a worker met
@@ -252,6 +288,9 @@ def execute(
         tally = Tally(before=len(run.specs) - len(wanted), keys={*by_key})
         cache = Cache(context.cache_dir)
         todo = tasks(wanted, plans, cache, run.unscored)
+        if forecast is not None:
+            given_up = study.configurations.pruned() if study.configurations is not None else set()
+            foresee(run, plans, context, Known(study.values(), study.searched(), given_up), forecast)
         searching: Searching | Confirming | Tuning
         if run.search is not None:
             searching = Searching(run, study, tally.keys)
@@ -259,7 +298,7 @@ def execute(
             searching = (Tuning if run.tune else Confirming)(run, study.values(), tally.keys)
         title = f"{run.design.name} · {Path(run.dataset).name}"
         progress = StudyProgress(title, todo, len(run.specs) + searching.most, tally.before, console)
-        coordinator = _Coordinator(study, progress, run, here, tally, searching)
+        coordinator = _Coordinator(study, progress, run, here, tally, searching, Sizes.of(graph))
 
         def more(room: int) -> list[Task]:
             specs = searching.more(room)
@@ -276,6 +315,7 @@ def execute(
 
         calls = coordinator.started, coordinator.finished, progress.update
         listener = pool.Listener(*calls, partial(study.describe, run), more, coordinator.claim)
+        began = time.process_time()
         try:
             with progress.shown(), contextlib.ExitStack() as closing:
                 if cluster is not None:
@@ -284,6 +324,7 @@ def execute(
                     workers = closing.enter_context(contextlib.closing(ClusterWorkers(cluster, context, graph.digest)))
                 # local workers stay for the next call
                 pool.run(todo, workers or LocalWorkers(jobs, context, folder), listener, context.stack)
+            tally.waiting = time.process_time() - began
             study.fold()
         except BaseException:
             with contextlib.suppress(StorageInternalError):  # which may be what ended the run

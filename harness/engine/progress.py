@@ -100,12 +100,13 @@ class StudyProgress:
                 self.bar.update(self.bars[key], note=f"MRR {metric:.4f}")
         self._refresh(shares)
 
-    def finish(self, task: Task, note: str, failed: bool) -> None:
-        """A task is done; ``note`` is its outcome in words."""
+    def finish(self, task: Task, note: str, failed: bool) -> float:
+        """A task is done; ``note`` is its outcome in words. Returns the seconds that it took."""
+        took = time.monotonic() - self.began.get(task.id, time.monotonic())
         self.left.pop(task.id, None)
         if self.running.pop(task.id, None) is not None:
             seconds, number = self.took[task.stage]
-            self.took[task.stage] = seconds + time.monotonic() - self.began[task.id], number + 1
+            self.took[task.stage] = seconds + took, number + 1
         if task.id in self.bars:
             self.bar.remove_task(self.bars.pop(task.id))
         if task.stage is None:
@@ -115,6 +116,7 @@ class StudyProgress:
         name = stage_name(task.stage) if task.stage else f"trial {self.complete + self.failed}/{self.trials}"
         self.console.print(f"{mark} {name} · {_label(task)}: {escape(printable(note))}", highlight=False)
         self._refresh()
+        return took
 
     def _refresh(self, shares: Mapping[str, float] = MappingProxyType({})) -> None:
         note = f"{self.complete}/{self.trials} trials" + (f", {self.failed} failed" if self.failed else "")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from harness import plugins
 from harness.distill.training.loop import Trained
 from harness.errors import UserError
-from harness.trial.run import SCORED, TrialError, TrialResult, build_stage, run_trial
+from harness.trial.run import SCORED, TrialError, TrialResult, build_stage, peak_memory, run_trial
 from harness.trial.spec import TrialSpec
 from harness.trial.stacks import train_together
 from harness.trial.stages import Context
@@ -40,17 +40,31 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task: the result of a trial or the seconds of a stage, or why there is none."""
+    """What came of a task: the result of a trial or the seconds of a stage, or why there is none.
+
+    ``worked`` are the seconds that a core worked for it (on a GPU those of the clock; of a stack its share), ``mib``
+    the most that its worker ever held, ``starting`` the seconds that a core worked before the worker's first task.
+    """
 
     result: TrialResult | None = None
     seconds: float = 0.0
     failure: str | None = None
     details: str = ""
     warnings: tuple[str, ...] = ()
+    worked: float = 0.0
+    mib: float = 0.0
+    starting: float = 0.0
+
+
+#: whether this process has had a task
+_has_worked = False
 
 
 def work(tasks: Sequence[Task], context: Context, listen: Callable[[Progress], None]) -> list[Outcome]:
     """Do one task or a stack, in a worker; ``listen`` gets its progress, at most five times a second."""
+    global _has_worked
+    clock = time.perf_counter if context.device == "cuda" else time.process_time
+    began, starting, _has_worked = clock(), 0.0 if _has_worked else time.process_time(), True
     plugins.load(context.plugins)
     last = 0.0
 
@@ -66,7 +80,9 @@ def work(tasks: Sequence[Task], context: Context, listen: Callable[[Progress], N
         trained = _together(tasks, reporting) if len(tasks) > 1 else [None]
         outcomes = [_attempt(task, reporting, stacked) for task, stacked in zip(tasks, trained, strict=True)]
     messages = tuple(str(w.message) for w in caught if str(w.message).startswith(("cache file", STACK_FAILED)))
-    return [replace(outcomes[0], warnings=messages), *outcomes[1:]]
+    worked, mib = (clock() - began) / len(tasks), peak_memory()
+    outcomes = [replace(outcome, worked=worked, mib=mib) for outcome in outcomes]
+    return [replace(outcomes[0], warnings=messages, starting=starting), *outcomes[1:]]
 
 
 def _together(tasks: Sequence[Task], context: Context) -> Sequence[Trained | ArithmeticError | None]:

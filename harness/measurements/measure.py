@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,10 @@ from harness.data import TemporalGraph
 from harness.design.cells import Run
 from harness.design.schema import Measure
 from harness.engine.coordinator import Plans, counts
+from harness.engine.costs import SPEED, WORKER, Cost, Sizes, cost_of
 from harness.engine.local_workers import in_a_fresh_process
+from harness.engine.rates import Seen
+from harness.engine.task import Task
 from harness.measurements.export import export
 from harness.measurements.in_the_loop import loop
 from harness.measurements.inference import inference
@@ -142,35 +146,63 @@ def _stages(
     return measurements
 
 
+def cost_of_measurement(measurement: Measurement, sizes: Sizes) -> Cost:
+    """What a measurement costs by its settings: as much as the stage that it makes again, or a guess."""
+    about, name = measurement.arguments[:2]
+    spec = about[0] if isinstance(about, list) else about
+    assert isinstance(spec, TrialSpec)
+    if measurement.kind == "stage" and name != "loop":
+        return cost_of(Task("", spec, None if name == "student" else str(name)), sizes)
+    seconds = 20.0
+    if measurement.kind == "loop" and measurement.arguments[-1]:  # trained to its end, all losses over all entities
+        numbers = 3 * spec.student.dim + spec.teacher.dim + spec.semantic.dim
+        seconds += 2 * sizes.train * sizes.entities * numbers * spec.student.epochs / SPEED
+    return Cost(f"measured {measurement.kind}", spec.backbone, (), sizes.data, seconds)
+
+
+def lacking(
+    run: Run, plans: Plans, complete: set[str], known: Mapping[str, Mapping[str, Any]], context: Context
+) -> list[Measurement]:
+    """What the run's preset asks for of complete trials and a store does not know."""
+    every = wanted(run, plans, run.design.measured(run.preset), complete, context)
+    return [measurement for measurement in every if not _is_known(measurement, known.get(measurement.name))]
+
+
 def measure(
     run: Run, plans: Plans, graph: TemporalGraph, store: Store, context: Context, command: str, console: Console
-) -> None:
+) -> list[Seen]:
     """Measure what the run's preset asks for and the store lacks; each alone on the machine and in a fresh process.
 
-    One that fails is stored with its reason and is tried again by the next start; it never ends the study.
+    One that fails is stored with its reason and is tried again by the next start; it never ends the study. Returns what
+    they took.
 
     Raises:
         UserError: the store cannot be written, or another coordinator writes to it.
     """
-    kinds = run.design.measured(run.preset)
-    if not kinds:
-        return
+    seen: list[Seen] = []
+    if not run.design.measured(run.preset):
+        return seen
     with store.only_writer():
         study = open_study(store, run, command, counts(graph))
-        known = study.measured()
-        lacking = [
-            measurement
-            for measurement in wanted(run, plans, kinds, study.complete(), context)
-            if not _is_known(measurement, known.get(measurement.name))
-        ]
-        for number, measurement in enumerate(lacking, 1):
-            label = escape(measurement.label)
-            with console.status(f"measuring {number} of {len(lacking)}: {label}"):
+        todo = lacking(run, plans, study.complete(), study.measured(), context)
+        for number, measurement in enumerate(todo, 1):
+            label, before = escape(measurement.label), _worked_by_children()
+            with console.status(f"measuring {number} of {len(todo)}: {label}"):
                 record = _record(measurement)
+            cost = cost_of_measurement(measurement, Sizes.of(graph))
+            if cost.kind.startswith("measured") and record["reason"] is None:
+                seen.append(Seen(cost, _worked_by_children() - before, WORKER))
             study.measure(measurement.name, record)
             mark = "[green]measured[/]" if record["reason"] is None else "[red]failed[/]"
             outcome = escape(printable(record["reason"] or f"{record['took']:.0f} s"))
-            console.print(f"{mark} {number}/{len(lacking)} {label}: {outcome}", highlight=False)
+            console.print(f"{mark} {number}/{len(todo)} {label}: {outcome}", highlight=False)
+    return seen
+
+
+def _worked_by_children() -> float:
+    """Seconds that a core worked for processes of this one that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _is_known(measurement: Measurement, record: Mapping[str, Any] | None) -> bool:

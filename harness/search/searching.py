@@ -7,6 +7,7 @@ from typing import Any
 from harness.design.cells import Run
 from harness.design.schema import FRESH, Point
 from harness.search.adaptive import Configuration, Searcher, Step
+from harness.store.known import Known
 from harness.store.study import StudyStore
 from harness.trial.spec import TrialSpec
 
@@ -19,7 +20,7 @@ class Searching:
     trials are added to ``wanted``.
     """
 
-    def __init__(self, run: Run, store: StudyStore, wanted: set[str]) -> None:
+    def __init__(self, run: Run, store: StudyStore | Known, wanted: set[str]) -> None:
         assert run.search is not None
         assert store.configurations is not None
         self.run, self.store, self.search, self.wanted = run, store, run.search, wanted

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -11,11 +12,13 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from harness.design.cells import Run
 from harness.design.schema import Point
 from harness.errors import UserError
 from harness.store.factors import Parameters, parameters
 from harness.store.files.artifacts import Evidence, key_of
 from harness.store.records import renewed, spec_of, unpacked
+from harness.store.store import Store
 from harness.store.study import StudyStore, parts_of
 from harness.trial.options import option_of
 from harness.trial.spec import TrialSpec
@@ -94,6 +97,23 @@ def adopt_searched(study: StudyStore, new: Mapping[str, object], here: Mapping[s
     return _adopt(study, place, new, here)
 
 
+def adoptable(store: Store, run: Run, here: Mapping[str, object]) -> dict[str, float]:
+    """Validation MRR of what `adopt` and `adopt_searched` would copy for a run, by key; nothing is written.
+
+    All trials of other searches are among them: those that this one does not ask for do no harm.
+    """
+    wanted = {spec.key() for spec in run.specs}
+
+    def place(trial: FrozenTrial, _: Callable[[], TrialSpec]) -> _Place | None:
+        key, is_scored = trial.user_attrs["cell"], "test_mrr" in trial.user_attrs
+        is_wanted = key in wanted and is_scored != (key in run.unscored)
+        is_searched = run.search is not None and trial.user_attrs.get("role") == "search"
+        return _Place({}) if is_wanted or is_searched else None
+
+    found = (found.trial for found in _found(store, run, place, here))
+    return {trial.user_attrs["cell"]: float(trial.value) for trial in found if trial.value is not None}
+
+
 class _Place(NamedTuple):
     """The attributes and the searched factors that a copy has in its new study."""
 
@@ -107,34 +127,22 @@ def _adopt(
     new: Mapping[str, object],
     here: Mapping[str, object],
 ) -> int:
-    store = study.store
-    same = {name: study.study.user_attrs[name] for name in ("engine", "data_digest")}
+    store, name = study.store, study.study.study_name
     copies: dict[str, tuple[TrialSpec, FrozenTrial]] = {}
     records: dict[str, object] = {}
-    for name, other in store.studies().items():
-        is_alike = all(other.user_attrs.get(key) == value for key, value in same.items())
-        if not is_alike or name == study.study.study_name:
-            continue
-        taken = []
-        trials = complete_of(store.storage, name)
-        shared = optuna.load_study(study_name=name, storage=store.storage).user_attrs  # after trials, which name them
-        for part, trial in trials:
-            key = trial.user_attrs["cell"]
-            # read where it is needed alone: a store may hold ten thousand trials that nobody wants
-            read = cache(partial(_spec, trial, shared))
-            if key in copies or (chosen := place(trial, read)) is None:
-                continue
-            spec = read()
-            machine = unpacked(trial.user_attrs, shared)
-            if all(name in machine and machine[name] == here[name] for name in ("device", "number_format")):
-                source = trial.user_attrs.get("copied_from", f"{part}, trial {trial.number}")
-                about = {**new, **chosen.attributes, "copied_from": source}
-                kept = {name: value for name, value in trial.user_attrs.items() if name not in OF_ITS_STUDY}
-                attributes, record = renewed(kept | about, shared, study.records | records)
-                copies[key] = spec, copy_of(trial, attributes, parameters(study.run, spec, chosen.point))
-                records |= record
-                taken.append(key_of(trial))
-        study.artifacts.take(study.study.study_name, Evidence(store.artifacts, name), taken)
+    taken: dict[str, list[str]] = {}
+    for found in _found(store, replace(study.run, study_name=name), place, here):
+        trial, chosen = found.trial, found.place
+        source = trial.user_attrs.get("copied_from", f"{found.part}, trial {trial.number}")
+        about = {**new, **chosen.attributes, "copied_from": source}
+        kept = {name: value for name, value in trial.user_attrs.items() if name not in OF_ITS_STUDY}
+        attributes, record = renewed(kept | about, found.shared, study.records | records)
+        factors = parameters(study.run, found.spec, chosen.point)
+        copies[trial.user_attrs["cell"]] = found.spec, copy_of(trial, attributes, factors)
+        records |= record
+        taken.setdefault(found.study, []).append(key_of(trial))
+    for other, keys in taken.items():
+        study.artifacts.take(name, Evidence(store.artifacts, other), keys)
     if copies:
         with store.transaction():
             study.share(records)
@@ -143,6 +151,43 @@ def _adopt(
         study.name_artifacts()
         study.records |= records
     return len(copies)
+
+
+class _Found(NamedTuple):
+    """A trial of another study that may be copied: that study, its part and attributes, and what a copy would have."""
+
+    study: str
+    part: str
+    shared: Mapping[str, Any]
+    trial: FrozenTrial
+    spec: TrialSpec
+    place: _Place
+
+
+def _found(
+    store: Store,
+    run: Run,
+    place: Callable[[FrozenTrial, Callable[[], TrialSpec]], _Place | None],
+    here: Mapping[str, object],
+) -> Iterator[_Found]:
+    """The trials, no two of one key, of studies with the data and engine of a run that ``place`` finds a place for."""
+    keys: set[str] = set()
+    for name, other in store.studies().items():
+        about = other.user_attrs
+        is_alike = (about.get("engine"), about.get("data_digest")) == (run.engine, run.data_digest)
+        if not is_alike or name == run.study_name:
+            continue
+        trials = complete_of(store.storage, name)
+        shared = optuna.load_study(study_name=name, storage=store.storage).user_attrs  # after trials, which name them
+        for part, trial in trials:
+            # read where it is needed alone: a store may hold ten thousand trials that nobody wants
+            read = cache(partial(_spec, trial, shared))
+            if trial.user_attrs["cell"] in keys or (chosen := place(trial, read)) is None:
+                continue
+            spec, machine = read(), unpacked(trial.user_attrs, shared)
+            if all(name in machine and machine[name] == here[name] for name in ("device", "number_format")):
+                keys.add(trial.user_attrs["cell"])
+                yield _Found(name, part, shared, trial, spec, chosen)
 
 
 def _spec(trial: FrozenTrial, shared: Mapping[str, Any]) -> TrialSpec:
