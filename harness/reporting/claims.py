@@ -10,8 +10,8 @@ import pandas as pd
 
 from harness.reporting.data.frames import records
 from harness.reporting.data.results import EQUAL
-from harness.reporting.data.text import NBSP, number
-from harness.vocabulary import CLAIMS, METRIC, METRICS, arm_name, backbone_name, joined
+from harness.reporting.data.text import NBSP, number, percent
+from harness.vocabulary import CLAIMS, METRIC, arm_name, backbone_name, joined
 
 #: whose claims these are
 PAPER = {
@@ -32,7 +32,8 @@ Verdict = tuple[str, str]
 @dataclass(frozen=True)
 class Claim:
     """A claim with its verdict on one backbone: "supported", "partly supported", "equivalent" (shown to make no
-    difference beyond the margin), "contradicted", "undecided" or "not tested"."""
+    difference beyond the margin), "contradicted", "not reproduced" (of what may happen: shown not to happen here),
+    "undecided" or "not tested"."""
 
     id: str
     text: str
@@ -45,11 +46,13 @@ class Claim:
 class Question:
     """What a claim asks of comparisons of arms: which of them, as (arm, base) by name, and by which metrics.
 
-    ``decide`` makes the verdict; without it, all steps have to be better by all metrics.
+    ``decide`` makes the verdict; without it, all steps have to be better by all metrics. ``beside`` are metrics that
+    are shown and decide nothing.
     """
 
     steps: Mapping[str, tuple[str, str]]
     metrics: tuple[str, ...] = ("mrr",)
+    beside: tuple[str, ...] = ()
     decide: Callable[[Rows, Question], Verdict] | None = None
 
 
@@ -112,7 +115,8 @@ def _all(rows: Rows, question: Question) -> Verdict:
 
 
 def _rank_against_hits(rows: Rows, question: Question) -> Verdict:
-    """C6: an arm with a worse MR and better Hits@k than L1; excluded where MR got better or every Hits@k worse."""
+    """C6: an arm with a worse MR and better Hits@k than L1, which may happen; excluded where in every arm MR got better
+    or every Hits@k worse."""
     steps = [step for step in question.steps.values() if (*step, "mr") in rows]
     if not steps:
         return "not tested", "no trials to compare with L1"
@@ -126,7 +130,30 @@ def _rank_against_hits(rows: Rows, question: Question) -> Verdict:
         change = number(rank["difference"], 1, signed=True)
         gained = f"{joined(better)} better" if better else "no Hits@k better"
         reasons.append(f"{arm_name(arm)}: MR {change} ({rank['verdict']}), {gained}".replace(" (", f"{NBSP}("))
-    return ("supported" if shown else "contradicted" if excluded else "undecided"), "; ".join(reasons)
+    return ("supported" if shown else "not reproduced" if excluded else "undecided"), "; ".join(reasons)
+
+
+def _top_ranks(rows: Rows, question: Question) -> Verdict:
+    """C21: the language model's gain over L1 lies in Hits@1 and Hits@3.
+
+    Supported if both are better, and by no smaller share than Hits@10. Contradicted if one of them is worse, or if
+    Hits@10 or MR is better while both are shown to gain no more than the margin.
+    """
+    (step,) = question.steps.values()
+    if (*step, "mr") not in rows:
+        return "not tested", "no trials to compare with L1"
+    by_metric = {metric: rows[*step, metric] for metric in question.metrics}
+    words = {metric: str(row["verdict"]) for metric, row in by_metric.items()}
+    reason = "; ".join(
+        f"{METRIC[metric].label} {percent(row['relative'])} ({words[metric]})" for metric, row in by_metric.items()
+    )
+    top = {words["hits1"], words["hits3"]}
+    if top == {"better"}:
+        least = min(by_metric[key]["relative"] for key in ("hits1", "hits3"))
+        return ("supported" if least >= by_metric["hits10"]["relative"] else "partly supported"), reason
+    if "worse" in top or (top == {EQUAL} and "better" in (words["hits10"], words["mr"])):
+        return "contradicted", reason
+    return (EQUAL if {words[key] for key in HITS} == {EQUAL} else "undecided"), reason
 
 
 #: the claims that comparisons of arms decide
@@ -138,7 +165,8 @@ QUESTIONS = {
             "against RKD-D": ("L1+L2+L3", "L1+RKD-D"),
             "against RKD-A": ("L1+L2+L3", "L1+RKD-A"),
         },
-        tuple(metric.key for metric in METRICS),
+        ("mrr", *HITS),
+        beside=("mr",),
     ),
     "C2": Question(
         {
@@ -158,10 +186,13 @@ QUESTIONS = {
         }
     ),
     "C6": Question(
-        {arm_name(arm): (arm, "L1") for arm in ("L1+L2", "L1+L3", "L1+L2+L3")}, ("mr", *HITS), _rank_against_hits
+        {arm_name(arm): (arm, "L1") for arm in ("L1+L2", "L1+L3", "L1+L2+L3")},
+        ("mr", *HITS),
+        decide=_rank_against_hits,
     ),
     # a gain over L1 is none where distillation as a whole does harm
     "C13": Question(
         {"full method against L1": ("L1+L2+L3", "L1"), "against no distillation": ("L1+L2+L3", "none")},
     ),
+    "C21": Question({"full method against L1": ("L1+L2+L3", "L1")}, (*HITS, "mr"), decide=_top_ranks),
 }

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.reporting.claims import QUESTIONS
 from harness.reporting.data.about import facts_of, started
 from harness.reporting.data.frames import records, where
 from harness.reporting.data.layout import Layout, Meta
@@ -108,7 +109,8 @@ def _findings(studies: Sequence[StudyEvidence], verdicts: pd.DataFrame) -> list[
     by_word: dict[str, list[str]] = {}
     for claim, word in words.items():
         by_word.setdefault(word, []).append(claim)
-    order = ("supported", "partly supported", "mixed", EQUAL, "contradicted", "undecided", "measured", "not tested")
+    order = ("supported", "partly supported", "mixed", EQUAL, "contradicted", "not reproduced", "undecided", "measured",
+             "not tested")  # fmt: skip
     counts = [f"{len(by_word[word])} {word} ({', '.join(by_word[word])})" for word in order if word in by_word]
     findings = [f"Of {len(words)} claims, over all data sets and backbones: {'; '.join(counts)}."]
     gains = []
@@ -140,7 +142,7 @@ def _verdicts(studies: Sequence[StudyEvidence]) -> pd.DataFrame:
         judged: list[dict[str, str | float]] = [
             {"study": study.layout.name, "dataset": study.dataset, "backbone": verdict.backbone}
             | {"verdict": verdict.verdict, "reason": verdict.reason}
-            | _effect(study.evidence[claim].numbers, verdict.backbone)
+            | _effect(claim, study.evidence[claim].numbers, verdict.backbone)
             | {"margin": study.layout.margin, "command": study.meta.command}
             for study in studies
             if claim in study.evidence
@@ -152,7 +154,7 @@ def _verdicts(studies: Sequence[StudyEvidence]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _effect(numbers: pd.DataFrame, backbone: str) -> dict[str, float]:
+def _effect(claim: str, numbers: pd.DataFrame, backbone: str) -> dict[str, float]:
     """How many comparisons a verdict rests on and how they came out, and the first of them on MRR.
 
     Columns comparisons, better, worse, equivalent, effect with low and high (shares of what the base has), seeds; none
@@ -161,6 +163,8 @@ def _effect(numbers: pd.DataFrame, backbone: str) -> dict[str, float]:
     if not {"step", "verdict", "relative"} <= {*numbers}:
         return {}
     rows = numbers[[backbone_name(name) == backbone for name in numbers["backbone"]]]
+    if claim in QUESTIONS:
+        rows = rows[rows["metric"].isin(QUESTIONS[claim].metrics)]
     counts = {word: float((rows["verdict"] == word).sum()) for word in ("better", "worse", EQUAL)}
     first = records(where(rows, metric="mrr").head(1))
     effect = {"effect": "relative", "low": "relative_low", "high": "relative_high", "seeds": "seeds"}
@@ -180,6 +184,8 @@ def overall(verdicts: Sequence[str]) -> str:
         return "mixed" if words & {"supported", "partly supported"} else "contradicted"
     if len(words) == 1:
         return words.pop()
+    if "not reproduced" in words:  # what may happen has to happen once
+        return "supported" if "supported" in words else "undecided"
     counted = [verdict for verdict in verdicts if verdict != "not tested"]
     return "partly supported" if 2 * sum("supported" in word for word in counted) > len(counted) else "undecided"
 

@@ -48,6 +48,9 @@ def actual(study: Any, dataset: str = "wiki") -> StudyEvidence:
         (["contradicted", "undecided"], "contradicted"),
         (["supported", "contradicted", "undecided"], "mixed"),
         (["supported", "not tested"], "supported"),
+        (["not reproduced", "not reproduced"], "not reproduced"),
+        (["not reproduced", "supported", "not reproduced"], "supported"),
+        (["not reproduced", "undecided"], "undecided"),
     ],
 )
 def test_a_claim_is_about_all_of_its_tests(words: list[str], expected: str) -> None:
@@ -76,6 +79,19 @@ def test_evidence_has_the_comparisons_of_its_claim(frames: Make) -> None:
     assert [verdict.verdict for verdict in evidence["C2"].verdicts] == ["contradicted"] * 2
     assert set(evidence["C6"].numbers["metric"]) == {"mr", "hits1", "hits3", "hits10"}
     assert len(evidence["C2"].table.rows) == len(numbers)
+
+
+def test_metrics_beside_are_shown_and_not_counted(frames: Make) -> None:
+    layout = replace(LAYOUT, claims=("C1",), compare={"L1": ("L1+L2+L3",)})
+    evidence = comparison.evidence_of(frames(facts=400, shift={"L1+L2+L3": -1.5}).of(layout, META))
+    study = StudyEvidence(layout, "wiki", Meta(), evidence)
+    assert evidence["C1"].table.header[2:] == ("Δ MRR", "Δ MR", "Δ Hits@1", "Δ Hits@3", "Δ Hits@10")
+    row = claims_document([study], {}).files["verdicts"][0].set_index("claim").loc["C1"]
+    assert (row["comparisons"], row["better"]) == (4, 4)
+
+
+def test_evidence_of_ranks_has_a_column_a_metric(frames: Make) -> None:
+    evidence = actual(frames(facts=200)).evidence
     assert evidence["C6"].table.header[2:] == ("Δ MR", "Δ Hits@1", "Δ Hits@3", "Δ Hits@10")
     assert 4 * len(evidence["C6"].table.rows) == len(evidence["C6"].numbers)
 

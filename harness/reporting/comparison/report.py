@@ -80,7 +80,8 @@ def _rows(claim: str, compared: pd.DataFrame) -> pd.DataFrame:
     """The comparisons that a claim is about, in its order, with their names as column ``step``."""
     question, parts = QUESTIONS[claim], [compared.assign(step="").iloc[:0]]
     for backbone in dict.fromkeys(compared["backbone"]):
-        of_claim = compared[(compared["backbone"] == backbone) & compared["metric"].isin(question.metrics)]
+        shown = compared["metric"].isin([*question.metrics, *question.beside])
+        of_claim = compared[(compared["backbone"] == backbone) & shown]
         parts += [
             of_claim[(of_claim["arm"] == arm) & (of_claim["base"] == base)].assign(step=step)
             for step, (arm, base) in question.steps.items()

@@ -42,7 +42,7 @@ def comparisons(seeds: int = 3, **verdicts: str) -> pd.DataFrame:
 
 
 def verdict_of(frame: pd.DataFrame, claim: str) -> str:
-    return next(one.verdict for one in judge(["C2", "C6"], frame, ["ttranse"]) if one.id == claim)
+    return next(one.verdict for one in judge([claim], frame, ["ttranse"]) if one.id == claim)
 
 
 MEANS = pd.DataFrame(
@@ -116,12 +116,42 @@ def test_c2_needs_every_step(verdicts: dict[str, str], expected: str) -> None:
     [
         ({"L1+L2 L1 mr": "worse", "L1+L2 L1 hits10": "better"}, "supported"),
         ({"L1+L2 L1 mr": "worse", "L1+L3 L1 hits10": "better"}, "undecided"),
-        ({f"{arm} L1 mr": "better" for arm in ("L1+L2", "L1+L3", "L1+L2+L3")}, "contradicted"),
+        ({f"{arm} L1 mr": "better" for arm in ("L1+L2", "L1+L3", "L1+L2+L3")}, "not reproduced"),
         ({"L1+L2 L1 mr": "better"}, "undecided"),
     ],
 )
 def test_c6_is_a_matter_of_one_arm(verdicts: dict[str, str], expected: str) -> None:
     assert verdict_of(comparisons(**verdicts), "C6") == expected
+
+
+FULL = "L1+L2+L3 L1"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "hits10", "expected"),
+    [
+        ({f"{FULL} hits1": "better", f"{FULL} hits3": "better"}, 0.01, "supported"),
+        ({f"{FULL} hits1": "better", f"{FULL} hits3": "better"}, 0.02, "partly supported"),
+        ({f"{FULL} hits1": "better", f"{FULL} hits3": "worse"}, 0.0, "contradicted"),
+        ({f"{FULL} hits1": "equivalent", f"{FULL} hits3": "equivalent", f"{FULL} mr": "better"}, 0.0, "contradicted"),
+        (dict.fromkeys([f"{FULL} hits{k}" for k in (1, 3, 10)], "equivalent"), 0.0, "equivalent"),
+        ({f"{FULL} hits1": "better", f"{FULL} mr": "better"}, 0.0, "undecided"),
+    ],
+)
+def test_c21_is_about_the_first_ranks(verdicts: dict[str, str], hits10: float, expected: str) -> None:
+    frame = comparisons(**verdicts)
+    frame.loc[frame["metric"] == "hits10", "relative"] = hits10
+    assert verdict_of(frame, "C21") == expected
+    assert verdict_of(frame[frame["arm"] == "L1+L2"], "C21") == "not tested"
+
+
+@pytest.mark.parametrize(("worse", "expected"), [("mr", "supported"), ("hits3", "contradicted")])
+def test_c1_is_decided_by_the_measures_that_the_paper_names(worse: str, expected: str) -> None:
+    """MR is shown beside, whatever it says."""
+    parts = [comparisons(**{"L1+L2+L3 L1": "better", f"L1+L2+L3 L1 {worse}": "worse"})]
+    one = parts[0][(parts[0]["arm"] == "L1+L2+L3") & (parts[0]["base"] == "L1")]
+    bases = ["L1", "L1+FitNet", "L1+RKD-D", "L1+RKD-A"]
+    assert verdict_of(pd.concat([one.assign(base=base) for base in bases]), "C1") == expected
 
 
 def test_one_seed_gives_no_verdict_on_the_method() -> None:
