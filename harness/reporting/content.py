@@ -200,18 +200,21 @@ def how_differences(more: str = "") -> Text:
     return Text(f"{DIFFERENCES} {more}".strip(), "Intervals of differences")
 
 
+def how_equal(layout: Layout) -> str:
+    """What it takes to be called equivalent, a sentence."""
+    margin = percent(layout.margin, signed=False, decimals=0)
+    return (
+        "Equivalent: two one-sided t tests, corrected in the same way, show the difference to be smaller than "
+        f"{margin} of what the base has, a margin that the study fixes beforehand."
+    )
+
+
 def how_tests(families: str, layout: Layout | None = None) -> Text:
     """How verdicts on differences come about.
 
     ``families``: within what Holm's correction is applied; ``layout``: of a study whose verdicts know equivalence.
     """
-    equal = ""
-    if layout is not None:
-        margin = percent(layout.margin, signed=False, decimals=0)
-        equal = (
-            f" Equivalent: two one-sided t tests, corrected in the same way, show the difference to be smaller than "
-            f"{margin} of what the base has, a margin that the study fixes beforehand."
-        )
+    equal = "" if layout is None else f" {how_equal(layout)}"
     if layout is not None and layout.looks:
         first = ", ".join(map(str, layout.looks[:-1]))
         return Text(

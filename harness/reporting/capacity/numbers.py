@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness.errors import UserError
 from harness.reporting.data.frames import records, validate, where
-from harness.reporting.data.results import Frames, Results, comparison_row, decided, means, wide
+from harness.reporting.data.results import Frames, Results, comparison_row, decided, decisions, means, wide
 from harness.stats import Comparison, compare, detectable, threshold
 from harness.vocabulary import METRICS, REFERENCES
 
@@ -37,7 +37,7 @@ FACTORS = pa.DataFrameSchema(
 GAINS_COLUMNS = [
     *("backbone", "arm", "base", "dim", "smaller", "metric"),
     *(f"{name}{end}" for name in ("difference", "relative", "effect") for end in ("", "_low", "_high")),
-    *("p", "p_holm", "seeds", "facts", "seeds_up", "detectable", "verdict"),
+    *("p", "p_holm", "margin", "p_equal", "seeds", "facts", "seeds_up", "detectable", "verdict"),
 ]
 THRESHOLD_COLUMNS = [
     *("backbone", "arm", "base", "threshold", "low", "high", "always", "never"),
@@ -182,23 +182,29 @@ def gains_by_size(sizes: Sizes) -> pd.DataFrame:
 
     Columns as of `harness.reporting.data.results.paired`, and dim and smaller. Rows with a dimension in ``smaller`` are
     contrasts of MRR: the gain of the full method over L1 at ``dim`` minus that at ``smaller``. Holm's correction takes
-    all dimensions as a family, by backbone, arm, base and metric; all contrasts of a backbone are another.
-    ``detectable`` is the smallest difference that would be shown with a power of `POWER`.
+    all dimensions as a family, by backbone, arm, base and metric; all contrasts of a backbone are another. The margin
+    of a contrast is a share of L1's MRR at both dimensions. ``detectable`` is the smallest difference that would be
+    shown with a power of `POWER`.
     """
     rows: list[dict[str, Any]] = []
     for backbone in sizes.results.backbones:
         dims, losses = sizes.dims.get(backbone, []), sizes.losses(backbone)
         jobs: dict[tuple[str, str, int, int | None], tuple[Array, Array]] = {}
+        # of each: the means that its margin is a share of, and the seeds
+        about: dict[tuple[str, str, int, int | None], tuple[Array, list[int]]] = {}
         for arm, base in sizes.results.layout.pairs(losses):
             for dim in dims:
                 if seeds := sizes.common_seeds(backbone, [arm, base], [dim]):
                     first, second = (sizes.by_fact(backbone, losses, dim, seeds) for losses in (arm, base))
                     jobs[arm, base, dim, None] = first, second
+                    about[arm, base, dim, None] = second.mean(axis=(0, 1)), seeds
         wanted = [dim for dim in dims if (FULL, BASE, dim, None) in jobs]
         for smaller, dim in combinations(wanted, 2):
             if seeds := sizes.common_seeds(backbone, [FULL, BASE], [smaller, dim]):
                 high, low = (_gain(sizes, backbone, at, seeds)[:, :, None] for at in (dim, smaller))
                 jobs[FULL, BASE, dim, smaller] = high, low
+                bases = [sizes.by_fact(backbone, BASE, at, seeds)[:, :, 0].mean() for at in (dim, smaller)]
+                about[FULL, BASE, dim, smaller] = np.array([np.mean(bases)]), seeds
         families = Counter((arm, base, smaller is None) for arm, base, _, smaller in jobs)
         for key, comparisons in _compared(jobs).items():
             arm, base, dim, other = key
@@ -207,10 +213,11 @@ def gains_by_size(sizes: Sizes) -> pd.DataFrame:
             place = {"backbone": backbone, "arm": arm, "base": base, "dim": dim, "smaller": other}
             # of a contrast, a part of a difference means nothing
             nothing = {} if other is None else dict.fromkeys(("relative", "relative_low", "relative_high"), np.nan)
+            settled = decisions(sizes.results, backbone, first - second, *about[key])
             for k, (metric, comparison) in enumerate(zip(METRICS, comparisons, strict=False)):
                 seen = detectable(first[:, :, k] - second[:, :, k], POWER, tests=tests)
                 more = {"metric": metric.key, "seeds": len(first), "detectable": seen}
-                rows.append(place | comparison_row(comparison) | nothing | more)
+                rows.append(place | comparison_row(comparison) | settled[k] | nothing | more)
     if not rows:
         return pd.DataFrame(columns=GAINS_COLUMNS)
     frame = pd.DataFrame(rows).astype({"smaller": "Int64"})

@@ -25,6 +25,7 @@ from harness.reporting.content import (
 )
 from harness.reporting.data.about import facts
 from harness.reporting.data.frames import records, rows_of, where
+from harness.reporting.data.layout import Layout
 from harness.reporting.data.results import Frames
 from harness.reporting.data.teachers import weak_teacher
 from harness.reporting.data.text import number, percent
@@ -258,7 +259,7 @@ def content(frames: Frames) -> Document:
         files=files,
         tables=shown,
         front=front,
-        reading=_reading(of_one_teacher=teachers == 1),
+        reading=_reading(results.layout, of_one_teacher=teachers == 1),
         run=facts(results, frames.meta.data, name, {"Dimensions": dims}),
     )
 
@@ -278,7 +279,7 @@ def _caption(tables: Mapping[str, Table], *, has_teacher: bool) -> str:
     return caption
 
 
-def _reading(*, of_one_teacher: bool) -> list[Text]:
+def _reading(layout: Layout, *, of_one_teacher: bool) -> list[Text]:
     teacher = "the teacher is a single model, which no interval covers."
     teacher = teacher if of_one_teacher else "a student is compared with the teacher of its seed."
     return [
@@ -286,7 +287,8 @@ def _reading(*, of_one_teacher: bool) -> list[Text]:
         how_differences(f"Intervals of the share that is kept of the teacher's MRR come from it too; {teacher}"),
         how_tests(
             "all dimensions at which the same two arms are compared, for one metric and backbone. Differences between "
-            "the gains at two dimensions are a family of their own."
+            "the gains at two dimensions are a family of their own; their margin is a share of L1's MRR.",
+            layout,
         ),
         Text(
             "is the dimension from which on the gain over L1 is positive, with the gain interpolated between "

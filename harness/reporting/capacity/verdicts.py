@@ -11,6 +11,7 @@ import pandas as pd
 from harness.reporting.capacity.numbers import BASE, FULL, POWER, Numbers
 from harness.reporting.claims import Claim, Verdict, claim, in_order
 from harness.reporting.data.frames import records
+from harness.reporting.data.results import EQUAL
 from harness.reporting.data.text import NBSP, interval, number, percent
 from harness.vocabulary import arm_name, backbone_name, joined
 
@@ -33,6 +34,7 @@ def language_model_needs_room(numbers: Numbers, dims: Sequence[int]) -> tuple[Ve
 
     Supported if at some dimension the full method is better than L1, at a smaller one it is not, and the gain at the
     larger exceeds that at the smaller (decided). Contradicted if it is better at every dimension that was tried.
+    Equivalent if at every dimension it is shown to gain and lose no more than the margin.
 
     Returns the verdict with its reason, and the numbers of seeds that it rests on.
     """
@@ -44,6 +46,8 @@ def language_model_needs_room(numbers: Numbers, dims: Sequence[int]) -> tuple[Ve
     others = [int(row["dim"]) for row in records(plain) if row["verdict"] != "better"]
     missing = sorted(set(dims) - {*gained, *others})
     gap = f"; nothing to compare at {_list(missing)}" if missing else ""
+    if {row["verdict"] for row in records(plain)} == {EQUAL} and not missing:
+        return (EQUAL, f"no difference to {BASE} beyond the margin at any dimension"), seeds
     if not gained:
         worse = [int(row["dim"]) for row in records(plain) if row["verdict"] == "worse"]
         harm = f", and to harm at {_list(worse)}" if worse else ""
@@ -105,6 +109,7 @@ def summary(numbers: Numbers, dims: Sequence[int], backbone: str) -> list[str]:
     for word, begins in (
         ("better", "The language model raises MRR over L1 at"),
         ("worse", "It lowers MRR at"),
+        (EQUAL, "No difference beyond the margin at"),
         ("undecided", "Not significant at"),
     ):
         at = [f"{row['dim']} ({percent(row['relative'])})" for row in gains if row["verdict"] == word]

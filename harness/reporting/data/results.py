@@ -188,20 +188,21 @@ def paired(results: Results) -> pd.DataFrame:
                 values = [results.by_fact(backbone, name, seeds) for name in arms]
                 first, second = values if base else (values[0] - values[1], values[2] - values[3])
                 scale = np.mean([part.mean(axis=(0, 1)) for part in (values[1:] if base else values)], axis=0)
-                decisions = _decisions(results, backbone, first - second, scale, seeds)
+                settled = decisions(results, backbone, first - second, scale, seeds)
                 compared = results.compared(backbone, arm, base, seeds) if base else compare(first, second)
-                rows += _rows(backbone, arm, base, compared, decisions, len(seeds))
+                rows += _rows(backbone, arm, base, compared, settled, len(seeds))
     if not rows:
         return pd.DataFrame(columns=PAIRED_COLUMNS)
     return decided(pd.DataFrame(rows), ["backbone", "base", "metric"])[PAIRED_COLUMNS]
 
 
-def _decisions(
+def decisions(
     results: Results, backbone: str, delta: Array, scale: Array, seeds: Sequence[int]
 ) -> list[dict[str, float]]:
     """What decides a comparison, a row a metric: margin, p_equal and chance; with looks, p as well.
 
-    ``delta`` is ``[S, F, K]``, ``scale`` ``[K]``, the means that the margin is a share of.
+    ``delta`` is ``[S, F, K]``, arm minus base, of ``seeds``; ``scale`` is ``[K]``, the means that the margin is a share
+    of.
     """
     layout = results.layout
     of_backbone = where(results.trials, backbone=backbone)

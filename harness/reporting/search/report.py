@@ -9,10 +9,19 @@ from typing import Any
 import pandas as pd
 
 from harness.reporting.claims import Claim, Verdict, claim, no_verdict
-from harness.reporting.content import Front, case_of, figure_name, report
+from harness.reporting.content import Front, case_of, figure_name, how_equal, report
 from harness.reporting.data.about import facts, with_points
 from harness.reporting.data.frames import rows_of, where
-from harness.reporting.data.results import CONFIRMATION, INSIDE, Frames, Results, importances_of, is_search, with_role
+from harness.reporting.data.results import (
+    CONFIRMATION,
+    EQUAL,
+    INSIDE,
+    Frames,
+    Results,
+    importances_of,
+    is_search,
+    with_role,
+)
 from harness.reporting.data.text import interval, number, percent
 from harness.reporting.evidence import Evidence, side_by_side
 from harness.reporting.kinds import report_kind
@@ -48,7 +57,7 @@ def judge_temperature(bands: pd.DataFrame, *, one_seed: bool) -> Verdict:
     """C8 on one backbone: T = 7 is good, and higher temperatures are worse.
 
     Supported if temperatures above 10.5 are worse than those around 7, and those below 4.5 not better. Contradicted if
-    one of both is better. With one seed there is no verdict.
+    one of both is better. Equivalent if both are. With one seed there is no verdict.
     """
     by_band = {row["band"]: row for row in rows_of(bands) if row["verdict"]}
     if not by_band:
@@ -63,6 +72,8 @@ def judge_temperature(bands: pd.DataFrame, *, one_seed: bool) -> Verdict:
         verdict = "contradicted", reason
     elif words.get("above 10.5") == "worse":
         verdict = "supported", reason
+    elif list(words.values()) == [EQUAL, EQUAL]:
+        verdict = EQUAL, reason
     else:
         return "undecided", reason
     return no_verdict(verdict) if one_seed else verdict
@@ -94,7 +105,8 @@ def summary(
         if winner["verdict"] == "undecided":
             sentences.append(f"{at}. Against L1: not significant; compatible with {percent(low)} to {percent(high)}.")
         elif winner["verdict"]:
-            sentences.append(f"{at}, {percent(share)} ({percent(low)} to {percent(high)}) against L1.")
+            no_more = "; no more than the margin" * (winner["verdict"] == EQUAL)
+            sentences.append(f"{at}, {percent(share)} ({percent(low)} to {percent(high)}{no_more}) against L1.")
         else:
             sentences.append(f"{at}.")
     rows = rows_of(tests, backbone=backbone)
@@ -138,7 +150,7 @@ def evidence_of(frames: Frames) -> dict[str, Evidence]:
         UserError: the frames do not pass their checks, or nothing is confirmed yet.
     """
     _, trace, results = loaded(frames)
-    bands = temperature(trace)
+    bands = temperature(trace, frames.layout.margin)
     verdicts = judged(results, trace, bands)
     if not verdicts:
         return {}
@@ -173,7 +185,7 @@ def content(frames: Frames) -> Document:
     """
     inside, trace, results = loaded(frames)
     tests, lines = curves(trace)
-    importances, indices, bands = _importances(trace, frames), sobol(trace), temperature(trace)
+    importances, indices, bands = _importances(trace, frames), sobol(trace), temperature(trace, frames.layout.margin)
     chosen = _chosen(trace, results)
     confirmed = on_test(results, chosen)
     files: dict[str, tuple[pd.DataFrame, str | None]] = {
@@ -243,7 +255,7 @@ def content(frames: Frames) -> Document:
         files=files,
         tables=shown,
         front=Front(findings, judged(results, trace, bands), [ONE_SEED] * _one_seed(trace)),
-        reading=READING,
+        reading=[*READING, Text(DIFFERENCES + how_equal(results.layout), "Differences to L1")],
         run=run,
         varied=trace.names,
         trials=pd.concat([inside, results.trials]),
@@ -262,6 +274,10 @@ FACTORS = (
     "Configurations by the value of each factor, and a quadratic in all factors fitted to them, with its 95 % "
     "interval. Other factors as in the mean configuration; the worst configurations may lie below the frame."
 )
+DIFFERENCES = (
+    "inside the search are means over the same seeds. On test they are paired by seed and test fact: bootstrap "
+    "intervals, sign-flip tests, Holm's correction over the winners of a backbone. "
+)
 READING = (
     Text(
         "A configuration is trained with each of the search's seeds; its value is the mean validation MRR. Inside the "
@@ -274,11 +290,6 @@ READING = (
         "After three seeds a configuration that Wilcoxon's signed-rank test finds worse than the best one is trained "
         "with no more.",
         "Given up.",
-    ),
-    Text(
-        "inside the search are means over the same seeds. On test they are paired by seed and test fact: bootstrap "
-        "intervals, sign-flip tests, Holm's correction over the winners of a backbone.",
-        "Differences to L1",
     ),
     Text(
         "describe. A sampler that looks where values are good makes no random sample, and configurations that share "

@@ -85,7 +85,8 @@ def temperature_table(bands: pd.DataFrame, backbone: str) -> Table:
         ("", "l", verdict_cell),
     ]
     note = "Validation MRR minus that of configurations with T around 7, other factors taken into account; "
-    note += "intervals and tests with HC3 standard errors, Holm's correction over the bands."
+    note += "intervals and tests with HC3 standard errors, Holm's correction over the bands. Equivalent: shown to "
+    note += "differ by less than the study's margin."
     return table_of("Temperature", rows_of(bands, backbone=backbone), columns, note)
 
 

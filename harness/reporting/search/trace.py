@@ -15,7 +15,7 @@ from statsmodels.regression.linear_model import OLS, WLS
 
 from harness.errors import UserError
 from harness.reporting.data.frames import TRIALS, records, rows_of, validate
-from harness.reporting.data.results import ALPHA, corrected
+from harness.reporting.data.results import ALPHA, corrected, decided
 from harness.vocabulary import BACKBONES, SYMBOLS, ordered
 
 Array = NDArray[np.float64]
@@ -23,7 +23,8 @@ Array = NDArray[np.float64]
 CURVE_COLUMNS = ["backbone", "factor", "best", "worst", "range", "f", "p", "p_holm", "configurations", "decided"]
 SOBOL_COLUMNS = ["backbone", "factor", "first", "first_low", "first_high", "total", "total_low", "total_high", "blocks"]
 TEMPERATURE_COLUMNS = [
-    *("backbone", "band", "configurations", "difference", "difference_low", "difference_high", "p", "p_holm", "verdict")
+    *("backbone", "band", "configurations", "difference", "difference_low", "difference_high", "p", "p_holm"),
+    *("margin", "p_equal", "verdict"),
 ]
 #: bands of T by name: a factor of about 1.5 around 7, and what lies below and above
 BANDS = {"below 4.5": (0.0, 4.5), "around 7": (4.5, 10.5), "above 10.5": (10.5, np.inf)}
@@ -227,11 +228,12 @@ def sobol(trace: Trace) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=SOBOL_COLUMNS)
 
 
-def temperature(trace: Trace) -> pd.DataFrame:
+def temperature(trace: Trace, margin: float) -> pd.DataFrame:
     """Temperatures below and above 7 set against those around it, other factors taken into account (quadratics).
 
     Standard errors allow for unequal variances (HC3); Holm's correction over both bands of a backbone. The verdict is
-    "better", "worse" or "undecided"; "" of the middle band itself, and of a band with fewer than three configurations.
+    "better", "worse", "equivalent" (two one-sided t tests show a difference of less than ``margin``, a share of the
+    mean validation MRR) or "undecided"; "" of the middle band itself, and of a band with fewer than three configurations.
     """
     rows: list[dict[str, Any]] = []
     if "temperature" not in trace.names:
@@ -251,15 +253,15 @@ def temperature(trace: Trace) -> pd.DataFrame:
         estimates: dict[str, dict[str, float]] = {}
         if compared and kept.sum() > others_design.shape[1] + len(compared):
             fit = OLS(value[kept], np.column_stack([*dummies, others_design[kept]])).fit(cov_type="HC3", use_t=True)
+            limit = margin * float(configurations["mrr"].mean())
             for i, name in enumerate(compared):
-                estimates[name] = {"difference": fit.params[i], "p": fit.pvalues[i]}
+                beyond = (limit - abs(fit.params[i])) / fit.bse[i]
+                estimates[name] = {"difference": fit.params[i], "p": fit.pvalues[i], "margin": limit}
+                estimates[name]["p_equal"] = float(stats.t.sf(beyond, fit.df_resid))
                 estimates[name] |= zip(("difference_low", "difference_high"), fit.conf_int()[i], strict=True)
         rows += [
             {"backbone": backbone, "band": name, "configurations": int(inside[name].sum())} | estimates.get(name, {})
             for name in BANDS
         ]
     frame = pd.DataFrame(rows, columns=TEMPERATURE_COLUMNS)
-    frame["p_holm"] = corrected(frame, ["backbone"])
-    word = np.where(frame["difference"] > 0, "better", "worse")
-    verdict = np.where(frame["p_holm"] < ALPHA, word, "undecided")
-    return frame.assign(verdict=np.where(frame["p"].isna(), "", verdict))
+    return decided(frame.assign(metric="mrr"), ["backbone"])[TEMPERATURE_COLUMNS]

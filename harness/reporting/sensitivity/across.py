@@ -8,6 +8,7 @@ from functools import partial
 import pandas as pd
 
 from harness.errors import UserError
+from harness.reporting.content import how_equal
 from harness.reporting.data.about import started
 from harness.reporting.data.frames import records, where
 from harness.reporting.data.results import Frames, Results
@@ -77,7 +78,9 @@ def across_content(grids: Sequence[Frames]) -> Document | None:
             Figure("region", drawn, figures.settings_caption(region, names, CASE)),
             shown[""]["default"],
             shown[""]["region"],
-            Section("How to read the numbers", [READING.format(cases="; ".join(cases))], small=True),
+            Section(
+                "How to read the numbers", [f"{READING.format(cases='; '.join(cases))} {how_equal(layout)}"], small=True
+            ),
             Section("Provenance", [Command("\n".join(grid.meta.command for grid in grids))], together=True),
         ],
         trials=trials,

@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 
 from harness.reporting.claims import Claim
-from harness.reporting.content import Front, case_of, figure_name, report
+from harness.reporting.content import Front, case_of, figure_name, how_equal, report
 from harness.reporting.data.about import facts, with_points
 from harness.reporting.data.frames import curves_of, records, where
+from harness.reporting.data.layout import Layout
 from harness.reporting.data.results import Frames, Importance, Results, importances_of
 from harness.reporting.data.text import number
 from harness.reporting.evidence import Evidence
@@ -305,7 +306,7 @@ def content(frames: Frames) -> Document:
         files=files,
         tables=shown,
         front=Front(findings, judged(results, numbers), [ONE_SEED] * numbers.one_seed),
-        reading=READING,
+        reading=_reading(results.layout),
         run=with_points(facts(results, frames.meta.data, dataset), _points(results, numbers)),
         notes=_gaps(grid),
         varied=grid.names,
@@ -359,9 +360,12 @@ READING = (
         "Importances",
     ),
     Text("The recommended point has the largest smallest difference to L1 over the backbones (maximin).", "Default."),
-    Text(
-        "are paired by seed and test fact: bootstrap intervals, sign-flip tests, Holm's correction. A difference is "
-        "called better or worse only if the corrected p value is below 0.05 and the interval excludes zero.",
-        "Differences to L1 on test",
-    ),
 )
+
+
+def _reading(layout: Layout) -> tuple[Text, ...]:
+    tests = (
+        "are paired by seed and test fact: bootstrap intervals, sign-flip tests, Holm's correction. A difference is "
+    )
+    tests += "called better or worse only if the corrected p value is below 0.05 and the interval excludes zero. "
+    return *READING, Text(tests + how_equal(layout), "Differences to L1 on test")

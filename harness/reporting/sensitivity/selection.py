@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from harness.reporting.data.frames import records
-from harness.reporting.data.results import Results, comparison_row, decided
+from harness.reporting.data.results import Results, comparison_row, decided, decisions
 from harness.reporting.sensitivity.points import Grid
 from harness.selection import best_first
 from harness.vocabulary import FRESH_SEEDS, METRICS
@@ -19,7 +19,7 @@ from harness.vocabulary import FRESH_SEEDS, METRICS
 BEST = 5
 CHOSEN_COLUMNS = [
     *("backbone", "arm", "base", "metric", "value", "base_value", "difference", "difference_low", "difference_high"),
-    *("p", "p_holm", "seeds", "facts", "verdict"),
+    *("p", "p_holm", "margin", "p_equal", "seeds", "facts", "verdict"),
 ]
 
 
@@ -52,7 +52,7 @@ def on_test(results: Results, chosen: pd.DataFrame) -> pd.DataFrame:
     `harness.reporting.data.results.paired`. Without L1 the differences are NaN and the verdict is "".
 
     Columns: backbone, arm, base, metric, value and base_value (means over seeds), difference (with _low and _high), p,
-    p_holm, seeds, facts, verdict.
+    p_holm, margin, p_equal, seeds, facts, verdict.
     """
     rows: list[dict[str, Any]] = []
     for point in records(chosen):
@@ -61,10 +61,12 @@ def on_test(results: Results, chosen: pd.DataFrame) -> pd.DataFrame:
         values = results.by_fact(backbone, arm, seeds or None)
         against = results.by_fact(backbone, str(base), seeds) if seeds else None
         comparisons = results.compared(backbone, arm, str(base), seeds) if seeds else []
+        settled = [] if against is None else decisions(
+            results, backbone, values - against, against.mean(axis=(0, 1)), seeds)  # fmt: skip
         for k, metric in enumerate(METRICS):
             row = {"backbone": backbone, "arm": arm, "base": base if seeds else "", "metric": metric.key}
             row |= {"value": float(values[:, :, k].mean()), "seeds": len(values), "facts": values.shape[1]}
             row |= {"base_value": np.nan if against is None else float(against[:, :, k].mean())}
-            rows.append(row | (comparison_row(comparisons[k]) if comparisons else {}))
+            rows.append(row | (comparison_row(comparisons[k]) | settled[k] if comparisons else {}))
     frame = pd.DataFrame(rows, columns=[name for name in CHOSEN_COLUMNS if name not in ("p_holm", "verdict")])
     return decided(frame, ["backbone", "metric"])[CHOSEN_COLUMNS]

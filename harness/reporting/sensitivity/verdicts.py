@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.reporting.claims import Verdict, no_verdict
 from harness.reporting.data.frames import records, rows_of
-from harness.reporting.data.results import ALPHA
+from harness.reporting.data.results import ALPHA, EQUAL
 from harness.reporting.data.text import interval, number, p_equals, percent
 from harness.reporting.sensitivity.figures import source_name
 from harness.reporting.sensitivity.tables import point_name
@@ -87,7 +87,8 @@ def judge_settings(
     """C7: results depend on the factors, and there are defaults that work on every backbone.
 
     Supported if a main effect is decided and the recommended default, chosen by validation, is better than L1 on the
-    test facts of every backbone (``tested``, of `on_test`). Contradicted if no main effect can exceed the tolerance, if
+    test facts of every backbone (``tested``, of `on_test`); partly if it is better on some and equivalent on the
+    others, equivalent if it is that on all. Contradicted if no main effect can exceed the tolerance, if
     no point is stable, or if the default is worse than L1 on some backbone. With one seed there is no verdict.
     ``fresh``: the default was tested with seeds that took no part in choosing it.
     """
@@ -109,8 +110,10 @@ def judge_settings(
     word = "undecided"
     if none_matters or not stable or "worse" in verdicts:
         word = "contradicted"
-    elif ranges["decided"].any() and verdicts == {"better"}:
-        word = "supported"
+    elif verdicts == {EQUAL}:
+        word = EQUAL
+    elif ranges["decided"].any() and verdicts <= {"better", EQUAL}:
+        word = "supported" if verdicts == {"better"} else "partly supported"
     verdict = word, "; ".join(reasons)
     return no_verdict(verdict) if one_seed else verdict
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,20 @@ def test_contrasts_are_differences_of_gains_and_a_family_of_their_own(sizes: Mak
         assert row.difference == pytest.approx(gain[row.dim] - gain[row.smaller])
     assert contrasts["relative"].isna().all()
     np.testing.assert_allclose(contrasts["p_holm"], multipletests(contrasts["p"], method="holm")[1])
+
+
+def test_gains_within_the_margin_are_equivalent(sizes: Make) -> None:
+    study = sizes(dims=(25, 50), facts=400, gain=lambda dim: 0.0)
+    wide = gains_by_size(Sizes.load(study.of(replace(CAPACITY, margin=0.4))))
+    plain = wide[wide["smaller"].isna() & (wide["base"] == "L1") & (wide["metric"] == "mrr")]
+    assert (plain["verdict"] == "equivalent").all()
+    mean = study.trials[study.trials["arm"] == "L1 · dim=25"]["test_mrr"].mean()
+    assert plain.set_index("dim")["margin"][25] == pytest.approx(0.4 * mean)
+    (contrast,) = wide[wide["smaller"].notna()].to_dict("records")
+    other = study.trials[study.trials["arm"] == "L1 · dim=50"]["test_mrr"].mean()
+    assert contrast["margin"] == pytest.approx(0.4 * (mean + other) / 2)
+    narrow = gains_by_size(Sizes.load(study.of(replace(CAPACITY, margin=1e-5))))
+    assert not (narrow["verdict"] == "equivalent").any()
 
 
 def test_detectable_grows_when_facts_scatter_more(sizes: Make) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from harness.reporting.capacity.numbers import GAINS_COLUMNS, KEPT_COLUMNS, THRESHOLD_COLUMNS, Numbers, Sizes
-from harness.reporting.capacity.verdicts import dimension, judge, threshold_in_words
+from harness.reporting.capacity.verdicts import dimension, judge, summary, threshold_in_words
 from harness.reporting.data.about import facts, settings
 from harness.vocabulary import arm_name
 from tests.reporting.conftest import CAPACITY, DIMS
@@ -90,6 +90,15 @@ def test_c9_without_any_gain_says_what_could_have_been_seen() -> None:
         "the dimension, would be seen with a power of 80 %"
     )
     assert "and to harm at 10" in verdict("C9", numbers_of(better() | {10: "worse"}), [*DIMS])[1]
+
+
+def test_c9_is_equivalent_where_no_dimension_gains_more_than_the_margin() -> None:
+    same = dict.fromkeys(DIMS, "equivalent")
+    assert verdict("C9", numbers_of(same), [*DIMS])[0] == "equivalent"
+    assert verdict("C9", numbers_of(same | {5: "undecided"}), [*DIMS])[0] == "undecided"
+    numbers = numbers_of(same)
+    numbers.gains["relative"] = 0.001
+    assert "No difference beyond the margin at 5 (+0.1" in summary(numbers, [*DIMS], "ttranse")[0]
 
 
 def test_c9_is_not_about_larger_students_without_a_gain() -> None:

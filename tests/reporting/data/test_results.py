@@ -134,6 +134,16 @@ def test_a_layout_with_looks_has_sequential_p_values(frames: Make) -> None:
     assert sum(astuple(Standing.of(table))) == len(table[table["metric"] == "mrr"])
 
 
+def test_seeds_of_reference_rows_do_not_shift_the_looks(frames: Make) -> None:
+    """A teacher that is trained once has a seed of its own, here below those of all students."""
+    study, layout = frames(facts=120, seeds=3, shift={"L1": -1.5}), replace(LAYOUT, looks=(3, 5))
+    students = ~study.trials["arm"].isin(["teacher", "llm-teacher"])
+    study.trials.loc[students, "seed"] += 1000
+    alone = paired(Results.load(study.trials[students], study.load_ranks, layout))
+    assert alone.set_index(["arm", "base", "metric"])["p"]["L1", "none", "mrr"] < 0.05  # all three seeds count
+    pd.testing.assert_frame_equal(paired(Results.load(study.trials, study.load_ranks, layout)), alone)
+
+
 def test_comparisons_need_both_arms() -> None:
     assert list(LAYOUT.pairs(["none", "L1+L2", "teacher"])) == [("L1+L2", "none")]
     assert list(LAYOUT.pairs(["L1", "L1+L2+L3"])) == [("L1+L2+L3", "L1")]

@@ -93,7 +93,7 @@ def test_blocks_with_a_gap_and_cells_that_configurations_share() -> None:
 
 
 def test_temperature_is_judged_against_seven() -> None:
-    bands = temperature(trace(trials=60)).set_index("band")
+    bands = temperature(trace(trials=60), 0.01).set_index("band")
     assert bands["verdict"].to_dict() == {"below 4.5": "worse", "around 7": "", "above 10.5": "worse"}
     assert judge_temperature(bands.reset_index(), one_seed=False)[0] == "supported"
     verdict, reason = judge_temperature(bands.reset_index(), one_seed=True)
@@ -103,11 +103,11 @@ def test_temperature_is_judged_against_seven() -> None:
 
 def test_a_rising_effect_of_temperature_contradicts() -> None:
     rising = trace(gain=lambda alpha, temperature, stage1_epochs: 0.003 * np.log(temperature), trials=60)
-    assert judge_temperature(temperature(rising), one_seed=False)[0] == "contradicted"
+    assert judge_temperature(temperature(rising, 0.01), one_seed=False)[0] == "contradicted"
     flat = trace(gain=lambda alpha, temperature, stage1_epochs: 0.0, trials=60)
-    assert judge_temperature(temperature(flat), one_seed=False)[0] == "undecided"
+    assert judge_temperature(temperature(flat, 1e-6), one_seed=False)[0] == "undecided"
     few = trace(trials=6)
-    assert judge_temperature(temperature(few), one_seed=False)[0] == "not tested"
+    assert judge_temperature(temperature(few, 0.01), one_seed=False)[0] == "not tested"
 
 
 def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
@@ -140,3 +140,12 @@ def test_a_search_without_a_result_says_so(tmp_path: Path) -> None:
     study, meta = make_search(trials=2, seeds=1, failed=(0, 1))
     with pytest.raises(UserError, match="no configuration of the search has a result"):
         make(study, meta, tmp_path / "report")
+
+
+def test_temperatures_that_make_no_difference_are_equivalent() -> None:
+    flat = trace(gain=lambda **_: 0.002, trials=60)
+    bands = temperature(flat, 0.01).set_index("band")
+    assert bands["verdict"].to_dict() == {"below 4.5": "equivalent", "around 7": "", "above 10.5": "equivalent"}
+    assert bands.loc["below 4.5", "margin"] == pytest.approx(0.01 * flat.frame["mrr"].mean())
+    assert judge_temperature(bands.reset_index(), one_seed=False)[0] == "equivalent"
+    assert set(temperature(flat, 1e-6)["verdict"]) == {"undecided", ""}

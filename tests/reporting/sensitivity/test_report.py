@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,16 @@ def test_best_points_are_chosen_by_validation_and_told_by_test() -> None:
     assert len(tested) == 25
 
 
+def test_points_within_the_margin_of_l1_are_equivalent() -> None:
+    study = make_grid(lambda *_: 0.0, factors={k: v[:2] for k, v in LEVELS.items()}, facts=300)
+    best = best_points(grid_of(study.trials), 1)
+    wide = on_test(study.of(replace(LAYOUT, margin=0.3)).results(), best).set_index("metric").loc["mrr"]
+    assert wide["verdict"] == "equivalent"
+    assert wide["margin"] == pytest.approx(0.3 * wide["base_value"])
+    narrow = on_test(study.of(replace(LAYOUT, margin=1e-5)).results(), best).set_index("metric").loc["mrr"]
+    assert narrow["verdict"] == "undecided"
+
+
 def test_the_map_shows_the_worst_case_of_every_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_grid(seeds=2, backbones=("ttranse", "ta-distmult"))
     result = grid(study)
@@ -338,6 +349,9 @@ def verdict(
         ({"tested": ("better", "undecided")}, "undecided"),
         ({"tested": ("better", "worse")}, "contradicted"),
         ({"decided": False, "high": 0.0019}, "contradicted"),
+        ({"tested": ("equivalent", "equivalent")}, "equivalent"),
+        ({"tested": ("better", "equivalent")}, "partly supported"),
+        ({"decided": False, "tested": ("better", "equivalent")}, "undecided"),
         ({"tested": ("", "")}, "not tested"),
     ],
 )
