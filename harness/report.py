@@ -27,6 +27,7 @@ from harness.reporting.data.layout import Layout, Meta
 from harness.reporting.data.results import Frames, paired
 from harness.reporting.data.standing import Standing
 from harness.reporting.data.teachers import weak_teacher
+from harness.reporting.harm import cases
 from harness.reporting.kinds import KINDS, ReportKind, kind_of, load_shipped
 from harness.reporting.output.document import Document, Findings, Verdicts
 from harness.reporting.output.tables import terminal_table
@@ -186,7 +187,7 @@ def verdicts(datasets: Collection[str], storage: str, output: Path) -> Path:
     studies = [
         _evidence(layouts[study], dataset, storage)
         for study, dataset in _held(storage, datasets)
-        if study in layouts and KINDS[layouts[study].report].evidence
+        if study in layouts and (KINDS[layouts[study].report].evidence or "none" in layouts[study].compare)
     ]
     if not studies:
         raise UserError(f"the store has no study{_on(datasets)}; run: python -m harness.study ablation --dataset wiki")
@@ -200,7 +201,7 @@ def _evidence(layout: Layout, dataset: str, storage: str) -> StudyEvidence:
     try:
         frames = designs.frames_of(layout, _load(storage, layout.name, dataset), importance)
         evidence = kind_of(layout.report, frames.trials).evidence
-        return StudyEvidence(layout, dataset, frames.meta, evidence(frames) if evidence else {})
+        return StudyEvidence(layout, dataset, frames.meta, evidence(frames) if evidence else {}, cases=cases(frames))
     except UserError as error:
         return StudyEvidence(layout, dataset, Meta(), {}, str(error))
 

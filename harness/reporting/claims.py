@@ -1,9 +1,9 @@
-"""The paper's claims, and the verdict of a study's comparisons on each, with its reason."""
+"""The claims of the paper and our own, and the verdict of a study's comparisons on each, with its reason."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -156,6 +156,31 @@ def _top_ranks(rows: Rows, question: Question) -> Verdict:
     return (EQUAL if {words[key] for key in HITS} == {EQUAL} else "undecided"), reason
 
 
+def _tried(rows: Rows, question: Question) -> Verdict:
+    """As `_all`, of the steps that were tried."""
+    steps = {name: step for name, step in question.steps.items() if (*step, "mrr") in rows}
+    return _all(rows, replace(question, steps=steps or question.steps))
+
+
+def _some(rows: Rows, question: Question) -> Verdict:
+    """C19: supported if one step is better (Holm's correction is over all of them), contradicted if every one is worse
+    or equivalent. The reason ranks them."""
+    tried = {name: rows[*step, "mrr"] for name, step in question.steps.items() if (*step, "mrr") in rows}
+    if not tried:
+        return "not tested", "no trials to compare with L1"
+    words = {str(row["verdict"]) for row in tried.values()}
+    ranked = sorted(tried.items(), key=lambda item: -item[1]["relative"])
+    reason = "; ".join(f"{name} {percent(row['relative'])} ({row['verdict']})" for name, row in ranked)
+    return ("supported" if "better" in words else "undecided" if "undecided" in words else "contradicted"), reason
+
+
+#: students of equal bytes in study `bytes`: the narrow one, and those that have more dimensions of fewer bits
+WIDTHS = (
+    ("12-d of 32 bits", "46-d of 8 bits", "92-d of 4 bits", "184-d of 2 bits"),
+    ("24-d of 32 bits", "94-d of 8 bits", "188-d of 4 bits", "376-d of 2 bits"),
+)
+#: what study `losses` tunes beside L1
+LOSSES = ("DKD", "DIST", "LSKD", "CTKD", "RCE-KD", "L1+FitNet", "L1+RKD-D", "L1+RKD-A", "L1+L2", "L1+L3")
 #: the claims that comparisons of arms decide
 QUESTIONS = {
     "C1": Question(
@@ -194,5 +219,34 @@ QUESTIONS = {
     "C13": Question(
         {"full method against L1": ("L1+L2+L3", "L1"), "against no distillation": ("L1+L2+L3", "none")},
     ),
+    "C15": Question(
+        {
+            f"{kind}{wide} against {narrow}": (f"{kind}{wide}", f"{kind}{narrow}")
+            for narrow, *wider in WIDTHS
+            for kind in ("", "undistilled ")
+            for wide in wider
+        },
+        decide=_tried,
+    ),
+    "C16": Question(
+        {"born-again teacher against one": ("born again", "L1"), "ensemble against one": ("ensemble", "L1")}
+    ),
+    "C17": Question(
+        {
+            "against L1": ("neighbourhood", "L1"),
+            "against L1 trained twice as long": ("neighbourhood", "L1 for 32 epochs"),
+            "against labels as texts": ("neighbourhood", "sentence encoder"),
+            "against static vectors of the same texts": ("neighbourhood", "static neighbourhood"),
+        }
+    ),
+    "C18": Question(
+        {
+            "gaps in the teacher": ("teacher with gaps", "L1"),
+            "gaps in the student": ("student with gaps", "L1"),
+            "gaps in both against the teacher alone": ("both with gaps", "teacher with gaps"),
+            "gaps in an undistilled student": ("undistilled with gaps", "none"),
+        }
+    ),
+    "C19": Question({arm_name(arm): (arm, "L1") for arm in LOSSES}, decide=_some),
     "C21": Question({"full method against L1": ("L1+L2+L3", "L1")}, (*HITS, "mr"), decide=_top_ranks),
 }

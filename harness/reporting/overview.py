@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.reporting import harm
 from harness.reporting.claims import QUESTIONS
 from harness.reporting.data.about import facts_of, started
 from harness.reporting.data.frames import records, where
@@ -26,13 +27,17 @@ from harness.vocabulary import BACKBONES, CLAIMS, DATASETS, backbone_name, datas
 
 @dataclass(frozen=True, eq=False)
 class StudyEvidence:
-    """A study's evidence on its claims on one data set; ``missing``: why there is none."""
+    """A study's evidence on its claims on one data set; ``missing``: why there is none.
+
+    ``cases``: what it has on where distillation harms (`harness.reporting.harm.cases`).
+    """
 
     layout: Layout
     dataset: str
     meta: Meta
     evidence: Mapping[str, Evidence]
     missing: str = ""
+    cases: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def claims_report(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout], output: Path) -> Path:
@@ -49,22 +54,26 @@ def claims_report(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout
 
 def claims_document(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout]) -> Document:
     """The claims report: a matrix of claims and cases, then the evidence on each claim, then how it was made."""
-    verdicts, shown = _verdicts(studies), _Shown()
+    own = studies
+    if (found := harm.evidence([study.cases for study in studies])) is not None:
+        studies = [*studies, StudyEvidence(harm.LAYOUT, harm.ALL, Meta(), {"C20": found})]
+    layouts = {**layouts, harm.ALL: harm.LAYOUT}
+    verdicts, shown = _verdicts(studies, layouts), _Shown()
     table = _matrix(verdicts)
-    trials = [part.trials for study in studies for part in study.evidence.values()]
+    trials = [part.trials for study in own for part in study.evidence.values()]
     dates = [date for of_study in trials for date in started(of_study)]
-    datasets = ordered({study.dataset for study in studies}, DATASETS)
+    datasets = ordered({study.dataset for study in own}, DATASETS)
     created = max(dates, default=datetime.fromtimestamp(0, UTC))
     return Document(
         name="claims",
-        title="The claims of the paper, and the evidence on each",
+        title="The claims, and the evidence on each",
         subtitle=f"Studies on {', '.join(map(dataset_name, datasets)) or 'nothing yet'} · {created:%-d %B %Y}",
         blocks=[
             Findings(_findings(studies, verdicts)),
             table,
             RULE,
             *(_claim(claim, studies, layouts, shown) for claim in CLAIMS),
-            _provenance(studies),
+            _provenance(own),
         ],
         trials=pd.concat(trials) if trials else pd.DataFrame({"started": []}),
         files={
@@ -82,9 +91,10 @@ def claims_document(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layo
 #: columns of the file of verdicts in words; that of numbers has all others
 VERDICTS = ["claim", "text", "study", "dataset", "backbone", "verdict", "reason"]
 RULE = (
-    "Each claim is put to a test by a study of its own, on every data set and backbone that it was run on. A "
-    "difference counts only if its corrected p value is below 0.05 and its 95 % interval, over seeds and test facts, "
-    "excludes zero. What each word takes is in docs/statistics.md."
+    "Each claim is put to a test by a study of its own, on every data set and backbone that it was run on. C15 to C20 "
+    "are claims of the harness, all others of the paper. A difference counts only if its corrected p "
+    "value is below 0.05 and its 95 % interval, over seeds and test facts, excludes zero. What each "
+    "word takes is in docs/statistics.md."
 )
 
 
@@ -132,7 +142,7 @@ def _word(verdict: str) -> str:
     return "not significant" if verdict == "undecided" else verdict
 
 
-def _verdicts(studies: Sequence[StudyEvidence]) -> pd.DataFrame:
+def _verdicts(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout]) -> pd.DataFrame:
     """All verdicts; claims without evidence have one row.
 
     Columns claim, text, study, dataset, backbone, verdict, reason, those of `_effect`, margin, command.
@@ -148,7 +158,8 @@ def _verdicts(studies: Sequence[StudyEvidence]) -> pd.DataFrame:
             if claim in study.evidence
             for verdict in study.evidence[claim].verdicts
         ]
-        none: dict[str, str | float] = {"study": "", "dataset": "", "backbone": ""}
+        tests = next((name for name, layout in layouts.items() if claim in layout.claims), "")
+        none: dict[str, str | float] = {"study": tests, "dataset": "", "backbone": ""}
         none |= {"verdict": "not tested", "reason": "no results yet"}
         rows += [{"claim": claim, "text": text, **row} for row in judged or [none]]
     return pd.DataFrame(rows)
@@ -192,7 +203,7 @@ def overall(verdicts: Sequence[str]) -> str:
 
 def _matrix(verdicts: pd.DataFrame) -> Table:
     """Claims in rows, cases (a backbone on a data set) in columns."""
-    judged = verdicts[verdicts["dataset"] != ""]
+    judged = verdicts[~verdicts["dataset"].isin(["", harm.ALL])]
     # a verdict on two backbones together stands with both
     judged = judged.assign(backbone=judged["backbone"].str.split(" and ")).explode("backbone")
     datasets = ordered(judged["dataset"], DATASETS)
@@ -204,7 +215,8 @@ def _matrix(verdicts: pd.DataFrame) -> Table:
         of_claim = judged[judged["claim"] == claim]
         cells = {(row["dataset"], row["backbone"]): _case(row) for row in records(of_claim)}
         shown = [cells.get(column, Cell("–")) for column in columns]
-        rows.append(Row((Cell(claim), Cell(text), *shown, Cell(overall(of_claim["verdict"].tolist()), strong=True))))
+        word = overall(verdicts.loc[verdicts["claim"] == claim, "verdict"].tolist())
+        rows.append(Row((Cell(claim), Cell(text), *shown, Cell(word, strong=True))))
     header = ("", "claim", *(f"{dataset_name(d)}\n{b}" for d, b in columns), "overall")
     note = (
         "A claim is supported overall if it is wherever it was tested, partly supported if it is in most cases and "
@@ -228,7 +240,11 @@ def _claim(claim: str, studies: Sequence[StudyEvidence], layouts: Mapping[str, L
     blocks: list[Block] = [layouts[names[0]].about if names else "No study tests this claim."]
     if not bearing:
         blocks.append("There is no result on this claim yet.")
-        blocks += [Command(f"python -m harness.study {name} --dataset wiki --backbone all") for name in names[:1]]
+        blocks += [
+            Command(f"python -m harness.study {name} --dataset wiki --backbone all")
+            for name in names[:1]
+            if name != harm.ALL
+        ]
     blocks += [
         f"{study.layout.name} on {dataset_name(study.dataset)}: {study.missing}"
         for study in studies

@@ -233,7 +233,8 @@ def temperature(trace: Trace, margin: float) -> pd.DataFrame:
 
     Standard errors allow for unequal variances (HC3); Holm's correction over both bands of a backbone. The verdict is
     "better", "worse", "equivalent" (two one-sided t tests show a difference of less than ``margin``, a share of the
-    mean validation MRR) or "undecided"; "" of the middle band itself, and of a band with fewer than three configurations.
+    mean validation MRR) or "undecided"; "" of the middle band itself, and of a band with fewer than three
+    configurations.
     """
     rows: list[dict[str, Any]] = []
     if "temperature" not in trace.names:

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.reporting.claims import judge
+from harness.design import files
+from harness.reporting.claims import QUESTIONS, WIDTHS, judge
 from harness.reporting.comparison.verdicts import kept, summary
 
 PAIRS = [
@@ -152,6 +153,56 @@ def test_c1_is_decided_by_the_measures_that_the_paper_names(worse: str, expected
     one = parts[0][(parts[0]["arm"] == "L1+L2+L3") & (parts[0]["base"] == "L1")]
     bases = ["L1", "L1+FitNet", "L1+RKD-D", "L1+RKD-A"]
     assert verdict_of(pd.concat([one.assign(base=base) for base in bases]), "C1") == expected
+
+
+def asked(claim: str, **verdicts: str) -> pd.DataFrame:
+    """The comparisons of a claim on MRR by their names, those that are not named left out."""
+    base = comparisons().query("arm == 'L1' and base == 'none' and metric == 'mrr'")
+    parts = [
+        base.assign(arm=arm, base=other, verdict=verdicts[name])
+        for name, (arm, other) in QUESTIONS[claim].steps.items()
+        if name in verdicts
+    ]
+    return pd.concat(parts or [base], ignore_index=True)
+
+
+SMALL = [f"{kind}{wide} against 12-d of 32 bits" for kind in ("", "undistilled ") for wide in WIDTHS[0][1:]]
+TEACHERS = ("born-again teacher against one", "ensemble against one")
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdicts", "expected"),
+    [
+        ("C15", dict.fromkeys(SMALL, "better"), "supported"),  # those of 96 bytes were not tried
+        ("C15", dict.fromkeys(SMALL, "better") | {SMALL[0]: "worse"}, "contradicted"),
+        ("C15", {}, "not tested"),
+        ("C16", dict(zip(TEACHERS, ("undecided", "better"), strict=True)), "undecided"),
+        ("C17", dict.fromkeys(QUESTIONS["C17"].steps, "better"), "supported"),
+        ("C17", {"against L1": "better"}, "not tested"),
+        ("C18", dict.fromkeys(QUESTIONS["C18"].steps, "better"), "supported"),
+        ("C19", {"DKD": "worse", "DIST": "better", "L1 + L3": "undecided"}, "supported"),
+        ("C19", {"DKD": "worse", "DIST": "equivalent"}, "contradicted"),
+        ("C19", {"DKD": "worse", "DIST": "undecided"}, "undecided"),
+        ("C19", {}, "not tested"),
+    ],
+)
+def test_claims_of_the_harness(claim: str, verdicts: dict[str, str], expected: str) -> None:
+    assert verdict_of(asked(claim, **verdicts), claim) == expected
+
+
+def test_c19_ranks_the_losses() -> None:
+    frame = asked("C19", DKD="better", DIST="worse").assign(relative=[0.01, 0.02])
+    (claim,) = judge(["C19"], frame, ["ttranse"])
+    assert claim.reason.replace("\N{NO-BREAK SPACE}", " ") == "DIST +2.0 % (worse); DKD +1.0 % (better)"
+
+
+def test_claims_ask_for_arms_that_their_studies_compare() -> None:
+    for name in files.files():
+        design = files.load(name)
+        for claim in set(design.claims) & set(QUESTIONS):
+            compared = {(arm, base) for base, arms in design.compare.items() for arm in arms}
+            compared |= {(name, "") for name in design.contrasts}
+            assert set(QUESTIONS[claim].steps.values()) <= compared, (name, claim)
 
 
 def test_one_seed_gives_no_verdict_on_the_method() -> None:
