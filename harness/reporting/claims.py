@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.reporting.data.frames import records
-from harness.reporting.data.results import EQUAL
+from harness.reporting.data.results import EQUAL, alone
 from harness.reporting.data.text import NBSP, number, percent
 from harness.vocabulary import CLAIMS, METRIC, arm_name, backbone_name, joined
 
@@ -99,8 +99,9 @@ def _all(rows: Rows, question: Question) -> Verdict:
     verdicts: list[str] = []
     reasons = []
     for step, (arm, base) in question.steps.items():
-        by_metric = {metric: str(rows[arm, base, metric]["verdict"]) for metric in question.metrics}
-        verdicts += by_metric.values()
+        of_step = {metric: rows[arm, base, metric] for metric in question.metrics}
+        verdicts += [str(row["verdict"]) for row in of_step.values()]
+        by_metric = {metric: _with_part(row) for metric, row in of_step.items()}
         words = [f"{METRIC[metric].label} {verdict}" for metric, verdict in by_metric.items()]
         same = set(by_metric.values())
         reasons.append(f"{step}: {same.pop() if len(same) == 1 else joined(words)}")
@@ -112,6 +113,12 @@ def _all(rows: Rows, question: Question) -> Verdict:
     else:
         verdict = "partly supported" if verdicts.count("better") > len(verdicts) / 2 else "undecided"
     return verdict, "; ".join(reasons)
+
+
+def _with_part(row: Mapping[str, Any]) -> str:
+    """A verdict; of an undecided one, which part of the rule it meets alone."""
+    part = alone(row)
+    return f"{row['verdict']} ({part} alone)" if part else str(row["verdict"])
 
 
 def _rank_against_hits(rows: Rows, question: Question) -> Verdict:
@@ -201,7 +208,14 @@ QUESTIONS = {
             "all three against L1 + L3": ("L1+L2+L3", "L1+L3"),
         }
     ),
-    "C3": Question({"two stages against one": ("switch after 1/2", "one stage")}),
+    # a first epoch with all losses that scores all entities may be what harms a single stage
+    "C3": Question(
+        {
+            "two stages against one": ("switch after 1/2", "one stage"),
+            "against one without an exact epoch": ("switch after 1/2", "one stage without an exact epoch"),
+        },
+        decide=_tried,
+    ),
     "C4": Question({name: (name, "") for name in ("Huber keeps more than KL", "Huber keeps more than MSE")}),
     "C5": Question(
         {

@@ -227,7 +227,8 @@ def how_tests(families: str, layout: Layout | None = None) -> Text:
     return Text(
         "flip the signs of the facts' differences, averaged over seeds (9,999 random patterns). They speak of these "
         "trained models on new facts; therefore a difference is called better or worse only if the corrected p value "
-        f"is below 0.05 and the interval, which covers new seeds as well, excludes zero.{equal} Holm's correction is "
-        f"applied within each family: {families}",
+        "is below 0.05 and the interval, which covers new seeds as well, excludes zero. What meets one of both is "
+        f"undecided, with p alone or the interval alone.{equal} Holm's correction is applied within each family: "
+        f"{families}",
         "Tests",
     )

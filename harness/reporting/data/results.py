@@ -235,6 +235,16 @@ def decided(rows: pd.DataFrame, family: list[str]) -> pd.DataFrame:
     return rows.assign(p_holm=p_holm, verdict=verdict)
 
 
+def alone(row: Mapping[str, Any]) -> str:
+    """The part of the rule that an undecided comparison meets, if it meets one: "p" (after Holm's correction, below
+    .05), or "interval" (that excludes zero); otherwise ""."""
+    if row["verdict"] != UNDECIDED or "p_holm" not in row:
+        return ""
+    has_p = row["p_holm"] < ALPHA
+    excludes_zero = row["difference_low"] > 0 or row["difference_high"] < 0
+    return "p" if has_p else "interval" if excludes_zero else ""
+
+
 def corrected(rows: pd.DataFrame, family: list[str], column: str = "p") -> pd.Series[float]:
     """The p values of a column after Holm's correction, within the rows that agree in the columns ``family``."""
     known = rows[rows[column].notna()]

@@ -16,6 +16,7 @@ from rich.markup import escape
 from harness.console import spreadsheet_cell
 from harness.reporting.data.frames import records, validate_trials
 from harness.reporting.data.layout import Layout
+from harness.reporting.data.results import alone
 from harness.reporting.data.text import duration, interval, latex, number, p_value, percent
 from harness.stats import mean_interval
 from harness.vocabulary import (
@@ -164,8 +165,9 @@ def difference_cell(line: dict[str, Any]) -> Cell:
 
 
 def verdict_cell(line: dict[str, Any]) -> Cell:
-    """A verdict, bold where it is decided."""
-    return Cell(line["verdict"], strong=line["verdict"] in DECIDED)
+    """A verdict, bold where it is decided; one that is not with the part of the rule that it meets, if it meets one."""
+    part = alone(line)
+    return Cell(line["verdict"], f"{part} alone" if part else "", strong=line["verdict"] in DECIDED)
 
 
 def decided_cell(line: dict[str, Any]) -> Cell:

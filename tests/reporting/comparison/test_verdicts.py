@@ -211,6 +211,20 @@ def test_one_seed_gives_no_verdict_on_the_method() -> None:
     assert "it would read: supported" in judged[0].reason
 
 
+def test_a_reason_says_which_part_of_the_rule_is_met() -> None:
+    frame = comparisons()
+    frame.loc[(frame["arm"] == "L1+L2") & (frame["metric"] == "mrr"), "p_holm"] = 0.001
+    (claim,) = judge(["C2"], frame, ["ttranse"])
+    assert claim.reason.startswith("L2 added to L1: undecided (p alone); L3 added to L1: undecided; ")
+
+
+@pytest.mark.parametrize(("other", "expected"), [(None, "supported"), ("undecided", "undecided")])
+def test_c3_is_about_both_ways_to_have_one_stage_if_both_ran(other: str | None, expected: str) -> None:
+    verdicts = {"two stages against one": "better"}
+    verdicts |= {"against one without an exact epoch": other} if other else {}
+    assert verdict_of(asked("C3", **verdicts), "C3") == expected
+
+
 def test_missing_arms_leave_a_claim_untested() -> None:
     frame = comparisons()
     some = frame[frame["arm"].isin(["L1", "L1+L2"])]

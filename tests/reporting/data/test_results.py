@@ -15,6 +15,7 @@ from harness.errors import UserError
 from harness.reporting.comparison.gains import gains
 from harness.reporting.data.results import Results, costs_by_stage, means, paired
 from harness.reporting.data.standing import Standing
+from harness.reporting.output.tables import Cell, verdict_cell
 from harness.stats.sequential import judge
 from tests.reporting.conftest import LAYOUT
 
@@ -97,6 +98,10 @@ def test_a_small_p_value_alone_decides_nothing(frames: Make) -> None:
     assert row["p_holm"] < 0.05
     assert row["difference_low"] < 0 < row["difference_high"]
     assert row["verdict"] == "undecided"
+    assert verdict_cell(row.to_dict()) == Cell("undecided", "p alone")
+    assert verdict_cell(row.to_dict() | {"p_holm": 0.06, "difference_low": 1e-9}) == Cell("undecided", "interval alone")
+    assert verdict_cell(row.to_dict() | {"p_holm": 0.06}) == Cell("undecided")
+    assert verdict_cell(row.to_dict() | {"verdict": "better"}) == Cell("better", strong=True)
 
 
 def test_no_difference_within_the_margin_is_a_verdict(frames: Make) -> None:
