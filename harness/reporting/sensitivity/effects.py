@@ -7,7 +7,8 @@ set against how much it changes from one of them to the next.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -15,8 +16,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.formula.api import ols
-from statsmodels.stats.anova import anova_lm
 
 from harness.reporting.data.frames import interval_columns, where
 from harness.reporting.data.results import ALPHA, corrected
@@ -35,6 +34,10 @@ RANGE_COLUMNS = [
 ]
 PAIR_COLUMNS = ["backbone", "first", "second", "first_level", "second_level", "mrr", "difference", "points"]
 VARIANCE_COLUMNS = ["backbone", "source", "order", "df", "sum_sq", "share", "omega_sq", "f", "p"]
+
+
+#: errors and effects below this are rounding
+NO_NOISE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,8 @@ def tukey_range(values: Array, level: float = 0.95) -> Range:
     residual = values - means[:, None] - values.mean(axis=0) + values.mean()
     df = (levels - 1) * (blocks - 1)
     error = float(np.sqrt((residual**2).sum() / df / blocks))
-    if error < 1e-12:  # no noise at all, but for rounding
-        return Range(estimate, estimate, estimate, 0.0 if estimate > 1e-12 else 1.0)
+    if error < NO_NOISE:
+        return Range(estimate, estimate, estimate, 0.0 if estimate > NO_NOISE else 1.0)
     half = float(stats.studentized_range.ppf(level, levels, df)) * error
     p = float(np.clip(stats.studentized_range.sf(estimate / error, levels, df), 0, 1))
     return Range(estimate, estimate - half, estimate + half, p)
@@ -156,54 +159,90 @@ def pairs(grid: Grid) -> pd.DataFrame:
 def variance(grid: Grid) -> pd.DataFrame:
     """The variance of validation MRR over a complete grid, split into main effects and interactions (ANOVA).
 
-    Seeds are blocks. Of K factors interactions of up to min(3, K) of them are separated, of up to K - 1 with one seed;
-    the rest is the error. ``share`` is a part's share of the sum of squares within seeds, ``omega_sq`` the same without
-    what noise adds to it on average. Backbones whose grid has gaps are left out.
+    Of K factors interactions of up to min(3, K) of them are separated, of up to K - 1 with one seed; what is left is
+    the rest. Seeds are drawn: the error of a source is its interaction with them (a mixed model). With one seed it is
+    all interactions that contain the source. So main effects have the error of `ranges`. ``share`` is a part's share of
+    the sum of squares within seeds, ``omega_sq`` the same without what noise adds to it on average. Backbones whose
+    grid has gaps are left out.
 
     Columns: backbone, source (factors joined by ":", "seed" or "rest"), order (number of factors; 0 for seed and rest),
     df, sum_sq, share, omega_sq, f, p.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for backbone in grid.backbones:
         trials = where(grid.complete(), backbone=backbone)
         seeds = trials["seed"].nunique()
         if grid.missing(backbone) or len(trials) != seeds * trials["arm"].nunique():
             continue
-        highest = min(3, len(grid.factors) - (seeds == 1))
-        if highest < 1:
-            continue
-        # a formula is evaluated: names from a store must not get into it
-        aliases = {name: f"factor{k}" for k, name in enumerate(grid.names)}
-        data = trials[grid.names].astype(str).rename(columns=aliases)
-        data = data.assign(mrr=trials["mrr"] - trials["mrr"].mean(), seed=trials["seed"].astype(str))
-        terms = ["C(seed)"] if seeds > 1 else []
-        for order in range(1, highest + 1):
-            terms += [":".join(f"C({name})" for name in names) for names in combinations(aliases.values(), order)]
-        table = anova_lm(ols(f"mrr ~ {' + '.join(terms)}", data).fit(), typ=1)
-        rows += _sources(backbone, table, {alias: name for name, alias in aliases.items()})
+        names = [*grid.names, *(["seed"] if seeds > 1 else [])]
+        shape = [len(factor.levels) for factor in grid.factors] + ([seeds] if seeds > 1 else [])
+        values = trials.sort_values(names)["mrr"].to_numpy(dtype=np.float64).reshape(shape)
+        rows += [{"backbone": backbone, **row} for row in _sources(sums_of_squares(values), names, seeds > 1)]
     return pd.DataFrame(rows, columns=VARIANCE_COLUMNS)
 
 
-def _sources(backbone: str, table: pd.DataFrame, names: Mapping[str, str]) -> list[dict[str, object]]:
-    total = float(table["sum_sq"].drop("C(seed)", errors="ignore").sum())
-    error = table["sum_sq"]["Residual"] / table["df"]["Residual"] if table["df"]["Residual"] > 0 else np.nan
-    rows: list[dict[str, object]] = []
-    for name, row in table.iterrows():
-        parts = str(name).replace("C(", "").replace(")", "").replace("Residual", "rest").split(":")
-        source = ":".join(names.get(part, part) for part in parts)
-        is_rest, is_seed = source == "rest", source == "seed"
-        omega = (row["sum_sq"] - row["df"] * error) / (total + error) if total > 0 else 0.0
-        rows.append(
-            {
-                "backbone": backbone,
-                "source": source,
-                "order": 0 if is_rest or is_seed else source.count(":") + 1,
-                "df": int(row["df"]),
-                "sum_sq": float(row["sum_sq"]),
-                "share": np.nan if is_seed else float(row["sum_sq"] / total) if total > 0 else 0.0,
-                "omega_sq": np.nan if is_rest or is_seed else max(float(omega), 0.0),
-                "f": np.nan if is_rest else float(row["F"]),
-                "p": np.nan if is_rest else float(row["PR(>F)"]),
-            }
-        )
-    return rows
+#: sum of squares and degrees of freedom
+Part = tuple[float, int]
+
+
+def sums_of_squares(values: Array) -> dict[frozenset[int], Part]:
+    """The main effects and interactions of an array with one value a combination of levels, by their axes."""
+    axes = range(values.ndim)
+    effects: dict[frozenset[int], Array] = {}
+    parts = {}
+    for chosen in (frozenset(names) for order in range(values.ndim + 1) for names in combinations(axes, order)):
+        mean = values.mean(axis=tuple(set(axes) - chosen), keepdims=True)
+        # less the effects of fewer of its axes, the mean of all among them
+        effects[chosen] = mean - sum(effect for fewer, effect in effects.items() if fewer < chosen)
+        square = float((effects[chosen] ** 2).sum()) * values.size / effects[chosen].size
+        parts[chosen] = square, math.prod(values.shape[axis] - 1 for axis in chosen)
+    del parts[frozenset()]
+    return parts
+
+
+def _sources(
+    parts: Mapping[frozenset[int], Part], names: Sequence[str], has_seeds: bool
+) -> Iterator[dict[str, object]]:
+    """The rows of a backbone; of ``has_seeds`` the last axis is that of the seeds."""
+    seed = frozenset([len(names) - 1] if has_seeds else [])
+    factors = len(names) - len(seed)
+    highest = min(3, factors - (not has_seeds))
+    if highest < 1:
+        return
+    shown = [chosen for chosen in parts if len(chosen) <= highest and not chosen & seed]
+    rest = _sum(part for chosen, part in parts.items() if chosen not in shown and chosen != seed)
+    total = sum(square for chosen, (square, _) in parts.items() if chosen != seed)
+    for chosen in ([seed] if has_seeds else []) + shown:
+        is_seed = chosen == seed
+        square, df = parts[chosen]
+        above = [part for more, part in parts.items() if more > chosen]
+        error = rest if is_seed else parts[chosen | seed] if has_seeds else _sum(above)
+        noise = error[0] / error[1]
+        omega = (square - df * noise) / (total + noise) if total > 0 else 0.0
+        f, p = _test(square / df, noise, df, error[1])
+        yield {
+            "source": ":".join(names[axis] for axis in sorted(chosen)),
+            "order": 0 if is_seed else len(chosen),
+            "df": df,
+            "sum_sq": square,
+            "share": np.nan if is_seed else square / total if total > 0 else 0.0,
+            "omega_sq": np.nan if is_seed else max(omega, 0.0),
+            "f": f,
+            "p": p,
+        }
+    share = rest[0] / total if total > 0 else 0.0
+    yield {"source": "rest", "order": 0, "df": rest[1], "sum_sq": rest[0], "share": share} | dict.fromkeys(
+        ("omega_sq", "f", "p"), np.nan
+    )
+
+
+def _sum(parts: Iterable[Part]) -> Part:
+    squares, df = zip(*parts, strict=True)
+    return sum(squares), sum(df)
+
+
+def _test(mean_square: float, noise: float, df: int, df_error: int) -> tuple[float, float]:
+    """F and p; without noise, but for rounding, F is infinite where there is an effect."""
+    if noise < NO_NOISE**2:
+        return (math.inf, 0.0) if mean_square > NO_NOISE**2 else (np.nan, 1.0)
+    return mean_square / noise, float(stats.f.sf(mean_square / noise, df, df_error))

@@ -125,8 +125,10 @@ def variance_table(variance: pd.DataFrame, backbone: str) -> Table:
         ("p", "r", lambda line: p_value(line["p"])),
     ]
     within = " within seeds" if any(line["source"] == "seed" for line in lines) else ""
-    note = f"Share of the sum of squares{within}; ω²: without what noise adds on average. The rest is noise and "
-    note += "what is left of the interactions. F and p are not corrected for the number of sources: they describe."
+    note = f"Share of the sum of squares{within}; ω²: without what noise adds on average. The rest is noise and what "
+    note += "is left of the interactions. The error of a source is "
+    note += "its interaction with seeds" if within else "all interactions that contain it (one seed)"
+    note += ", as of the ranges above. F and p are not corrected for the number of sources: they describe."
     caption = "Variance of validation MRR over the grid"
     return table_of(caption, lines, columns, note, group=lambda line: line["source"] == "rest")
 

@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from scipy import stats
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
 
 from harness.errors import UserError
 from harness.reporting.data.frames import validate_trials
@@ -136,6 +138,27 @@ def test_variance_is_split_as_it_was_planted() -> None:
     assert parts["share"].sum() == pytest.approx(1)
     assert np.isnan(parts.loc["seed", "share"])
     assert parts["df"].sum() == 27 * 3 - 1
+
+
+def test_sums_of_squares_are_those_of_statsmodels() -> None:
+    values = np.random.default_rng(0).normal(size=(2, 3, 4, 2))
+    frame = pd.DataFrame([(*map(str, at), value) for at, value in np.ndenumerate(values)], columns=[*"abcd", "y"])
+    theirs = anova_lm(ols("y ~ (C(a) + C(b) + C(c) + C(d)) ** 3", frame).fit(), typ=1)
+    theirs = theirs.rename(index={"Residual": "C(a):C(b):C(c):C(d)"})  # one value a cell
+    mine = effects.sums_of_squares(values)
+    assert len(mine) == len(theirs) == 15
+    for chosen, part in mine.items():
+        row = theirs.loc[":".join(f"C({'abcd'[axis]})" for axis in sorted(chosen))]
+        assert part == (pytest.approx(row["sum_sq"]), row["df"])
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_main_effects_and_the_variance_have_one_error(seeds: int) -> None:
+    """Of two levels the studentised range is the t test, and F its square: the p values are the same."""
+    study = make_grid(factors={k: v[:2] for k, v in LEVELS.items()}, seeds=seeds, noise=0.004)
+    table = effects.ranges(grid(study)).merge(effects.variance(grid(study)), left_on="factor", right_on="source")
+    assert len(table) == 3
+    assert table["p_x"].to_numpy() == pytest.approx(table["p_y"].to_numpy(), rel=1e-3)
 
 
 def test_a_planted_interaction_is_found_and_is_no_main_effect() -> None:
