@@ -14,6 +14,7 @@ from harness.design.settings import parse_changes, settings
 from harness.errors import UserError
 from harness.models import BACKBONES
 from harness.store.factors import parameters
+from harness.trial.options import option_of
 from harness.trial.spec import TrialSpec
 
 #: what ``--backbone all`` means
@@ -181,6 +182,17 @@ def varied(tmp_path: Path, content: str = VARIED, **changes: object) -> Run:
     path.write_text(content, encoding="utf-8")
     options = {"dataset": "lahman", "data_digest": "d", "backbones": ["ttranse"], "preset": "quick", **changes}
     return cells.plan(designs.load(path), **options)
+
+
+def test_the_default_lies_within_grid_and_search() -> None:
+    """So neither ends at the settings that are recommended, and reports compare these with the best."""
+    grid, search = designs.load("grid"), designs.load("sweep").search
+    assert search is not None
+    for name, levels in grid.grid.items():
+        value, _ = option_of(TrialSpec(), name)
+        assert value in levels
+        assert levels[0] < value < levels[-1]
+        assert 3 * search["factors"][name]["low"] <= value <= search["factors"][name]["high"] / 3
 
 
 def test_a_grid_crosses_arms_with_the_factors_that_act_in_them(tmp_path: Path) -> None:
