@@ -7,17 +7,20 @@ from typing import Any
 from harness.design.cells import Run
 from harness.design.schema import FRESH, Point
 from harness.search.adaptive import Configuration, Searcher, Step
+from harness.search.confirmation import BASE
 from harness.store.known import Known
 from harness.store.study import StudyStore
 from harness.trial.spec import TrialSpec
+from harness.vocabulary import LEVELS
 
 
 class Searching:
     """What a run with a search wants next, and which configurations wait for which trial.
 
     Configurations that come to the same trial share it. ``attributes`` of a trial, by its key, are role ("search": not
-    scored on test; "confirm": one of the best with a fresh seed), configuration, point and label. The keys of all
-    trials are added to ``wanted``.
+    scored on test; "confirm": one of the best with a fresh seed), configuration, point, label, and of one of the best
+    the label of L1 with the same values of what acts in it (``base``), which is trained with the same seeds. The keys
+    of all trials are added to ``wanted``.
     """
 
     def __init__(self, run: Run, store: StudyStore | Known, wanted: set[str]) -> None:
@@ -41,7 +44,7 @@ class Searching:
     @property
     def most(self) -> int:
         """How many trials there are at most."""
-        return (self.search.configurations() + self.search.confirm) * self.run.seeds * len(self.run.backbones)
+        return (self.search.configurations() + 2 * self.search.confirm) * self.run.seeds * len(self.run.backbones)
 
     def _known(self) -> dict[str, dict[int, Configuration]]:
         """The configurations of earlier runs, by backbone and number."""
@@ -89,17 +92,39 @@ class Searching:
         return [spec]
 
     def _confirm(self, backbone: str, searcher: Searcher) -> list[TrialSpec]:
-        """The best configurations with seeds that the search has not seen."""
+        """The best configurations with seeds that the search has not seen, and L1 beside each."""
         specs = []
         for one in searcher.winners():
             for seed in range(FRESH, FRESH + self.run.seeds):
                 spec = self.run.configure(backbone, one.point, seed)
-                key = spec.key()
-                self.wanted.add(key)
-                if key not in self.values:
-                    self.attributes[key] = {"role": "confirm", **self._about(one.number, one.point)}
-                    specs.append(spec)
+                base, levels = self._base(backbone, one.point, seed)
+                named = ", ".join(f"{name.split('.')[-1]}={value}" for name, value in levels.items())
+                label = self.run.labels.get(base.key(), f"{BASE}{LEVELS}{named}")
+                about = {"role": "confirm", **self._about(one.number, one.point)}
+                wanted = {spec.key(): (spec, about | ({"base": label} if base.arm != spec.arm else {}))}
+                if base.key() not in self.run.labels:  # else it is one of the trials beside the search
+                    wanted.setdefault(base.key(), (base, {"role": "confirm", "point": levels, "label": label}))
+                for key, (trial, attributes) in wanted.items():
+                    self.wanted.add(key)
+                    if key not in self.values and key not in self.attributes:
+                        self.attributes[key] = attributes
+                        specs.append(trial)
         return specs
+
+    def _base(self, backbone: str, point: Point, seed: int) -> tuple[TrialSpec, Point]:
+        """L1 at a configuration, and the values of the factors that act in it."""
+
+        def at(values: Point) -> TrialSpec:
+            return self.run.configure(backbone, values, seed).model_copy(update={"arm": BASE}).acting()
+
+        def acts(name: str) -> bool:
+            """Whether another value changes L1."""
+            factor = self.search.factors[name]
+            other = factor.high if point[name] == factor.low else factor.low
+            return at({**point, name: other}).key() != base.key()
+
+        base = at(point)
+        return base, {name: value for name, value in point.items() if acts(name)}
 
     def _about(self, number: int, point: Point) -> dict[str, Any]:
         return {"configuration": number, "point": point, "label": f"{self.search.arm} · #{number}"}

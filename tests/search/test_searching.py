@@ -112,8 +112,9 @@ def test_from_a_study_file_to_a_report(dataset: Path, tmp_path: Path, tiny_encod
     factors = {**FACTORS, "loss.soft_weight": {"low": 0, "high": 1}}
     run = plan(read(tmp_path, tiny_encoder, factors=factors), dataset)
     tally = carry_out(run, tmp_path)
-    # L1 with two seeds and two fresh ones, three configurations with two, the best of them with two fresh ones
-    assert (tally.added, tally.failed, len(tally.keys)) == (12, 0, 12)
+    # L1 with two seeds and two fresh ones, three configurations with two, the best of them with two fresh ones, and L1
+    # at its temperature and switch with the same
+    assert (tally.added, tally.failed, len(tally.keys)) == (14, 0, 14)
     trials, curves, load_ranks = load(run, tmp_path)
     assert set(trials["cell"]) == tally.keys
     inside = trials["role"].isin(["search", "beside"])
@@ -123,8 +124,13 @@ def test_from_a_study_file_to_a_report(dataset: Path, tmp_path: Path, tiny_encod
     search = trials[trials["role"] == "search"]
     mean = search.groupby("configuration")["valid_mrr"].mean()
     confirmed = trials[trials["role"] == "confirm"]
-    assert confirmed["configuration"].unique().tolist() == [mean.idxmax()]
-    assert confirmed["seed"].tolist() == [FRESH, FRESH + 1]
+    winner, base = (confirmed[confirmed["losses"] == arm] for arm in ("L1+L2", "L1"))
+    assert winner["configuration"].unique().tolist() == [mean.idxmax()]
+    assert winner["base"].tolist() == base["arm"].tolist()
+    for one in (winner, base):
+        assert one["seed"].tolist() == [FRESH, FRESH + 1]
+    acting = ["temperature", "stage1_epochs", "loss.soft_weight"]
+    assert base[acting].to_numpy().tolist() == winner[acting].to_numpy().tolist()
     for _, row in search.iterrows():
         assert row["label"] == f"L1+L2 · #{int(row['configuration'])}"
     with pytest.raises(UserError, match="there are none; inside a search"):

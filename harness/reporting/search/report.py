@@ -11,7 +11,7 @@ import pandas as pd
 from harness.reporting.claims import Claim, Verdict, claim, no_verdict
 from harness.reporting.content import Front, case_of, figure_name, how_equal, report
 from harness.reporting.data.about import facts, with_points
-from harness.reporting.data.frames import rows_of, where
+from harness.reporting.data.frames import records, rows_of, where
 from harness.reporting.data.results import (
     CONFIRMATION,
     EQUAL,
@@ -45,11 +45,18 @@ def _importances(trace: Trace, frames: Frames) -> pd.DataFrame:
 
 
 def _chosen(trace: Trace, results: Results) -> pd.DataFrame:
-    """The configurations with confirmation runs, best by validation first, with L1 beside."""
+    """The configurations with confirmation runs, best by validation first, with L1 beside: that of the same
+    temperature, say, or else L1 as the study has it."""
     done = where(results.trials, role=CONFIRMATION, state="complete")
-    again = done[["backbone", "arm", "configuration"]].drop_duplicates().rename(columns={"configuration": "number"})
+    done = done[done["configuration"].notna()]  # others are those of L1
+    done = done.assign(base_arm=done.get("base"))
+    again = done.rename(columns={"configuration": "number"})[["backbone", "arm", "number", "base_arm"]]
+    again = again.drop_duplicates(["backbone", "arm"])
     chosen = again.astype({"number": int}).merge(trace.frame, on=["backbone", "number"])
-    chosen["base_arm"] = ["L1" if "L1" in results.arms(backbone) else None for backbone in chosen["backbone"]]
+    chosen["base_arm"] = [
+        next((name for name in (row["base_arm"], "L1") if name in results.arms(row["backbone"])), None)
+        for row in records(chosen)
+    ]
     return best_first(chosen, results.backbones)
 
 
@@ -275,8 +282,9 @@ FACTORS = (
     "interval. Other factors as in the mean configuration; the worst configurations may lie below the frame."
 )
 DIFFERENCES = (
-    "inside the search are means over the same seeds. On test they are paired by seed and test fact: bootstrap "
-    "intervals, sign-flip tests, Holm's correction over the winners of a backbone. "
+    "inside the search are means over the same seeds. On test L1 has the winner's values of all factors "
+    "that act in it, such as the temperature, and differences are paired by seed and test fact: bootstrap intervals, "
+    "sign-flip tests, Holm's correction over the winners of a backbone. "
 )
 READING = (
     Text(

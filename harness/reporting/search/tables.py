@@ -98,6 +98,7 @@ def confirmed_table(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) ->
         *ON_TEST,
     ]
     note = "The best configurations by the search's validation MRR, in confirmation runs with seeds that the "
-    note += "search has not used, scored on test once. Paired differences to L1 of the same seeds; "
+    note += "search has not used, scored on test once. Paired differences to L1 at the "
+    note += "same temperature and switch, with the same seeds; "
     note += "Holm's correction over the rows."
     return table_of("Confirmed winners", lines, columns, note)

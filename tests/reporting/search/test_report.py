@@ -15,7 +15,7 @@ from harness.reporting.kinds import kind_of
 from harness.reporting.search.report import judge_temperature
 from harness.reporting.search.trace import Trace, curves, sobol, temperature, trace_of
 from tests.blank import drawn
-from tests.reporting.conftest import Frames, importance_by_hand, written
+from tests.reporting.conftest import Frames, importance_by_hand, metrics, written
 from tests.reporting.searches import LAYOUT, make_search
 
 TABLES = ("configurations", "factors", "importance", "sobol", "temperature", "confirmed")
@@ -127,6 +127,28 @@ def test_a_report_is_complete_and_repeatable(tmp_path: Path) -> None:
     for row in confirmed.itertuples():
         assert row.value == pytest.approx(by_hand[row.backbone, row.arm])
         assert row.difference == pytest.approx(by_hand[row.backbone, row.arm] - by_hand[row.backbone, "L1"])
+
+
+def test_winners_are_compared_with_l1_at_their_own_temperature(tmp_path: Path) -> None:
+    study, meta = make_search(seeds=2, facts=40)
+    winner = study.trials.loc[study.trials["role"] == "confirm", "arm"].iloc[0]
+    own = study.trials["seed"].ge(1000) & (study.trials["losses"] == "L1")
+    again = study.trials[own].assign(arm="L1 · temperature=4", role="confirm", trial=[900, 901])
+    ranks = {
+        900 + k: study.ranks[label].assign(rank=study.ranks[label]["rank"] + 1) for k, label in enumerate(again.index)
+    }
+    again.index = pd.Index([900, 901])
+    for label, frame in ranks.items():
+        for name, value in metrics("test", frame["rank"].to_numpy()).items():
+            again.loc[label, name] = value
+    study.trials = pd.concat([study.trials, again])
+    study.trials.loc[study.trials["arm"] == winner, "base"] = "L1 · temperature=4"
+    study.ranks |= ranks
+    make(study, meta, tmp_path)
+    confirmed = pd.read_csv(tmp_path / "sweep_confirmed.csv").query("metric == 'mrr'").set_index("arm")
+    means = study.trials[study.trials["seed"] >= 1000].groupby("arm")["test_mrr"].mean()
+    assert confirmed.pop("base").value_counts().to_dict() == {"L1": 2, "L1 · temperature=4": 1}
+    assert confirmed.loc[winner, "difference"] == pytest.approx(means[winner] - means["L1 · temperature=4"])
 
 
 def test_few_configurations_of_one_seed_make_a_report(tmp_path: Path) -> None:
