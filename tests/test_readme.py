@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from harness.reporting.data.results import LoadRanks
+from harness.reporting.harm import ALL
 from harness.store import frames
 from harness.vocabulary import CLAIMS, arm_name, backbone_name, by_level, dataset_name
 
@@ -67,7 +68,9 @@ def matrix() -> str:
             for backbone in row["backbone"].split(" and "):
                 verdict[row["dataset"], backbone] = row["verdict"]
         cases = [(d, b) for d in ("wiki", "yago") for b in ("TTransE", "TA-DistMult")]
-        elsewhere = "; ".join(f"{dataset_name(d)}, {b}: {v}" for (d, b), v in verdict.items() if (d, b) not in cases)
+        others = {(d, b): v for (d, b), v in verdict.items() if d and (d, b) not in cases}
+        named = {(d, b): "all cases" if d == ALL else f"{dataset_name(d)}, {b}" for d, b in others}
+        elsewhere = "; ".join(f"{named[case]}: {word}" for case, word in others.items())
         cells = [verdict.get(case, "–") for case in cases]
         text = f"{CLAIMS[claim]}{f' ({elsewhere})' if elsewhere else ''}"
         lines.append(f"| {claim} | {text} | `{study}` | {' | '.join(cells)} |")
