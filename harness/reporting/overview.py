@@ -173,7 +173,7 @@ def _effect(claim: str, numbers: pd.DataFrame, backbone: str) -> dict[str, float
     """
     if not {"step", "verdict", "relative"} <= {*numbers}:
         return {}
-    rows = numbers[[backbone_name(name) == backbone for name in numbers["backbone"]]]
+    rows = numbers[numbers["backbone"].map(backbone_name) == backbone]
     if claim in QUESTIONS:
         rows = rows[rows["metric"].isin(QUESTIONS[claim].metrics)]
     counts = {word: float((rows["verdict"] == word).sum()) for word in ("better", "worse", EQUAL)}

@@ -90,6 +90,14 @@ def test_metrics_beside_are_shown_and_not_counted(frames: Make) -> None:
     assert (row["comparisons"], row["better"]) == (4, 4)
 
 
+def test_a_claim_without_its_arms_is_not_tested(frames: Make) -> None:
+    layout = replace(LAYOUT, claims=("C2", "C17"))
+    evidence = comparison.evidence_of(frames(facts=60).of(layout, META))
+    assert evidence["C17"].numbers.empty
+    verdicts = claims_document([StudyEvidence(layout, "wiki", Meta(), evidence)], {}).files["verdicts"][0]
+    assert verdicts.set_index("claim")["verdict"]["C17"] == "not tested"
+
+
 def test_evidence_of_ranks_has_a_column_a_metric(frames: Make) -> None:
     evidence = actual(frames(facts=200)).evidence
     assert evidence["C6"].table.header[2:] == ("Δ MR", "Δ Hits@1", "Δ Hits@3", "Δ Hits@10")
