@@ -152,6 +152,9 @@ def judge(cases: pd.DataFrame, margin: float) -> Verdict:
     near = percent(margin, signed=False)
     reason += f"undistilled student is as good as its teacher, or within {near}, in {hits} of the worse and {alarms} "
     reason += "of the better ones"
+    if len(worse) and len(better):
+        ranges = [f"{percent(part['ahead'].min())} to {percent(part['ahead'].max())}" for part in (worse, better)]
+        reason += f"; the teacher is ahead by {ranges[0]} in the worse, by {ranges[1]} in the better ones"
     for row in records(foretold(known).sort_values("rho", key=abs, ascending=False).head(1)):
         rho = f"{number(row['rho'], 2, signed=True)}, {p_equals(row['p_holm'])}"
         reason += f"; {PROPERTIES[row['property']]} goes best with the gain (rank correlation {rho})"

@@ -13,6 +13,7 @@ from scipy import stats
 
 from harness.reporting import harm
 from harness.reporting.data.layout import Meta
+from harness.reporting.data.text import percent
 from harness.reporting.output.tables import Table
 from harness.reporting.overview import StudyEvidence, claims_document
 from tests.reporting.conftest import CAPACITY, LAYOUT
@@ -77,7 +78,12 @@ def rows(*cases: tuple[float, str]) -> pd.DataFrame:
     ],
 )
 def test_the_rule_has_to_foretell_harm(cases: list[tuple[float, str]], expected: str) -> None:
-    assert harm.judge(rows(*cases), 0.01)[0] == expected
+    word, reason = harm.judge(rows(*cases), 0.01)
+    assert word == expected
+    ahead = [case for case, verdict in cases if verdict == "worse"]
+    if word == "supported":
+        low, high = percent(min(ahead)), percent(max(ahead))
+        assert f"the teacher is ahead by {low} to {high} in the worse, by {percent(0.2)} to {percent(0.2)}" in reason
 
 
 def test_rank_correlations_are_scipys_and_need_cases() -> None:
