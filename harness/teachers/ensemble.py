@@ -127,15 +127,15 @@ class Ensemble(Backbone):
 
     @property
     def n_entities(self) -> int:
-        return self._members()[0].n_entities
+        return self.each()[0].n_entities
 
     def entity_table(self) -> Tensor:
-        return torch.cat([member.entity_table() for member in self._members()], 1)
+        return torch.cat([member.entity_table() for member in self.each()], 1)
 
     def encode(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         parts = [
             weight * member.scale() * member.encode(subject, relation, self._view(member, time))
-            for weight, member in zip(self.weights, self._members(), strict=True)
+            for weight, member in zip(self.weights, self.each(), strict=True)
         ]
         return torch.cat(parts, 1)
 
@@ -147,7 +147,7 @@ class Ensemble(Backbone):
         self, subject: Tensor, relation: Tensor, time: Tensor, own: Tensor | None = None
     ) -> Iterator[Tensor]:
         """The scores [B, E] of member after member."""
-        for member in self._members():
+        for member in self.each():
             view = self._view(member, time)
             if member.has_vectors:
                 query = member.encode(subject, relation, view)
@@ -167,16 +167,17 @@ class Ensemble(Backbone):
 
     @property
     def reads_facts(self) -> bool:
-        return any(member.reads_facts for member in self._members())
+        return any(member.reads_facts for member in self.each())
 
     @contextmanager
     def without(self, batch: QueryTensors) -> Iterator[None]:
         with ExitStack() as stack:
-            for member in self._members():
+            for member in self.each():
                 stack.enter_context(member.without(batch))
             yield
 
-    def _members(self) -> list[Backbone]:
+    def each(self) -> list[Backbone]:
+        """The members."""
         return [member for member in self.members if isinstance(member, Backbone)]
 
 

@@ -27,6 +27,7 @@ from harness.distill.training.stacks import Student
 from harness.evaluate import NotFiniteError
 from harness.models import Backbone
 from harness.teachers.beside import BesideGaps
+from harness.teachers.ensemble import Ensemble
 from harness.trial.arms import REFERENCES
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages, summary
@@ -141,6 +142,10 @@ def run_trial(
 
 
 def _stored_bytes(stages: Stages, model: Backbone) -> dict[str, int]:
+    """Bytes of a row of the entity table and of all else; of an ensemble those of its members, empty without tables."""
+    if isinstance(model, Ensemble) and not isinstance(model, BesideGaps):
+        parts = [_stored_bytes(stages, member) for member in model.each()]
+        return {name: sum(part[name] for part in parts) for name in parts[0]} if all(parts) else {}
     shapes = {name: tuple(t.shape) for name, t in model.state_dict().items() if name not in gaps.NAMES}
     if rounding.ENTITIES not in shapes:
         return {}

@@ -97,7 +97,7 @@ def test_gradient_is_that_of_finite_differences(graph: TemporalGraph) -> None:
 def test_an_ensemble_adds_gaps_and_teaches(spec: TrialSpec, context: Context) -> None:
     teacher = scored_model(taught_by(spec, "ensemble", "teacher", members="tcomplex,gaps"), context)
     assert isinstance(teacher, Ensemble)
-    product, gaps = teacher._members()
+    product, gaps = teacher.each()
     stages = Stages(spec, context)
     points, classes = (stages.inputs.training(view)[:9] for view in ("points", "classes"))
     asked = points.subject, points.relation, points.time, points.answer

@@ -30,6 +30,7 @@ from harness.reporting.content import (
 from harness.reporting.data.about import facts
 from harness.reporting.data.frames import curves_of, records, where
 from harness.reporting.data.layout import Layout
+from harness.reporting.data.published import published_figures
 from harness.reporting.data.results import Frames, Results, costs_by_stage, means, paired, wide
 from harness.reporting.data.standing import Standing
 from harness.reporting.data.teachers import weak_teacher
@@ -51,14 +52,7 @@ from harness.reporting.output.tables import (
     table_of,
     verdict_cell,
 )
-from harness.reporting.output.typst import templates
 from harness.vocabulary import METRIC, METRICS, REFERENCES, arm_colors, arm_name, backbone_name, dataset_name
-
-
-def published_figures(dataset: str) -> list[dict[str, Any]]:
-    """What was published of full-size models on the data set; ``protocol`` is NaN where it is not known for sure."""
-    frame = pd.read_csv(templates() / "published_figures.csv")
-    return records(frame[frame["dataset"] == dataset])
 
 
 def _published(dataset: str) -> Section:

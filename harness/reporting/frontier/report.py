@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,13 +14,14 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from harness.reporting.content import HOW_MEANS, HOW_RANKS, ONE_SEED, Front, case_of, figure_name, report
 from harness.reporting.data.frames import records
+from harness.reporting.data.published import published_figures
 from harness.reporting.data.results import Frames, Results, means
 from harness.reporting.data.text import number, percent
 from harness.reporting.kinds import report_kind
 from harness.reporting.output.document import Detail, Document, Figure, Section
 from harness.reporting.output.figures import figure, readable
 from harness.reporting.output.tables import Cell, Row, Table, mean_cell
-from harness.vocabulary import GRAY, REFERENCES, arm_colors, arm_name, backbone_name
+from harness.vocabulary import GRAY, LEVELS, REFERENCES, arm_colors, arm_name, backbone_name
 
 #: how a number of bits is drawn
 MARKERS = {"32": "o", "16": "h", "8": "s", "6": "p", "4": "D", "3": "^", "2": "v", "ternary": "x"}
@@ -40,11 +42,12 @@ def content(frames: Frames) -> Document:
         for backbone in results.backbones
     }  # fmt: skip
 
-    colors = arm_colors([*map(str, rows["losses"].unique()), "teacher"])
+    colors = arm_colors([*map(str, rows["condition"].unique()), "teacher"])
+    published = published_figures(str(results.trials["dataset"].iloc[0]))
 
     def section(backbone: str) -> Section:
         of_backbone = rows[rows["backbone"] == backbone]
-        drawn = partial(draw, of_backbone, colors)
+        drawn = partial(draw, of_backbone, colors, [row for row in published if row["bytes_entity"] > 0])
         return Section(
             backbone_name(backbone),
             [
@@ -76,15 +79,17 @@ def content(frames: Frames) -> Document:
 
 CAPTION = (
     "Test MRR against the bytes of a row of the entity table. Mean over seeds with its 95 % interval; the line is the "
-    "Pareto front: no smaller student is as good."
+    "Pareto front: no smaller student is as good. Crosses: published models in 32 bits, each under the protocol named "
+    "beside it; numbers compare under one protocol alone."
 )
 
 
 def by_size(results: Results) -> pd.DataFrame:
     """One row a backbone, arm, dimension and number of bits: bytes, MRR with interval, and ``front``.
 
-    Columns: backbone, losses, arm (with its levels), dim, bits, bytes_entity, bytes_others, n, mean, low, high, kept
-    (share of the teacher's MRR, NaN without one) and front (whether no student of at most as many bytes is as good).
+    Columns: backbone, condition (an arm or variant), arm (with its levels), dim, bits, bytes_entity, bytes_others, n,
+    mean, low, high, kept (share of the teacher's MRR, NaN without one) and front (whether no student of at most as many
+    bytes is as good).
     """
     sizes = results.trials[results.trials["state"] == "complete"].drop_duplicates(["backbone", "arm"])
     about = {(row["backbone"], row["arm"]): row for row in records(sizes)}
@@ -93,7 +98,7 @@ def by_size(results: Results) -> pd.DataFrame:
         trial = about[row["backbone"], row["arm"]]
         is_teacher = row["arm"] in REFERENCES
         bits = "32" if is_teacher else str(json.loads(trial["spec"])["student"].get("bits", 32))
-        named = {"losses": trial.get("losses", row["arm"]), "dim": int(trial["dim"]), "bits": bits}
+        named = {"condition": str(row["arm"]).split(LEVELS)[0], "dim": int(trial["dim"]), "bits": bits}
         counts = {key: int(trial[key]) for key in ("bytes_entity", "bytes_others") if pd.notna(trial.get(key))}
         rows.append({**{key: row[key] for key in ("backbone", "arm", "n", "mean", "low", "high")}, **named, **counts})
     frame = pd.DataFrame(rows)
@@ -116,7 +121,7 @@ def frontier_table(rows: pd.DataFrame, *, only_front: bool = False) -> Table:
     for row in records(chosen.sort_values(["bytes_entity", "mean"])):
         cells = (
             Cell(number(row["bytes_entity"], 0)),
-            Cell(arm_name(row["losses"])),
+            Cell(arm_name(row["condition"])),
             Cell(str(row["dim"])),
             Cell(row["bits"]),
             mean_cell({**row, "metric": "mrr"}),
@@ -157,17 +162,19 @@ def summary(rows: pd.DataFrame) -> Sequence[str]:
     return texts
 
 
-def draw(rows: pd.DataFrame, colors: Mapping[str, str], path: Path) -> bool:
-    """MRR against bytes: a colour an arm, a marker a number of bits, a line for the Pareto front."""
+def draw(rows: pd.DataFrame, colors: Mapping[str, str], published: Sequence[Mapping[str, Any]], path: Path) -> bool:
+    """MRR against bytes: a colour an arm, a marker a number of bits, a line for the Pareto front, crosses for what was
+    published (rows of `published_figures`)."""
     students = rows[~rows["arm"].isin(REFERENCES) & rows["bytes_entity"].notna()]
     with figure(path, 3.4) as (axes,):
-        for losses, of_arm in students.groupby("losses", sort=False):
+        for condition, of_arm in students.groupby("condition", sort=False):
             for bits, points in of_arm.groupby("bits", sort=False):
                 axes.errorbar(
                     points["bytes_entity"].astype(float), points["mean"],
                     [points["mean"] - points["low"], points["high"] - points["mean"]],
-                    fmt=MARKERS.get(str(bits), "."), color=colors[str(losses)], markersize=4, linewidth=0.7, capsize=0,
-                    label=f"{arm_name(str(losses))}, {bits}{'' if bits == 'ternary' else ' bits'}",
+                    fmt=MARKERS.get(str(bits), "."), color=colors[str(condition)], markersize=4,
+                    linewidth=0.7, capsize=0,
+                    label=f"{arm_name(str(condition))}, {bits}{'' if bits == 'ternary' else ' bits'}",
                 )  # fmt: skip
         front = students[students["front"]].sort_values("bytes_entity")
         axes.plot(front["bytes_entity"].astype(float), front["mean"], color=GRAY, linewidth=0.8, zorder=0)
@@ -175,8 +182,15 @@ def draw(rows: pd.DataFrame, colors: Mapping[str, str], path: Path) -> bool:
             axes.axhline(row["mean"], color=colors["teacher"], linewidth=1, zorder=0)
             axes.annotate(f"teacher, {row['dim']}-d", (0, row["mean"]), (2, 2), ("axes fraction", "data"),
                           "offset points", fontsize=8, color=readable(colors["teacher"]))  # fmt: skip
+        for row in published:
+            axes.plot(row["bytes_entity"], row["mrr"], "x", color=GRAY, markersize=5)
+            axes.annotate(
+                f"{row['model']}, {row['protocol']}", (row["bytes_entity"], row["mrr"]), (-5, 0),
+                textcoords="offset points", ha="right", va="center", fontsize=7, color=readable(GRAY),
+            )  # fmt: skip
         axes.set_xscale("log")
-        sizes = sorted(students["bytes_entity"].astype(int).unique())
+        shown = [*students["bytes_entity"].astype(int), *(int(row["bytes_entity"]) for row in published)]
+        sizes = sorted(set(shown))
         ticks = [size for k, size in enumerate(sizes) if k == 0 or size >= 1.35 * sizes[k - 1]]
         axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")

@@ -11,8 +11,8 @@ import pytest
 
 from harness.errors import UserError
 from harness.reporting.comparison.protocols import by_protocol, protocols_table
-from harness.reporting.comparison.report import published_figures
 from harness.reporting.data.frames import ranked
+from harness.reporting.data.published import published_figures
 from harness.stats import mean_interval
 from harness.vocabulary import METRICS, PROTOCOLS
 from tests.reporting.conftest import LAYOUT, metrics
