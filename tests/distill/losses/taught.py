@@ -91,7 +91,7 @@ def check_gradient(term: Term, step: Step) -> bool:
     return torch.autograd.gradcheck(value, given)
 
 
-def minimised(term: Term, problem: Any, candidates: Candidates | None, steps: int = 200) -> tuple[float, float]:
+def minimised(term: Term, problem: Any, candidates: Candidates | None, steps: int = 50) -> tuple[float, float]:
     """The loss before and after the student alone minimises it, over all queries."""
     optimizer = torch.optim.Adam(problem.student.parameters(), lr=0.05)
     every, values = torch.arange(len(problem.data)), []
