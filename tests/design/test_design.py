@@ -214,7 +214,7 @@ def test_the_name_of_a_study_is_the_same_in_every_process() -> None:
     code = (
         "from harness.design import cells, files\n"
         "design = files.load('ablation')\n"
-        "arms = ('none', 'L1+RKD-A', 'teacher', 'llm-teacher')\n"
+        "arms = ('none', 'L1+RKD-A', 'teacher', 'llm-teacher', 'recurrence', 'gaps')\n"
         "for some in ((), arms):\n"
         "    run = cells.plan(design, dataset='d', data_digest='d', backbones=['ttranse'], preset='quick', arms=some)\n"
         "    print(run.study_name)\n"
