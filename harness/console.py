@@ -100,6 +100,16 @@ def run(app: typer.Typer | Callable[[], typer.Typer], program: str | None = None
     sys.exit(status)
 
 
+def asked(names: Iterable[str]) -> list[str]:
+    """Which of these commands have to be made: that which the command line begins with, or all for help and mistakes.
+
+    Making the options of all takes longer than most commands need.
+    """
+    every = list(names)
+    first = sys.argv[1:2]
+    return first if first and first[0] in every else every
+
+
 @lru_cache
 def _hints(options: type) -> dict[str, Any]:
     return get_type_hints(options, include_extras=True)

@@ -15,8 +15,9 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable
+from functools import lru_cache
 from importlib.abc import InspectLoader
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from types import CodeType
 
@@ -129,7 +130,7 @@ def installed() -> list[Path]:
         UserError: an entry point names a module that is not there.
     """
     files = []
-    for point in entry_points(group=GROUP):
+    for point in _entry_points(tuple(sys.path)):
         try:
             spec = importlib.util.find_spec(point.module)
         except ImportError:
@@ -138,6 +139,12 @@ def installed() -> list[Path]:
             raise UserError(f"plugin {point.value}: the installed package has no such module; reinstall it")
         files.append(Path(spec.origin))
     return files
+
+
+@lru_cache(maxsize=1)  # a command asks more than once, and each time the names of all packages would be read
+def _entry_points(path: tuple[str, ...]) -> EntryPoints:
+    """The entry points of plugins that are installed in the folders of ``sys.path``."""
+    return entry_points(group=GROUP)
 
 
 def loaded() -> tuple[Plugin, ...]:

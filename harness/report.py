@@ -320,7 +320,7 @@ def _command_of_kind(kind: ReportKind) -> Callable[..., None]:
     return command
 
 
-@app.command()
+@app.command("claims")
 def claims(
     dataset: Datasets = None,
     storage: Storage = STORAGE,
@@ -374,17 +374,18 @@ def commands() -> typer.Typer:
     load_asked_for(_plugins_of(sys.argv[1:]))
     command_line = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
     command_line.registered_callback = app.registered_callback
-    command_line.registered_commands = [*app.registered_commands]
-    taken = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    studies = files.files()
-    for name in studies:
-        command_line.command(name, help=f"Make the report of study {name}.")(_command_of(name))
-    for kind in KINDS.values():
-        if kind.name in taken:
-            raise UserError(f"report kind {kind.name!r}: is a command of harness.report; choose another name")
-        if kind.name not in studies and not kind.instead_of:
-            help_ = f"Make the reports of all studies with 'report: {kind.name}' ({kind.label})."
-            command_line.command(kind.name, help=help_)(_command_of_kind(kind))
+    own, studies = {str(command.name): command for command in app.registered_commands}, files.files()
+    if taken := own.keys() & KINDS.keys():
+        raise UserError(f"report kind {min(taken)!r}: is a command of harness.report; choose another name")
+    kinds = [kind.name for kind in KINDS.values() if kind.name not in studies and not kind.instead_of]
+    for name in console.asked([*own, *studies, *kinds]):
+        if name in own:
+            command_line.registered_commands.append(own[name])
+        elif name in studies:
+            command_line.command(name, help=f"Make the report of study {name}.")(_command_of(name))
+        else:
+            help_ = f"Make the reports of all studies with 'report: {name}' ({KINDS[name].label})."
+            command_line.command(name, help=help_)(_command_of_kind(KINDS[name]))
     return command_line
 
 

@@ -152,7 +152,7 @@ def list_() -> None:
     cli.console().print(table)
 
 
-@app.command()
+@app.command("describe")
 def describe(
     study: StudyName,
     preset: PresetName = "default",
@@ -210,7 +210,7 @@ def describe(
         console.print(f"\nLeft out: options of {', '.join(unused)}, which this study does not use; --all shows them.")
 
 
-@app.command()
+@app.command("copy")
 def copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help="The store to read, an SQLAlchemy URL.")],
     target: Annotated[str, typer.Argument(metavar="TO", help="The store to add to; made if it is not there.")],
@@ -294,10 +294,13 @@ def run_file(options: Options, context: typer.Context, study: StudyFile) -> None
 def commands() -> typer.Typer:
     """The command line, with a command for every study file."""
     every = cli.application(ABOUT)
-    every.registered_commands = [*app.registered_commands]
-    for name, path in files.files().items():
+    shipped, own = files.files(), {str(command.name): command for command in app.registered_commands}
+    for name in cli.asked([*own, *shipped]):
+        if name in own:
+            every.registered_commands.append(own[name])
+            continue
         try:
-            study = files.outline(path)
+            study = files.outline(shipped[name])
             claims = f" Tests {', '.join(study.claims)}." if study.claims else ""
             tested = [f"{claim}: {vocabulary.CLAIMS.get(claim, '')}" for claim in study.claims]
             about = "\n\n".join([f"{study.title}.{claims}", study.about, *tested])

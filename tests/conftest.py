@@ -16,21 +16,28 @@ from harness.data.registry import SOURCES, find, search_path
 from tests import postgresql as servers
 from tests.encoder import write_encoder
 
+# until all is imported (`pytest_collection_finish`): collections find no garbage in that, and take a tenth of the time
+gc.disable()
+#: fixtures of a session that take seconds to start
+SERVERS = ("server", "postgresql")
+
 
 @pytest.hookimpl(trylast=True)  # when what is not asked for is left out
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the longest tests in each worker, so that none of them runs alone at the end.
 
     A worker gets a block of what was collected, and steals from the end of others' when it is done. Those of one file
-    go to one worker, which makes their fixtures once, and all that compile to the first, which compiles a pass once.
+    go to one worker, which makes their fixtures once, all that compile to the first, which compiles a pass once, and
+    all that ask a server (`SERVERS`) to one, which starts it once.
     """
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
     together: dict[object, list[pytest.Item]] = {"compiles": []}
     short = list[pytest.Item]()
     for item in items:
         names = {marker.name for marker in item.iter_markers()}
-        if names & {"compiles", "long"}:
-            together.setdefault("compiles" if "compiles" in names else item.path, []).append(item)
+        asked = [name for name in SERVERS if name in getattr(item, "fixturenames", ())]
+        if asked or names & {"compiles", "long"}:
+            together.setdefault("compiles" if "compiles" in names else (asked or [item.path])[0], []).append(item)
         else:
             short.append(item)
     groups, total, ordered = list(together.values()), len(items), list[pytest.Item]()
@@ -46,6 +53,7 @@ def pytest_collection_finish() -> None:
     """Leave alone what is imported by now, millions of objects, at each of the garbage collections that follow."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @lru_cache(maxsize=4)

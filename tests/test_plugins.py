@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import harness.trial  # noqa: F401  # a plugin brings it, and it registers much
 from harness import plugins
 from harness.errors import UserError
 from harness.registry import Registry

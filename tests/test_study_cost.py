@@ -45,6 +45,7 @@ STUDY = {
 }
 
 
+@pytest.mark.usefixtures("blank_figures")
 @pytest.mark.long
 def test_from_its_file_to_its_report(
     tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from pydantic import field_validator
-from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor, nn
 
 from harness.data import Timeline
@@ -212,6 +211,8 @@ def fit_weights(model: Ensemble, task: RankTask) -> None:
         expected = torch.einsum("be,kbe->k", z.softmax(1), likely) / likely.shape[1]
         slope = expected - gold.mean(1)
         return float((z.logsumexp(1) - w @ gold).double().mean()), slope.double().cpu().numpy()
+
+    from scipy.optimize import minimize, minimize_scalar  # every worker would wait for it
 
     # convex in w, so there is one best
     start, bounds = np.full(len(every), 1 / len(every)), [(0.0, None)] * len(every)

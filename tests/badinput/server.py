@@ -13,9 +13,10 @@ import importlib
 import json
 import os
 import resource
+import select
+import signal
 import sys
 import tempfile
-import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -117,16 +118,14 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     number = os.fork()
     if number == 0:
         os._exit(child(request))
-    deadline = time.monotonic() + request["timeout"]
-    while True:
-        done, status, usage = os.wait4(number, os.WNOHANG)
-        if done:
-            break
-        if time.monotonic() > deadline:
-            os.kill(number, 9)
-            os.wait4(number, 0)
-            return {"code": None, "peak": 0}
-        time.sleep(0.002)
+    ended = os.pidfd_open(number)
+    in_time, _, _ = select.select([ended], [], [], request["timeout"])
+    os.close(ended)
+    if not in_time:
+        os.kill(number, signal.SIGKILL)
+    _, status, usage = os.wait4(number, 0)
+    if not in_time:
+        return {"code": None, "peak": 0}
     return {"code": os.waitstatus_to_exitcode(status), "peak": usage.ru_maxrss / 1024}
 
 

@@ -70,6 +70,7 @@ def test_workers_go_on_while_the_listener_is_told(spec: TrialSpec, context: Cont
     assert events == ["working", first.id, second.id]
 
 
+@pytest.mark.usefixtures("inside")
 def test_what_ended_well_is_told_before_a_users_error_ends_the_run(
     spec: TrialSpec, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

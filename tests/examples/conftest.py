@@ -52,5 +52,5 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def desk(tmp_path: Path, blank_figures: None) -> Desk:
     return Desk(tmp_path)

@@ -181,13 +181,19 @@ def _fail() -> None:
     raise ValueError(f"in {os.getpid()}")
 
 
+def _die(note: Path) -> None:
+    note.write_text(str(os.getpid()))
+    signal.raise_signal(signal.SIGKILL)
+
+
 @pytest.mark.long
-def test_a_process_of_its_own() -> None:
+def test_a_process_of_its_own(tmp_path: Path) -> None:
+    """What one returns: `test_a_fresh_process_has_the_plugins_of_this_one`."""
     with pytest.raises(ValueError, match=r"in \d+") as failed:
         in_a_fresh_process(_fail)
-    assert len({os.getpid(), in_a_fresh_process(os.getpid), int(str(failed.value).split()[-1])}) == 3
     with pytest.raises(MemoryError, match=r"was killed \(out of memory\?: \{SIGKILL"):
-        in_a_fresh_process(signal.raise_signal, signal.SIGKILL)
+        in_a_fresh_process(_die, tmp_path / "note")
+    assert len({os.getpid(), int((tmp_path / "note").read_text()), int(str(failed.value).split()[-1])}) == 3
 
 
 def test_a_process_gives_its_semaphores_back() -> None:

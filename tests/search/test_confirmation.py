@@ -141,6 +141,7 @@ def test_confirmation_needs_a_grid(tmp_path: Path, tiny_encoder: Path) -> None:
         read(tmp_path, tiny_encoder, confirm=-1)
 
 
+@pytest.mark.usefixtures("blank_figures")
 @pytest.mark.long
 def test_from_a_grid_to_its_confirmed_winners(
     dataset: Path, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch

@@ -107,6 +107,7 @@ def test_inside_a_search_the_student_is_the_same_and_test_is_left_alone(spec: Tr
 # ---- the whole ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_from_a_study_file_to_a_report(dataset: Path, tmp_path: Path, tiny_encoder: Path) -> None:
     # one factor has a column of its own in frames, another none
     factors = {**FACTORS, "loss.soft_weight": {"low": 0, "high": 1}}

@@ -208,6 +208,7 @@ def test_an_arm_goes_on_when_all_its_configurations_have_ended(
 # ---- the whole ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_from_a_study_file_to_a_report_of_the_winners(
     dataset: Path, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

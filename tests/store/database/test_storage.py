@@ -7,13 +7,14 @@ from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.store.database import optuna_private
-from harness.store.database.storage import Storage
+from harness.store.database.storage import Storage, _migrations
 
 FACTORS = {"seed": IntDistribution(0, 9), "arm": CategoricalDistribution(("none", "L1")), "x": FloatDistribution(0, 1)}
 STATES = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED, TrialState.WAITING)
@@ -104,3 +105,16 @@ def test_a_trial_becomes_complete_once(storage: Storage, study: Study) -> None:
     assert (first.value, first.intermediate_values) == (0.5, {1: 0.25, 2: 0.5})
     assert first.user_attrs == {"cell": "a", "digest": "new", "updates": 7}
     assert (second.state, second.user_attrs) == (TrialState.FAIL, running.user_attrs)
+
+
+def test_optunas_migrations_are_read_once_and_an_older_store_is_told_of(url: str) -> None:
+    Storage(url).engine.dispose()
+    before = _migrations.cache_info()
+    storage = Storage(url)
+    after = _migrations.cache_info()
+    assert (after.misses, after.hits - before.hits) == (before.misses, 1)
+    with storage.engine.begin() as connection:
+        connection.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = 'v2.4.0.a'"))
+    storage.engine.dispose()
+    with pytest.raises(RuntimeError, match="no longer compatible with the table schema"):
+        Storage(url)
