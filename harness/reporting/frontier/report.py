@@ -182,10 +182,10 @@ def draw(rows: pd.DataFrame, colors: Mapping[str, str], published: Sequence[Mapp
             axes.axhline(row["mean"], color=colors["teacher"], linewidth=1, zorder=0)
             axes.annotate(f"teacher, {row['dim']}-d", (0, row["mean"]), (2, 2), ("axes fraction", "data"),
                           "offset points", fontsize=8, color=readable(colors["teacher"]))  # fmt: skip
-        for row in published:
-            axes.plot(row["bytes_entity"], row["mrr"], "x", color=GRAY, markersize=5)
+        for model in published:
+            axes.plot(model["bytes_entity"], model["mrr"], "x", color=GRAY, markersize=5)
             axes.annotate(
-                f"{row['model']}, {row['protocol']}", (row["bytes_entity"], row["mrr"]), (-5, 0),
+                f"{model['model']}, {model['protocol']}", (model["bytes_entity"], model["mrr"]), (-5, 0),
                 textcoords="offset points", ha="right", va="center", fontsize=7, color=readable(GRAY),
             )  # fmt: skip
         axes.set_xscale("log")
