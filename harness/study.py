@@ -269,7 +269,7 @@ def run_study(study: str, options: Options, command: str) -> Path | None:
 
     loaded = plugins.load_asked_for(options.plugin or ())
     design = load(study)
-    from harness.running import run  # the engine, in which the plugins are known by now
+    from harness.running.run import run  # the engine, in which the plugins are known by now
 
     return run(design, options, loaded, command)
 

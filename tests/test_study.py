@@ -249,7 +249,7 @@ def test_the_teacher_may_have_another_backbone(here: Here, monkeypatch: pytest.M
         planned.append(run)
         raise UserError("seen enough")
 
-    monkeypatch.setattr("harness.running.execute", execute)
+    monkeypatch.setattr("harness.running.run.execute", execute)
     done = here("ablation", "--dataset", "./toy", "--teacher-backbone", "ta-distmult", "--seeds", "1")
     assert "seen enough" in done.stderr
     taught = [spec for spec in planned[0].specs if spec.arm not in ("none", "llm-teacher")]

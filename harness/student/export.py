@@ -23,8 +23,7 @@ from harness.models import BACKBONES, Backbone
 from harness.models.base import scores
 from harness.stats import bootstrap_intervals
 from harness.student.fileformat import About, StudentFile, write
-from harness.teachers.beside import BesideGaps
-from harness.teachers.gaps import Gaps
+from harness.teachers.gaps import BesideGaps, Gaps
 from harness.trial.arms import REFERENCES
 from harness.trial.inputs import Inputs, inputs
 from harness.trial.provenance import environment

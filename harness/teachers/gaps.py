@@ -13,20 +13,25 @@ besides a weight times the logarithm of how many such facts there are. Of a trai
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.data import Facts, TemporalGraph
-from harness.distill.gaps import Lookup, weights_shape
+from harness.data import Facts, TemporalGraph, Timeline
+from harness.distill.gaps import MIX, WEIGHTS, Lookup, weights_shape
 from harness.distill.seeds import derive_seed
 from harness.distill.training.loop import Report, Trained, snapshot
+from harness.evaluate import RankTask
 from harness.models.base import Backbone
 from harness.models.batch import QueryTensors
+from harness.teachers.ensemble import Ensemble, fit_weights
 
 #: passes over the training queries, queries a step, and Adagrad's learning rate at the start, which falls to a tenth
 EPOCHS, BATCH, RATE = 4, 256, 0.3
+#: the student's tensors, which keep their names in the state, and those of gaps, by their names as members
+_STUDENT, _RENAMED = "members.0.", {"members.1.weights": WEIGHTS, "weights": MIX}
 
 
 class Gaps(Backbone):
@@ -116,3 +121,35 @@ def train(
         if report is not None:
             report((epoch + 1) / EPOCHS, row["valid_mrr"])
     return result
+
+
+class BesideGaps(Ensemble):
+    """A student that looks facts up: scores a · student + b · gaps, weighted as validation answers ask for.
+
+    Its state is the student's, with ``gaps.weights`` and ``gaps.mix`` (a, b).
+    """
+
+    def __init__(self, student: Backbone, gaps: Gaps, timeline: Timeline) -> None:
+        super().__init__([student, gaps], timeline)
+        self.register_state_dict_post_hook(_as_a_student)  # type: ignore[no-untyped-call]  # of PyTorch
+        self.register_load_state_dict_pre_hook(_as_members)  # type: ignore[no-untyped-call]  # of PyTorch
+
+    def fit(self, task: RankTask) -> Tensor:
+        """Fit how much each counts on validation answers; the two weights."""
+        fit_weights(self, task)
+        return self.weights.clone()
+
+
+def _as_a_student(model: Any, state: dict[str, Tensor], *others: Any) -> None:
+    _rename(state, lambda name: _RENAMED.get(name) or name.removeprefix(_STUDENT))
+
+
+def _as_members(model: Any, state: dict[str, Tensor], *others: Any) -> None:
+    members = {name: member for member, name in _RENAMED.items()}
+    _rename(state, lambda name: members.get(name) or _STUDENT + name)
+
+
+def _rename(state: dict[str, Tensor], new: Callable[[str], str]) -> None:
+    renamed = {new(name): tensor for name, tensor in state.items()}
+    state.clear()
+    state |= renamed

@@ -26,8 +26,8 @@ from harness.distill.training.loop import DivergedError, Trained
 from harness.distill.training.stacks import Student
 from harness.evaluate import NotFiniteError
 from harness.models import Backbone
-from harness.teachers.beside import BesideGaps
 from harness.teachers.ensemble import Ensemble
+from harness.teachers.gaps import BesideGaps
 from harness.trial.arms import REFERENCES
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages, summary

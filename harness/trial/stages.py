@@ -21,8 +21,7 @@ from harness.distill.training.stacks import Student
 from harness.models import BACKBONES, Backbone, Recipe
 from harness.registry import Plugin
 from harness.teachers import TEACHERS
-from harness.teachers.beside import BesideGaps
-from harness.teachers.gaps import Gaps
+from harness.teachers.gaps import BesideGaps, Gaps
 from harness.teachers.neighbourhood import Neighbourhood
 from harness.teachers.recurrence import Recurrence
 from harness.teachers.semantic import SemanticScorer, control, whiten

@@ -20,7 +20,6 @@ from harness.design import files
 from harness.design.cells import Run, plan
 from harness.design.schema import Design
 from harness.design.settings import parse_changes
-from harness.dry_run import DryRun, add_measurements
 from harness.engine.coordinator import (
     Plans,
     Tally,
@@ -40,6 +39,7 @@ from harness.registry import Plugin
 from harness.report import report_of_cells, standing
 from harness.reporting.designs import Stored
 from harness.reporting.output.typst import staging
+from harness.running.dry_run import DryRun, add_measurements
 from harness.stats.sequential import LOOKS
 from harness.store import frames
 from harness.store.database.urls import safe
