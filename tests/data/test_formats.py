@@ -97,6 +97,9 @@ def test_a_header_names_the_columns(write: Write) -> None:
     for number, (text, message) in enumerate(
         (
             ("subject,predicate,object\n", "line 1: has no column 'date'|line 1: has no column 'start'"),
+            ("person,predicate,object,from,to\na,r,b,1990,1991\n", "line 1: has no column 'head' .or subject, "),
+            ("subject,predicate,thing,when\na,r,b,1990\n", "line 1: has no column 'tail'"),
+            ("person\tpredicate\tobject\tfrom\tto\na\tr\tb\t1990\t1991\n", "line 1: has no column 'head'"),
             ("subject,predicate,object,date\na,r,b\n", r"line 2: 3 column\(s\) where the header has 4"),
             ('subject,predicate,object,date\na,r,"b,1990\n', "line 2: has a quotation mark that is not closed"),
         )

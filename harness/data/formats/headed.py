@@ -22,18 +22,17 @@ NAMES = {
 
 
 def fits(path: Path, line: str) -> bool:
-    """Whether the first line names head, relation and tail, or the file has commas in the place of tabs."""
+    """Whether the first line is a header, or the file has commas in the place of tabs."""
     fields = _split(line, _separator(line))
-    named = _named(fields or [])
     is_comma = path.suffix == ".csv" and "\t" not in line and fields is not None and len(fields) > 1
-    return named.keys() >= {"head", "relation", "tail"} or is_comma
+    return is_comma or _is_header(fields or [])
 
 
 def read(path: Path) -> tuple[Columns, str]:
     """The columns of a file.
 
     Raises:
-        UserError: it has no date, a column twice, or a malformed line.
+        UserError: a column is not there or there twice, or a line is malformed.
     """
     with closing(lines_of(path)) as lines:
         number, line = next(lines)
@@ -41,14 +40,15 @@ def read(path: Path) -> tuple[Columns, str]:
         header = _split(line, separator) or []
         named = _named(header)
         separated = {"\t": "tabs", ",": "commas", ";": "semicolons"}[separator]
-        if named.keys() < {"head", "relation", "tail"}:  # without a header
+        if not _is_header(header):
             rows = _rows(path, lines, separator, first=(number, header))
             return columns(path, rows, (4, 5), separated), f"columns separated by {separated}"
         times = ["date"] if "date" in named and not named.keys() & {"start", "end"} else ["start", "end"]
-        if lacking := [time for time in times if time not in named]:
-            names = ", ".join(NAMES[lacking[0]])
-            raise UserError(f"{path}, line {number}: has no column {lacking[0]!r} (or {names}); name it in the header")
-        order = [named[name] for name in ("head", "relation", "tail", *times)]
+        wanted = ("head", "relation", "tail", *times)
+        if (lacking := next((name for name in wanted if name not in named), None)) is not None:
+            names = ", ".join(NAMES[lacking][1:])
+            raise UserError(f"{path}, line {number}: has no column {lacking!r} (or {names}); name it in the header")
+        order = [named[name] for name in wanted]
         taken = (
             (row_number, [row[k] for k in order]) for row_number, row in _rows(path, lines, separator, len(header))
         )
@@ -66,6 +66,12 @@ def _split(line: str, separator: str) -> list[str] | None:
         return next(csv.reader([line], delimiter=separator, strict=True), None)
     except csv.Error:  # a quotation mark that is not closed
         return None
+
+
+def _is_header(fields: list[str]) -> bool:
+    """Whether two or more fields are names of columns, and none has a digit where a fact has dates."""
+    has_dates = any(character.isdigit() for field in fields[3:] for character in field)
+    return len(_named(fields)) > 1 and not has_dates
 
 
 def _named(header: list[str]) -> dict[str, int]:
