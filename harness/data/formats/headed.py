@@ -62,10 +62,13 @@ def _separator(line: str) -> str:
 
 
 def _split(line: str, separator: str) -> list[str] | None:
+    """The fields of a line, of commas and semicolons without the spaces around; None: it is malformed."""
+    is_padded = separator != "\t"
     try:
-        return next(csv.reader([line], delimiter=separator, strict=True), None)
+        fields = next(csv.reader([line], delimiter=separator, skipinitialspace=is_padded, strict=True), None)
     except csv.Error:  # a quotation mark that is not closed
         return None
+    return [field.strip() for field in fields] if fields and is_padded else fields
 
 
 def _is_header(fields: list[str]) -> bool:
