@@ -265,11 +265,11 @@ def report_of_cells(
 
 
 def _verdict(document: Document) -> str:
-    """What a report concludes, in a line: the verdicts on the study's claims, else its first finding."""
+    """What a report concludes, in a line: the verdicts on the claims that were tested, else its first finding."""
     claims = [claim for block in document.blocks if isinstance(block, Verdicts) for claim in block.claims]
     by_verdict: dict[tuple[str, str], list[str]] = {}
     for claim in claims:
-        for line in claim["lines"]:
+        for line in (line for line in claim["lines"] if line["verdict"] != "not tested"):
             by_verdict.setdefault((claim["id"], line["verdict"]), []).append(line["case"])
     if by_verdict:
         return "; ".join(f"{name} {verdict} on {joined(cases)}" for (name, verdict), cases in by_verdict.items())

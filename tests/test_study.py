@@ -53,7 +53,7 @@ def test_from_facts_to_pdf_then_resumed_and_extended(place: Place, here: Here) -
     assert len(list(place.folder.glob("loaded-*"))) == 3  # coordinator and two workers
     assert first.stderr == ""
     *_, verdict, dashboard, following, path = first.stdout.splitlines()
-    assert re.fullmatch(r"verdict: C2 \w+ on TTransE; C6 \w+ on TTransE", verdict)
+    assert re.fullmatch(r"verdict: C2 [\w ]+ on TTransE; C6 [\w ]+ on TTransE; C21 [\w ]+ on TTransE", verdict)
     assert dashboard == "dashboard: optuna-dashboard sqlite:///runs/harness.db --artifact-dir runs/artifacts"
     assert following.startswith("next: study ablation again with --seeds 3")
     pdf = place.folder / path

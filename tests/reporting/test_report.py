@@ -20,6 +20,7 @@ from harness.report import main
 from harness.reporting.comparison import report as comparison
 from harness.reporting.data.layout import Meta
 from harness.reporting.designs import one_design
+from harness.reporting.output.document import Document, Findings, Verdicts
 from harness.reporting.output.typst import templates, write
 from tests.reporting.conftest import LAYOUT, written
 
@@ -171,6 +172,16 @@ def test_the_command_prints_the_path_last(
     assert ended.value.code in (0, None)
     assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "ablation.pdf")
     assert asked == [("sqlite:///x.db", "ablation", "wiki")]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [(("supported", "not tested"), "C1 supported on wiki"), (("not tested", "not tested"), "L1 is better.")],
+)
+def test_a_study_ends_with_what_was_tested(verdicts: tuple[str, str], expected: str) -> None:
+    lines = [{"case": case, "verdict": word} for case, word in zip(("wiki", "yago"), verdicts, strict=True)]
+    blocks = [Findings(["L1 is better."]), Verdicts([{"id": "C1", "text": "", "lines": lines}])]
+    assert report._verdict(Document("x", "", "", blocks, pd.DataFrame())) == expected
 
 
 def test_an_unknown_report_ends_with_code_2() -> None:
