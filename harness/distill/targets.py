@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from harness.models.base import Kernel, compared, scores
@@ -28,9 +30,24 @@ class TeacherVectors:
         table = self.table if entities is None else self.table[entities]
         return scores(self.query[index].to(table.dtype), table, self.kernel, self.scale)
 
-    def compared(self, index: Tensor, vectors: Tensor) -> Tensor:
-        """What scores of entities with these ``vectors`` [M, D] are made of, see ``harness.models.base``, [B, M]."""
-        return compared(self.query[index].to(vectors.dtype), vectors, self.kernel)
+    def drawn(self, entities: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors [M, D] of entities int64 [M] and their squared lengths [M], for ``compared``."""
+        return self.table[entities], self._squares[1][entities]
+
+    def compared(self, index: Tensor, drawn: tuple[Tensor, Tensor]) -> Tensor:
+        """What scores of ``drawn`` entities are made of, see ``harness.models.base``, [B, M]."""
+        vectors, squares = drawn
+        query = self.query[index].to(vectors.dtype)
+        if self.kernel != "l2":
+            return compared(query, vectors, self.kernel)
+        squared = torch.addmm(squares[None, :], query, vectors.T, alpha=-2.0)
+        return squared.add_(self._squares[0][index][:, None])
+
+    @cached_property
+    def _squares(self) -> tuple[Tensor, Tensor]:
+        """Squared lengths of all queries [Q] and entities [E]."""
+        of_queries = [part.to(self.table.dtype).square().sum(1) for part in self.query.split(4096)]
+        return torch.cat(of_queries), self.table.square().sum(1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,12 +45,17 @@ class SemanticAdapter(nn.Module):
         return self.entity_map(self.entities[subject]), self.relation_map(self.relations[relation])
 
 
+def semantic_queries(step: Step, adapter: SemanticAdapter, share: float = 1.0) -> Tensor:
+    """LLM-encoded query vectors [b, d] of the first queries of a batch, a ``share`` of it."""
+    batch = step.batch[slice(math.ceil(share * len(step.batch)))]
+    subject, relation = adapter(batch.subject, batch.relation)
+    return step.model.encode_vectors(subject, relation, batch.time)
+
+
 def semantic_cross_entropy(step: Step, adapter: SemanticAdapter, share: float = 1.0) -> Tensor:
     """-log softmax(z')[answer], mean over a ``share`` of the batch, where z' scores the LLM-encoded query."""
-    rows = slice(math.ceil(share * len(step.batch)))
-    batch = step.batch[rows]
-    subject, relation = adapter(batch.subject, batch.relation)
-    return step.cross_entropy(step.model.encode_vectors(subject, relation, batch.time), rows)
+    query = semantic_queries(step, adapter, share)
+    return step.cross_entropy(query, slice(len(query)))
 
 
 def _prepare(given: Given, options: L3Options) -> dict[str, Any]:

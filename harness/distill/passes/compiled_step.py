@@ -1,9 +1,9 @@
 """The losses of one training step and all their gradients in a single pass over the batch, for a CPU.
 
-Row by row: a query's stored candidates are gathered and scored, the step's shared candidates are scored, both are
-exponentiated, and the gradient goes to the query and the candidates while all of them still lie in the first-level
-cache. Nothing of size [B, K, d] or [B, M] exists. The formulas are in ``sampled``, the kinds of scores in
-``models.compiled``.
+Row by row: a query's stored candidates are gathered and scored, exponentiated with the step's shared ones, whose
+comparisons come from a matrix product, and the gradient goes to the query and the candidates while all of them still
+lie in the first-level cache. Nothing of size [B, K, d] exists. The formulas are in ``sampled``, the kinds of scores in
+``models.scoring.compiled``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from harness.models.scoring.compiled import FAST, LANES, F, exp, largest, pair_of, to_scores
 
-#: what a pass sums up: the cross-entropies, the divergences, the Huber losses, ∂L/∂scale
-CE, KL, HUBER, SCALE = range(4)
+#: what a pass sums up: the cross-entropies, the divergences, the Huber losses, the cross-entropies of other query
+#: vectors, ∂L/∂scale
+CE, KL, HUBER, ALSO, SCALE = range(5)
 
 
 class Stored(NamedTuple):
@@ -45,10 +46,12 @@ class Stored(NamedTuple):
 def pass_of(kind: int) -> Callable[..., None]:
     """The pass for a kind of score, which is a constant of the compiled code.
 
-    It raises an IndexError if a candidate is not an entity.
+    Of the shared candidates it gets what their scores are made of, [B, M], and leaves in its place the weights with
+    which they enter the gradients, as ``pull_back`` does. Queries after the first ``n_full`` have a cross-entropy
+    alone, with a weight of its own. It raises an IndexError if a candidate is not an entity.
     """
-    inline = numba.njit(fastmath=FAST, inline="always", error_model="numpy")
-    score, compare, factor, pull, pull_columns = pair_of(kind)
+    inline = numba.njit(fastmath=FAST, forceinline=True, error_model="numpy")
+    scores, factor, pull, *_ = pair_of(kind)
 
     @inline
     def standardize(row: Any) -> Any:
@@ -66,22 +69,25 @@ def pass_of(kind: int) -> Callable[..., None]:
         return mean, deviation
 
     @numba.njit(fastmath=FAST, nogil=True, error_model="numpy")
-    def run(step: Any, stored: Any, teachers: Any, weights: Any, gradients: Any) -> None:
-        query, table, scale, answer, index, columns, position, ids = step
+    def run(step: Any, n_full: Any, stored: Any, teachers: Any, weights: Any, gradients: Any) -> None:
+        query, table, scale, answer, index, shared, nearest, position, ids = step
         log_p, log_rest, temperature, aligned_ids, aligned, delta, teachers_gold, teachers_scale, teachers_kind = stored
-        hard, soft, alpha = weights
-        grad_query, grad_table, grad_columns, sums = gradients
-        n_entities, n_listed, n_shared, n_aligned = len(table), ids.shape[1], columns.shape[1], aligned_ids.shape[1]
+        hard_of_full, soft, alpha, hard_of_also = weights
+        grad_query, grad_table, sums = gradients
+        n_entities, n_listed, n_shared, n_aligned = len(table), ids.shape[1], shared.shape[1], aligned_ids.shape[1]
         inverse = F(1.0) / temperature
-        local = np.empty(n_listed + 1, np.int64)
+        # ``both``: where shared candidates are that the query has of its own
+        local, both = np.empty(n_listed + 1, np.int64), np.empty(n_listed + 1, np.int64)
         work, work_s = np.empty((3, n_listed + 1), np.float32), np.empty((3, n_shared), np.float32)
         z, once, warm = work[0], work[1], work[2]
-        zs, once_s, warm_s = work_s[0], work_s[1], work_s[2]
-        work_a = np.empty((2, n_aligned), np.float32)
+        once_s, warm_s, likely = work_s[0], work_s[1], work_s[2]
+        work_a, local_a = np.empty((2, n_aligned), np.float32), np.empty(n_aligned, np.int64)
         za, ta = work_a[0], work_a[1]
         lanes = np.empty(LANES, np.float32)
         for i in range(len(query)):
-            q, grad_q, row = query[i], grad_query[i], index[i]
+            row, zs = index[i], shared[i]
+            is_full = i < n_full
+            hard = hard_of_full if is_full else hard_of_also
             # ---- scores
             gold = answer[i]
             lowest = highest = gold
@@ -94,37 +100,32 @@ def pass_of(kind: int) -> Callable[..., None]:
             at = n_listed
             for k in range(n_listed):
                 local[k] = ids[row, k]
-                z[k] = score(q, table[local[k]], scale)
-                if local[k] == gold:
-                    at = k
-            n_local = n_listed
-            if at == n_listed:
-                local[at] = gold
-                z[at] = score(q, table[gold], scale)
-                n_local += 1
-            compare(q, columns, zs)
+                at = k if local[k] == gold else at
+            local[n_listed] = gold
+            n_local = n_listed + (at == n_listed)
+            scores(query, i, table, local[:n_local], scale, z[:n_local])
             to_scores(zs, kind, scale)
-            # ---- exponentials at T = 1
-            top = z[at]
+            n_both = 0
             for k in range(n_local):
-                top = max(top, z[k])
-            top = max(top, largest(zs, lanes))
+                if position[local[k]] >= 0:
+                    both[n_both] = position[local[k]]
+                    n_both += 1
+            # ---- exponentials at T = 1
+            top = max(largest(z[:n_local], lanes), largest(zs, lanes))
             total, others = F(0.0), F(0.0)
             for k in range(n_local):
                 once[k] = exp(z[k] - top)
                 total += once[k]
             for j in range(n_shared):
                 once_s[j] = exp(zs[j] - top)
-            left = n_shared
-            for k in range(n_local):
-                if position[local[k]] >= 0:
-                    once_s[position[local[k]]] = F(0.0)
-                    left -= 1
+            for k in range(n_both):
+                once_s[both[k]] = F(0.0)
+            left = n_shared - n_both
             for j in range(n_shared):
                 others += once_s[j]
             weight = F(n_entities - n_local) / F(left) if left > 0 else F(0.0)
             total += weight * others
-            sums[CE] += np.log(total) + top - z[at]
+            sums[CE if is_full else ALSO] += np.log(total) + top - z[at]
             # ---- gradients by score, from here on in once and once_s
             per = hard / total
             for k in range(n_local):
@@ -134,7 +135,7 @@ def pass_of(kind: int) -> Callable[..., None]:
             for j in range(n_shared):
                 once_s[j] *= per
             # ---- the divergence at T
-            if log_p.shape[1] > 0:
+            if is_full and log_p.shape[1] > 0:
                 inside, unlisted, entropy = F(0.0), F(0.0), F(0.0)
                 for k in range(n_local):
                     warm[k] = exp((z[k] - top) * inverse)
@@ -142,9 +143,8 @@ def pass_of(kind: int) -> Callable[..., None]:
                     inside += warm[k]
                 for j in range(n_shared):
                     warm_s[j] = exp((zs[j] - top) * inverse)
-                for k in range(n_local):
-                    if position[local[k]] >= 0:
-                        warm_s[position[local[k]]] = F(0.0)
+                for k in range(n_both):
+                    warm_s[both[k]] = F(0.0)
                 for j in range(n_shared):
                     unlisted += warm_s[j]
                 unlisted *= weight
@@ -165,11 +165,11 @@ def pass_of(kind: int) -> Callable[..., None]:
                     y_gold -= highest
                     for j in range(n_shared):
                         y[j] -= highest
-                    for k in range(n_local):
-                        if position[local[k]] >= 0:
-                            y[position[local[k]]] = F(-1e30)
+                        likely[j] = exp(y[j])
+                    for k in range(n_both):
+                        likely[both[k]] = F(0.0)
                     for j in range(n_shared):
-                        spread += exp(y[j])
+                        spread += likely[j]
                     spread *= weight
                     if at == n_listed:
                         spread += exp(y_gold)
@@ -182,8 +182,7 @@ def pass_of(kind: int) -> Callable[..., None]:
                         once[at] += soft * temperature * (warm[at] / total_warm - p)
                     fall, flow, of_rest = F(1.0) / total_warm, soft * temperature * weight, F(0.0)
                     for j in range(n_shared):
-                        p = per * exp(y[j])
-                        p = p if y[j] > F(-1e29) else F(0.0)
+                        p = per * likely[j]
                         of_rest += p * (log_part + y[j] - (zs[j] - top) * inverse + log_total)
                         once_s[j] += flow * (warm_s[j] * fall - p)
                     entropy += weight * of_rest
@@ -201,16 +200,17 @@ def pass_of(kind: int) -> Callable[..., None]:
             of_scale = F(0.0)
             for k in range(n_local):
                 of_scale += once[k] * z[k]
-                pull(factor(once[k], z[k], scale), q, table[local[k]], grad_q, grad_table[local[k]])
+                once[k] = factor(once[k], z[k], scale)
+            pull(once, query, i, table, local[:n_local], grad_query, grad_table)
             for j in range(n_shared):
                 of_scale += once_s[j] * zs[j]
-                once_s[j] = factor(once_s[j], zs[j], scale)
-            pull_columns(once_s, q, columns, grad_q, grad_columns)
+                zs[j] = factor(once_s[j], min(zs[j], nearest), scale)
             # ---- the Huber loss between standardised scores
-            if n_aligned > 0:
+            if is_full and n_aligned > 0:
                 for k in range(n_aligned):
-                    za[k] = score(q, table[aligned_ids[row, k]], scale)
+                    local_a[k] = aligned_ids[row, k]
                     ta[k] = aligned[row, k]
+                scores(query, i, table, local_a, scale, za)
                 standardize(ta)
                 mean, deviation = standardize(za)
                 huber, of_mean, of_deviation = F(0.0), F(0.0), F(0.0)
@@ -226,9 +226,10 @@ def pass_of(kind: int) -> Callable[..., None]:
                 per *= alpha / deviation
                 for k in range(n_aligned):
                     g = per * (ta[k] - of_mean - za[k] * of_deviation)
-                    z_k, candidate = mean + deviation * za[k], aligned_ids[row, k]
+                    z_k = mean + deviation * za[k]
                     of_scale += g * z_k
-                    pull(factor(g, z_k, scale), q, table[candidate], grad_q, grad_table[candidate])
+                    za[k] = factor(g, z_k, scale)
+                pull(za, query, i, table, local_a, grad_query, grad_table)
             sums[SCALE] += of_scale / scale
 
     compiled: Callable[..., None] = run

@@ -16,6 +16,7 @@ that yields losses and gradients at once (``compiled_step``), for single precisi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -113,8 +114,10 @@ def sampled_losses(
     index: Tensor,
     candidates: Candidates,
     weighted: Weighted,
+    also: Tensor | None = None,
+    also_weight: float | Tensor = 1.0,
 ) -> list[Tensor]:
-    """The weighted terms of a batch, each a scalar mean: of CE, and where they are asked for KL and Huber.
+    """The weighted terms of a batch, each a scalar mean: of CE, and where they are asked for KL, Huber and another CE.
 
     Args:
         query: query vectors [B, d].
@@ -125,18 +128,24 @@ def sampled_losses(
         index: positions of the batch's queries among the training queries, int64 [B].
         candidates: shared ones, and lists, in whose place those of ``weighted.soft`` are used if there are any.
         weighted: targets and weights.
+        also: other query vectors [b, d] for the batch's first b queries, of which CE alone is taken, with a weight.
 
     The compiled way yields the gradient of their sum, so they have to enter the loss with the same factor.
     """
     shared = candidates.shared
     lists = candidates.lists if weighted.soft is None else weighted.soft.ids
-    asked = _Asked(kernel, answer, index, shared, lists, weighted)
+    asked = _Asked(kernel, answer, index, shared, lists, weighted, also_weight)
     sizes = len(shared), 0 if lists is None else lists.shape[1]
     if not can_compile(query) or len(query) * sum(sizes) < COMPILED_FROM:
-        return _composed(query, table, scale, asked)
+        terms = _composed(query, table, scale, asked)
+        if also is not None:
+            first = slice(len(also))
+            plain = _Asked(kernel, answer[first], index[first], shared, lists, Weighted())
+            terms.append(also_weight * _composed(also, table, scale, plain)[0])
+        return terms
     apply: Any = _Compiled.apply  # which torch does not annotate
-    terms: list[Tensor] = list(apply(query, table, scale, asked))
-    return [terms[k] for k, part in enumerate((weighted, weighted.soft, weighted.aligned)) if part is not None]
+    terms = list(apply(query, also, table, scale, asked))
+    return [terms[k] for k, part in enumerate((weighted, weighted.soft, weighted.aligned, also)) if part is not None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +158,7 @@ class _Asked:
     shared: Tensor
     lists: Tensor | None
     weighted: Weighted
+    also_weight: float | Tensor = 1.0
 
 
 def apart_from(ids: Tensor, shared: Tensor, n_entities: int) -> Tensor:
@@ -200,53 +210,63 @@ class _Compiled(torch.autograd.Function):
     """With the compiled pass, which computes the gradients on its way: nothing is left to do in the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, table: Tensor, scale: Tensor, asked: _Asked) -> tuple[Tensor, ...]:
-        from harness.distill.passes import compiled_step  # here, since loading a compiler takes a moment
+    def forward(
+        ctx: Any, query: Tensor, also: Tensor | None, table: Tensor, scale: Tensor, asked: _Asked
+    ) -> tuple[Tensor, ...]:
+        from harness.distill.passes import compiled_step, fused  # here, since loading a compiler takes a moment
         from harness.models.scoring.compiled import KINDS
 
         weighted, run = asked.weighted, compiled_step.pass_of(KINDS[asked.kernel])
-        q, e = query.detach().contiguous().numpy(), table.detach().contiguous().numpy()
-        answer, index, shared = asked.answer.numpy(), asked.index.numpy(), asked.shared.numpy()
+        n, n_also = len(query), 0 if also is None else len(also)
+        queries = query.detach().contiguous() if also is None else torch.cat([query.detach(), also.detach()])
+        rows = torch.arange(n) if also is None else torch.cat([torch.arange(n), torch.arange(n_also)])
+        q, e, factor = queries.numpy(), table.detach().contiguous().numpy(), np.float32(scale.item())
+        answer, index, shared = asked.answer[rows].numpy(), asked.index[rows].numpy(), asked.shared.numpy()
         ids = np.empty((1, 0), np.int32) if asked.lists is None else asked.lists.numpy()
-        columns = np.ascontiguousarray(e[shared].T)
         position = np.full(len(e), -1, np.int32)
         position[shared] = np.arange(len(shared), dtype=np.int32)
-        weights = weighted.hard_weight, weighted.soft_weight, weighted.alpha
-        shares = tuple(np.float32(weight / len(q)) for weight in weights)
-        grad_query = np.zeros_like(q)
+        weights = weighted.hard_weight, weighted.soft_weight, weighted.alpha, asked.also_weight
+        sizes = n, n, n, max(n_also, 1)
+        shares = tuple(np.float32(weight / size) for weight, size in zip(weights, sizes, strict=True))
+        compared = fused.Comparisons(queries, table.detach()[asked.shared], asked.kernel)
+        others, nearest = compared.of(slice(None)), np.float32(-factor * compared.nearest())
         teacher = None if weighted.soft is None else weighted.soft.teacher
-        drawn = None if teacher is None else teacher.table[asked.shared]
+        drawn = None if teacher is None else teacher.drawn(asked.shared)
 
-        def work(part: Any) -> tuple[Any, Any, Any]:
-            rows = slice(part[0], part[-1] + 1)
-            gradients = np.zeros_like(e), np.zeros_like(columns), np.zeros(4)
-            step = q[rows], e, np.float32(scale.item()), answer[rows], index[rows], columns, position, ids
-            compared = _NOTHING
+        grad_query = np.zeros_like(q)
+
+        def work(part: slice) -> tuple[Any, Any]:
+            grad_table, sums = np.zeros_like(e), np.zeros(5)
+            step = q[part], e, factor, answer[part], index[part], others.numpy()[part], nearest, position, ids
+            taught = _NOTHING
             if teacher is not None and drawn is not None:
-                compared = teacher.compared(asked.index[rows], drawn).numpy()
-            run(step, weighted.stored, compared, shares, (grad_query[rows], *gradients))
-            return gradients
+                taught = teacher.compared(asked.index[part], drawn).numpy()
+            gradients = grad_query[part], grad_table, sums
+            run(step, max(n - part.start, 0), weighted.stored, taught, shares, gradients)
+            return grad_table, sums
 
-        first, *others = np.array_split(np.arange(len(q)), min(_pass_threads.get() or torch.get_num_threads(), len(q)))
-        waiting = [_threads().submit(work, part) for part in others]
-        totals = work(first)
+        size = math.ceil(len(q) / (_pass_threads.get() or torch.get_num_threads()))
+        first, *later = (slice(start, min(start + size, len(q))) for start in range(0, len(q), size))
+        waiting = [_threads().submit(work, part) for part in later]
+        grad_table, sums = totals = work(first)
         for more in waiting:
             for total, part in zip(totals, more.result(), strict=True):
                 total += part
-        grad_table, grad_columns, sums = totals
-        grad_table[shared] += grad_columns.T
+        of_queries, of_drawn = compared.pulled([(slice(None), others)])
+        grad_query += of_queries.numpy()
+        grad_table[shared] += of_drawn.numpy()
         of_scale = torch.tensor(sums[compiled_step.SCALE], dtype=torch.float32)
         ctx.save_for_backward(torch.from_numpy(grad_query), torch.from_numpy(grad_table), of_scale)
-        ctx.asked = True, weighted.soft is not None, weighted.aligned is not None
-        return tuple(torch.from_numpy(sums[:3] / len(q) * weights).float())
+        ctx.n, ctx.asked = n, (True, weighted.soft is not None, weighted.aligned is not None, also is not None)
+        return tuple(torch.from_numpy(sums[: compiled_step.SCALE] / sizes * weights).float())
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         factor, *others = (grad for grad, is_asked in zip(grads, ctx.asked, strict=True) if is_asked)
         if any(other != factor for other in others):
             raise ValueError("the terms of a step must enter the loss with the same factor")
-        gradients = ctx.saved_tensors if factor == 1 else [factor * gradient for gradient in ctx.saved_tensors]
-        return (*gradients, None)
+        of_queries, *gradients = ctx.saved_tensors if factor == 1 else [factor * grad for grad in ctx.saved_tensors]
+        return (of_queries[: ctx.n], of_queries[ctx.n :] if ctx.asked[-1] else None, *gradients, None)
 
 
 @contextmanager

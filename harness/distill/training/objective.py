@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.distill.losses.l3 import SemanticAdapter, semantic_cross_entropy
+from harness.distill.losses.l3 import SemanticAdapter, semantic_cross_entropy, semantic_queries
 from harness.distill.passes.sampled import Candidates, Weighted, sampled_losses
 from harness.distill.passes.softmax import log_partition
 from harness.distill.passes.step import Step, Term
@@ -66,16 +66,20 @@ class Distillation(Weighted):
         soft = self.distribution if self.soft is None else self.soft
         step = Step.of(model, batch, index, soft, candidates)
         query, table = step.query, step.table
+        adapter, share = self.adapter, self.semantic_share
         if candidates is None or candidates.exact:
             # in the first epochs of a sampled training the teacher is asked for no more than it lists: the divergence
             # over all would cost more than all else, and an estimate is too noisy for a student that knows nothing
             terms = self._exact(model, query, batch, index, lumped=candidates is not None)
         else:
-            sampled = sampled_losses(query, table, model.scale(), model.kernel, batch.answer, index, candidates, self)
-            names = ("loss_ce", self), ("loss_l1", self.soft), ("loss_l2", self.aligned)
+            # L3 scores the same candidates, unless a loss other than L1 reads what the teacher lists
+            semantic = None if adapter is None or soft is not self.soft else semantic_queries(step, adapter, share)
+            given = query, table, model.scale(), model.kernel, batch.answer, index, candidates, self
+            sampled = sampled_losses(*given, semantic, self.beta)
+            names = ("loss_ce", self), ("loss_l1", self.soft), ("loss_l2", self.aligned), ("loss_l3", semantic)
             terms = dict(zip((name for name, part in names if part is not None), sampled, strict=True))
-        if self.adapter is not None:
-            terms["loss_l3"] = self.beta * semantic_cross_entropy(step, self.adapter, self.semantic_share)
+        if adapter is not None and "loss_l3" not in terms:
+            terms["loss_l3"] = self.beta * semantic_cross_entropy(step, adapter, share)
         terms |= {f"loss_{name.lower().replace('-', '_')}": term(step) for name, term in self.terms.items()}
         if isinstance(self.regularization, Tensor) or self.regularization:
             terms["penalty"] = self.regularization * model.penalty(query, step.subject, step.answer)

@@ -21,6 +21,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from harness.models.base import Kernel
+from harness.models.scoring.lanes import WIDTH, along, load, spread, store, total
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.signedinteger[Any]]
@@ -37,7 +38,7 @@ LOG2_E, LN_2 = F(1.4426950408889634), F(0.6931471805599453)
 # reordering sums is allowed; pretending that NaN and infinity do not exist is not
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 _jit = numba.njit(fastmath=FAST, nogil=True, error_model="numpy")
-_inline = numba.njit(fastmath=FAST, inline="always", error_model="numpy")
+_inline = numba.njit(fastmath=FAST, forceinline=True, error_model="numpy")
 
 
 def _bitcast(_context: Any, _bits: Any) -> Any:
@@ -175,16 +176,17 @@ def pull_back(block: Floats, kind: int, scale: F, inverses: Floats, logs: Floats
 class Pair(NamedTuple):
     """How queries and entities of one kind of score enter each other's loss and gradient, for compiled loops.
 
-    ``score(q, e, scale)`` of an entity [d]; ``compare(q, columns, out)``: what scores of entities as columns [d, b] are
-    made of, into ``out`` [b]; ``weight(g, z, scale)``, with which a score z of derivative g enters the gradients, 0
-    where two points coincide; ``pull(w, q, e, grad_q, grad_e)`` adds to both with that weight, and ``pull_columns``
-    does with weights [b], columns [d, b] and their gradients [d, b].
+    ``scores(query, i, table, ids, scale, out)``: those of the rows ``ids`` int64 [K] of ``table`` [E, d] for row i of
+    ``query`` [B, d], into ``out`` [K]. ``weight(g, z, scale)``, with which a score z of derivative g enters the
+    gradients, is 0 where two points coincide. ``pull(w, query, i, table, ids, grad_query, grad_table)`` adds to the
+    gradients of that query and these entities with weights [K]. ``compare`` and ``pull_columns`` are of one query [d]
+    and entities as columns [d, b]: what scores are made of, into ``out`` [b], and the gradients with weights [b].
     """
 
-    score: Any
-    compare: Any
+    scores: Any
     weight: Any
     pull: Any
+    compare: Any
     pull_columns: Any
 
 
@@ -197,28 +199,59 @@ def pair_of(kind: int) -> Pair:
 
     @_inline
     def part(x: Any, y: Any) -> Any:
-        """What a coordinate adds to the comparison."""
+        """What a coordinate, or eight, adds to the comparison."""
         if kind == DOT:
             return x * y
-        return (x - y) * (x - y) if kind == L2 else abs(x - y)
+        difference = x - y
+        return difference * difference if kind == L2 else abs(difference)
 
     @_inline
-    def slopes(w: Any, x: Any, y: Any) -> Any:
-        """What a coordinate adds to the gradients of x and y."""
+    def slope(w: Any, x: Any, y: Any) -> Any:
+        """What a coordinate, or eight, adds to the gradient of x; in a distance that of y has the opposite."""
         if kind == DOT:
-            return w * y, w * x
-        difference = y - x
-        if kind == L2:
-            return w * difference, -w * difference
-        step = w if difference > F(0.0) else (-w if difference < F(0.0) else F(0.0))
-        return step, -step
+            return w * y
+        return w * (y - x) if kind == L2 else along(w, y - x)
 
     @_inline
-    def score(q: Any, e: Any, scale: Any) -> Any:
-        total = F(0.0)
-        for d in range(len(q)):
-            total += part(q[d], e[d])
-        return to_score(total, kind, scale)
+    def scores(query: Any, i: Any, table: Any, ids: Any, scale: Any, out: Any) -> None:
+        width = query.shape[1]
+        whole = width - width % WIDTH
+        out[:] = F(0.0)
+        for d in range(whole, width):
+            for k in range(len(ids)):
+                out[k] += part(query[i, d], table[ids[k], d])
+        for k in range(len(ids)):
+            sums = spread(F(0.0))
+            for d in range(0, whole, WIDTH):
+                sums = sums + part(load(query, i, d), load(table, ids[k], d))
+            out[k] = to_score(out[k] + total(sums), kind, scale)
+
+    @_inline
+    def weight(g: Any, z: Any, scale: Any) -> Any:
+        if kind == L2:  # z = -s·‖q - e‖, so ∂z/∂q = s²·(q - e)/z
+            coincide = z * z <= scale * scale * SMALLEST
+            return F(0.0) if coincide else -(scale * scale * g / z)
+        return scale * g
+
+    @_inline
+    def pull(w: Any, query: Any, i: Any, table: Any, ids: Any, grad_query: Any, grad_table: Any) -> None:
+        width = query.shape[1]
+        whole = width - width % WIDTH
+        for d in range(0, whole, WIDTH):  # not entity by entity: the query's part and its gradient stay in registers
+            x, of_query = load(query, i, d), load(grad_query, i, d)
+            for k in range(len(ids)):
+                to_query = slope(spread(w[k]), x, load(table, ids[k], d))
+                of_query = of_query + to_query
+                before = load(grad_table, ids[k], d)
+                store(grad_table, ids[k], d, before + spread(w[k]) * x if kind == DOT else before - to_query)
+            store(grad_query, i, d, of_query)
+        for d in range(whole, width):
+            x, of_one = query[i, d], grad_query[i, d]
+            for k in range(len(ids)):
+                to_one = slope(w[k], x, table[ids[k], d])
+                of_one += to_one
+                grad_table[ids[k], d] += w[k] * x if kind == DOT else -to_one
+            grad_query[i, d] = of_one
 
     @_inline
     def compare(q: Any, columns: Any, out: Any) -> None:
@@ -229,30 +262,16 @@ def pair_of(kind: int) -> Pair:
                 out[j] += part(value, column[j])
 
     @_inline
-    def weight(g: Any, z: Any, scale: Any) -> Any:
-        if kind == L2:  # z = -s·‖q - e‖, so ∂z/∂q = s²·(q - e)/z
-            coincide = z * z <= scale * scale * SMALLEST
-            return F(0.0) if coincide else -(scale * scale * g / z)
-        return scale * g
-
-    @_inline
-    def pull(w: Any, q: Any, e: Any, grad_q: Any, grad_e: Any) -> None:
-        for d in range(len(q)):
-            to_q, to_e = slopes(w, q[d], e[d])
-            grad_q[d] += to_q
-            grad_e[d] += to_e
-
-    @_inline
     def pull_columns(w: Any, q: Any, columns: Any, grad_q: Any, grad_columns: Any) -> None:
         for d in range(len(q)):
-            value, column, grad, total = q[d], columns[d], grad_columns[d], F(0.0)
+            value, column, grad, of_one = q[d], columns[d], grad_columns[d], F(0.0)
             for j in range(len(w)):
-                to_q, to_e = slopes(w[j], value, column[j])
-                total += to_q
-                grad[j] += to_e
-            grad_q[d] += total
+                to_one = slope(w[j], value, column[j])
+                of_one += to_one
+                grad[j] += w[j] * value if kind == DOT else -to_one
+            grad_q[d] += of_one
 
-    return Pair(score, compare, weight, pull, pull_columns)
+    return Pair(scores, weight, pull, compare, pull_columns)
 
 
 _compare, _pull = pair_of(L1).compare, pair_of(L1).pull_columns
@@ -280,24 +299,24 @@ def candidates_of(kind: int) -> tuple[Callable[..., None], Callable[..., float]]
     ``backward(query, table, ids, scale, z, grad, grad_query, grad_table)`` adds to ``grad_query`` [B, d] and
     ``grad_table`` [E, d] what ``grad`` = ∂L/∂z [B, K] makes of them, with ``z`` those scores, and returns ∂L/∂scale.
     """
-    score, _, weight, pull, _ = pair_of(kind)
+    scores, weight, pull, *_ = pair_of(kind)
 
     @_jit
     def forward(query: Any, table: Any, ids: Any, scale: Any, out: Any) -> None:
         for i in range(query.shape[0]):
-            for k in range(ids.shape[1]):
-                out[i, k] = score(query[i], table[ids[i, k]], scale)
+            scores(query, i, table, ids[i], scale, out[i])
 
     @_jit
     def backward(
         query: Any, table: Any, ids: Any, scale: Any, z: Any, grad: Any, grad_query: Any, grad_table: Any
     ) -> Any:
         of_scale: Any = 0.0
+        weights = np.empty(ids.shape[1], np.float32)
         for i in range(query.shape[0]):
             for k in range(ids.shape[1]):
-                g, e = grad[i, k], ids[i, k]
-                of_scale += g * z[i, k]
-                pull(weight(g, z[i, k], scale), query[i], table[e], grad_query[i], grad_table[e])
+                of_scale += grad[i, k] * z[i, k]
+                weights[k] = weight(grad[i, k], z[i, k], scale)
+            pull(weights, query, i, table, ids[i], grad_query, grad_table)
         return of_scale / scale
 
     return forward, backward

@@ -18,7 +18,7 @@ from harness.trial.spec import TrialSpec
 
 #: goes up when a change of the code moves what trained models yield: data as queries, training loop, losses, ranks.
 #: Like all versions it goes up by hand, which the golden test asks for; moving or renaming code changes none.
-ENGINE = 1
+ENGINE = 2
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from harness.models.base import gathered_scores, scores
 pytestmark = pytest.mark.compiles
 
 KERNELS = ["dot", "l2", "l1"]
-E, B, Q, D = 60, 9, 20, 5
+# more dimensions than the compiled loops take at once, and some left over
+E, B, Q, D = 60, 9, 20, 11
 
 
 def targets(*, everything: bool = False, taught: bool = False) -> Weighted:
@@ -134,6 +135,25 @@ def test_compiled_pass_equals_tensor_operations(kernel: Any, monkeypatch: pytest
         expected = sampled_losses(*parts, kernel, answer, index, shared, double)
         where = f"everything {everything}, taught {taught}, parts {parts_kept}, {threads} threads"
         assert_equal(terms, expected, single, parts, where, rtol=2e-4, atol=2e-5)
+        # other vectors of some of the queries, in the same pass
+        also = torch.randn(4, D, dtype=torch.double, requires_grad=True)
+        also_single = also.detach().float().requires_grad_()
+        terms = sampled_losses(*single, kernel, answer, index, shared, narrow(double), also_single, 0.3)
+        expected = sampled_losses(*parts, kernel, answer, index, shared, double, also, 0.3)
+        assert len(terms) == len(expected)
+        given = [*single, also_single], [*parts, also]
+        assert_equal(terms, expected, *given, f"also, {where}", rtol=2e-4, atol=2e-5)
+
+
+def test_other_vectors_have_a_cross_entropy_of_their_own() -> None:
+    weighted = targets()
+    parts, answer, index = batch(weighted)
+    also, shared = torch.randn(4, D, dtype=torch.double), Candidates(torch.randperm(E)[:11])
+    *before, own = sampled_losses(*parts, "l2", answer, index, shared, weighted, also, 0.3)
+    torch.testing.assert_close(before, sampled_losses(*parts, "l2", answer, index, shared, weighted))
+    plain = replace(weighted, hard_weight=0.3, soft_weight=0.0, aligned=None)
+    alone = sampled_losses(also, *parts[1:], "l2", answer[:4], index[:4], shared, plain)
+    torch.testing.assert_close(own, alone[0])
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -17,14 +17,14 @@ KINDS: dict[str, dict[str, Any]] = {"ta-distmult": {}, "ttranse": {}, "ttranse-l
 @pytest.fixture(params=KINDS)
 def model(request: pytest.FixtureRequest) -> Backbone:
     torch.manual_seed(0)
-    return BACKBONES[request.param.removesuffix("-l1")](11, 3, 4, 7, **KINDS[request.param])
+    return BACKBONES[request.param.removesuffix("-l1")](11, 3, 4, 13, **KINDS[request.param])
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
 def test_values_and_gradients(model: Backbone, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(1)
-    query = torch.randn(SHAPE[0], 7, generator=generator)
-    table = torch.randn(11, 7, generator=generator)
+    query = torch.randn(SHAPE[0], 13, generator=generator)
+    table = torch.randn(11, 13, generator=generator)
     table[3] = query[2]  # points that coincide
     ids = torch.randint(11, SHAPE, generator=generator)  # some of them twice
     ids[2, 4] = 3
