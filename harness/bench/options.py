@@ -34,7 +34,7 @@ def _writable(file: Path | None) -> Path | None:
     return file
 
 
-OneBackbone = Annotated[str, Option(help="ttranse or ta-distmult.", callback=lambda name: _backbone(name))]
+OneBackbone = Annotated[str, Option(help="Name of a backbone.", callback=lambda name: _backbone(name))]
 AnyBackbone = Annotated[str, Option(help="ttranse, ta-distmult or all.", callback=lambda name: _backbone(name, "all"))]
 Changes = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help="Change a setting.")]
 Threads = Annotated[int, Option(min=1, help="Threads of both ways.")]
@@ -167,7 +167,7 @@ class Step(Timed):
     Scored are all entities, as in a student's first epoch, or those that the teacher lists and random ones, as in the
     others. Targets and encodings are random, which costs the same or more. A turn makes some steps of one way, so
     that it finds its data in the processor's cache, as in training. The parts of the compiled step are separate medians
-    and need not add up.
+    and need not add up. With one thread, seconds are the processor's.
     """
 
     backbone: OneBackbone = "ttranse"
@@ -211,9 +211,23 @@ class Train(Timed):
     seconds: Annotated[float, Option(min=0, help="Seconds of each measurement, and at least a step.")] = 2.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trial(Timed):
+    """Where the time of a trial goes: epochs over all entities, sampled epochs, validations, the test.
+
+    Seconds of the processor, which other work lengthens less than those on the clock: of the first trial in a process,
+    which compiles, and of later ones. Settings are those of study ablation. Teachers that are missing are built first.
+    """
+
+    backbone: OneBackbone = "ttranse"
+    arm: Annotated[str, Option(help="Arm of a student.")] = "L1+L2+L3"
+    rounds: Annotated[int, Option(min=1, help="Later trials; the median of each part counts.")] = 1
+    changes: Changes = None
+
+
 def _run(options: Options) -> None:
     importlib.import_module("harness.bench.common").run(options)
 
 
-for command in (Estimator, Llm, Rank, Scale, Simulate, Stack, Step, Student, Train):
+for command in (Estimator, Llm, Rank, Scale, Simulate, Stack, Step, Student, Train, Trial):
     cli.command(app, command.__name__.lower(), command, command.__doc__)(_run)

@@ -86,19 +86,21 @@ def stepper(
     endless = chain.from_iterable(batches(len(data), size, 0, epoch) for epoch in count())
     full = (index for index in endless if len(index) == size)
     drawn = shared_candidates(len(model.entity_table()), shared, 0)
+    # of one thread the processor's seconds, which other work does not lengthen
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
     def step() -> Seconds:
         index = next(full)
-        times = [time.perf_counter()]
+        times = [clock()]
         candidates = Candidates(next(drawn), lists, exact)
         with threads_for_the_pass(not exact):
             loss = torch.stack(list(objective(model, data[index], index, candidates).values())).sum()
-            times.append(time.perf_counter())
+            times.append(clock())
             loss.backward()
-            times.append(time.perf_counter())
+            times.append(clock())
             optimizer.step()
             optimizer.zero_grad()
-        times.append(time.perf_counter())
+        times.append(clock())
         return Seconds(*(later - earlier for earlier, later in pairwise(times)))
 
     return step

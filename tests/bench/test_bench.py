@@ -53,6 +53,24 @@ def test_step(tmp_path: Path, toy: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_tensors")
+def test_trial(tmp_path: Path, toy: Path) -> None:
+    few = ("--set", "student.epochs=3", "--set", "student.stage1_epochs=2", "--set", "student.candidates=8")
+    rows = figures(tmp_path, "trial", "--dataset", str(toy), "--arm", "none", *few)["rows"]
+    parts = {row["part"]: row for row in rows}
+    expected = {"epochs over all entities", "sampled epochs, none", "validations", "test, all protocols"}
+    assert expected < parts.keys()
+    for turn in ("first", "later"):
+        total = parts["total"][turn]
+        assert total == pytest.approx(sum(row[turn] for row in rows) - total)
+        assert all(row[turn] >= 0 for row in rows)
+
+
+def test_a_trial_of_a_reference_is_refused(toy: Path) -> None:
+    done = CliRunner().invoke(app, ["trial", "--dataset", str(toy), "--arm", "teacher"])
+    assert str(done.exception) == "arm 'teacher': is no student"
+
+
+@pytest.mark.usefixtures("in_tensors")
 @pytest.mark.parametrize("arm", ["none", "L1+L2+L3"])
 def test_stack(tmp_path: Path, toy: Path, arm: str) -> None:
     few = ("--students", "5", "--steps", "1", "--rounds", "1", "--device", "cpu")
@@ -203,7 +221,7 @@ def test_estimator(tmp_path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -
     assert all(0 < row["share"] < 1 for row in short)
 
 
-@pytest.mark.parametrize("command", ["step", "stack", "rank", "train", "scale", "estimator"])
+@pytest.mark.parametrize("command", ["step", "stack", "rank", "train", "scale", "estimator", "trial"])
 def test_mistakes_are_one_line(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
