@@ -1,4 +1,4 @@
-"""``python -m harness.data list | check NAME | describe NAME | fetch NAME | prepare PATH``."""
+"""``python -m harness.data list | check NAME | describe NAME | fetch NAME | prepare PATH | synthesise FOLDER``."""
 
 from __future__ import annotations
 
@@ -153,6 +153,27 @@ def prepare_(
     made = prepare(path, output, Wanted(shares, by, seed, time_unit, columns, clean))
     _print_size(load(str(made)))
     console().print(escape(printable(str(made))))
+
+
+@app.command("synthesise")
+def synthesise_(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder.")],
+    entities: Annotated[int, typer.Option(min=2, max=10**7, metavar="N")],
+    facts: Annotated[int, typer.Option(min=10, max=10**8, metavar="N", help="Of train, valid and test together.")],
+    relations: Annotated[int, typer.Option(min=1, max=10**4, metavar="N")],
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    first: Annotated[str, typer.Option("--from", metavar="TIME", help="The earliest year, or day (YYYY-MM-DD).")] = "1",
+    last: Annotated[str, typer.Option("--to", metavar="TIME", help="The latest.")] = "2025",
+    recurrence: Annotated[
+        float, typer.Option(min=0, max=0.99, metavar="SHARE", help="Of facts that repeat a triple at another time.")
+    ] = 0.6,
+) -> None:
+    """Write a random graph to measure costs with: degrees by a power law, relations by Zipf's law."""
+    from harness.data.synthetic import Shape, synthesise
+
+    digest = synthesise(folder, Shape(entities, facts, relations, seed, first, last, recurrence))
+    console().print(f"SHA-256 of train, valid and test: {digest}")
+    console().print(escape(printable(str(folder))))
 
 
 def _table(first: str, *others: str) -> Table:

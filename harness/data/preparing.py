@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -90,16 +92,36 @@ def prepare(path: Path, output: Path | None, wanted: Wanted) -> Path:
         parts, repeated = _split([row for part in parts.values() for row in part], wanted, read)
         made |= {"split": ",".join(map(str, wanted.shares)), "by": wanted.by, "repeated-facts-left-out": repeated}
         made |= {"seed": wanted.seed} if wanted.by == "random" else {}
-    with scratch(".prepared-", output.parent) as folder:
-        new = folder / "new"
-        new.mkdir()
+    with new_folder(output) as new:
         _write(new, parts, entities[1], relations[1])
         unit = read.unit or ("1step" if read.granularity == "step" else "")
-        lines = [f"time-unit = {json.dumps(unit)}", ""] if unit else []
-        lines += ["[made]", *(f"{key} = {json.dumps(value)}" for key, value in made.items()), ""]
-        (new / DECLARED).write_text("\n".join(lines), "utf-8")
-        new.rename(output)
+        (new / DECLARED).write_text(declaration(unit, made), "utf-8")
     return output
+
+
+@contextmanager
+def new_folder(output: Path) -> Iterator[Path]:
+    """A folder to write to, which gets the name ``output`` once all is written.
+
+    Raises:
+        UserError: the output exists or cannot be written.
+    """
+    if output.exists():
+        raise UserError(f"{output}: exists; remove it, or name another folder")
+    try:
+        with scratch(".prepared-", output.parent) as folder:
+            new = folder / "new"
+            new.mkdir()
+            yield new
+            new.rename(output)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written: {error.strerror}; name another folder") from None
+
+
+def declaration(unit: str, made: Mapping[str, str | float]) -> str:
+    """The text of ``dataset.toml``: the unit of times, "" for none, and how the data were made."""
+    lines = [f"time-unit = {json.dumps(unit)}", ""] if unit else []
+    return "\n".join([*lines, "[made]", *(f"{key} = {json.dumps(value)}" for key, value in made.items()), ""])
 
 
 def _names(names: Names, *, cleaned: bool) -> tuple[dict[str, str], Vocabulary]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,3 +161,14 @@ def test_it_runs_as_a_module(write: Write) -> None:
     )
     assert "2 train, 1 valid, 1 test" in done.stdout
     assert done.stderr == ""
+
+
+def test_synthesise_says_the_digest_and_refuses_a_folder_that_exists(command: Command, tmp_path: Path) -> None:
+    arguments = ["synthesise", str(tmp_path / "graph"), *"--entities 60 --facts 900 --relations 5 --from -20".split()]
+    code, out, _ = command(*arguments)
+    made = tomllib.loads((tmp_path / "graph" / "dataset.toml").read_text("utf-8"))["made"]
+    assert (code, made["first"]) == (0, "-20")
+    assert f"SHA-256 of train, valid and test: {made['sha256']}" in out
+    code, out, err = command(*arguments)
+    assert (code, out) == (2, "")
+    assert err == f"error: {tmp_path}/graph: exists; remove it, or name another folder\n"
