@@ -136,7 +136,7 @@ def _names(names: Names, *, cleaned: bool) -> tuple[dict[str, str], Vocabulary]:
 
 def _rows(file: Columns, read: Tables, wanted: Wanted, entity: dict[str, str], relation: dict[str, str]) -> list[Row]:
     """The facts of a file by names; all of it is checked, so that the new folder can be read."""
-    times = file.fields[3 : wanted.columns]
+    times = [column.texts() for column in file.fields[3 : wanted.columns]]
     for k in range(3, 3 + len(times)):
         file.convert(k, lambda token: parse(token, read.granularity))
 

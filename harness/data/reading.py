@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -102,17 +103,17 @@ def read_folder(folder: Path) -> RawGraph:
     return replace(raw, remarks=tuple(remarks), about=about)
 
 
-def _times(files: dict[str, Columns]) -> Iterator[str]:
-    return (token for file in files.values() for part in file.fields[3:] for token in part)
+def _times(files: dict[str, Columns]) -> Counter[str]:
+    return sum((part.counts() for file in files.values() for part in file.fields[3:]), Counter())
 
 
 def _columns(files: dict[str, Columns], *positions: int) -> Iterable[str]:
-    return {token for file in files.values() for k in positions for token in file.fields[k]}
+    return {token for file in files.values() for k in positions for token in file.fields[k].distinct}
 
 
 def _four(file: Columns) -> Columns:
     """The first four columns, if the fifth has one value: those who write it do not read it."""
-    is_padding = len(file.fields) == 5 and len(set(file.fields[4])) == 1
+    is_padding = len(file.fields) == 5 and len(file.fields[4].distinct) == 1
     return replace(file, fields=file.fields[:4]) if is_padding else file
 
 

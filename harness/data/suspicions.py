@@ -71,7 +71,7 @@ def clean(name: str) -> str:
     >>> clean(" Zu\\u0308rich\\u200b "), clean("Rock ’n’  Roll")
     ('Zürich', "Rock 'n' Roll")
     """
-    for change in (visible, composed, quoted, spaced):
+    for change in (quoted, spaced) if name.isascii() and name.isprintable() else (visible, composed, quoted, spaced):
         name = change(name)
     return name
 

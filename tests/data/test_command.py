@@ -164,7 +164,11 @@ def test_it_runs_as_a_module(write: Write) -> None:
 
 
 def test_synthesise_says_the_digest_and_refuses_a_folder_that_exists(command: Command, tmp_path: Path) -> None:
-    arguments = ["synthesise", str(tmp_path / "graph"), *"--entities 60 --facts 900 --relations 5 --from -20".split()]
+    arguments = [
+        "synthesise",
+        str(tmp_path / "graph"),
+        *["--entities", "60", "--facts", "900", "--relations", "5", "--from", "-20"],
+    ]
     code, out, _ = command(*arguments)
     made = tomllib.loads((tmp_path / "graph" / "dataset.toml").read_text("utf-8"))["made"]
     assert (code, made["first"]) == (0, "-20")

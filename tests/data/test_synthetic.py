@@ -17,8 +17,8 @@ from harness.errors import UserError
 
 SHAPES = st.builds(
     Shape,
-    entities=st.integers(40, 200),
-    facts=st.integers(800, 2000),
+    entities=st.integers(120, 240),
+    facts=st.integers(1200, 2000),
     relations=st.integers(1, 30),
     seed=st.integers(0, 2**32),
     first=st.sampled_from(["-300", "1", "1500"]),

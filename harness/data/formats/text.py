@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from array import array
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
+from harness.data.formats import arrow
 from harness.data.graph import Ints
 from harness.errors import UserError
 
@@ -22,7 +25,24 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 #: the longest line that is not taken for a broken file, in characters
 _MAX_LINE = 20_000
 #: the largest file that is read; a hundred million bytes are some millions of facts
-MAX_BYTES = 128 * 2**20
+MAX_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """A column of text: its ``distinct`` tokens in the order in which they first occur, and ``codes`` int [rows] of
+    their positions there: a name takes memory once, however many facts have it."""
+
+    distinct: Sequence[str]
+    codes: NDArray[np.int32]
+
+    def texts(self) -> tuple[str, ...]:
+        """The token of each row."""
+        return tuple(map(self.distinct.__getitem__, self.codes.tolist()))
+
+    def counts(self) -> Counter[str]:
+        """How often each token occurs."""
+        return Counter(dict(zip(self.distinct, np.bincount(self.codes).tolist(), strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,20 +50,19 @@ class Columns:
     """A tab-separated file, column by column; ``lines[k]`` is the line number of row k."""
 
     path: Path
-    fields: list[tuple[str, ...]]
+    fields: list[Tokens]
     lines: Sequence[int]
 
     def convert(self, column: int, meaning: Callable[[str], int]) -> Ints:
         """One column as int64 [rows]; a ``ValueError`` of ``meaning`` becomes an error that names the line."""
         tokens = self.fields[column]
-        converted: dict[str, int] = {}
-        for row, token in enumerate(tokens):
-            if token not in converted:
-                try:
-                    converted[token] = meaning(token)
-                except ValueError as error:
-                    raise UserError(f"{self.path}, line {self.lines[row]}, column {column + 1}: {error}") from None
-        return np.array([converted[token] for token in tokens], np.int64)
+        converted = array("q")
+        try:
+            converted.extend(map(meaning, tokens.distinct))  # keeps what came before an error
+        except ValueError as error:
+            row = int((tokens.codes == len(converted)).argmax())
+            raise UserError(f"{self.path}, line {self.lines[row]}, column {column + 1}: {error}") from None
+        return np.array(converted, np.int64)[tokens.codes]
 
 
 def read_columns(path: Path, widths: Sequence[int]) -> Columns:
@@ -52,8 +71,21 @@ def read_columns(path: Path, widths: Sequence[int]) -> Columns:
     Raises:
         UserError: if the file cannot be read, is empty, binary or not UTF-8, or has a malformed line.
     """
+    if (read := _quickly(path, widths)) is not None:
+        return read
     with closing(lines_of(path)) as numbered:  # also after an error
         return columns(path, ((number, line.split("\t")) for number, line in numbered), widths)
+
+
+def _quickly(path: Path, widths: Sequence[int]) -> Columns | None:
+    """A file by Arrow; None if it has to be read line by line."""
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_BYTES:
+            return None
+        read = arrow.dictionaries(path.read_bytes(), widths, _MAX_LINE)
+    except OSError:
+        return None
+    return None if read is None else Columns(path, [Tokens(*one) for one in read], range(1, len(read[0][1]) + 1))
 
 
 def columns(
@@ -61,19 +93,23 @@ def columns(
 ) -> Columns:
     """Rows, each with the number of its line, as columns; errors as of ``read_columns``."""
     lines = array("q")
-    kept: list[tuple[str, ...]] = []
-    known: dict[str, str] = {}  # a name takes memory once, however many facts have it
+    known: list[dict[str, int]] = []
+    codes: list[array[int]] = []
     for number, row in rows:
-        first = len(kept[0]) if kept else len(row)
+        if not lines:
+            known, codes = [{} for _ in row], [array("i") for _ in row]
+        first = len(known)
         if len(row) != first or first not in widths:
             needed = " or ".join(map(str, widths)) if len(row) == first else f"{first}, as above,"
             here = f"{path}, line {number}: {len(row)} column(s)"
             raise UserError(f"{here} where {needed} are needed, separated by {separated}")
         lines.append(number)
-        kept.append(tuple(known.setdefault(token, token) for token in row))
-    if not kept:
+        for token, positions, column in zip(row, known, codes, strict=True):
+            column.append(positions.setdefault(token, len(positions)))
+    if not lines:
         raise UserError(f"{path}: is empty")
-    return Columns(path, list(zip(*kept, strict=True)), lines)
+    fields = [Tokens(list(one), np.array(column, np.int32)) for one, column in zip(known, codes, strict=True)]
+    return Columns(path, fields, lines)
 
 
 def lines_of(path: Path) -> Generator[tuple[int, str]]:

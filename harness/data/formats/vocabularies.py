@@ -60,7 +60,12 @@ def counts(folder: Path) -> tuple[int, int] | None:
     path = folder / "stat.txt"
     if not path.exists():
         return None
-    words = [word for column in read_columns(path, range(1, 9)).fields for word in column[:1] for word in word.split()]
+    words = [
+        word
+        for column in read_columns(path, range(1, 9)).fields
+        for word in column.texts()[:1]
+        for word in word.split()
+    ]
     if len(words) < 2 or not all(map(re.compile("[0-9]{1,9}").fullmatch, words[:2])):
         raise UserError(f"{path}, line 1: begins with two numbers, of entities and of relations, or remove the file")
     return int(words[0]), int(words[1])
@@ -96,7 +101,7 @@ def _of_names(names: set[str]) -> Vocabulary:
 def _numbered(path: Path) -> Vocabulary:
     """``entity2id.txt`` or ``relation2id.txt``: a name and its id a line, in any order; a first line may count them."""
     file = _without_count(path)
-    names, ids = file.fields[:2]
+    names, ids = (column.texts() for column in file.fields[:2])
     positions = file.convert(1, _position).tolist()
     by_id: dict[int, int] = {}
     for row, position in enumerate(positions):
@@ -139,7 +144,7 @@ def _refuse_twice(path: Path, names: Iterable[str], lines: Iterable[int]) -> Non
 def _listed(path: Path) -> Vocabulary:
     """``entities.tsv`` or ``relations.tsv``: a header, then id, name and label; ids are 0, 1, 2 ... in order."""
     file = read_columns(path, (3,))
-    ids, names, labels = file.fields
+    ids, names, labels = (column.texts() for column in file.fields)
     if (ids[0], names[0], labels[0]) != ("id", "name", "label"):
         raise UserError(f"{path}, line {file.lines[0]}: the first line must be: id, name, label (separated by tabs)")
     for position, (number, row) in enumerate(zip(file.lines[1:], ids[1:], strict=True)):
