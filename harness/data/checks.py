@@ -10,7 +10,7 @@ from itertools import zip_longest
 import numpy as np
 import pandas as pd
 
-from harness.data.graph import SPLITS, UNKNOWN, Facts, Granularity, Suspicion, TemporalGraph, Vocabulary
+from harness.data.graph import SPLITS, UNKNOWN, Facts, Granularity, Ints, Suspicion, TemporalGraph, Vocabulary
 
 #: what each finding of ``TemporalGraph.counts`` means; the last two count names, the others facts
 FINDINGS = {
@@ -94,13 +94,20 @@ def _counts(splits: dict[str, Facts], swapped: dict[str, int]) -> dict[str, dict
         counts["missing_start"][split] = int((no_start & ~no_end).sum())
         counts["missing_end"][split] = int((no_end & ~no_start).sum())
         counts["timeless"][split] = int((no_start & no_end).sum())
-        counts["duplicates"][split] = len(part) - len(np.unique(facts[span]))
+        counts["duplicates"][split] = len(part) - int(np.count_nonzero(np.bincount(facts[span])))
         if split == "train":
             continue
         repeated = np.isin(triples[span], triples[in_train]) & ~np.isin(facts[span], facts[in_train])
         counts["leaked"][split] = int(np.isin(facts[span], facts[earlier]).sum())
         counts["repeated"][split] = int(repeated.sum())
         entities, trained = (np.concatenate([f.head, f.tail]) for f in (part, train))
-        counts["unseen_entities"][split] = len(np.setdiff1d(entities, trained))
-        counts["unseen_relations"][split] = len(np.setdiff1d(part.relation, train.relation))
+        counts["unseen_entities"][split] = _new(entities, trained)
+        counts["unseen_relations"][split] = _new(part.relation, train.relation)
     return counts
+
+
+def _new(ids: Ints, known: Ints) -> int:
+    """How many ids there are that are not known."""
+    is_new = np.zeros(1 + max(ids.max(initial=-1), known.max(initial=-1)), bool)
+    is_new[ids], is_new[known] = True, False
+    return int(np.count_nonzero(is_new))
