@@ -86,9 +86,10 @@ def synthesise(folder: Path, shape: Shape) -> str:
                 for low in range(0, len(rows), _ROWS):
                     row = rows[low : low + _ROWS]
                     one = triple[row]
-                    columns = (names[0], heads[one]), (names[1], relations[one]), (names[0], tails[one])
-                    columns = (*columns, (times, start[row]), (times, end[row]))
-                    writer.write_table(pa.table([text.take(pa.array(ids)) for text, ids in columns], _SCHEMA))
+                    texts = names[0], names[1], names[0], times, times
+                    ids = heads[one], relations[one], tails[one], start[row], end[row]
+                    columns = [text.take(pa.array(of_text)) for text, of_text in zip(texts, ids, strict=True)]
+                    writer.write_table(pa.table(columns, _SCHEMA))
             with path.open("rb") as file:
                 while block := file.read(1 << 20):
                     digest.update(block)
