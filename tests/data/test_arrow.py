@@ -13,6 +13,13 @@ from harness.data.formats import arrow, text
 from harness.errors import UserError
 
 WIDTHS = (4, 5)
+
+
+@pytest.fixture(autouse=True)
+def _every_file_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "_LARGE", 0)
+
+
 TOKENS = st.sampled_from(["", "a", "NA", '"', '"b"', "\\", "ü", "東京", " c ", "1", "-1", "b,c", "#", "\u00a0", "null"])
 ROWS = st.integers(4, 5).flatmap(
     lambda width: st.lists(st.lists(TOKENS, min_size=width, max_size=width), min_size=1, max_size=8)

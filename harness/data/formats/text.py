@@ -26,6 +26,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _MAX_LINE = 20_000
 #: the largest file that is read; a hundred million bytes are some millions of facts
 MAX_BYTES = 512 * 2**20
+#: bytes from which on Arrow pays, whose first use takes a quarter of a second
+_LARGE = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +82,7 @@ def read_columns(path: Path, widths: Sequence[int]) -> Columns:
 def _quickly(path: Path, widths: Sequence[int]) -> Columns | None:
     """A file by Arrow; None if it has to be read line by line."""
     try:
-        if not path.is_file() or path.stat().st_size > MAX_BYTES:
+        if not path.is_file() or not _LARGE <= path.stat().st_size <= MAX_BYTES:
             return None
         read = arrow.dictionaries(path.read_bytes(), widths, _MAX_LINE)
     except OSError:
