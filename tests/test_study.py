@@ -245,7 +245,7 @@ def test_mistakes_in_a_process_of_its_own(place: Place, arguments: list[str], me
 def test_the_teacher_may_have_another_backbone(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     planned: list[Run] = []
 
-    def execute(run: Run, *_: object) -> None:
+    def execute(run: Run, *_: object, **__: object) -> None:
         planned.append(run)
         raise UserError("seen enough")
 

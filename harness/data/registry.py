@@ -15,10 +15,12 @@ from typing import BinaryIO
 import pooch
 
 from harness.data import checks, lahman
-from harness.data.formats.text import MAX_BYTES
 from harness.data.graph import SPLITS, TemporalGraph
 from harness.data.reading import read_folder
 from harness.errors import UserError, is_readable, nearest
+
+#: the largest file that is downloaded; public data sets are far smaller
+MAX_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)

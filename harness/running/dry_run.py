@@ -73,6 +73,8 @@ class DryRun:
         console.print(f"{escape(printable(name))}: nothing is run or written\n", highlight=False)
         console.print(self._tasks())
         table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+        table.add_column()
+        table.add_column(overflow="fold")  # a path is shown whole
         for about, text in self._totals(jobs, cluster, last_look):
             table.add_row(about, escape(printable(text)))
         console.print(table)

@@ -162,7 +162,7 @@ def test_a_search_that_is_cut_off_goes_on(
         carry_out(run, tmp_path)
     monkeypatch.undo()
     tally = carry_out(run, tmp_path)
-    assert tally.added == 12 - 7
+    assert tally.added == 14 - 7
     trials = load(run, tmp_path)[0]
     complete = trials[trials["state"] == "complete"]
     assert complete["cell"].is_unique

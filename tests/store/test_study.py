@@ -223,7 +223,7 @@ def test_study_tells_the_dashboard_what_it_is(url: str, run: Run) -> None:
     study = opened_study.study
     attributes = system_attributes(opened_study.store.storage, study)
     assert any("What each distillation loss adds" in str(v) for k, v in attributes.items() if k.startswith("dashboard"))
-    assert study.user_attrs["claims"] == ["C2", "C6"]
+    assert study.user_attrs["claims"] == ["C2", "C6", "C21"]
 
 
 def test_cell_whose_worker_died_stays_one_trial(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
