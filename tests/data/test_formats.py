@@ -87,12 +87,12 @@ def test_facts_since_and_until_as_of_mmkb(write: Write) -> None:
 
 def test_a_header_names_the_columns(write: Write) -> None:
     folder = write(train=None)
-    header = "Object, Since, note, Subject, Predicate, Until\n"
+    header = "Object, Since, note 2, Subject, Predicate, Until\n"
     rows = 'Rome,1990,"a, ""b""", "Lee, Ann",lives in,\nOslo, ,x , Bob ,lives in , 2001\n'
     (folder / "train.csv").write_text(header + rows, "utf-8")
     graph = load(str(folder))
     assert facts(graph) == [("Bob", "lives in", "Oslo", UNKNOWN, 2001), ("Lee, Ann", "lives in", "Rome", 1990, UNKNOWN)]
-    assert "columns Subject, Predicate, Object, Since, Until; left out: note" in graph.about
+    assert "columns Subject, Predicate, Object, Since, Until; left out: note 2" in graph.about
 
     for number, (text, message) in enumerate(
         (

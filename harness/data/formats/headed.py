@@ -72,9 +72,9 @@ def _split(line: str, separator: str) -> list[str] | None:
 
 
 def _is_header(fields: list[str]) -> bool:
-    """Whether two or more fields are names of columns, and none has a digit where a fact has dates."""
-    has_dates = any(character.isdigit() for field in fields[3:] for character in field)
-    return len(_named(fields)) > 1 and not has_dates
+    """Whether fields name head, relation and tail; or two or more columns, and none has a digit where a fact has dates."""
+    named, has_dates = _named(fields), any(character.isdigit() for field in fields[3:] for character in field)
+    return named.keys() >= {"head", "relation", "tail"} or (len(named) > 1 and not has_dates)
 
 
 def _named(header: list[str]) -> dict[str, int]:
