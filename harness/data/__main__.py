@@ -144,7 +144,7 @@ def prepare_(
     ] = False,
 ) -> None:
     """Write a folder that studies take: one file split, steps declared, padding left out, names cleaned."""
-    from harness.data.preparing import Wanted, prepare, shares_of
+    from harness.data.making.preparing import Wanted, prepare, shares_of
 
     if split_by not in ("time", "random"):
         raise UserError(f"--split-by {split_by}: {nearest(split_by, ['time', 'random'])}")
@@ -169,7 +169,7 @@ def synthesise_(
     ] = 0.6,
 ) -> None:
     """Write a random graph to measure costs with: degrees by a power law, relations by Zipf's law."""
-    from harness.data.synthetic import Shape, synthesise
+    from harness.data.making.synthetic import Shape, synthesise
 
     digest = synthesise(folder, Shape(entities, facts, relations, seed, first, last, recurrence))
     console().print(f"SHA-256 of train, valid and test: {digest}")

@@ -167,8 +167,8 @@ def judge(cases: pd.DataFrame, margin: float) -> Verdict:
 
 def evidence(parts: Sequence[pd.DataFrame]) -> Evidence | None:
     """The evidence of all studies on C20; None where no study has a case."""
-    found = together(parts)
-    if found.empty:
+    every = together(parts)
+    if every.empty:
         return None
     columns: list[Column] = [
         ("data", "l", lambda row: dataset_name(row["dataset"])),
@@ -187,13 +187,13 @@ def evidence(parts: Sequence[pd.DataFrame]) -> Evidence | None:
     note += "correlations with the gain: "
     note += "; ".join(
         f"{PROPERTIES[row['property']]} {number(row['rho'], 2, signed=True)} ({p_equals(row['p_holm'])})"
-        for row in records(foretold(found))
+        for row in records(foretold(every))
     )
     return Evidence(
-        verdicts=[claim("C20", ALL, judge(found, LAYOUT.margin), [int(n) for n in found["seeds"]])],
-        table=table_of("Cases by the gain of L1", records(found), columns, f"{note}."),
-        numbers=found,
-        figures={"": partial(draw, found)},
+        verdicts=[claim("C20", ALL, judge(every, LAYOUT.margin), [int(n) for n in every["seeds"]])],
+        table=table_of("Cases by the gain of L1", records(every), columns, f"{note}."),
+        numbers=every,
+        figures={"": partial(draw, every)},
         trials=pd.DataFrame({"started": []}),
         marks="Gain of L1 against how far the teacher is ahead of the undistilled student. Filled: decided.",
     )

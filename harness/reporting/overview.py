@@ -55,8 +55,8 @@ def claims_report(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout
 def claims_document(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout]) -> Document:
     """The claims report: a matrix of claims and cases, then the evidence on each claim, then how it was made."""
     own = studies
-    if (found := harm.evidence([study.cases for study in studies])) is not None:
-        studies = [*studies, StudyEvidence(harm.LAYOUT, harm.ALL, Meta(), {"C20": found})]
+    if (of_harm := harm.evidence([study.cases for study in studies])) is not None:
+        studies = [*studies, StudyEvidence(harm.LAYOUT, harm.ALL, Meta(), {"C20": of_harm})]
     layouts = {**layouts, harm.ALL: harm.LAYOUT}
     verdicts, shown = _verdicts(studies, layouts), _Shown()
     table = _matrix(verdicts)

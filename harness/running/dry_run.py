@@ -56,8 +56,8 @@ class DryRun:
     def before(self) -> int:
         """How many trials of the run are complete."""
         done = self.known.values()
-        found = sum(spec.key() in done for spec in self.run.specs)
-        return found + sum(trial.user_attrs["cell"] in done for trial in self.known.searched())
+        planned = sum(spec.key() in done for spec in self.run.specs)
+        return planned + sum(trial.user_attrs["cell"] in done for trial in self.known.searched())
 
     def seconds(self, jobs: int) -> float:
         """Seconds by so many workers."""

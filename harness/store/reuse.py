@@ -110,8 +110,8 @@ def adoptable(store: Store, run: Run, here: Mapping[str, object]) -> dict[str, f
         is_searched = run.search is not None and trial.user_attrs.get("role") == "search"
         return _Place({}) if is_wanted or is_searched else None
 
-    found = (found.trial for found in _found(store, run, place, here))
-    return {trial.user_attrs["cell"]: float(trial.value) for trial in found if trial.value is not None}
+    trials = (candidate.trial for candidate in _candidates(store, run, place, here))
+    return {trial.user_attrs["cell"]: float(trial.value) for trial in trials if trial.value is not None}
 
 
 class _Place(NamedTuple):
@@ -131,16 +131,16 @@ def _adopt(
     copies: dict[str, tuple[TrialSpec, FrozenTrial]] = {}
     records: dict[str, object] = {}
     taken: dict[str, list[str]] = {}
-    for found in _found(store, replace(study.run, study_name=name), place, here):
-        trial, chosen = found.trial, found.place
-        source = trial.user_attrs.get("copied_from", f"{found.part}, trial {trial.number}")
+    for candidate in _candidates(store, replace(study.run, study_name=name), place, here):
+        trial, chosen = candidate.trial, candidate.place
+        source = trial.user_attrs.get("copied_from", f"{candidate.part}, trial {trial.number}")
         about = {**new, **chosen.attributes, "copied_from": source}
         kept = {name: value for name, value in trial.user_attrs.items() if name not in OF_ITS_STUDY}
-        attributes, record = renewed(kept | about, found.shared, study.records | records)
-        factors = parameters(study.run, found.spec, chosen.point)
-        copies[trial.user_attrs["cell"]] = found.spec, copy_of(trial, attributes, factors)
+        attributes, record = renewed(kept | about, candidate.shared, study.records | records)
+        factors = parameters(study.run, candidate.spec, chosen.point)
+        copies[trial.user_attrs["cell"]] = candidate.spec, copy_of(trial, attributes, factors)
         records |= record
-        taken.setdefault(found.study, []).append(key_of(trial))
+        taken.setdefault(candidate.study, []).append(key_of(trial))
     for other, keys in taken.items():
         study.artifacts.take(name, Evidence(store.artifacts, other), keys)
     if copies:
@@ -153,7 +153,7 @@ def _adopt(
     return len(copies)
 
 
-class _Found(NamedTuple):
+class _Candidate(NamedTuple):
     """A trial of another study that may be copied: that study, its part and attributes, and what a copy would have."""
 
     study: str
@@ -164,12 +164,12 @@ class _Found(NamedTuple):
     place: _Place
 
 
-def _found(
+def _candidates(
     store: Store,
     run: Run,
     place: Callable[[FrozenTrial, Callable[[], TrialSpec]], _Place | None],
     here: Mapping[str, object],
-) -> Iterator[_Found]:
+) -> Iterator[_Candidate]:
     """The trials, no two of one key, of studies with the data and engine of a run that ``place`` finds a place for."""
     keys: set[str] = set()
     for name, other in store.studies().items():
@@ -187,7 +187,7 @@ def _found(
             spec, machine = read(), unpacked(trial.user_attrs, shared)
             if all(name in machine and machine[name] == here[name] for name in ("device", "number_format")):
                 keys.add(trial.user_attrs["cell"])
-                yield _Found(name, part, shared, trial, spec, chosen)
+                yield _Candidate(name, part, shared, trial, spec, chosen)
 
 
 def _spec(trial: FrozenTrial, shared: Mapping[str, Any]) -> TrialSpec:

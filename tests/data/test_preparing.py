@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.data import load
-from harness.data.preparing import Wanted, prepare, shares_of
+from harness.data.making.preparing import Wanted, prepare, shares_of
 from harness.errors import UserError
 from tests.data.named import facts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.data import load
-from harness.data.synthetic import DEGREE_EXPONENT, Shape, synthesise
+from harness.data.making.synthetic import DEGREE_EXPONENT, Shape, synthesise
 from harness.errors import UserError
 
 SHAPES = st.builds(
@@ -99,9 +100,8 @@ def test_days_are_written_as_days(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused_and_nothing_is_written(
     tmp_path: Path, changed: dict[str, int | str], reason: str
 ) -> None:
-    shape = Shape(**{"entities": 60, "facts": 900, "relations": 5, **changed})  # type: ignore[arg-type]
     with pytest.raises(UserError, match=reason):
-        synthesise(tmp_path / "graph", shape)
+        synthesise(tmp_path / "graph", replace(Shape(60, 900, 5), **changed))
     assert not list(tmp_path.iterdir())
 
 

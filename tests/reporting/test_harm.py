@@ -25,22 +25,22 @@ DATA = {"data": {"training facts": 400, "entities": 100}}
 def test_a_case_is_a_student_with_and_without_l1_beside_its_teacher(frames: Make) -> None:
     study = frames(facts=300, backbones=("ttranse", "ta-distmult"), shift={"L1": 0.5})
     study.trials["losses"] = study.trials["arm"]
-    found = harm.cases(study.of(LAYOUT, DATA)).set_index("backbone")
-    assert len(found) == 2
+    rows = harm.cases(study.of(LAYOUT, DATA)).set_index("backbone")
+    assert len(rows) == 2
     mine = study.trials.query("backbone == 'ttranse'").groupby("arm")[["valid_mrr", "test_mrr"]].mean()
-    row, valid, test = found.loc["ttranse"], mine["valid_mrr"], mine["test_mrr"]
+    row, valid, test = rows.loc["ttranse"], mine["valid_mrr"], mine["test_mrr"]
     assert (row["teacher"], row["undistilled"]) == (valid["teacher"], valid["none"])
     assert row["ahead"] == pytest.approx(valid["teacher"] / valid["none"] - 1)
     assert (row["bytes"], row["density"], row["seeds"]) == (100, 4, 3)
     assert row["relative"] == pytest.approx(test["L1"] / test["none"] - 1)
-    assert harm.together([found.reset_index()])["verdict"].tolist() == ["worse", "worse"]
+    assert harm.together([rows.reset_index()])["verdict"].tolist() == ["worse", "worse"]
 
 
 def test_dimensions_are_cases_of_their_own(sizes: Make) -> None:
     study = sizes(dims=(5, 25), facts=100)
-    found = harm.cases(study.of(CAPACITY))
-    assert found["dim"].tolist() == [5, 25]
-    assert found["density"].isna().all()  # a store that does not say
+    rows = harm.cases(study.of(CAPACITY))
+    assert rows["dim"].tolist() == [5, 25]
+    assert rows["density"].isna().all()  # a store that does not say
     without = study.trials["losses"] != "teacher"
     assert harm.cases(replace(study.of(CAPACITY), trials=study.trials[without]))["ahead"].isna().all()
     distilled = study.trials["losses"] != "none"

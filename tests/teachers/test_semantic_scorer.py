@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.distill.passes.sampled import Candidates
 from harness.distill.training.loop import Schedule, train
-from harness.distill.training.objective import Distillation
+from harness.distill.training.objective import Distillation, Objective
 from harness.distill.training.sampler import Sampling
 from harness.models.base import scores
 from harness.models.batch import QueryTensors
@@ -173,12 +173,12 @@ def test_random_entities_stand_for_all_others(scorer: SemanticScorer) -> None:
 def test_it_learns_from_candidates_as_from_all() -> None:
     data = queries(400, 60)
 
-    def trained(objective: object, shared: int) -> float:
+    def trained(objective: Objective, shared: int) -> float:
         torch.manual_seed(0)
         model = SemanticScorer(whiten(vectors(60, 40), 40), whiten(vectors(4, 5), 5), n_times=3, dim=16)
         sampling = Sampling(shared, exact_epochs=0)
         schedule = Schedule(epochs=30, batch_size=50, optimizer="adam", learning_rate=0.01, seed=0, sampling=sampling)
-        train(model, data, objective, schedule, lambda model: 0.0)  # type: ignore[arg-type]  # validation of no metrics
+        train(model, data, objective, schedule, lambda model: 0.0)
         return float(Distillation()(model, data, torch.arange(400))["loss_ce"].detach())
 
     sampled, exact = trained(FrequentFirst(most_frequent(data.answer, 60, 8), 60), 16), trained(Distillation(), 0)

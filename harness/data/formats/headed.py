@@ -72,7 +72,7 @@ def _split(line: str, separator: str) -> list[str] | None:
 
 
 def _is_header(fields: list[str]) -> bool:
-    """Whether fields name head, relation and tail; or two or more columns, and none has a digit where a fact has dates."""
+    """Whether fields name head, relation and tail, or any two columns, with no digit where a fact has dates."""
     named, has_dates = _named(fields), any(character.isdigit() for field in fields[3:] for character in field)
     return named.keys() >= {"head", "relation", "tail"} or (len(named) > 1 and not has_dates)
 

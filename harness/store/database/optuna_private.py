@@ -9,16 +9,31 @@ import json
 import mimetypes
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from alembic.script import ScriptDirectory
 from optuna.artifacts import ArtifactMeta
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _VersionManager
 from optuna.study import Study
 from optuna.study._frozen import FrozenStudy as FrozenStudy
 from optuna.trial import FrozenTrial, Trial
 
 #: how attributes of Optuna's own begin that name an artifact
 ARTIFACT = "artifacts:"
+
+
+@lru_cache(maxsize=1)
+def _migrations() -> ScriptDirectory:
+    return ScriptDirectory(str(Path(models.__file__).parent / "alembic"))
+
+
+# Optuna reads its migrations again to open a store, and three times to make one, which takes most of the time. By
+# setattr, since mypy refuses an assignment to a method
+setattr(_VersionManager, "_create_alembic_script", lambda _: _migrations())  # noqa: B010
 
 
 def trial_id(trial: Trial | FrozenTrial) -> int:

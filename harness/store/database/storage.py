@@ -11,14 +11,12 @@ import json
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from alembic.script import ScriptDirectory
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session, _VersionManager
+from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import ColumnElement, insert, or_, select
 from sqlalchemy.orm import Session
@@ -27,15 +25,6 @@ from harness.store.database.optuna_private import trial_id
 
 #: trials share the objects of distributions, which nothing changes
 _distribution = lru_cache(maxsize=4096)(json_to_distribution)
-
-
-@lru_cache(maxsize=1)
-def _migrations() -> ScriptDirectory:
-    return ScriptDirectory(str(Path(models.__file__).parent / "alembic"))
-
-
-# Optuna reads its migrations anew to open a store, and three times to make one, which takes most of the time
-setattr(_VersionManager, "_create_alembic_script", lambda _: _migrations())  # noqa: B010  # no method to type checkers
 
 
 class Storage(RDBStorage):

@@ -14,7 +14,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.store.database import optuna_private
-from harness.store.database.storage import Storage, _migrations
+from harness.store.database.optuna_private import _migrations
+from harness.store.database.storage import Storage
 
 FACTORS = {"seed": IntDistribution(0, 9), "arm": CategoricalDistribution(("none", "L1")), "x": FloatDistribution(0, 1)}
 STATES = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED, TrialState.WAITING)

@@ -22,7 +22,7 @@ from pyarrow import csv
 
 from harness.data.dates import parse, show
 from harness.data.graph import SPLITS, UNKNOWN, Granularity, Ints
-from harness.data.preparing import declaration, new_folder
+from harness.data.making.preparing import declaration, new_folder
 from harness.data.reading import DECLARED
 from harness.errors import UserError
 

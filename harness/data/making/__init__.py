@@ -1,0 +1,1 @@
+"""Folders of facts that the harness writes: prepared from others, or random ones."""
