@@ -100,6 +100,14 @@ def run(app: typer.Typer | Callable[[], typer.Typer], program: str | None = None
     sys.exit(status)
 
 
+def duration(seconds: float) -> str:
+    """Seconds as a reader takes them in: "3.1 s", "90 s", "4 min 05 s", "1 h 20 min"."""
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, left = divmod(round(seconds), 60)
+    return f"{minutes} min {left:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def asked(names: Iterable[str]) -> list[str]:
     """Which of these commands have to be made: that which the command line begins with, or all for help and mistakes.
 

@@ -170,7 +170,7 @@ def test_a_long_run_ends_with_its_forecast_and_its_error(here: Here, monkeypatch
     assert "forecast" not in here(*command).stdout
     monkeypatch.setattr(running.Watch, "SHOWN", 0.0)
     run = here(*command, "--seeds", "2")
-    assert re.search(r"^forecast \d+ s, took \d+ s \([+−]\d+ %\)", run.stdout, re.MULTILINE)
+    assert re.search(r"^forecast [\d.]+ s, took [\d.]+ s \([+−]\d+ %\)", run.stdout, re.MULTILINE)
     assert (here.folder / "runs/cache/rates.json").is_file()
 
 

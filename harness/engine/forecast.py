@@ -12,6 +12,7 @@ from pathlib import Path
 import joblib
 import psutil
 
+from harness.console import duration
 from harness.engine.costs import Cost, Sizes, cost_of
 from harness.engine.rates import Rates
 from harness.engine.scheduler import chain_lengths
@@ -123,18 +124,6 @@ def programs() -> float:
             return float(psutil.cpu_percent(LOOKS * BETWEEN)) / 100 * (os.cpu_count() or 1)
         time.sleep(BETWEEN)
     return sum(looks) / len(looks)
-
-
-def duration(seconds: float) -> str:
-    """For people: ``48 s``, ``4 min 10 s``, ``2 h 5 min``.
-
-    >>> duration(250.2)
-    '4 min 10 s'
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def error_line(forecast: float, took: float, share: float, at_most: bool) -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from harness.console import printable
+from harness.console import duration, printable
 from harness.engine.task import Task
 from harness.vocabulary import stage_name
 
@@ -121,7 +121,7 @@ class StudyProgress:
     def _refresh(self, shares: Mapping[str, float] = MappingProxyType({})) -> None:
         note = f"{self.complete}/{self.trials} trials" + (f", {self.failed} failed" if self.failed else "")
         seconds = self._seconds_left(shares)
-        note += "" if seconds is None else f" · {_duration(seconds)} left"
+        note += "" if seconds is None else f" · {duration(seconds)} left"
         done = self.total - len(self.left) + sum(shares.values())
         self.bar.update(self.study_bar, completed=done, note=note)
 
@@ -133,8 +133,3 @@ class StudyProgress:
         usual = sum(seconds for seconds, _ in self.took.values()) / sum(number for _, number in self.took.values())
         left: float = sum(means.get(kind, usual) * (1 - shares.get(key, 0.0)) for key, kind in self.left.items())
         return left / self.most_running
-
-
-def _duration(seconds: float) -> str:
-    minutes, remainder = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes}:{remainder:02d}"

@@ -130,7 +130,7 @@ class Rates:
         """The rate of a kind that was never seen: the median of all; without any, measured in about half a second."""
         if self._speed is None:
             known = [rate.seconds / rate.estimate for rate in self.rates if rate.device == self.device]
-            self._speed = median(known) if known else _step_seconds(self.device) / STEP
+            self._speed = median(known) if known else step_seconds(self.device) / STEP
         return self._speed
 
 
@@ -161,7 +161,7 @@ def _distance(rate: Rate, cost: Cost) -> float:
     return apart + METHOD * (rate.method != cost.method) + DATA * (rate.data != cost.data)
 
 
-def _step_seconds(device: str) -> float:
+def step_seconds(device: str) -> float:
     """Seconds of a step of exact training, median of some: scores of all entities, their softmax, gradients."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.console import printable
+from harness.console import duration, printable
 from harness.data import TemporalGraph
 from harness.design.cells import Run
 from harness.engine.coordinator import Plans, foresee
 from harness.engine.costs import Sizes, cost_of
-from harness.engine.forecast import COORDINATOR_MIB, Forecast, duration, programs
+from harness.engine.forecast import COORDINATOR_MIB, Forecast, programs
 from harness.engine.rates import Rates
 from harness.engine.task import Task
 from harness.measurements.measure import cost_of_measurement, lacking

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from harness import console
+
 MINUS = "\N{MINUS SIGN}"
 #: Between a number and its unit, which must not part at the end of a line.
 NBSP = "\N{NO-BREAK SPACE}"
@@ -53,15 +55,8 @@ def percent(share: float, signed: bool = True, decimals: int = 1) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a reader takes them in: "3.1 s", "4 min 05 s", "1 h 20 min"."""
-    if math.isnan(seconds):
-        return "–"
-    if seconds < 120:
-        return f"{seconds:.1f}{NBSP}s" if seconds < 9.95 else f"{seconds:.0f}{NBSP}s"
-    minutes, left = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}{NBSP}min{NBSP}{left:02d}{NBSP}s"
-    return f"{minutes // 60}{NBSP}h{NBSP}{minutes % 60:02d}{NBSP}min"
+    """The same as `harness.console.duration`, without a break before a unit; "–" for NaN."""
+    return "–" if math.isnan(seconds) else console.duration(seconds).replace(" ", NBSP)
 
 
 _LATEX = {
