@@ -114,5 +114,5 @@ def test_programs_beside_a_run_take_their_share(monkeypatch: pytest.MonkeyPatch)
 def test_words_for_time_and_error() -> None:
     assert [duration(seconds) for seconds in (7.6, 250, 7500)] == ["7.6 s", "4 min 10 s", "2 h 05 min"]
     assert error_line(250, 235, 1.0, at_most=False) == "forecast 4 min 10 s, took 3 min 55 s (−6 %)"
-    line = "forecast at most 1 min 40 s, took 3 min 20 s (+100 %); workers had 50 % of a core"
+    line = "forecast at most 100 s, took 3 min 20 s (+100 %); workers had 50 % of a core"
     assert error_line(100, 200, 0.5, at_most=True) == line
