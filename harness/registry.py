@@ -78,10 +78,11 @@ class Grown(Frozen):
         return content
 
 
-class MethodOptions(Frozen):
+class MethodOptions(Grown):
     """The options of a loss, backbone or teacher. A method without any has this class itself.
 
     Every option is a field with a default: ``weight: float = option(1.0, "of the loss in the total", ge=0)``.
+    Options that a method has gained since results were stored stand in ``later``.
     """
 
     def idle(self) -> set[str]:

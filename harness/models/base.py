@@ -121,6 +121,10 @@ class Backbone(nn.Module):
         """
         return query.new_zeros(())
 
+    def penalty_beside_entities(self, relation: Tensor, time: Tensor) -> Tensor | float:
+        """What it adds for int64 relations [B] and times [B, L], a scalar before its weight; 0 unless it has any."""
+        return 0.0
+
 
 B = TypeVar("B", bound=type[Backbone])
 #: the backbones by the name that the command line uses

@@ -9,24 +9,29 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from harness.models.base import Backbone, Recipe, backbone
-from harness.models.complex_numbers import cubed, product, refuse_odd
+from harness.models.base import Recipe, backbone
+from harness.models.complex_numbers import ComplexBackbone, product
 
 
 @backbone("tcomplex", version=1)
-class TComplEx(Backbone):
+class TComplEx(ComplexBackbone):
     """TComplEx. Our reading: an interval's τ is the mean of the vectors of its start and end class; reciprocal
     relations ask for heads.
     """
 
-    kernel = "dot"
-    time_input = "classes"
     student_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.2, regularization=0.1)
     teacher_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.1, regularization=0.2)
 
-    def __init__(self, n_entities: int, n_relations: int, n_times: int, dim: int) -> None:
-        super().__init__()
-        refuse_odd("tcomplex", dim)
+    def __init__(
+        self,
+        n_entities: int,
+        n_relations: int,
+        n_times: int,
+        dim: int,
+        penalty: str = "query",
+        smoothness: float = 0.0,
+    ) -> None:
+        super().__init__(dim, penalty, smoothness)
         self.entity = nn.Embedding(n_entities, dim)
         self.relation = nn.Embedding(2 * n_relations, dim)
         self.time = nn.Embedding(n_times, dim)
@@ -34,8 +39,7 @@ class TComplEx(Backbone):
             nn.init.normal_(table.weight, std=0.1)
 
     def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
-        return product(subject, product(relation, self.time(time).mean(1)))
+        return product(subject, *self.factors(relation, time))
 
-    def penalty(self, query: Tensor, subject: Tensor, answer: Tensor) -> Tensor:
-        """N3 (Eq. 4): Σ|s|³ + Σ|s ∘ r ∘ τ|³ + Σ|o|³ over complex numbers, batch mean."""
-        return (cubed(subject) + cubed(query) + cubed(answer)) / len(query)
+    def factors(self, relation: Tensor, time: Tensor) -> tuple[Tensor, ...]:
+        return (product(relation, self.time(time).mean(1)),)

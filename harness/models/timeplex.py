@@ -11,20 +11,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from harness.models.base import Backbone, Recipe, backbone
-from harness.models.complex_numbers import cubed, product, refuse_odd
-from harness.registry import MethodOptions, option
+from harness.models.base import Recipe, backbone
+from harness.models.complex_numbers import ComplexBackbone, PenaltyOptions, product
+from harness.registry import option
 
 
-class TimeplexOptions(MethodOptions):
-    """Options of TIMEPLEX: weights of its products with time."""
+class TimeplexOptions(PenaltyOptions):
+    """Options of TIMEPLEX: weights of its products with time, and of its penalty."""
 
     object_time: float = option(5.0, "weight of the product of object, relation and time", ge=0, le=100)
     subject_object_time: float = option(5.0, "weight of the product of subject, object and time", ge=0, le=100)
 
 
 @backbone("timeplex", version=1)
-class Timeplex(Backbone):
+class Timeplex(ComplexBackbone):
     """TIMEPLEX without recurrence and gap features; a relation's row is (r, r_ot').
 
     The product of subject and time is the same for all answers and left out. Our reading: Re⟨o ∘ r_ot, τ̄⟩ is written
@@ -33,8 +33,6 @@ class Timeplex(Backbone):
     """
 
     weights: Tensor
-    kernel = "dot"
-    time_input = "classes"
     options = TimeplexOptions
     student_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.2, regularization=0.1)
     teacher_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.1, regularization=0.2)
@@ -47,9 +45,10 @@ class Timeplex(Backbone):
         dim: int,
         object_time: float = 5.0,
         subject_object_time: float = 5.0,
+        penalty: str = "query",
+        smoothness: float = 0.0,
     ) -> None:
-        super().__init__()
-        refuse_odd("timeplex", dim)
+        super().__init__(dim, penalty, smoothness)
         # in the state, so that whoever has the state needs no options
         self.register_buffer("weights", torch.tensor([object_time, subject_object_time]))
         self.entity = nn.Embedding(n_entities, dim)
@@ -64,6 +63,6 @@ class Timeplex(Backbone):
         of_subject = product(subject, of_both + self.weights[1] * moment)
         return of_subject + self.weights[0] * product(moment, of_object)
 
-    def penalty(self, query: Tensor, subject: Tensor, answer: Tensor) -> Tensor:
-        """N3 of subject, query and answer, batch mean, as for the other complex models."""
-        return (cubed(subject) + cubed(query) + cubed(answer)) / len(query)
+    def factors(self, relation: Tensor, time: Tensor) -> tuple[Tensor, ...]:
+        """r, r_ot' and τ, each in products of its own."""
+        return *relation.chunk(2, -1), self.time(time).mean(1)

@@ -10,24 +10,29 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from harness.models.base import Backbone, Recipe, backbone
-from harness.models.complex_numbers import cubed, product, refuse_odd
+from harness.models.base import Recipe, backbone
+from harness.models.complex_numbers import ComplexBackbone, product
 
 
 @backbone("tntcomplex", version=1)
-class TNTComplEx(Backbone):
+class TNTComplEx(ComplexBackbone):
     """TNTComplEx; a relation's row is (r, r'). Our reading: an interval's τ is the mean of the vectors of its start and
     end class; reciprocal relations ask for heads.
     """
 
-    kernel = "dot"
-    time_input = "classes"
     student_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.2, regularization=0.03)
     teacher_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.1, regularization=0.1)
 
-    def __init__(self, n_entities: int, n_relations: int, n_times: int, dim: int) -> None:
-        super().__init__()
-        refuse_odd("tntcomplex", dim)
+    def __init__(
+        self,
+        n_entities: int,
+        n_relations: int,
+        n_times: int,
+        dim: int,
+        penalty: str = "query",
+        smoothness: float = 0.0,
+    ) -> None:
+        super().__init__(dim, penalty, smoothness)
         self.entity = nn.Embedding(n_entities, dim)
         self.relation = nn.Embedding(2 * n_relations, 2 * dim)
         self.time = nn.Embedding(n_times, dim)
@@ -35,9 +40,9 @@ class TNTComplEx(Backbone):
             nn.init.normal_(table.weight, std=0.1)
 
     def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
-        changing, lasting = relation.chunk(2, -1)
-        return product(subject, product(changing, self.time(time).mean(1)) + lasting)
+        changing, lasting = self.factors(relation, time)
+        return product(subject, changing + lasting)
 
-    def penalty(self, query: Tensor, subject: Tensor, answer: Tensor) -> Tensor:
-        """N3: Σ|s|³ + Σ|s ∘ (r ∘ τ + r')|³ + Σ|o|³ over complex numbers, batch mean."""
-        return (cubed(subject) + cubed(query) + cubed(answer)) / len(query)
+    def factors(self, relation: Tensor, time: Tensor) -> tuple[Tensor, ...]:
+        changing, lasting = relation.chunk(2, -1)
+        return product(changing, self.time(time).mean(1)), lasting

@@ -67,11 +67,16 @@ class WithMethods(Grown):
     def method(self, name: str) -> dict[str, Any]:
         """The options of a method, all of them."""
         options = self.options_of(name)
-        return options.model_validate(self.methods.get(name, {})).model_dump() if options else {}
+        return dict(options.model_validate(self.methods.get(name, {}))) if options else {}
+
+    def stored(self, *names: str) -> dict[str, dict[str, Any]]:
+        """The options of these methods as they are stored and hashed, without those of ``later`` at their defaults."""
+        settled = {name: self._checked(name, self.methods.get(name, {})) for name in names if self.options_of(name)}
+        return {name: values for name, values in settled.items() if values}
 
     def with_methods(self, *names: str) -> Self:
         """The same with the options of these methods alone."""
-        return self.model_copy(update={"methods": {n: values for n in names if (values := self.method(n))}})
+        return self.model_copy(update={"methods": self.stored(*names)})
 
 
 def option_names(model: type[BaseModel]) -> list[str]:

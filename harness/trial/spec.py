@@ -352,7 +352,7 @@ class TrialSpec(Frozen):
         if "llm" in needs:
             kept |= {"targets"}
         plain = {key: getattr(loss, key) for key in kept}
-        settled = LossSpec(**plain, methods={part: values for part in parts if (values := loss.method(part))})
+        settled = LossSpec(**plain, methods=loss.stored(*parts))
         student = StudentSpec() if self.arm in REFERENCES else self.student.with_methods(self.backbone)
         if not self.is_reversed:
             student = student.model_copy(update={"order": "structure-first"})
@@ -374,7 +374,7 @@ class TrialSpec(Frozen):
         elif source.has_model:
             teacher = teacher.with_methods(self.teacher_backbone)
         else:  # it is not trained here, and has no vectors
-            teacher = TeacherSpec(source=teacher.source, methods={teacher.source: teacher.method(teacher.source)})
+            teacher = TeacherSpec(source=teacher.source, methods=teacher.stored(teacher.source))
         if "teacher" in needs and not self.teacher_has_vectors:
             settled = settled.model_copy(update={"others": "merged"})
         language = any(one.arm == "llm-teacher" or "llm" in one.needs for one in everybody)

@@ -82,7 +82,8 @@ class Distillation(Weighted):
             terms["loss_l3"] = self.beta * semantic_cross_entropy(step, adapter, share)
         terms |= {f"loss_{name.lower().replace('-', '_')}": term(step) for name, term in self.terms.items()}
         if isinstance(self.regularization, Tensor) or self.regularization:
-            terms["penalty"] = self.regularization * model.penalty(query, step.subject, step.answer)
+            beside = model.penalty_beside_entities(batch.relation, batch.time)
+            terms["penalty"] = self.regularization * (model.penalty(query, step.subject, step.answer) + beside)
         return terms
 
     def _exact(
