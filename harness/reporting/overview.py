@@ -83,7 +83,7 @@ def claims_document(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layo
             Findings(_findings(studies, verdicts)),
             table,
             RULE,
-            *(_claim(claim, studies, layouts, shown) for claim in CLAIMS if claim not in untested),
+            *(_claim(claim, studies, shown) for claim in CLAIMS if claim not in untested),
             _not_tested(untested, studies, layouts),
             _provenance(own),
         ],
@@ -245,10 +245,10 @@ def _case(row: Mapping[str, Any]) -> Cell:
     return Cell(row["verdict"], f"{row['better']:.0f} of {row['comparisons']:.0f}, {percent(row['effect'])}")
 
 
-def _claim(claim: str, studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout], shown: _Shown) -> Section:
+def _claim(claim: str, studies: Sequence[StudyEvidence], shown: _Shown) -> Section:
     """The evidence on a claim: its rule and study, verdicts, figures and numbers; what another claim has is named."""
     bearing = [study for study in _in_order(studies) if claim in study.evidence]
-    layout = next(layout for layout in layouts.values() if claim in layout.claims)
+    layout = bearing[0].layout
     blocks: list[Block] = [Text(RULES[claim], "Rule.")]
     if (first := shown.first(layout.name, claim)) == claim:
         blocks.append(Text(layout.about, f"Study {layout.name} ({_run(bearing)})."))
