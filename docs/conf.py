@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from docutils import nodes
@@ -9,7 +11,11 @@ from latex2mathml.converter import convert
 
 import harness
 from harness.design.settings import settings
+from harness.distill import losses
+from harness.distill.losses import base
+from harness.reporting.claims import RULES
 from harness.trial.spec import TrialSpec
+from harness.vocabulary import CLAIMS
 
 project = html_title = "Distilling temporal knowledge graphs"
 release = version = harness.__version__
@@ -42,7 +48,20 @@ def settings_by_part() -> str:
     return "\n\n".join(parts)
 
 
-myst_substitutions = {"settings": settings_by_part()}
+def rules() -> str:
+    """What decides each claim, as a table."""
+    lines = [f"| {claim} | {CLAIMS[claim]} | {rule} |" for claim, rule in RULES.items()]
+    return "\n".join(["| | claim | rule |", "|---|---|---|", *lines])
+
+
+def losses_by_file() -> str:
+    """The docstring of each loss's module, as it stands."""
+    modules = [import_module(f"{losses.__name__}.{info.name}") for info in iter_modules(losses.__path__)]
+    shown = [(module.__name__.rpartition(".")[2], module.__doc__) for module in modules if module is not base]
+    return "\n\n".join(f"## {name}\n\n```text\n{text}```" for name, text in shown)
+
+
+myst_substitutions = {"settings": settings_by_part(), "rules": rules(), "losses": losses_by_file()}
 
 
 def formula(writer: Any, node: nodes.Element) -> None:

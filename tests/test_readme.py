@@ -43,18 +43,6 @@ def short_table() -> str:
     return "\n".join(lines)
 
 
-def full_table(dataset: str) -> str:
-    """The table of a data set on the page of claims."""
-    table = table_of(dataset)
-    names = " | ".join(f"{label}: MRR | MR | Hits@1 | Hits@10" for label in map(backbone_name, PAPERS))
-    lines = [f"| arm | {names} |", "|---|" + "--:|" * 4 * len(PAPERS)]
-    for arm in by_level(set(table.index.get_level_values(0))):
-        rows = [table.loc[arm, backbone] for backbone in PAPERS]
-        cells = [f"{mrr(row)} | {row['mr']:.0f} | {row['hits1']:.3f} | {row['hits10']:.3f}" for row in rows]
-        lines.append(f"| {arm_name(arm)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def matrix() -> str:
     """The matrix of verdicts on the page of claims, from the published claims report."""
     frame = pd.read_csv(PUBLISHED / "claims" / "claims.csv", keep_default_na=False)
@@ -84,10 +72,7 @@ def load(dataset: str, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, LoadRa
 
 def test_tables_are_the_published_ones() -> None:
     assert short_table() in (ROOT / "README.md").read_text(encoding="utf-8")
-    page = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
-    assert full_table("wiki") in page
-    assert full_table("yago") in page
-    assert matrix() in page
+    assert matrix() in (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("dataset", ["wiki", "yago"])

@@ -22,6 +22,47 @@ PAPER = {
     "url": "https://arxiv.org/abs/2601.00202",
 }
 HITS = ("hits1", "hits3", "hits10")
+#: what decides each claim, on each data set and backbone. Where all must be better, one that is worse contradicts it
+RULES = {
+    "C1": "The full method against L1, FitNet, RKD-D and RKD-A, by MRR, Hits@1, Hits@3 and Hits@10: all better.",
+    "C2": "L1 + L2 and L1 + L3 against L1, all three losses against both: all better.",
+    "C3": "The full method that switches at half of the epochs, against one stage with and without an exact first "
+    "epoch: better.",
+    "C4": "What Huber keeps under outliers, against KL and MSE: both better.",
+    "C5": "The full method against L1, shuffled and random vectors: all better.",
+    "C6": "Against L1. Supported: an arm has a worse MR and a better Hits@k. Not reproduced: in every arm MR is "
+    "better, or all Hits@k worse.",
+    "C7": "Supported: a main effect is decided, and the default chosen by validation beats L1 on every backbone. "
+    "Partly: on some, and it is equivalent on the others; equivalent: on all. Contradicted: no effect can "
+    "exceed 0.002, no point is stable, or the default is worse somewhere.",
+    "C8": "Supported: T above 10.5 is worse than around 7, and T below 4.5 not better. Contradicted: either is "
+    "better. Equivalent: both are.",
+    "C9": "The full method against L1. Supported: better at one dimension, not at a smaller one, and the difference "
+    "of the gains is decided. Contradicted: better at all. Equivalent: at all.",
+    "C10": "Our reading: the share of its teacher's MRR that the full method keeps. Supported: its interval lies at "
+    "or above 0.95. Contradicted: below.",
+    "C11": "The full method against no distillation. Supported: more time and memory, teachers included; equal size; "
+    "the interval of the latency ratio within 0.9 to 1.1. Contradicted: sizes differ, the interval lies "
+    "outside, or neither costs more.",
+    "C12": "Supported: storing saves over half of the time that online teachers add, and MRR falls by no more than 2 "
+    "%. Contradicted: one of the two fails.",
+    "C13": "The full method against L1 and no distillation: both better.",
+    "C14": "No verdict: the ratio of seconds, and from how many students on each takes no longer than training a "
+    "teacher.",
+    "C15": "Each wide student against the narrow one of equal bytes, distilled and undistilled: all better.",
+    "C16": "The student of the born-again teacher, and that of the ensemble, against that of one teacher: both better.",
+    "C17": "The full method with neighbourhood texts against L1, L1 for 32 epochs, labels as texts, and static "
+    "vectors of the same texts: all better.",
+    "C18": "Gaps in the teacher against L1, in the student against L1, in both against the teacher alone, and in an "
+    "undistilled student against none: all better.",
+    "C19": "Each loss against L1, all tuned with equal budgets. Supported: one is better (Holm over all). "
+    "Contradicted: each is worse or equivalent.",
+    "C20": "The claim foretells harm where the undistilled student's validation MRR is above its teacher's less 1 %. "
+    "Supported: it foretells most cases that are worse than undistilled, and more of these than of the better "
+    "ones. Contradicted: at most half.",
+    "C21": "The full method against L1. Supported: Hits@1 and Hits@3 are better, and by no smaller share than Hits@10 "
+    "(else partly). Contradicted: one of them is worse, or both are equivalent and Hits@10 or MR is better.",
+}
 
 #: comparisons of one backbone by (arm, base, metric)
 Rows = Mapping[tuple[str, str, str], dict[str, Any]]

@@ -157,7 +157,7 @@ def judge(cases: pd.DataFrame, margin: float) -> Verdict:
         reason += f"; the teacher is ahead by {ranges[0]} in the worse, by {ranges[1]} in the better ones"
     for row in records(foretold(known).sort_values("rho", key=abs, ascending=False).head(1)):
         rho = f"{number(row['rho'], 2, signed=True)}, {p_equals(row['p_holm'])}"
-        reason += f"; {PROPERTIES[row['property']]} goes best with the gain (rank correlation {rho})"
+        reason += f"; the gain correlates most with {PROPERTIES[row['property']]} (rank correlation {rho})"
     if worse.empty:
         return "undecided", reason
     if 2 * hits <= len(worse):

@@ -12,14 +12,24 @@ from typing import Any
 import pandas as pd
 
 from harness.reporting import harm
-from harness.reporting.claims import QUESTIONS
+from harness.reporting.claims import QUESTIONS, RULES
 from harness.reporting.data.about import facts_of, started
 from harness.reporting.data.frames import records, where
 from harness.reporting.data.layout import Layout, Meta
 from harness.reporting.data.results import EQUAL
 from harness.reporting.data.text import percent
 from harness.reporting.evidence import Evidence
-from harness.reporting.output.document import Block, Command, Document, Figure, Findings, Section, Verdicts
+from harness.reporting.output.document import (
+    Block,
+    Command,
+    Document,
+    Figure,
+    Findings,
+    Pairs,
+    Section,
+    Text,
+    Verdicts,
+)
 from harness.reporting.output.tables import Cell, Row, Table
 from harness.reporting.output.typst import write
 from harness.vocabulary import BACKBONES, CLAIMS, DATASETS, backbone_name, dataset_name, joined, ordered
@@ -60,6 +70,7 @@ def claims_document(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layo
     layouts = {**layouts, harm.ALL: harm.LAYOUT}
     verdicts, shown = _verdicts(studies, layouts), _Shown()
     table = _matrix(verdicts)
+    untested = [claim for claim, rows in verdicts.groupby("claim", sort=False) if {*rows["verdict"]} == {"not tested"}]
     trials = [part.trials for study in own for part in study.evidence.values()]
     dates = [date for of_study in trials for date in started(of_study)]
     datasets = ordered({study.dataset for study in own}, DATASETS)
@@ -72,7 +83,8 @@ def claims_document(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layo
             Findings(_findings(studies, verdicts)),
             table,
             RULE,
-            *(_claim(claim, studies, layouts, shown) for claim in CLAIMS),
+            *(_claim(claim, studies, shown) for claim in CLAIMS if claim not in untested),
+            _not_tested(untested, studies, layouts),
             _provenance(own),
         ],
         trials=pd.concat(trials) if trials else pd.DataFrame({"started": []}),
@@ -91,10 +103,10 @@ def claims_document(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layo
 #: columns of the file of verdicts in words; that of numbers has all others
 VERDICTS = ["claim", "text", "study", "dataset", "backbone", "verdict", "reason"]
 RULE = (
-    "Each claim is put to a test by a study of its own, on every data set and backbone that it was run on. C15 to C20 "
-    "are claims of the harness, all others of the paper. A difference counts only if its corrected p "
-    "value is below 0.05 and its 95 % interval, over seeds and test facts, excludes zero. What each "
-    "word takes is in docs/statistics.md."
+    "Each claim is tested on every data set and backbone that its study was run on. C15 to C20 are claims of the "
+    "harness, all others of the paper. Below a claim stands the rule that decides it. A difference counts only if its "
+    "corrected p value is below 0.05 and its 95 % interval, over seeds and test facts, excludes zero; it is "
+    "equivalent if it is shown to be smaller than the margin. docs/statistics.md has the methods."
 )
 
 
@@ -233,26 +245,99 @@ def _case(row: Mapping[str, Any]) -> Cell:
     return Cell(row["verdict"], f"{row['better']:.0f} of {row['comparisons']:.0f}, {percent(row['effect'])}")
 
 
-def _claim(claim: str, studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout], shown: _Shown) -> Section:
-    """The evidence on a claim: its study, and on each data set verdicts, figures and numbers."""
+def _claim(claim: str, studies: Sequence[StudyEvidence], shown: _Shown) -> Section:
+    """The evidence on a claim: its rule and study, verdicts, figures and numbers; what another claim has is named."""
     bearing = [study for study in _in_order(studies) if claim in study.evidence]
-    names = [name for name, layout in layouts.items() if claim in layout.claims]
-    blocks: list[Block] = [layouts[names[0]].about if names else "No study tests this claim."]
-    if not bearing:
-        blocks.append("There is no result on this claim yet.")
-        blocks += [
-            Command(f"python -m harness.study {name} --dataset wiki --backbone all")
-            for name in names[:1]
-            if name != harm.ALL
-        ]
-    blocks += [
+    layout = bearing[0].layout
+    blocks: list[Block] = [Text(RULES[claim], "Rule.")]
+    if (first := shown.first(layout.name, claim)) == claim:
+        blocks.append(Text(layout.about, f"Study {layout.name} ({_run(bearing)})."))
+    else:
+        blocks.append(f"Study {layout.name} is described with {first}.")
+    blocks += _missing(claim, studies)
+    lines = [
+        {"case": _on(v.backbone, study.dataset), "verdict": v.verdict, "reason": v.reason}
+        for study in bearing
+        for v in study.evidence[claim].verdicts
+    ]
+    blocks.append(Verdicts([{"id": claim, "text": "", "lines": lines}]))
+    tables, elsewhere = [], set()
+    for study in bearing:
+        evidence = study.evidence[claim]
+        for position, (end, draw) in enumerate(evidence.figures.items()):
+            if (first := shown.first(id(draw), claim)) != claim:
+                elsewhere.add(first)
+                continue
+            case = _on(evidence.verdicts[position].backbone if end else harm.ALL, study.dataset)
+            caption = f"Evidence on {claim} ({case}). {evidence.marks}".strip()
+            blocks.append(Figure(f"{claim}_{_stem(study)}{end}", draw, caption))
+        if (first := shown.first(id(evidence.table), claim)) == claim:
+            tables.append((_on(harm.ALL, study.dataset), evidence.table))
+        else:
+            elsewhere.add(first)
+    blocks += _by_data(claim, tables)
+    if elsewhere:
+        blocks.append(f"More of this study is shown with {joined(sorted(elsewhere))}.")
+    return Section(f"{claim} · {overall([line['verdict'] for line in lines])}. {CLAIMS[claim]}", blocks)
+
+
+def _on(backbone: str, dataset: str) -> str:
+    """What a line, figure or table is about: a backbone on a data set, or all of either."""
+    parts = [backbone] * (backbone != harm.ALL) + [dataset_name(dataset)] * (dataset != harm.ALL)
+    return ", ".join(parts) or "all studies"
+
+
+def _run(bearing: Sequence[StudyEvidence]) -> str:
+    """How a study was run: "YAGO11k and Wikidata12k, seeds 0–4, margin 1 %"."""
+    own = [study for study in bearing if study.dataset != harm.ALL]
+    if not own:
+        return "all studies"
+    seeds = dict.fromkeys(_facts(study)["seeds"] for study in own)
+    margin = percent(own[0].layout.margin, signed=False)
+    return f"{joined([dataset_name(study.dataset) for study in own])}; seeds {' or '.join(seeds)}; margin {margin}"
+
+
+def _missing(claim: str, studies: Sequence[StudyEvidence]) -> list[str]:
+    """Why studies of a claim have no evidence."""
+    return [
         f"{study.layout.name} on {dataset_name(study.dataset)}: {study.missing}"
         for study in studies
         if study.missing and claim in study.layout.claims
     ]
-    blocks += [_on_data(claim, study, shown) for study in bearing]
-    words = [verdict.verdict for study in bearing for verdict in study.evidence[claim].verdicts]
-    return Section(f"{claim} · {overall(words)}. {CLAIMS[claim]}", blocks)
+
+
+def _by_data(claim: str, tables: Sequence[tuple[str, Table]]) -> list[Table]:
+    """Tables of a claim, those with the same columns and note as one, in which each data set has a row as its title."""
+    alike: dict[tuple[object, ...], list[tuple[str, Table]]] = {}
+    for name, table in tables:
+        alike.setdefault((table.caption, table.header, table.align, table.note), []).append((name, table))
+    made = []
+    for group in alike.values():
+        first = group[0][1]
+        rows = first.rows
+        if len(group) > 1:
+            blank = (Cell(""),) * (len(first.header) - 1)
+            titled = [
+                (Row((Cell(name, strong=True), *blank), rule=k > 0), *table.rows)
+                for k, (name, table) in enumerate(group)
+            ]
+            rows = tuple(row for part in titled for row in part)
+        names = joined([name for name, _ in group])
+        made.append(replace(first, caption=f"{first.caption} ({claim}, {names})", rows=rows))
+    return made
+
+
+def _not_tested(untested: Sequence[str], studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout]) -> Section:
+    """The claims without a verdict, with their rules and the command that tests them."""
+    rows, commands = [], {}
+    for claim in untested:
+        name = next((name for name, layout in layouts.items() if claim in layout.claims), "–")
+        if name not in ("–", harm.ALL):
+            commands[f"python -m harness.study {name} --dataset wiki --backbone all"] = name
+        reasons = " ".join(_missing(claim, studies))
+        rows.append(Row((Cell(claim), Cell(CLAIMS[claim]), Cell(f"{RULES[claim]} {reasons}".strip()), Cell(name))))
+    table = Table("Claims that have no results yet", ("", "claim", "rule", "study"), "lppl", tuple(rows))
+    return Section("Not tested", [table, Command("\n".join(commands))])
 
 
 def _in_order(studies: Sequence[StudyEvidence]) -> list[StudyEvidence]:
@@ -261,40 +346,26 @@ def _in_order(studies: Sequence[StudyEvidence]) -> list[StudyEvidence]:
     return sorted(studies, key=lambda study: datasets.index(study.dataset))
 
 
-def _on_data(claim: str, study: StudyEvidence, shown: _Shown) -> Section:
-    """The evidence of one study on a claim; figures and tables that another claim has are named."""
-    evidence, dataset = study.evidence[claim], dataset_name(study.dataset)
-    lines = [{"case": v.backbone, "verdict": v.verdict, "reason": v.reason} for v in evidence.verdicts]
-    blocks: list[Block] = [Verdicts([{"id": claim, "text": "", "lines": lines}])]
-    elsewhere = set()
-    for position, (end, draw) in enumerate(evidence.figures.items()):
-        if (first := shown.first(id(draw), claim)) != claim:
-            elsewhere.add(first)
-            continue
-        case = f"{evidence.verdicts[position].backbone}, {dataset}" if end else dataset
-        figure = Figure(f"{claim}_{_stem(study)}{end}", draw, f"Evidence on {claim} ({case}). {evidence.marks}".strip())
-        blocks.append(figure)
-    if (first := shown.first(id(evidence.table), claim)) == claim:
-        table = evidence.table
-        blocks.append(replace(table, caption=f"{table.caption} ({claim}, {dataset})"))
-    else:
-        elsewhere.add(first)
-    if elsewhere:
-        blocks.append(f"More of this study is shown with {joined(sorted(elsewhere))}.")
-    return Section(dataset, blocks)
+def _facts(study: StudyEvidence) -> dict[str, str]:
+    """How a study was run, by the names of `harness.reporting.data.about.facts_of`, and its seeds."""
+    trials = next(iter(study.evidence.values())).trials
+    facts = dict(facts_of(trials, study.meta.data, dataset_name(study.dataset)))
+    return facts | {"seeds": facts.get("Arms", "").rpartition("; seed")[2].lstrip("s ")}
 
 
 def _provenance(studies: Sequence[StudyEvidence]) -> Section:
-    """How the studies were run, a row each, and their commands."""
+    """How the studies were run, a row each, the machines, and the commands."""
     with_results = [study for study in studies if study.evidence]
-    rows = []
+    rows, machines = [], {}
     for study in with_results:
-        trials = next(iter(study.evidence.values())).trials
-        facts = dict(facts_of(trials, study.meta.data, dataset_name(study.dataset)))
-        seeds = facts.get("Arms", "").rpartition("; seed")[2].lstrip("s ")
-        rows.append([study.layout.name, dataset_name(study.dataset), seeds, facts["Trials"].split(" (")[0],
-                     *(facts.get(key, "–") for key in ("Started", "Commit", "Versions", "Machine"))])  # fmt: skip
-    header = ("study", "data", "seeds", "trials", "started", "commit", "versions", "machine")
-    table = Table("Studies", header, "llllpppp", tuple(Row(tuple(map(Cell, row))) for row in rows))
+        facts = _facts(study)
+        machine = "; ".join(facts[key] for key in ("Machine", "Versions") if key in facts)
+        letter = machines.setdefault(machine, chr(ord("A") + len(machines))) if machine else "–"
+        days = dict.fromkeys(day.split()[0] for day in facts.get("Started", "").split(" to ") if day)
+        rows.append([study.layout.name, dataset_name(study.dataset), facts["seeds"], facts["Trials"].split(" (")[0],
+                     " to ".join(days) or "–", facts.get("Commit", "–"), letter])  # fmt: skip
+    header = ("study", "data", "seeds", "trials", "started", "commit", "machine")
+    table = Table("Studies", header, "llllllc", tuple(Row(tuple(map(Cell, row))) for row in rows))
     commands = dict.fromkeys(study.meta.command for study in with_results)
-    return Section("Provenance", [table, Command("\n".join(filter(None, commands)))])
+    of_machines = Pairs([[letter, machine] for machine, letter in machines.items()])
+    return Section("Provenance", [table, of_machines, Command("\n".join(filter(None, commands)))])

@@ -13,6 +13,7 @@ import pytest
 from harness import report
 from harness.errors import UserError
 from harness.reporting.capacity import report as capacity
+from harness.reporting.claims import RULES
 from harness.reporting.comparison import report as comparison
 from harness.reporting.cost import report as cost
 from harness.reporting.data.layout import Meta
@@ -55,6 +56,10 @@ def actual(study: Any, dataset: str = "wiki") -> StudyEvidence:
 )
 def test_a_claim_is_about_all_of_its_tests(words: list[str], expected: str) -> None:
     assert overall(words) == expected
+
+
+def test_every_claim_has_its_rule() -> None:
+    assert list(RULES) == list(CLAIMS)
 
 
 def test_verdicts_have_their_numbers(frames: Make) -> None:

@@ -27,7 +27,7 @@ def capacity(numbers: Numbers, path: Path) -> bool:
         return False
     dims = sorted(int(dim) for dim in means[means["arm"].isin(arms)]["dim"].unique())
     colors = arm_colors([*arms, "teacher"])
-    with figure(path, 2.45, columns=1 if gains.empty else 2) as axes:
+    with figure(path, 2.2, columns=1 if gains.empty else 2) as axes:
         lines = []
         for arm in arms:
             by_dim = means[means["arm"] == arm].sort_values("dim")

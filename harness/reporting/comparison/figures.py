@@ -168,13 +168,16 @@ def _shortened(name: str, most: int = 40) -> str:
 
 
 def claim_forest(rows: pd.DataFrame, path: Path) -> bool:
-    """Draw differences of MRR, or else of the first metric, with their intervals, a panel a backbone."""
-    if rows.empty:
+    """Draw differences of MRR, or else of the first metric, with their intervals, a panel a backbone.
+
+    False: there are fewer than two, which the table beside it shows as well.
+    """
+    if rows["step"].nunique() < 2:
         return False
     metric = "mrr" if "mrr" in set(rows["metric"]) else rows["metric"].iloc[0]
     shown = rows[rows["metric"] == metric]
     backbones, steps = list(dict.fromkeys(shown["backbone"])), list(dict.fromkeys(shown["step"]))
-    with figure(path, 0.75 + 0.22 * len(steps), columns=len(backbones)) as axes:
+    with figure(path, 0.68 + 0.18 * len(steps), columns=len(backbones)) as axes:
         for panel, backbone in zip(axes, backbones, strict=True):
             zero_line(panel)
             for row in records(shown[shown["backbone"] == backbone]):

@@ -33,7 +33,7 @@ def accuracy_cost(front: pd.DataFrame, backbone: str, path: Path) -> bool:
         return False
     colors = arm_colors(list(dict.fromkeys(shown["arm"])))
     sizes = sorted(shown["batch_size"].dropna().unique())
-    with figure(path, 2.55, columns=len(panels)) as axes:
+    with figure(path, 2.2, columns=len(panels)) as axes:
         for panel, (cost, best, label) in zip(axes, panels, strict=True):
             points = shown.dropna(subset=[cost])
             line = points[points[best]].sort_values(cost)

@@ -181,12 +181,11 @@ READING = (
         "Memory,",
     ),
     Text(
-        "both trained teachers score all entities for each batch, as textbook distillation has it; the language model "
-        "itself does not run in a step, its encodings are computed once. Of the ratio to training from what is "
-        "stored a part is due to sampled candidates and compiled passes: the row “stored, all entities” has the "
-        "compiled passes, and no sampling. What distillation adds is the difference to the undistilled student that "
-        "is trained the same way.",
-        "In the loop",
+        "score all entities for each batch, as in textbook distillation; the language model itself does not run in a "
+        "step, its encodings are computed once. Part of what storing saves comes from sampled candidates and compiled "
+        "passes: the row “stored, all entities” has the compiled passes and no sampling. What distillation adds is "
+        "the difference to the undistilled student trained the same way.",
+        "Online teachers",
     ),
     Text(
         "C11: supported if the full method takes more time and memory than no distillation, all stages counted, and "

@@ -16,7 +16,7 @@ from harness.vocabulary import METRICS, REFERENCES, STAGES, arm_name, ordered, s
 WAYS = {
     "loop": "online teachers, all entities",
     "stored, all entities": "stored, all entities",
-    "stored": "stored, sampled entities, as trials train",
+    "stored": "stored, sampled entities, as in trials",
 }
 ALONE = {"loop": "none; all entities", "stored": "none; sampled entities"}
 MODELS = {"llm-teacher": "LLM teacher, encodings stored", "language model": "language model, one query's text"}
@@ -30,7 +30,7 @@ BATCHES_NOTE = (
     "fewer updates. ±: half of the 95 % interval over seeds († one seed: over test facts)."
 )
 LOOP_NOTE = (
-    "Both stages of a student, alone on the machine, one thread. In the loop: both teachers and the student score "
+    "Both stages of a student, alone on the machine, one thread. Online: both teachers and the student score "
     "all entities in every step, in plain tensor operations. Storing: once for all students, not in the seconds. "
     "Ratio: to the same student trained from what is stored. Extrapolated: from steps of each stage, measured in "
     "turns. MiB: the most that a process held in the last stage."
