@@ -70,7 +70,7 @@ def claims_document(studies: Sequence[StudyEvidence], layouts: Mapping[str, Layo
     layouts = {**layouts, harm.ALL: harm.LAYOUT}
     verdicts, shown = _verdicts(studies, layouts), _Shown()
     table = _matrix(verdicts)
-    untested = [claim for claim, rows in verdicts.groupby("claim", sort=False) if {*rows["verdict"]} == {"not tested"}]
+    untested = [claim for claim in CLAIMS if {*where(verdicts, claim=claim)["verdict"]} == {"not tested"}]
     trials = [part.trials for study in own for part in study.evidence.values()]
     dates = [date for of_study in trials for date in started(of_study)]
     datasets = ordered({study.dataset for study in own}, DATASETS)
@@ -329,14 +329,14 @@ def _by_data(claim: str, tables: Sequence[tuple[str, Table]]) -> list[Table]:
 
 def _not_tested(untested: Sequence[str], studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout]) -> Section:
     """The claims without a verdict, with their rules and the command that tests them."""
-    rows, commands = [], {}
+    rows, names = [], []
     for claim in untested:
         name = next((name for name, layout in layouts.items() if claim in layout.claims), "–")
-        if name not in ("–", harm.ALL):
-            commands[f"python -m harness.study {name} --dataset wiki --backbone all"] = name
+        names += [name] if name not in ("–", harm.ALL, *names) else []
         reasons = " ".join(_missing(claim, studies))
         rows.append(Row((Cell(claim), Cell(CLAIMS[claim]), Cell(f"{RULES[claim]} {reasons}".strip()), Cell(name))))
     table = Table("Claims that have no results yet", ("", "claim", "rule", "study"), "lppl", tuple(rows))
+    commands = [f"python -m harness.study {name} --dataset wiki --backbone all" for name in names]
     return Section("Not tested", [table, Command("\n".join(commands))])
 
 
@@ -356,7 +356,8 @@ def _facts(study: StudyEvidence) -> dict[str, str]:
 def _provenance(studies: Sequence[StudyEvidence]) -> Section:
     """How the studies were run, a row each, the machines, and the commands."""
     with_results = [study for study in studies if study.evidence]
-    rows, machines = [], {}
+    rows: list[list[str]] = []
+    machines: dict[str, str] = {}
     for study in with_results:
         facts = _facts(study)
         machine = "; ".join(facts[key] for key in ("Machine", "Versions") if key in facts)

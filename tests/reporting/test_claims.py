@@ -18,6 +18,7 @@ from harness.reporting.comparison import report as comparison
 from harness.reporting.cost import report as cost
 from harness.reporting.data.layout import Meta
 from harness.reporting.data.text import percent
+from harness.reporting.output.document import Command, Section
 from harness.reporting.output.tables import Table
 from harness.reporting.overview import StudyEvidence, claims_document, claims_report, overall
 from harness.reporting.search import report as searching
@@ -93,6 +94,21 @@ def test_metrics_beside_are_shown_and_not_counted(frames: Make) -> None:
     assert evidence["C1"].table.header[2:] == ("Δ MRR", "Δ MR", "Δ Hits@1", "Δ Hits@3", "Δ Hits@10")
     row = claims_document([study], {}).files["verdicts"][0].set_index("claim").loc["C1"]
     assert (row["comparisons"], row["better"]) == (4, 4)
+
+
+def test_data_sets_share_a_table_and_claims_without_results_a_list(frames: Make) -> None:
+    study = frames(facts=60)
+    document = claims_document([actual(study), actual(study, "yago")], report._shipped())
+    sections = {block.title.split(" ")[0]: block for block in document.blocks if isinstance(block, Section)}
+    (table,) = (block for block in sections["C2"].blocks if isinstance(block, Table))
+    names = [row.cells[0].text for row in table.rows if row.cells[0].strong]
+    assert names == ["YAGO11k", "Wikidata12k"]
+    rows = actual(study).evidence["C2"].table.rows
+    assert [row for row in table.rows if not row.cells[0].strong] == [*rows, *rows]
+    (listed,) = (block for block in sections["Not"].blocks if isinstance(block, Table))
+    assert [row.cells[0].text for row in listed.rows] == [claim for claim in CLAIMS if claim not in ("C2", "C6")]
+    (command,) = (block for block in sections["Not"].blocks if isinstance(block, Command))
+    assert "python -m harness.study losses --dataset wiki" in command.line
 
 
 def test_a_claim_without_its_arms_is_not_tested(frames: Make) -> None:
