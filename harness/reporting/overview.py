@@ -329,7 +329,8 @@ def _by_data(claim: str, tables: Sequence[tuple[str, Table]]) -> list[Table]:
 
 def _not_tested(untested: Sequence[str], studies: Sequence[StudyEvidence], layouts: Mapping[str, Layout]) -> Section:
     """The claims without a verdict, with their rules and the command that tests them."""
-    rows, names = [], []
+    rows: list[Row] = []
+    names: list[str] = []
     for claim in untested:
         name = next((name for name, layout in layouts.items() if claim in layout.claims), "–")
         names += [name] if name not in ("–", harm.ALL, *names) else []
