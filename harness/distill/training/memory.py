@@ -13,7 +13,7 @@ _MMAP_THRESHOLD, _TRIM_THRESHOLD = (-3, 2**25), (-1, 2**28)
 
 @cache
 def keep_freed_memory() -> bool:
-    """Have this process keep freed memory for its next step, at most 256 MiB; returns whether the C library, GNU's, can.
+    """Have this process keep freed memory for its next step, at most 256 MiB; whether the C library can, as GNU's does.
 
     Otherwise a step of a large model may give arrays of 20 MB back to the system and ask for them again, and each page
     of 4 KiB is cleared anew.
