@@ -17,7 +17,7 @@ from harness import vocabulary
 from harness.data import KnownAnswers, Queries, Timeline, expand_by_class, expand_by_time
 from harness.models.base import Backbone, Kernel, scores
 from harness.models.batch import QueryTensors
-from harness.models.scoring.ordering import ROWS, Ordering
+from harness.models.scoring.ordering import Ordering
 from harness.models.scoring.vmapped import can_compile
 
 PROTOCOLS = tuple(vocabulary.PROTOCOLS)
@@ -210,11 +210,12 @@ class _Counter:
             raise IndexError("an answer is not an entity")  # compiled code does not look
         first = [torch.searchsorted(row, torch.arange(len(query) + 1)).numpy() for row, *_ in left_out]
         counted = [np.empty(len(query)) for _ in left_out]
-        for start in range(0, len(query), ROWS):
-            part = slice(start, start + ROWS)
+        rows = self.order.rows
+        for start in range(0, len(query), rows):
+            part = slice(start, start + rows)
             z = self.order.of(query[part]).numpy()
             for k, (_, entity, *_) in enumerate(left_out):
-                offsets = first[k][start : start + ROWS + 1]
+                offsets = first[k][start : start + rows + 1]
                 rank_rows(z, answer[part].numpy(), offsets, entity.numpy(), self.size, counted[k][part])
         return [torch.from_numpy(ranks_of_rows) for ranks_of_rows in counted]
 

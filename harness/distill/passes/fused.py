@@ -12,6 +12,12 @@ from torch import Tensor
 from harness.models.base import Kernel
 from harness.models.scoring.compiled import KINDS, L1, L2, add_block, manhattan, pull_back, pull_back_manhattan
 
+#: dimension from which on entities are rows in memory, as gradients are wanted, since turning them takes longer than
+#: products of columns save, and scores are kept for the backward pass, since they are read sooner than made
+WIDE = 64
+#: bytes of scores that are kept at most: the C library takes them from memory that it keeps
+KEPT_BYTES = 2**25
+
 
 class Comparisons:
     """What scores of queries [B, d] against entities [E, d] are made of, and the way back; single precision.
@@ -23,46 +29,53 @@ class Comparisons:
     def __init__(self, query: Tensor, table: Tensor, kernel: Kernel) -> None:
         self.kind = KINDS[kernel]
         self.query, self.table = query.detach().contiguous(), table.detach()
-        d = query.shape[1]
+        self.left, d = self.query, query.shape[1]
         if kernel == "l2":
             squares = self.query.square().sum(1, keepdim=True)
             self.left = torch.cat([self.query, squares, torch.ones_like(squares)], 1)
-            self.columns = table.new_empty(d + 2, len(table))
-            torch.mul(self.table.T, -2, out=self.columns[:d])
-            self.columns[d] = 1
-            torch.sum(self.table.square(), 1, out=self.columns[d + 1])
-        else:
-            self.left, self.columns = self.query, self.table.T.contiguous()
+        self.wide = d >= WIDE
+        self.right = self._new(len(table), self.left.shape[1])
+        torch.mul(self.table, -2 if kernel == "l2" else 1, out=self.right[:, :d])
+        if kernel == "l2":
+            self.right[:, d] = 1
+            torch.sum(self.table.square(), 1, out=self.right[:, d + 1])
 
-    def of(self, part: slice) -> Tensor:
-        """Products, squared distances or distances [B, b] to a part of the entities."""
+    def _new(self, rows: int, columns: int) -> Tensor:
+        return torch.empty(rows, columns) if self.wide else torch.empty(columns, rows).T
+
+    def of(self, part: slice, out: Tensor | None = None) -> Tensor:
+        """Products, squared distances or distances [B, b] to a part of the entities, in ``out`` if it is given."""
+        right = self.right[part]
+        out = self.query.new_empty(len(self.query), len(right)) if out is None else out
         if self.kind != L1:
-            return self.left @ self.columns[:, part]
-        out = self.query.new_empty(len(self.query), len(range(*part.indices(len(self.table)))))
-        manhattan(self.query.numpy(), self.columns[:, part].contiguous().numpy(), out.numpy())
+            return torch.mm(self.left, right.T, out=out)
+        manhattan(self.query.numpy(), right.T.contiguous().numpy(), out.numpy())
         return out
 
     def nearest(self) -> float:
         """The distance below which two points nearly coincide: it is lost in rounding, and dividing by it is noise."""
-        squares = self.left[:, -2].mean() + self.columns[-1].mean() if self.kind == L2 else torch.zeros(())
-        return 1e-3 * math.sqrt(squares)
+        if self.kind != L2:
+            return 0.0
+        return 1e-3 * math.sqrt(self.left[:, -2].mean() + self.right[:, -1].contiguous().mean())
 
     def pulled(self, weights: Iterable[tuple[slice, Tensor]]) -> tuple[Tensor, Tensor]:
         """∂L/∂query [B, d] and ∂L/∂table [E, d] from the weights [B, b] of ``pull_back`` for each part of entities."""
-        of_queries = torch.zeros(len(self.columns), len(self.query))
-        of_entities = torch.empty_like(self.columns)
+        of_queries, of_entities = self._new(*self.left.shape).zero_(), torch.empty_like(self.right)
+        if self.kind == L1:
+            of_columns = of_queries.T.contiguous()
+            for part, weight in weights:
+                columns = self.right[part].T.contiguous()
+                pulled = torch.zeros_like(columns)
+                pull_back_manhattan(*(x.numpy() for x in (weight, self.query, columns, of_columns, pulled)))
+                of_entities[part] = pulled.T
+            return of_columns.T, of_entities
         for part, weight in weights:
-            if self.kind == L1:
-                columns, pulled = self.columns[:, part].contiguous(), torch.zeros(len(self.columns), weight.shape[1])
-                pull_back_manhattan(*(x.numpy() for x in (weight, self.query, columns, of_queries, pulled)))
-                of_entities[:, part] = pulled
-            else:
-                of_queries.addmm_(self.columns[:, part], weight.T)
-                torch.mm(self.left.T, weight, out=of_entities[:, part])
+            of_queries.addmm_(weight, self.right[part])
+            torch.mm(weight.T, self.left, out=of_entities[part])
         if self.kind == L2:
-            of_queries = of_queries[:-2] * -0.5 - of_queries[-2] * self.query.T
-            of_entities = of_entities[:-2] - of_entities[-1] * self.table.T
-        return of_queries.T, of_entities.T
+            of_queries = of_queries[:, :-2] * -0.5 - of_queries[:, -2:-1] * self.query
+            of_entities = of_entities[:, :-2] - of_entities[:, -1:] * self.table
+        return of_queries, of_entities
 
 
 class Blocks(Comparisons):
@@ -74,13 +87,20 @@ class Blocks(Comparisons):
         super().__init__(query, table, kernel)
         self.scale = np.float32(scale.item())
         self.inverses = np.array([1 / t for t in temperatures], dtype=np.float32)
+        size = len(query) * len(table) if self.wide else 0
+        self.kept = query.new_empty(size if 4 * size <= KEPT_BYTES else 0)
+
+    def _room(self, part: slice) -> Tensor | None:
+        """Where the scores of a part are kept from the forward to the backward pass; None: they are made again."""
+        n = len(self.query)
+        return self.kept[n * part.start : n * part.stop].view(n, -1) if len(self.kept) else None
 
     def log_partition(self, parts: Iterable[slice]) -> Tensor:
         """log Σ exp(z/T) [B, K] over the entities of all ``parts``."""
         top = np.full(len(self.query), -np.inf, dtype=np.float32)
         sums = np.zeros((len(self.query), len(self.inverses)), dtype=np.float32)
         for part in parts:
-            add_block(self.of(part).numpy(), self.kind, self.scale, self.inverses, top, sums)
+            add_block(self.of(part, self._room(part)).numpy(), self.kind, self.scale, self.inverses, top, sums)
         return torch.from_numpy(np.log(sums) + top[:, None] * self.inverses)
 
     def gradients(
@@ -95,9 +115,11 @@ class Blocks(Comparisons):
         def weights() -> Iterator[tuple[slice, Tensor]]:
             nonlocal of_scale
             for part in parts:
-                weight = self.of(part)
-                of_scale += pull_back(weight.numpy(), self.kind, self.scale, self.inverses, *given)
+                kept = self._room(part)
+                weight = self.of(part) if kept is None else kept
+                of_scale += pull_back(weight.numpy(), kept is not None, self.kind, self.scale, self.inverses, *given)
                 yield part, weight
 
         of_query, of_table = self.pulled(weights())
+        self.kept = self.kept[:0]  # where weights are now
         return of_query, of_table, torch.tensor(of_scale, dtype=torch.float32)

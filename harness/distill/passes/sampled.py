@@ -240,7 +240,7 @@ class _Compiled(torch.autograd.Function):
             step = q[part], e, factor, answer[part], index[part], others.numpy()[part], nearest, position, ids
             taught = _NOTHING
             if teacher is not None and drawn is not None:
-                taught = teacher.compared(asked.index[part], drawn).numpy()
+                taught = teacher.compared(asked.index[part.start : min(part.stop, n)], drawn).numpy()
             gradients = grad_query[part], grad_table, sums
             run(step, max(n - part.start, 0), weighted.stored, taught, shares, gradients)
             return grad_table, sums

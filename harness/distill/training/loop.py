@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from harness.distill.passes.sampled import threads_for_the_pass
 from harness.distill.rounding import Bits
 from harness.distill.seeds import derive_seed
+from harness.distill.training.memory import keep_freed_memory
 from harness.distill.training.objective import Objective
 from harness.distill.training.quantised import StraightThrough
 from harness.distill.training.sampler import Sampler, Sampling
@@ -178,6 +179,7 @@ def train(
     Raises:
         DivergedError: if the loss of an epoch or the validation MRR is not finite.
     """
+    keep_freed_memory()
     optimizer, n_parameters, result = begin(model, schedule, auxiliary, resume)
     steps = math.ceil(len(data) / schedule.batch_size)
     sampler = Sampler(schedule.sampling, schedule.seed)

@@ -13,7 +13,7 @@ from harness.distill.passes.sampled import COMPILED_FROM, Candidates, shared_can
 from harness.distill.seeds import derive_seed
 from harness.models.base import Backbone, Kernel, scores
 from harness.models.batch import QueryTensors
-from harness.models.scoring.ordering import ROWS, Ordering
+from harness.models.scoring.ordering import Ordering
 from harness.models.scoring.vmapped import can_compile
 
 #: queries that are encoded at a time
@@ -87,19 +87,22 @@ def hardest(model: Backbone, data: QueryTensors, size: int, seed: int) -> Tensor
     width = len(table) // size
     chosen = torch.randperm(len(table), generator=torch.Generator().manual_seed(seed))[: size * width].to(table.device)
     rows = table[chosen]
-    hard = torch.empty(len(data), size, dtype=torch.int32, device=table.device)
     compiled = can_compile(table) and len(data) * len(table) >= COMPILED_FROM
+    # many queries are the same but for their answers
+    asked = torch.cat([data.subject[:, None], data.relation[:, None], data.time], 1)
+    distinct, number = torch.unique(asked, dim=0, return_inverse=True)
+    hard = torch.empty(len(distinct), size, dtype=torch.int32, device=table.device)
     best_of = _champions(rows, size, model.kernel) if compiled else None
-    for start in range(0, len(data), ENCODED):
-        batch = data[slice(start, start + ENCODED)]
-        query = model.encode(batch.subject, batch.relation, batch.time)
+    for start in range(0, len(distinct), ENCODED):
+        batch = distinct[start : start + ENCODED]
+        query = model.encode(batch[:, 0], batch[:, 1], batch[:, 2:])
         if best_of is not None:
             best = best_of(query)
         else:
             z = scores(query, rows, model.kernel, scale)
             best = z.view(len(z), width, size).argmax(1) * size + torch.arange(size, device=z.device)
         hard[start : start + ENCODED] = chosen[best]
-    return hard
+    return hard[number]
 
 
 def _champions(table: Tensor, size: int, kernel: Kernel) -> Callable[[Tensor], Tensor]:
@@ -110,8 +113,8 @@ def _champions(table: Tensor, size: int, kernel: Kernel) -> Callable[[Tensor], T
 
     def best_of(query: Tensor) -> Tensor:
         best = torch.empty(len(query), size, dtype=torch.int64)
-        for start in range(0, len(query), ROWS):
-            part = slice(start, start + ROWS)
+        for start in range(0, len(query), order.rows):
+            part = slice(start, start + order.rows)
             champions(order.of(query[part]).numpy(), best[part].numpy())
         return best
 

@@ -132,7 +132,9 @@ def add_block(block: Floats, kind: int, scale: F, inverses: Floats, top: Floats,
 
 
 @_jit
-def pull_back(block: Floats, kind: int, scale: F, inverses: Floats, logs: Floats, grad: Floats, floor: F) -> float:
+def pull_back(
+    block: Floats, made: bool, kind: int, scale: F, inverses: Floats, logs: Floats, grad: Floats, floor: F
+) -> float:
     """Turn a block into the weights by which queries and entities enter each other's gradient.
 
     Let g = ∂L/∂z = Σ_k grad_k · exp(z/T_k - logs_k)/T_k. The block becomes scale·g for dot and l1, and
@@ -140,6 +142,7 @@ def pull_back(block: Floats, kind: int, scale: F, inverses: Floats, logs: Floats
 
     Args:
         block, kind, scale, inverses: as in ``add_block``.
+        made: the block has the scores that ``add_block`` left in it.
         logs: log Σ exp(z/T) [B, K].
         grad: ∂L/∂logs [B, K].
         floor: distances below are taken for it in the division: theirs is lost in rounding, and so would the gradient.
@@ -151,7 +154,8 @@ def pull_back(block: Floats, kind: int, scale: F, inverses: Floats, logs: Floats
     of_scale: Any = 0.0
     for i in range(block.shape[0]):
         z = block[i]
-        to_scores(z, kind, scale)
+        if not made:
+            to_scores(z, kind, scale)
         weight[:] = F(0.0)
         for k in range(len(inverses)):
             inverse, log, factor = inverses[k], logs[i, k], grad[i, k] * inverses[k]

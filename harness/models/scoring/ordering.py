@@ -9,6 +9,8 @@ from harness.models.base import Kernel
 
 #: queries at a time: 32 × 12,000 numbers about fit a second-level cache
 ROWS = 32
+#: and of this dimension on, where what a product reads of the table costs more than what it writes
+WIDE, ROWS_OF_WIDE = 128, 128
 #: entities that L1 distances are added up of at a time: 32 dimensions × 1024 fit the cache as well
 L1_BLOCK = 1024
 
@@ -22,16 +24,17 @@ class Ordering:
 
     def __init__(self, table: Tensor, kernel: Kernel) -> None:
         self.kernel, self.dim = kernel, table.shape[1]
+        self.rows = ROWS if self.dim < WIDE else ROWS_OF_WIDE
         # all products have this shape, the last one too: with few queries a library may add up in another order
-        self.query = torch.ones(ROWS, self.dim + (kernel == "l2"))
-        self.z = torch.empty(ROWS, len(table))
+        self.query = torch.ones(self.rows, self.dim + (kernel == "l2"))
+        self.z = torch.empty(self.rows, len(table))
         if kernel == "l2":
             table = torch.cat([table, table.square().sum(1, keepdim=True) * -0.5], 1)
         self.columns = table.T.contiguous()
         self.blocks = [block.contiguous() for block in self.columns.split(L1_BLOCK, 1)] if kernel == "l1" else []
 
     def of(self, query: Tensor) -> Tensor:
-        """[b, E] for queries [b, d], b <= ROWS; the next call overwrites it."""
+        """[b, E] for queries [b, d], b <= ``rows``; the next call overwrites it."""
         self.query[: len(query), : self.dim] = query
         if self.kernel != "l1":
             return torch.mm(self.query, self.columns, out=self.z)[: len(query)]

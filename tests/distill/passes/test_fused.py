@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.distill.passes import softmax
+from harness.distill.passes import fused, softmax
 from harness.distill.passes.softmax import CPU_BLOCK, log_partition
 from harness.models.scoring.compiled import LANES, exp
 from tests.distill.conftest import dense, inputs
@@ -42,6 +42,21 @@ def test_value_and_gradient_are_those_of_the_dense_matrix(
         strict=True,
     ):
         torch.testing.assert_close(ours.double(), reference, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kept", [0, 1 << 30])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_wide_and_narrow_vectors_have_equal_gradients(kernel: Any, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows or columns of entities, scores kept or made again: also for a second backward pass, after the first."""
+    given = inputs(5, CPU_BLOCK + 5, 6, torch.float32)
+    exact = [part.detach().double().requires_grad_() for part in given]
+    reference = torch.autograd.grad(dense(*exact, kernel, (1.0, 7.0)).square().sum(), exact)
+    monkeypatch.setattr(fused, "WIDE", 0)
+    monkeypatch.setattr(fused, "KEPT_BYTES", kept)
+    actual = log_partition(*given, kernel, (1.0, 7.0)).square().sum()
+    for _ in range(2):
+        for ours, expected in zip(torch.autograd.grad(actual, given, retain_graph=True), reference, strict=True):
+            torch.testing.assert_close(ours.double(), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

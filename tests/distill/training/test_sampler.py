@@ -49,6 +49,13 @@ def test_lists_hold_the_best_of_each_group(kind: Any, size: int, compiled: bool,
     assert all(len(row.unique()) == size for row in actual)
 
 
+def test_equal_queries_have_one_list_whatever_their_answers() -> None:
+    model, data = problem()
+    twice = QueryTensors(*(part.repeat(2, *[1] * (part.dim() - 1)) for part in vars(data).values()))
+    twice.answer[QUERIES:] += 1
+    assert torch.equal(hardest(model, twice, 30, 3), hardest(model, data, 30, 3).repeat(2, 1))
+
+
 def test_lists_hold_nearly_all_of_the_true_top() -> None:
     model, data = problem()
     actual, k = hardest(model, data, 60, 0).long(), 10
