@@ -124,7 +124,7 @@ def test_without_training_the_loop_has_no_metrics(spec: TrialSpec, context: Cont
     assert rows["L1+L2+L3", "stored"]["test_mrr"] > 0
 
 
-@pytest.mark.parametrize("backbone", list(BACKBONES))
+@pytest.mark.parametrize("backbone", ["ttranse", "ta-distmult", "lifted"])
 def test_inference(spec: TrialSpec, context: Context, backbone: str) -> None:
     arms = ("none", "L1+L2+L3", "teacher", "llm-teacher")
     by_model = {

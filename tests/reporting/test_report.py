@@ -184,9 +184,11 @@ def test_a_study_ends_with_what_was_tested(verdicts: tuple[str, str], expected: 
     assert report._verdict(Document("x", "", "", blocks, pd.DataFrame())) == expected
 
 
-def test_an_unknown_report_ends_with_code_2() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "harness.report", "nosuch"], capture_output=True, text=True, check=False
-    )
+def test_an_unknown_report_ends_with_code_2_and_without_what_takes_long_to_import() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "harness.report", "nosuch"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "nosuch" in done.stderr
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "harness.reporting.output.typst" in imported
+    assert imported.isdisjoint({"scipy.stats", "statsmodels", "torch", "optuna"})
