@@ -100,3 +100,9 @@ def blank_figures() -> Iterator[None]:
 
     with blank():
         yield
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studies end without their report, which takes longer than to train a few small students."""
+    monkeypatch.setattr("harness.running.run.report_of_cells", lambda *_: Path("no report"))

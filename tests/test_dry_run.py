@@ -56,6 +56,8 @@ presets:
   default: {about: of a test, seeds: 2}
 """
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 @pytest.fixture
 def here(tmp_path: Path, tiny_encoder: Path) -> Here:
@@ -95,7 +97,6 @@ def done(text: str) -> tuple[int, int]:
     return trials, len(lines) - trials
 
 
-@pytest.mark.usefixtures("blank_figures")
 @pytest.mark.long
 def test_counts_are_those_of_the_run_and_nothing_is_written(here: Here) -> None:
     command = ["ablation", "--preset", "quick", *here.options]
@@ -125,7 +126,6 @@ def test_counts_are_those_of_the_run_and_nothing_is_written(here: Here) -> None:
     assert stages == {"there": 0, "todo": 8}
 
 
-@pytest.mark.usefixtures("blank_figures")
 @pytest.mark.parametrize("study", [SEARCH.replace("SAMPLER", "qmc"), SEARCH.replace("SAMPLER", "tpe"), GRID, TUNED])
 def test_counts_of_what_results_decide(here: Here, study: str) -> None:
     (here.folder / "mine.yaml").write_text(study, encoding="utf-8")
@@ -164,7 +164,6 @@ def test_mistakes_end_a_dry_run_as_they_end_a_run(here: Here) -> None:
         assert content(here.folder) == before
 
 
-@pytest.mark.usefixtures("blank_figures")
 def test_a_long_run_ends_with_its_forecast_and_its_error(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     command = ["ablation", "--preset", "quick", "--arms", "none,L1", *here.options]
     assert "forecast" not in here(*command).stdout
@@ -174,7 +173,6 @@ def test_a_long_run_ends_with_its_forecast_and_its_error(here: Here, monkeypatch
     assert (here.folder / "runs/cache/rates.json").is_file()
 
 
-@pytest.mark.usefixtures("blank_figures")
 @pytest.mark.slow
 def test_a_second_run_takes_what_the_first_one_taught(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     command = ["ablation", "--preset", "quick", *here.options]

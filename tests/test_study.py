@@ -44,7 +44,7 @@ def here(tmp_path: Path, tiny_encoder: Path) -> Here:
     return Here(tmp_path, tiny_encoder)
 
 
-@pytest.mark.usefixtures("blank_figures")  # but of the first, which is a process
+@pytest.mark.usefixtures("no_report", "blank_figures")  # but of the first study, which is a process
 @pytest.mark.long
 def test_from_facts_to_pdf_then_resumed_and_extended(place: Place, here: Here) -> None:
     (place.folder / "noted.py").write_text(NOTED, encoding="utf-8")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
 from harness.reporting.claims import Verdict, claim
 from harness.reporting.data.frames import records, where
@@ -126,11 +125,13 @@ def foretold(cases: pd.DataFrame) -> pd.DataFrame:
 
     Columns: property, rho, p_holm, cases. Cases that share data or a teacher are not independent: it describes.
     """
+    from scipy.stats import spearmanr  # takes half a second to import
+
     rows = []
     for name in PROPERTIES:
         known = cases[cases[name].notna()]
         if len(known) >= FEWEST and has_several(known[name]):
-            rho, p = stats.spearmanr(known[name], known["relative"])
+            rho, p = spearmanr(known[name], known["relative"])
             rows.append({"property": name, "rho": float(rho), "p": float(p), "cases": len(known)})
     frame = pd.DataFrame(rows, columns=["property", "rho", "p", "cases"])
     return frame.assign(p_holm=holm(frame["p"].to_numpy(dtype=float)) if len(frame) else frame["p"])

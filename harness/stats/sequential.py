@@ -18,10 +18,9 @@ from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri, stdtr
 
 from harness.stats.intervals import Array, errors
 
@@ -141,7 +140,7 @@ def judge(differences: Array, seeds: Sequence[int], margins: Array, looks: Seque
 def _score(distance: Array, error: Array, freedom: int) -> Array:
     """z with the p value of t = ``distance`` / ``error``; 0 where nothing varies and nothing differs."""
     t = np.abs(distance) / np.where(error > 0, error, np.finfo(float).tiny)
-    z = stats.norm.isf(stats.t.sf(t, freedom))
+    z = -ndtri(stdtr(freedom, -t))
     return np.asarray(np.sign(distance) * np.minimum(z, FAR))
 
 
@@ -164,7 +163,7 @@ def _chance(
     last = np.sqrt(of_facts + known.seeds**2 * share)
     move = known.seeds * np.sqrt(1 - share)
     bound = bounds([look / looks[-1] for look in looks], [ALPHA * look / looks[-1] for look in looks])[-1]
-    equal = np.maximum(margins - stats.norm.isf(ALPHA) * last, 0)
+    equal = np.maximum(margins + ndtri(ALPHA) * last, 0)
 
     def below(value: Array) -> Array:
         """P(mean of all seeds < value)."""

@@ -310,7 +310,7 @@ def test_a_report_waits_for_a_server_that_is_started_again(url: str, postgresql:
         study = open_study(store, run, "command", {})
         study.finish(study.begin(run.specs[0], {}), result())
     postgresql.stop()
-    again = Thread(target=lambda: (time.sleep(2), postgresql.start()))
+    again = Thread(target=lambda: (time.sleep(1), postgresql.start()))
     try:
         with pytest.raises(UserError, match="cannot be opened"):
             frames.load(url, "ablation", "lahman", tmp_path)

@@ -45,9 +45,8 @@ def test_workers_load_plugins_stay_though_they_grow_and_start_anew_when_plugins_
     assert executor(1, (old,)).submit(registered).result() == {"version": 1}
     # loky replaces a worker that has grown by 300 MB since its first call, unless told otherwise
     assert [executor(1, (old,)).submit(_hold, mib).result() for mib in (1, 310, 1)] == [first] * 3
-    assert executor(1, (new,)).submit(registered).result() == {"version": 2}
-    workers = executor(1)
-    assert workers.submit(registered).result() == {}
+    workers = executor(1, (new,))
+    assert workers.submit(registered).result() == {"version": 2}
     workers.shutdown(wait=True, kill_workers=True)
 
 

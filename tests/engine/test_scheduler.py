@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.engine import local_workers
 from harness.engine import scheduler as pool
 from harness.engine.local_workers import LocalWorkers
 from harness.engine.scheduler import Claim, Listener, Settled, run
@@ -150,9 +151,10 @@ def test_interrupted_run_does_not_wait_for_its_workers(spec: TrialSpec, context:
 
 
 def test_workers_are_closed_in_silence_right_after_work_was_given_to_them(
-    spec: TrialSpec, context: Context, tmp_path: Path
+    spec: TrialSpec, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A traceback of loky's thread would be a warning, and so an error."""
+    monkeypatch.setattr(local_workers, "_initialise", lambda *_: None)  # which takes seconds; no work is done
     for _ in range(3):
         workers = LocalWorkers(1, context, tmp_path)
         workers.executor.submit(int).result()  # its thread waits for news now

@@ -16,6 +16,7 @@ from rich.console import Console
 from harness.design import cells
 from harness.design import files as designs
 from harness.design.cells import Run
+from harness.engine import local_workers
 from harness.engine.coordinator import Plans, plans
 from harness.engine.local_workers import in_a_fresh_process
 from harness.measurements import measure as module
@@ -177,28 +178,31 @@ def test_what_failed_is_tried_again_and_the_rest_is_not(
     assert len(calls) == 3
 
 
-def _fail() -> None:
-    raise ValueError(f"in {os.getpid()}")
+def test_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one returns, and begins with: `test_a_fresh_process_has_the_plugins_of_this_one`."""
 
+    def fail() -> None:
+        raise ValueError(f"in {os.getpid()}")
 
-def _die(note: Path) -> None:
-    note.write_text(str(os.getpid()))
-    signal.raise_signal(signal.SIGKILL)
+    def die(note: Path) -> None:
+        note.write_text(str(os.getpid()))
+        signal.raise_signal(signal.SIGKILL)
 
-
-@pytest.mark.long
-def test_a_process_of_its_own(tmp_path: Path) -> None:
-    """What one returns: `test_a_fresh_process_has_the_plugins_of_this_one`."""
+    monkeypatch.setattr(local_workers, "_initialise", lambda *_: None)  # which takes seconds
     with pytest.raises(ValueError, match=r"in \d+") as failed:
-        in_a_fresh_process(_fail)
+        in_a_fresh_process(fail)
     with pytest.raises(MemoryError, match=r"was killed \(out of memory\?: \{SIGKILL"):
-        in_a_fresh_process(_die, tmp_path / "note")
+        in_a_fresh_process(die, tmp_path / "note")
     assert len({os.getpid(), int((tmp_path / "note").read_text()), int(str(failed.value).split()[-1])}) == 3
 
 
 def test_a_process_gives_its_semaphores_back() -> None:
     keep = "import builtins, multiprocessing; builtins.kept = multiprocessing.RLock()"
-    code = f"from harness.engine.local_workers import in_a_fresh_process; in_a_fresh_process(exec, {keep!r})"
+    code = (
+        "from harness.engine import local_workers\n"
+        "local_workers._initialise = lambda *_: None\n"
+        f"local_workers.in_a_fresh_process(exec, {keep!r})"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == ""
 

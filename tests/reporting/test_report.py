@@ -94,7 +94,7 @@ def test_no_text_acts_as_markup(frames: Make, tmp_path: Path) -> None:
 def test_after_an_error_the_folder_is_as_before(frames: Make, tmp_path: Path) -> None:
     (tmp_path / "ablation.pdf").write_text("older")
     with pytest.raises(UserError, match=r"cannot write the report to .*: No space left on device; name another folder"):
-        make(frames(facts=60), tmp_path)
+        make(frames(facts=60, arms=("L1",), seeds=1), tmp_path)
     assert written(tmp_path) == {"ablation.pdf"}
     assert (tmp_path / "ablation.pdf").read_text() == "older"
     assert list(tmp_path.iterdir()) == [tmp_path / "ablation.pdf"]
@@ -104,7 +104,7 @@ def test_an_output_that_is_a_file_is_refused(frames: Make, tmp_path: Path) -> No
     place = tmp_path / "report"
     place.write_text("mine")
     with pytest.raises(UserError, match="File exists; name another folder"):
-        make(frames(facts=60), place)
+        make(frames(facts=60, arms=("L1",), seeds=1), place)
     assert place.read_text() == "mine"
 
 
@@ -184,9 +184,11 @@ def test_a_study_ends_with_what_was_tested(verdicts: tuple[str, str], expected: 
     assert report._verdict(Document("x", "", "", blocks, pd.DataFrame())) == expected
 
 
-def test_an_unknown_report_ends_with_code_2() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "harness.report", "nosuch"], capture_output=True, text=True, check=False
-    )
+def test_an_unknown_report_ends_with_code_2_and_without_what_takes_long_to_import() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "harness.report", "nosuch"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "nosuch" in done.stderr
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "harness.reporting.output.typst" in imported
+    assert not [name for name in imported if name.startswith(("scipy.stats.", "statsmodels", "torch", "optuna"))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -88,10 +89,11 @@ def test_full_disk_ends_with_one_line(url: str, run: Run, monkeypatch: pytest.Mo
         execute.execute(run, plans, graph, store, Context(Path("cache")), 1, "command", Console(quiet=True))
 
 
-def test_a_transaction_that_does_not_end_is_another_study(tmp_path: Path) -> None:
+def test_a_transaction_that_does_not_end_is_another_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a coordinator that is stopped while it writes."""
     url = f"sqlite:///{tmp_path / 'harness.db'}"
     Store(url).close()
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0.1))  # seconds, instead of five
     with closing(sqlite3.connect(tmp_path / "harness.db")) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(UserError, match="another study is writing to it; wait for it"):

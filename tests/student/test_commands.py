@@ -89,7 +89,7 @@ def test_from_facts_to_an_answer(place: Here) -> None:
     assert not (place.folder / "x").exists()
 
 
-@pytest.mark.usefixtures("blank_figures")
+@pytest.mark.usefixtures("no_report")
 def test_a_trial_of_the_store(place: Here) -> None:
     """The best one on validation, or one by its number; its ranks are compared with the store's."""
     done = place("ablation", *place.options, "--arms", "none,L1", "--seeds", "1")

@@ -7,6 +7,8 @@ Three frames: ``trials`` (one row a trial), ``curves`` (one row an epoch of a tr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import Any
 
 import numpy as np
@@ -120,9 +122,8 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def where(frame: pd.DataFrame, **values: object) -> pd.DataFrame:
     """The rows that have these values in these columns."""
-    for column, value in values.items():
-        frame = frame[frame[column] == value]
-    return frame
+    masks = [frame[column] == value for column, value in values.items()]
+    return frame[reduce(and_, masks)] if masks else frame
 
 
 def rows_of(frame: pd.DataFrame, **values: object) -> list[dict[str, Any]]:

@@ -145,8 +145,8 @@ def mean_cell(row: dict[str, Any], strong: bool = False) -> Cell:
 
 def dimension(trials: pd.DataFrame, backbone: str, arm: str) -> str:
     """The dimension of an arm's model as text, "" where it is unknown."""
-    of_arm = records(trials[(trials["backbone"] == backbone) & (trials["arm"] == arm)])
-    dims = {row["dim"] for row in of_arm if pd.notna(row.get("dim"))}
+    of_arm = trials[(trials["backbone"] == backbone) & (trials["arm"] == arm)]
+    dims = set(of_arm["dim"].dropna()) if "dim" in of_arm else set()
     return f"{dims.pop()}-d" if len(dims) == 1 else ""
 
 

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
-from statsmodels.regression.linear_model import OLS, WLS
+from scipy import special
 
 from harness.errors import UserError
 from harness.reporting.data.frames import TRIALS, records, rows_of, validate
@@ -164,6 +163,8 @@ def curves(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
         p_holm (the factors of a backbone are the family), configurations, decided (p_holm below .05).
         lines: backbone, factor, value, mean, low, high (95 %): the curves, other factors as in the mean configuration.
     """
+    from statsmodels.regression.linear_model import WLS  # takes time to import, and few reports are of a search
+
     rows, lines = [], []
     for backbone in trace.backbones:
         if (fitted := _fitted(trace, backbone)) is None:
@@ -178,7 +179,7 @@ def curves(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
             at = np.tile(design.mean(axis=0), (len(x), 1))
             at[:, 1 + 2 * k], at[:, 2 + 2 * k] = x, x**2
             mean = at @ fit.params
-            half = stats.t.ppf(0.975, fit.df_resid) * np.sqrt(np.einsum("ij,jk,ik->i", at, fit.cov_params(), at))
+            half = special.stdtrit(fit.df_resid, 0.975) * np.sqrt(np.einsum("ij,jk,ik->i", at, fit.cov_params(), at))
             line = pd.DataFrame({"value": axis.grid(), "mean": mean, "low": mean - half, "high": mean + half})
             lines.append(line.assign(backbone=backbone, factor=axis.key))
             rows.append(
@@ -236,6 +237,8 @@ def temperature(trace: Trace, margin: float) -> pd.DataFrame:
     mean validation MRR) or "undecided"; "" of the middle band itself, and of a band with fewer than three
     configurations.
     """
+    from statsmodels.regression.linear_model import OLS  # see `curves`
+
     rows: list[dict[str, Any]] = []
     if "temperature" not in trace.names:
         return pd.DataFrame(rows, columns=TEMPERATURE_COLUMNS)
@@ -258,7 +261,7 @@ def temperature(trace: Trace, margin: float) -> pd.DataFrame:
             for i, name in enumerate(compared):
                 beyond = (limit - abs(fit.params[i])) / fit.bse[i]
                 estimates[name] = {"difference": fit.params[i], "p": fit.pvalues[i], "margin": limit}
-                estimates[name]["p_equal"] = float(stats.t.sf(beyond, fit.df_resid))
+                estimates[name]["p_equal"] = float(special.stdtr(fit.df_resid, -beyond))
                 estimates[name] |= zip(("difference_low", "difference_high"), fit.conf_int()[i], strict=True)
         rows += [
             {"backbone": backbone, "band": name, "configurations": int(inside[name].sum())} | estimates.get(name, {})

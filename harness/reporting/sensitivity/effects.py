@@ -15,7 +15,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from harness.reporting.data.frames import interval_columns, where
 from harness.reporting.data.results import ALPHA, corrected
@@ -57,6 +57,8 @@ def tukey_range(values: Array, level: float = 0.95) -> Range:
     is one of a family that holds for all pairs of levels at once: that the pair was chosen for its difference does no
     harm. With one block its ends are NaN; p is that of no difference among the levels.
     """
+    from scipy.stats import studentized_range  # takes half a second to import, and few reports are of a grid
+
     levels, blocks = values.shape
     means = values.mean(axis=1)
     estimate = float(np.ptp(means))
@@ -67,8 +69,8 @@ def tukey_range(values: Array, level: float = 0.95) -> Range:
     error = float(np.sqrt((residual**2).sum() / df / blocks))
     if error < NO_NOISE:
         return Range(estimate, estimate, estimate, 0.0 if estimate > NO_NOISE else 1.0)
-    half = float(stats.studentized_range.ppf(level, levels, df)) * error
-    p = float(np.clip(stats.studentized_range.sf(estimate / error, levels, df), 0, 1))
+    half = float(studentized_range.ppf(level, levels, df)) * error
+    p = float(np.clip(studentized_range.sf(estimate / error, levels, df), 0, 1))
     return Range(estimate, estimate - half, estimate + half, p)
 
 
@@ -245,4 +247,4 @@ def _test(mean_square: float, noise: float, df: int, df_error: int) -> tuple[flo
     """F and p; without noise, but for rounding, F is infinite where there is an effect."""
     if noise < NO_NOISE**2:
         return (math.inf, 0.0) if mean_square > NO_NOISE**2 else (np.nan, 1.0)
-    return mean_square / noise, float(stats.f.sf(mean_square / noise, df, df_error))
+    return mean_square / noise, float(special.fdtrc(df, df_error, mean_square / noise))

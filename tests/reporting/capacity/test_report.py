@@ -386,15 +386,6 @@ def test_no_text_acts_as_markup(sizes: Make, tmp_path: Path) -> None:
     assert "figures/new-model_capacity.pdf" in written(tmp_path)
 
 
-@pytest.mark.usefixtures("full_disk")
-def test_after_an_error_the_folder_is_as_before(sizes: Make, tmp_path: Path) -> None:
-    (tmp_path / "capacity.pdf").write_text("older")
-    with pytest.raises(UserError, match="No space left on device; name another folder"):
-        make(sizes(facts=20, dims=(5, 25), seeds=1), tmp_path)
-    assert list(tmp_path.iterdir()) == [tmp_path / "capacity.pdf"]
-    assert (tmp_path / "capacity.pdf").read_text() == "older"
-
-
 def test_the_study_has_this_report(sizes: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = sizes(facts=30, dims=(5, 25), seeds=1)
     monkeypatch.setattr(report, "_load", lambda *_: (study.trials, study.curves, study.load_ranks))

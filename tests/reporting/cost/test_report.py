@@ -267,15 +267,6 @@ def test_records_that_cannot_be_right_stop_the_report(
     assert not (tmp_path / "report").exists()
 
 
-@pytest.mark.usefixtures("full_disk")
-def test_after_an_error_the_folder_is_as_before(tmp_path: Path) -> None:
-    (tmp_path / "cost.pdf").write_text("older")
-    frames = study()
-    with pytest.raises(UserError, match="cannot write the report"):
-        make(frames, tmp_path, records(frames))
-    assert written(tmp_path) == {"cost.pdf"}
-
-
 @pytest.mark.draws
 def test_no_text_acts_as_markup(tmp_path: Path) -> None:
     attack = '#panic("read") *b* $x$ \\ ] } "quote" @ref <label>'

@@ -298,15 +298,6 @@ def test_a_grid_without_l1_and_evaluators_makes_a_report(tmp_path: Path) -> None
     assert "figures/region.pdf" not in written(tmp_path)
 
 
-@pytest.mark.usefixtures("full_disk")
-def test_after_an_error_the_folder_is_as_before(tmp_path: Path) -> None:
-    (tmp_path / "grid.pdf").write_text("older")
-    with pytest.raises(UserError, match="No space left on device; name another folder"):
-        make(make_grid(factors={"alpha": (0.1, 1.0), "beta": (0.1, 1.0)}, seeds=1), tmp_path)
-    assert written(tmp_path) == {"grid.pdf"}
-    assert (tmp_path / "grid.pdf").read_text() == "older"
-
-
 def test_ranks_that_cannot_be_right_stop_the_report(tmp_path: Path) -> None:
     study = make_grid(factors={"alpha": (0.1, 1.0), "beta": (0.1, 1.0)}, seeds=1)
     study.ranks[3] = study.ranks[3].assign(rank=study.ranks[3]["rank"] * 2)
