@@ -23,15 +23,13 @@ from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
-from harness.stats.intervals import Array, errors
+from harness.stats.intervals import FAR, Array, variances
 
 #: numbers of seeds at which a study is looked at
 LOOKS = (3, 5, 8, 13, 20)
 #: a comparison with a smaller chance of a decision at the last look is futile
 FUTILE = 0.10
 ALPHA = 0.05
-#: no bound lies further out; a look that spends nothing has it
-FAR = 12.0
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(160)
 #: levels between which sequential p values are interpolated
 _LEVELS = np.concatenate([np.geomspace(1e-15, 0.2, 70), np.linspace(0.21, 1, 60)])
@@ -111,10 +109,9 @@ def sequential_p(z: ArrayLike, looks: Sequence[int]) -> float:
 def judge(differences: Array, seeds: Sequence[int], margins: Array, looks: Sequence[int], so_far: int) -> Sequential:
     """Judge paired differences of K metrics by looks at the first seeds.
 
-    The score of a look is z with the p value of the t statistic mean / standard error, in which seeds and facts count
-    as sources of variance (`harness.stats.errors`). Its degrees of freedom are those of the seeds. Satterthwaite's
-    take variances between three seeds at their word: three times as many false decisions as it may spend fell at the
-    first look.
+    The score of a look is the z whose tail gives an interval that just reaches zero (`harness.stats.Variances`), so
+    that tests and intervals agree. With Satterthwaite's degrees of freedom, which take variances between three seeds at
+    their word, three times as many false decisions as it may spend fell at the first look.
 
     Args:
         differences: ``[S, F, K]``, arm minus base.
@@ -129,20 +126,12 @@ def judge(differences: Array, seeds: Sequence[int], margins: Array, looks: Seque
     for row, look in enumerate(reached):
         part = differences[: int(np.searchsorted(seeds, look))]
         if len(part) > 1:
-            mean, known = part.mean(axis=(0, 1)), errors(part)
-            z[row] = _score(np.abs(mean), known.mean, len(part) - 1)
-            z_equal[row] = _score(margins - np.abs(mean), known.mean, len(part) - 1)
+            mean, known = part.mean(axis=(0, 1)), variances(part)
+            z[row], z_equal[row] = known.score(np.abs(mean)), known.score(margins - np.abs(mean))
     p = [sequential_p(column, looks) for column in z.T]
     # one-sided: half of the two-sided one, and nothing where the mean lies beyond the margin
     p_equal = [sequential_p(np.maximum(column, 0), looks) / 2 if (column > 0).any() else 1.0 for column in z_equal.T]
     return Sequential(np.array(p), np.array(p_equal), _chance(differences, seeds, margins, looks, reached))
-
-
-def _score(distance: Array, error: Array, freedom: int) -> Array:
-    """z with the p value of t = ``distance`` / ``error``; 0 where nothing varies and nothing differs."""
-    t = np.abs(distance) / np.where(error > 0, error, np.finfo(float).tiny)
-    z = stats.norm.isf(stats.t.sf(t, freedom))
-    return np.asarray(np.sign(distance) * np.minimum(z, FAR))
 
 
 def _chance(
@@ -158,11 +147,9 @@ def _chance(
     part = differences[: int(np.searchsorted(seeds, reached[-1]))]
     if len(part) < 2:
         return np.ones(differences.shape[2])
-    mean, known = part.mean(axis=(0, 1)), errors(part)
+    mean, known = part.mean(axis=(0, 1)), variances(part)
     share = reached[-1] / looks[-1]
-    of_facts = np.maximum(known.mean**2 - known.seeds**2, 0)
-    last = np.sqrt(of_facts + known.seeds**2 * share)
-    move = known.seeds * np.sqrt(1 - share)
+    last, move = np.sqrt(known.alone + known.seeds * share), np.sqrt(known.seeds * (1 - share))
     bound = bounds([look / looks[-1] for look in looks], [ALPHA * look / looks[-1] for look in looks])[-1]
     equal = np.maximum(margins - stats.norm.isf(ALPHA) * last, 0)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.stats import holm
+from harness.stats import holm, variances
 from harness.stats.sequential import FAR, FUTILE, LOOKS, bounds, judge, sequential_p
 
 FIFTHS = np.arange(1, 6) / 5
@@ -91,20 +91,8 @@ def test_looks_use_the_first_seeds_alone_whatever_failed() -> None:
     kept = [0, 1, 3, 4]  # seed 2 failed
     judged = judge(values[kept], kept, np.array([0.01]), LOOKS, 5)
     three, five = values[[0, 1]], values[kept]
-    t = [abs(part.mean()) / _error(part) for part in (three, five)]
-    z = [stats.norm.isf(stats.t.sf(value, len(part) - 1)) for value, part in zip(t, (three, five), strict=True)]
+    z = [variances(part).score(part.mean(axis=(0, 1)))[0] for part in (three, five)]
     assert judged.p[0] == pytest.approx(sequential_p(z, LOOKS))
-
-
-def _error(values: np.ndarray) -> float:
-    """The standard error of the mean, seeds and facts random, from mean squares of the two-way table."""
-    table = values[:, :, 0]
-    seeds, facts = table.shape
-    rows, columns = table.mean(axis=1), table.mean(axis=0)
-    rest = table - rows[:, None] - columns + table.mean()
-    noise = (rest**2).sum() / (seeds - 1) / (facts - 1) / seeds / facts
-    both = rows.var(ddof=1) / seeds + columns.var(ddof=1) / facts
-    return float(np.sqrt(max(both - noise, columns.var(ddof=1) / facts)))
 
 
 def test_before_the_first_look_nothing_is_decided() -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from harness.reporting.claims import QUESTIONS
 from harness.reporting.data.results import Array, Results
-from harness.stats import bootstrap_intervals
+from harness.stats import mean_intervals
 from harness.vocabulary import losses_of
 
 #: Relations with fewer test facts share one row: an interval over a handful of facts shows nothing.
@@ -98,7 +98,7 @@ def _differences(results: Results, backbone: str, arm: str, base: str) -> Array:
 
 
 def _interval(values: Array) -> dict[str, float]:
-    interval = bootstrap_intervals(values, resamples=2000)[0]
+    interval = mean_intervals(values)[0]
     return {"difference": interval.estimate, "low": interval.low, "high": interval.high}
 
 
