@@ -140,6 +140,8 @@ class DryRun:
         if last_look is not None:
             trials = f"{last_look.run.seeds} seeds, {len(last_look.trials)} trials"
             yield "", f"that is the first look, {self.run.seeds} seeds; at most {last_look.in_words(jobs)} ({trials})"
+        if (price := forecast.teachers()) is not None:
+            yield "teachers", price
         if forecast.slower(jobs) > 1.05:
             yield (
                 "",

@@ -122,7 +122,7 @@ def with_bits(spec: TrialSpec, bits: Bits) -> TrialSpec:
 
 
 def _intervals(ranks: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals over test facts of the metrics that are means over queries."""
+    """Intervals over test facts of the metrics that are means over queries."""
     half = len(ranks) // 2
     if half < 2:
         return {}

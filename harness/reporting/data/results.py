@@ -145,7 +145,7 @@ def means(results: Results) -> pd.DataFrame:
     """Mean of each metric over seeds, one row per backbone, arm and metric.
 
     Columns: backbone, arm, metric, mean, low, high (95 % interval), n (seeds), failed (seeds), interval: "seeds" (t
-    interval over seeds) or, when there is only one, "facts" (bootstrap over test facts).
+    interval over seeds) or, when there is only one, "facts" (over test facts).
     """
     rows = []
     for backbone in results.backbones:
