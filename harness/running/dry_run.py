@@ -140,8 +140,6 @@ class DryRun:
         if last_look is not None:
             trials = f"{last_look.run.seeds} seeds, {len(last_look.trials)} trials"
             yield "", f"that is the first look, {self.run.seeds} seeds; at most {last_look.in_words(jobs)} ({trials})"
-        if (price := forecast.teachers()) is not None:
-            yield "teachers", price
         if forecast.slower(jobs) > 1.05:
             yield (
                 "",
@@ -150,6 +148,8 @@ class DryRun:
                     f"{duration(self.seconds(jobs) / forecast.slower(jobs))}"
                 ),
             )
+        if (price := forecast.teachers()) is not None:
+            yield "teachers", price
         each = max((forecast.cost(task).mib for task in forecast.tasks), default=0.0)
         running = min(jobs, len(forecast.tasks))
         every, free = COORDINATOR_MIB + each * running, psutil.virtual_memory().available / 2**20

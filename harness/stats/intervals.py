@@ -123,8 +123,8 @@ def compare(arm: Array, base: Array, permutations: int = PERMUTATIONS, seed: int
     p = sign_flip_test(delta.mean(axis=0), permutations, seed)
     per_seed, metrics = delta.mean(axis=1).T, delta.transpose(2, 0, 1)
     return [
-        Comparison(*of_metric, float(p[k]), tuple(per_seed[k].tolist()), detectable(metrics[k]))
-        for k, of_metric in enumerate(zip(*intervals, strict=True))
+        Comparison(difference, relative, effect, float(p[k]), tuple(per_seed[k].tolist()), detectable(metrics[k]))
+        for k, (difference, relative, effect) in enumerate(zip(*intervals, strict=True))
     ]
 
 

@@ -7,7 +7,9 @@ Biopharmaceutical Statistics 18 (2008), 1-19). It is valid whenever one stops, s
 any other.
 
 The bounds assume that looks are correlated as sums of independent seeds are. All looks share their test facts, which
-correlates them more, and that only makes crossing rarer where nothing is there.
+correlates them more, and that only makes crossing rarer where nothing is there. Scores of few seeds, whose variance is
+estimated anew at each look, are correlated less: where seeds make all the noise, simulated plans crossed up to 1.25
+times as often as they may (1.11 times with `LOOKS`). So a plan of several looks spends `KEPT` of the error probability.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ LOOKS = (3, 5, 8, 13, 20)
 #: a comparison with a smaller chance of a decision at the last look is futile
 FUTILE = 0.10
 ALPHA = 0.05
+#: share of the error probability that a plan of several looks spends
+KEPT = 0.8
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(160)
 #: levels between which sequential p values are interpolated
 _LEVELS = np.concatenate([np.geomspace(1e-15, 0.2, 70), np.linspace(0.21, 1, 60)])
@@ -79,11 +83,16 @@ def _excess(bound: float, *, root: float, step: float, places: Array, density: A
     return float(density @ over) - part
 
 
+def spending(level: float, looks: Sequence[int]) -> list[float]:
+    """The error probability spent by each look of a plan at a level."""
+    return [(KEPT if len(looks) > 1 else 1.0) * level * look / looks[-1] for look in looks]
+
+
 @lru_cache(maxsize=16)
 def _levels(looks: tuple[int, ...]) -> list[PchipInterpolator]:
     """For each look, log p by the square of z."""
     shares = [look / looks[-1] for look in looks]
-    table = np.array([bounds(shares, [level * share for share in shares]) for level in _LEVELS])
+    table = np.array([bounds(shares, spending(level, looks)) for level in _LEVELS])
     tables = []
     for squares in (table**2).T:
         kept, first = np.unique(squares, return_index=True)  # of levels with the bound 0 or the furthest, one
@@ -150,7 +159,7 @@ def _chance(
     mean, known = part.mean(axis=(0, 1)), variances(part)
     share = reached[-1] / looks[-1]
     last, move = np.sqrt(known.alone + known.seeds * share), np.sqrt(known.seeds * (1 - share))
-    bound = bounds([look / looks[-1] for look in looks], [ALPHA * look / looks[-1] for look in looks])[-1]
+    bound = bounds([look / looks[-1] for look in looks], spending(ALPHA, looks))[-1]
     equal = np.maximum(margins - stats.norm.isf(ALPHA) * last, 0)
 
     def below(value: Array) -> Array:

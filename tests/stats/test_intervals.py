@@ -224,7 +224,7 @@ def test_intervals_cover_the_truth_with_few_seeds(parts: tuple[float, float, flo
 @pytest.mark.parametrize("seeds", [3, 5, 8, 20])
 def test_intervals_cover_gains_of_reciprocal_ranks(seeds: int) -> None:
     """Ranks of two arms over seeds, heavy-tailed and correlated by fact, drawn from a population of 4,000 facts."""
-    random, facts, runs = np.random.default_rng(27), 300, 4000
+    random, facts, runs = np.random.default_rng(27), 300, 2000
     hardness, gain = random.normal(3, 2, 4000), random.normal(0.1, 0.3, 4000)  # log rank, and what the arm improves
 
     def drawn(hard: np.ndarray, seeds: int) -> np.ndarray:
@@ -243,7 +243,7 @@ def test_intervals_cover_gains_of_reciprocal_ranks(seeds: int) -> None:
             [(of_run.difference, truth[0] - truth[1]), (of_run.relative, truth[0] / truth[1] - 1)]
         ):
             covered[k] += interval.low <= value <= interval.high
-    assert covered / runs >= 0.95 - 3 * (0.05 * 0.95 / runs) ** 0.5 - 0.005  # the truth is known to a few thousandths
+    assert covered.min() / runs >= 0.95 - 3 * (0.05 * 0.95 / runs) ** 0.5
 
 
 POSITIONS = np.log2([5, 10, 25, 50, 100, 200])
