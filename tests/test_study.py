@@ -87,7 +87,9 @@ def test_from_facts_to_pdf_then_resumed_and_extended(place: Place, here: Here) -
 
 @pytest.mark.usefixtures("blank_figures")
 def test_as_many_seeds_as_it_takes(here: Here) -> None:
-    command = ["ablation", "--preset", "quick", "--arms", "none,L1", "--set", "student.epochs=1", *here.options]
+    changes = ("student.epochs=1", "teacher.seeds=student", "teacher.epochs=1", "teacher.dim=20")
+    command = ["ablation", "--preset", "quick", "--arms", "none,L1", *here.options]
+    command += [part for change in changes for part in ("--set", change)]
     run = here(*command, "--decide")
     assert run.returncode == 0, run.stderr
     looks = re.findall(r"look (\d) of 5, (\d+) seeds: (\d) of 1 comparisons decided(?:, 1 (futile|open))?", run.stdout)
@@ -96,6 +98,9 @@ def test_as_many_seeds_as_it_takes(here: Here) -> None:
     seeds = here.trials().groupby("arm")["seed"].nunique()
     last = int(looks[-1][1]) if looks[-1][3] != "open" else 20
     assert seeds["L1"] == seeds["none"] == last
+    # a look trains the teachers of its new seeds
+    assert "teachers: 3 to train, one a seed" in run.stdout
+    assert run.stdout.count("done structural teacher") == last
 
     # the report knows how the study was decided; a study that is decided adds nothing
     csv = next(here.folder.glob("reports/output/*/ablation_paired.csv"))

@@ -291,6 +291,8 @@ def execute(
         if forecast is not None:
             given_up = study.configurations.pruned() if study.configurations is not None else set()
             foresee(run, plans, context, Known(study.values(), study.searched(), given_up), forecast)
+            if (price := forecast.teachers()) is not None:
+                console.print(f"teachers: {price}", highlight=False)
         searching: Searching | Confirming | Tuning
         if run.search is not None:
             searching = Searching(run, study, tally.keys)

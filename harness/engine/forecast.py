@@ -24,6 +24,8 @@ STARTING = Cost("start of a worker", "", (), "", 5.0)
 COORDINATOR, A_TRIAL = 6.0, 0.02
 #: MiB that a coordinator holds
 COORDINATOR_MIB = 700.0
+#: stages of the structural teacher, done once for all its students
+OF_TEACHERS = ("teacher", "targets", "teacher-vectors")
 #: how often it is looked how many programs run, and seconds between
 LOOKS, BETWEEN = 5, 0.02
 
@@ -73,6 +75,15 @@ class Forecast:
         left = cores - self.busy
         shared = (self.busy + running * weight) / (cores * weight)
         return max(1.0, min(shared, running / left) if left > 0 else shared)
+
+    def teachers(self) -> str | None:
+        """What a structural teacher for each seed costs, in words; None where there is none to train."""
+        made = [task for task in self.tasks if task.stage in OF_TEACHERS and task.spec.has_teacher_a_seed]
+        number = sum(task.stage == "teacher" for task in made)
+        if not number:
+            return None
+        theirs, whole = (sum(self.cost(task).seconds for task in tasks) for tasks in (made, self.tasks))
+        return f"{number} to train, one a seed: with their targets {100 * theirs / whole:.0f} % of the work"
 
     def is_measured(self, tasks: Iterable[Task]) -> bool:
         """Whether tasks of all these kinds, with the same backbone or language model, were seen on this machine."""

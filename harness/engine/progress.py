@@ -25,6 +25,7 @@ def _label(task: Task) -> str:
         name = spec.llm.model
     elif task.stage in ("teacher", "targets", "teacher-vectors"):
         name = f"{spec.teacher_backbone} {spec.teacher.dim}-d"
+        name += f", seed {spec.seed}" if spec.has_teacher_a_seed else ""
     elif task.stage == "stage1":
         name = f"{spec.backbone} {'undistilled' if spec.arm == 'none' else 'L1'}, seed {spec.seed}"
     return escape(printable(name))

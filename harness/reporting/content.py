@@ -177,13 +177,13 @@ ONE_SEED = (
 )
 HOW_MEANS = Text(
     "are Student's t intervals over seeds. They say how far the mean would move with other seeds, on these same test "
-    "facts. Where an arm has a single run, the interval is a bootstrap over test facts instead, and is marked.",
+    "facts. Where an arm has a single run, the interval is over test facts instead, and is marked.",
     "Intervals of means",
 )
 DIFFERENCES = (
-    "come from a bootstrap that resamples seeds and, within them, test facts; both directions of a fact stay "
-    "together, and one resample of facts serves all seeds, since all seeds are tested on the same facts. Where few "
-    "seeds make much of the variance, they are stretched to the length of a t interval."
+    "cover other seeds and other test facts. The variance of a mean difference has a part of the seeds and a part of "
+    "the facts, both directions of a fact together; each part has a t interval with as many degrees of freedom as it "
+    "has seeds or facts, less one, and the squares of their lengths add up."
 )
 HOW_EFFECTS = Text(
     "is the mean difference divided by the standard deviation of the differences of single facts.", "Effect size d"

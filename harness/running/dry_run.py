@@ -148,6 +148,8 @@ class DryRun:
                     f"{duration(self.seconds(jobs) / forecast.slower(jobs))}"
                 ),
             )
+        if (price := forecast.teachers()) is not None:
+            yield "teachers", price
         each = max((forecast.cost(task).mib for task in forecast.tasks), default=0.0)
         running = min(jobs, len(forecast.tasks))
         every, free = COORDINATOR_MIB + each * running, psutil.virtual_memory().available / 2**20

@@ -5,14 +5,15 @@ from harness.stats.intervals import (
     Comparison,
     Interval,
     Threshold,
-    bootstrap_intervals,
+    Variances,
     compare,
     detectable,
-    errors,
     holm,
     mean_interval,
+    mean_intervals,
     sign_flip_test,
     threshold,
+    variances,
 )
 
 __all__ = [
@@ -20,12 +21,13 @@ __all__ = [
     "Comparison",
     "Interval",
     "Threshold",
-    "bootstrap_intervals",
+    "Variances",
     "compare",
     "detectable",
-    "errors",
     "holm",
     "mean_interval",
+    "mean_intervals",
     "sign_flip_test",
     "threshold",
+    "variances",
 ]

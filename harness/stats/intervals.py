@@ -11,17 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
+from scipy.special import ndtr, ndtri, stdtrit
 
 Array = NDArray[np.float64]
 
 #: coverage of the intervals
 LEVEL = 0.95
+TAIL = (1 - LEVEL) / 2
+#: no score lies further out
+FAR = 12.0
 RESAMPLES = 5000
 PERMUTATIONS = 9999
 #: Elements of one block of resampling weights: bounds the memory (8 bytes each), whatever the number of facts.
@@ -71,35 +73,25 @@ def mean_interval(values: ArrayLike) -> Interval:
     mean, n = float(sample.mean()), int(sample.size)
     if n < 2:
         return Interval(mean, float("nan"), float("nan"), n)
-    half = float(special.stdtrit(n - 1, (1 + LEVEL) / 2) * sample.std(ddof=1) / np.sqrt(n))
+    half = float(stdtrit(n - 1, (1 + LEVEL) / 2) * sample.std(ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
 
 
-def bootstrap_intervals(values: Array, resamples: int = RESAMPLES, seed: int = 0) -> list[Interval]:
-    """Means over seeds and facts of ``[S, F, K]`` with percentile intervals of the cluster bootstrap (see `compare`).
-
-    With S = 1 the intervals cover the choice of test facts only. ``n`` of the K intervals is the number of facts.
+def mean_intervals(values: Array) -> list[Interval]:
+    """Means over seeds and facts of ``[S, F, K]`` with the intervals of `Variances`; their ``n`` is F.
 
     Raises:
         ValueError: an axis is empty, or a value is not finite.
     """
     _check(values)
-    ends = _ends(_means(values, resamples, seed))
-    return _intervals(values.mean(axis=(0, 1)), ends, values.shape[1], _stretch(ends, values))
+    return _intervals(values.mean(axis=(0, 1)), variances(values).reach(TAIL), values.shape[1])
 
 
-def compare(
-    arm: Array, base: Array, resamples: int = RESAMPLES, permutations: int = PERMUTATIONS, seed: int = 0
-) -> list[Comparison]:
+def compare(arm: Array, base: Array, permutations: int = PERMUTATIONS, seed: int = 0) -> list[Comparison]:
     """Compare two arms over the same seeds and test facts, metric by metric.
 
-    Intervals: percentile bootstrap with both factors resampled, seeds outside and facts inside (the two-way, or
-    "pigeonhole", bootstrap: Owen, Annals of Applied Statistics 1 (2007), 386-411). A resample uses the same facts for
-    all its seeds, as the seeds are tested on the same facts. Of S seeds, S - 1 are drawn (Rao and Wu, JASA 83 (1988),
-    231-241), without which the variance between so few seeds would come out (S - 1) / S too small. Where few seeds make
-    most of the variance, the interval of the difference is stretched to the length of a t interval with Satterthwaite's
-    degrees of freedom (Biometrics Bulletin 2 (1946), 110-114), and those of relative and effect by as much: no
-    bootstrap can know how uncertain the variance between three seeds is.
+    Intervals: those of `Variances`, for relative and effect by the delta method: of what one more value of a seed and
+    fact adds to them, to first order.
 
     Test: sign flips of the facts' differences averaged over seeds, null hypothesis: the two arms are exchangeable on
     every test fact. It is exact up to 13 facts, otherwise p = (1 + extreme) / (1 + permutations).
@@ -107,9 +99,8 @@ def compare(
     Args:
         arm: ``[S, F, K]`` values of the arm.
         base: ``[S, F, K]`` values of what it is compared with.
-        resamples: number of bootstrap resamples.
         permutations: number of random sign patterns.
-        seed: of the resampling and of the sign patterns.
+        seed: of the sign patterns.
 
     Returns:
         K comparisons.
@@ -122,16 +113,14 @@ def compare(
     if arm.shape != base.shape:
         raise ValueError(f"paired values need equal shapes, got {arm.shape} and {base.shape}")
     delta = arm - base
-    blocks, tables = [], [_by_fact(values) for values in (delta, delta**2, base)]
-    for weights in _resample(delta, resamples, seed):
-        mean, squares, of_base = (_mean(*weights, table) for table in tables)
-        effect = _ratio(mean, np.sqrt(np.maximum(squares - mean**2, 0)))
-        blocks.append([mean, _ratio(mean, of_base), effect])
-    mean = delta.mean(axis=(0, 1))
-    estimates = mean, _ratio(mean, base.mean(axis=(0, 1))), _ratio(mean, delta.std(axis=(0, 1)))
-    ends = [_ends(np.concatenate(draws)) for draws in zip(*blocks, strict=True)]
-    stretch = _stretch(ends[0], delta)
-    intervals = (_intervals(*of, delta.shape[1], stretch) for of in zip(estimates, ends, strict=True))
+    mean, of_base, spread = delta.mean(axis=(0, 1)), base.mean(axis=(0, 1)), delta.std(axis=(0, 1))
+    relative, effect = _ratio(mean, of_base), _ratio(mean, spread)
+    of_relative = _ratio(delta - relative * base, of_base)
+    of_effect = _ratio(delta, spread) - effect / 2 * _ratio(delta - mean, spread) ** 2
+    intervals = (
+        _intervals(estimate, variances(parts).reach(TAIL), delta.shape[1])
+        for estimate, parts in ((mean, delta), (relative, of_relative), (effect, of_effect))
+    )
     p = sign_flip_test(delta.mean(axis=0), permutations, seed)
     per_seed, metrics = delta.mean(axis=1).T, delta.transpose(2, 0, 1)
     return [
@@ -223,60 +212,59 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
     return np.where(numerator == 0, 0.0, np.where(denominator == 0, np.nan, numerator / safe))
 
 
-def _ends(draws: Array) -> Array:
-    """The ends ``[2, K]`` of percentile intervals of draws ``[B, K]``."""
-    return np.asarray(np.quantile(draws, [(1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2], axis=0))
+class Variances(NamedTuple):
+    """Estimates ``[K]`` of the parts of the variance of a mean over S seeds and F facts, and intervals from them.
 
-
-class Errors(NamedTuple):
-    """Standard errors ``[K]`` of a mean over seeds and facts: from facts alone, in all, and as the bootstrap sees it.
-
-    A value has a part of its seed, a part of its fact, and a residual e. The variance of e / (S F) is once in the
-    variance of the mean, and three times in that of the bootstrap (Owen, Annals of Applied Statistics 1 (2007)).
-    ``freedom``: Satterthwaite's degrees of freedom of the second. ``seeds``: what is in it that more seeds lower, as
-    the root of its variance; 0 for one seed.
+    A value has a part of its seed, a part of its fact, and a rest, with variances σs², σf², σe²; the variance of the
+    mean is σs²/S + σf²/F + σe²/(SF), estimated from mean squares (Henderson, Biometrics 9 (1953), 226-252).
+    ``seeds`` is σs²/S + σe²/(SF), that of a mean of seeds' means, with S - 1 degrees of freedom; 0 for one seed.
+    ``facts`` is σf²/F + σe²/(SF), the variance for these seeds, with F - 1; ``alone`` the first part of it.
     """
 
-    facts: Array
-    mean: Array
-    bootstrap: Array
-    freedom: Array
     seeds: Array
+    facts: Array
+    alone: Array
+    shape: tuple[int, int]
+
+    def reach(self, tail: ArrayLike) -> Array:
+        """How far the end of an interval that leaves out ``tail``, in (0, .5), on its side lies from the mean.
+
+        ``seeds`` and ``alone`` have a t interval each, and the squares of their lengths add up (Howe, JASA 69 (1974),
+        789-794), so few seeds count as few. It is no shorter than the interval of the facts for these seeds. NaN with
+        one fact, which shows no variance.
+        """
+        seeds, facts = self.shape
+        t_seeds = -stdtrit(seeds - 1, tail) if seeds > 1 else 0.0
+        t_facts = -stdtrit(facts - 1, tail) if facts > 1 else np.nan
+        both = t_seeds**2 * self.seeds + t_facts**2 * self.alone
+        return np.sqrt(np.maximum(both, t_facts**2 * self.facts))
+
+    def score(self, distance: Array) -> Array:
+        """The standard normal z, at most `FAR`, whose tail gives an interval that reaches as far as ``distance``."""
+        size = np.abs(distance)
+        low, high = np.zeros_like(size), np.full_like(size, FAR)
+        for _ in range(45):  # halves, to the last digits
+            middle = (low + high) / 2
+            is_short = self.reach(ndtr(-middle)) < size
+            low, high = np.where(is_short, middle, low), np.where(is_short, high, middle)
+        return np.sign(distance) * low
 
 
-def errors(values: Array) -> Errors:
-    """Errors of the means of values ``[S, F, K]``, F at least 2; those of one seed cover facts alone."""
-    seeds, facts, _ = values.shape
-    by_fact, by_seed = values.mean(axis=0), values.mean(axis=1)
-    of_facts = by_fact.var(axis=0, ddof=1) / facts
-    if seeds == 1:
-        error = np.sqrt(of_facts)
-        return Errors(error, error, error, np.full_like(error, np.inf), np.zeros_like(error))
-    residual = values - by_fact - by_seed[:, None] + by_seed.mean(axis=0)
-    noise = (residual**2).sum(axis=(0, 1)) / ((seeds - 1) * (facts - 1)) / (seeds * facts)
-    of_seeds = by_seed.var(axis=0, ddof=1) / seeds
-    both = of_seeds + of_facts  # has the noise twice
-    of_mean = np.maximum(both - noise, of_facts)
-    squares = of_seeds**2 / (seeds - 1) + of_facts**2 / (facts - 1) + noise**2 / ((seeds - 1) * (facts - 1))
-    freedom = np.where(of_mean > 0, of_mean**2 / np.where(squares > 0, squares, 1), np.inf)
-    rest = np.maximum(of_facts - noise, 0)  # of the facts themselves, which no seed lowers
-    seeds_part = np.sqrt(np.maximum(of_mean - rest, 0))
-    return Errors(np.sqrt(of_facts), np.sqrt(of_mean), np.sqrt(both + noise), freedom, seeds_part)
-
-
-def _stretch(ends: Array, values: Array) -> Array:
-    """By how much bootstrap intervals ``[2, K]`` are shorter than t intervals, at least 1; 1 for a single seed."""
+def variances(values: Array) -> Variances:
+    """Variances of the means of values ``[S, F, K]``."""
     seeds, facts, metrics = values.shape
-    if seeds < 2 or facts < 2:
-        return np.ones(metrics)
-    known = errors(values)
-    half, length = special.stdtrit(known.freedom, (1 + LEVEL) / 2) * known.mean, (ends[1] - ends[0]) / 2
-    return np.asarray(np.maximum(half / np.where(length > 0, length, np.inf), 1))
+    by_fact, by_seed = values.mean(axis=0), values.mean(axis=1)
+    of_facts = by_fact.var(axis=0, ddof=1) / facts if facts > 1 else np.full(metrics, np.nan)
+    if seeds == 1:
+        return Variances(np.zeros(metrics), of_facts, of_facts, (seeds, facts))
+    rest = values - by_fact - by_seed[:, None] + by_seed.mean(axis=0)
+    noise = (rest**2).sum(axis=(0, 1)) / ((seeds - 1) * max(facts - 1, 1)) / (seeds * facts)
+    of_seeds = by_seed.var(axis=0, ddof=1) / seeds
+    return Variances(of_seeds, of_facts, np.maximum(of_facts - noise, 0), (seeds, facts))
 
 
-def _intervals(estimates: Array, ends: Array, n: int, stretch: Array) -> list[Interval]:
-    low, high = estimates + (ends - estimates) * stretch
-    return [Interval(float(e), float(a), float(b), n) for e, a, b in zip(estimates, low, high, strict=True)]
+def _intervals(estimates: Array, reach: Array, n: int) -> list[Interval]:
+    return [Interval(float(e), float(e - r), float(e + r), n) for e, r in zip(estimates, reach, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -296,9 +284,13 @@ class Threshold:
 
 
 def threshold(gains: Array, positions: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> Threshold:
-    """The position from which on the mean gain is positive, with its bootstrap interval (see `compare`).
+    """The position from which on the mean gain is positive, with its bootstrap interval.
 
-    Between positions it is interpolated linearly. A resample uses the same facts and seeds at all positions.
+    Between positions it is interpolated linearly. The bootstrap is a percentile bootstrap with both factors resampled,
+    seeds outside and facts inside (two-way, or "pigeonhole": Owen, Annals of Applied Statistics 1 (2007), 386-411).
+    A resample uses the same facts for all seeds, and the same facts and seeds at all positions. Of S seeds, S - 1 are
+    drawn (Rao and Wu, JASA 83 (1988), 231-241), without which the variance between so few would come out (S - 1) / S
+    too small.
 
     Args:
         gains: ``[S, F, K]``, at each of K positions.
@@ -314,7 +306,7 @@ def threshold(gains: Array, positions: ArrayLike, resamples: int = RESAMPLES, se
     if places.shape != gains.shape[2:] or not (np.diff(places) > 0).all():
         raise ValueError("positions must ascend, one for each gain")
     onsets = np.array([_last_root(row, places) for row in _means(gains, resamples, seed)])
-    low, high = np.quantile(onsets, [(1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2], method="inverted_cdf").tolist()
+    low, high = np.quantile(onsets, [TAIL, 1 - TAIL], method="inverted_cdf").tolist()
     always, never = (float((onsets == end).mean()) for end in (-np.inf, np.inf))
     return Threshold(_last_root(gains.mean(axis=(0, 1)), places), low, high, always, never)
 
@@ -335,7 +327,7 @@ def detectable(differences: Array, power: float = 0.8, level: float = 0.05, test
 
     The rule asks for two things: the interval of `compare` excludes zero, and the sign-flip test is significant as one
     of ``tests`` (the first step of Holm's correction). So the mean must exceed half the length of that interval, and
-    z_{1 - level/(2 tests)} standard errors of the test; and t_{power} of its standard errors more.
+    z_{1 - level/(2 tests)} standard errors of the test; and the reach of an interval of this power more.
 
     Args:
         differences: ``[S, F]`` paired differences by seed and test fact.
@@ -348,8 +340,6 @@ def detectable(differences: Array, power: float = 0.8, level: float = 0.05, test
     """
     if differences.shape[1] < 2:
         return float("nan")
-    known, z = errors(differences[:, :, None]), special.ndtri
-    t = partial(special.stdtrit, known.freedom[0])
-    interval = max(z(1 - level / 2) * known.bootstrap[0], t(1 - level / 2) * known.mean[0])
-    shown = max(interval, z(1 - level / 2 / tests) * known.facts[0])
-    return float(shown + t(power) * known.mean[0])
+    known = variances(differences[:, :, None])
+    of_test = -ndtri(level / 2 / tests) * np.sqrt(known.facts)
+    return float((np.maximum(known.reach(level / 2), of_test) + known.reach(1 - power))[0])

@@ -7,7 +7,9 @@ Biopharmaceutical Statistics 18 (2008), 1-19). It is valid whenever one stops, s
 any other.
 
 The bounds assume that looks are correlated as sums of independent seeds are. All looks share their test facts, which
-correlates them more, and that only makes crossing rarer where nothing is there.
+correlates them more, and that only makes crossing rarer where nothing is there. Scores of few seeds, whose variance is
+estimated anew at each look, are correlated less: where seeds make all the noise, simulated plans crossed up to 1.25
+times as often as they may (1.11 times with `LOOKS`). So a plan of several looks spends `KEPT` of the error probability.
 """
 
 from __future__ import annotations
@@ -20,17 +22,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
-from scipy.special import ndtr, ndtri, stdtr
+from scipy.special import ndtr, ndtri
 
-from harness.stats.intervals import Array, errors
+from harness.stats.intervals import FAR, Array, variances
 
 #: numbers of seeds at which a study is looked at
 LOOKS = (3, 5, 8, 13, 20)
 #: a comparison with a smaller chance of a decision at the last look is futile
 FUTILE = 0.10
 ALPHA = 0.05
-#: no bound lies further out; a look that spends nothing has it
-FAR = 12.0
+#: share of the error probability that a plan of several looks spends
+KEPT = 0.8
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(160)
 #: levels between which sequential p values are interpolated
 _LEVELS = np.concatenate([np.geomspace(1e-15, 0.2, 70), np.linspace(0.21, 1, 60)])
@@ -80,11 +82,16 @@ def _excess(bound: float, *, root: float, step: float, places: Array, density: A
     return float(density @ over) - part
 
 
+def spending(level: float, looks: Sequence[int]) -> list[float]:
+    """The error probability spent by each look of a plan at a level."""
+    return [(KEPT if len(looks) > 1 else 1.0) * level * look / looks[-1] for look in looks]
+
+
 @lru_cache(maxsize=16)
 def _levels(looks: tuple[int, ...]) -> list[PchipInterpolator]:
     """For each look, log p by the square of z."""
     shares = [look / looks[-1] for look in looks]
-    table = np.array([bounds(shares, [level * share for share in shares]) for level in _LEVELS])
+    table = np.array([bounds(shares, spending(level, looks)) for level in _LEVELS])
     tables = []
     for squares in (table**2).T:
         kept, first = np.unique(squares, return_index=True)  # of levels with the bound 0 or the furthest, one
@@ -110,10 +117,9 @@ def sequential_p(z: ArrayLike, looks: Sequence[int]) -> float:
 def judge(differences: Array, seeds: Sequence[int], margins: Array, looks: Sequence[int], so_far: int) -> Sequential:
     """Judge paired differences of K metrics by looks at the first seeds.
 
-    The score of a look is z with the p value of the t statistic mean / standard error, in which seeds and facts count
-    as sources of variance (`harness.stats.errors`). Its degrees of freedom are those of the seeds. Satterthwaite's
-    take variances between three seeds at their word: three times as many false decisions as it may spend fell at the
-    first look.
+    The score of a look is the z whose tail gives an interval that just reaches zero (`harness.stats.Variances`), so
+    that tests and intervals agree. With Satterthwaite's degrees of freedom, which take variances between three seeds at
+    their word, three times as many false decisions as it may spend fell at the first look.
 
     Args:
         differences: ``[S, F, K]``, arm minus base.
@@ -128,20 +134,12 @@ def judge(differences: Array, seeds: Sequence[int], margins: Array, looks: Seque
     for row, look in enumerate(reached):
         part = differences[: int(np.searchsorted(seeds, look))]
         if len(part) > 1:
-            mean, known = part.mean(axis=(0, 1)), errors(part)
-            z[row] = _score(np.abs(mean), known.mean, len(part) - 1)
-            z_equal[row] = _score(margins - np.abs(mean), known.mean, len(part) - 1)
+            mean, known = part.mean(axis=(0, 1)), variances(part)
+            z[row], z_equal[row] = known.score(np.abs(mean)), known.score(margins - np.abs(mean))
     p = [sequential_p(column, looks) for column in z.T]
     # one-sided: half of the two-sided one, and nothing where the mean lies beyond the margin
     p_equal = [sequential_p(np.maximum(column, 0), looks) / 2 if (column > 0).any() else 1.0 for column in z_equal.T]
     return Sequential(np.array(p), np.array(p_equal), _chance(differences, seeds, margins, looks, reached))
-
-
-def _score(distance: Array, error: Array, freedom: int) -> Array:
-    """z with the p value of t = ``distance`` / ``error``; 0 where nothing varies and nothing differs."""
-    t = np.abs(distance) / np.where(error > 0, error, np.finfo(float).tiny)
-    z = -ndtri(stdtr(freedom, -t))
-    return np.asarray(np.sign(distance) * np.minimum(z, FAR))
 
 
 def _chance(
@@ -157,12 +155,10 @@ def _chance(
     part = differences[: int(np.searchsorted(seeds, reached[-1]))]
     if len(part) < 2:
         return np.ones(differences.shape[2])
-    mean, known = part.mean(axis=(0, 1)), errors(part)
+    mean, known = part.mean(axis=(0, 1)), variances(part)
     share = reached[-1] / looks[-1]
-    of_facts = np.maximum(known.mean**2 - known.seeds**2, 0)
-    last = np.sqrt(of_facts + known.seeds**2 * share)
-    move = known.seeds * np.sqrt(1 - share)
-    bound = bounds([look / looks[-1] for look in looks], [ALPHA * look / looks[-1] for look in looks])[-1]
+    last, move = np.sqrt(known.alone + known.seeds * share), np.sqrt(known.seeds * (1 - share))
+    bound = bounds([look / looks[-1] for look in looks], spending(ALPHA, looks))[-1]
     equal = np.maximum(margins + ndtri(ALPHA) * last, 0)
 
     def below(value: Array) -> Array:

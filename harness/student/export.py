@@ -21,7 +21,7 @@ from harness.errors import UserError
 from harness.evaluate import RankTask
 from harness.models import BACKBONES, Backbone
 from harness.models.base import scores
-from harness.stats import bootstrap_intervals
+from harness.stats import mean_intervals
 from harness.student.fileformat import About, StudentFile, write
 from harness.teachers.gaps import BesideGaps, Gaps
 from harness.trial.arms import REFERENCES
@@ -122,13 +122,13 @@ def with_bits(spec: TrialSpec, bits: Bits) -> TrialSpec:
 
 
 def _intervals(ranks: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals over test facts of the metrics that are means over queries."""
+    """Intervals over test facts of the metrics that are means over queries."""
     half = len(ranks) // 2
     if half < 2:
         return {}
     of_queries = {"mrr": 1 / ranks, **{f"hits{k}": (ranks <= k).astype(float) for k in evaluate.HITS}}
     of_facts = np.stack([values.reshape(2, half).mean(0) for values in of_queries.values()], axis=1)
-    intervals = bootstrap_intervals(of_facts[None])
+    intervals = mean_intervals(of_facts[None])
     return {name: (one.low, one.high) for name, one in zip(of_queries, intervals, strict=True)}
 
 

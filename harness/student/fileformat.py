@@ -72,7 +72,7 @@ class About(Grown):
     data_digest: str = ""
     spec: dict[str, Any] = Field(default={})
     metrics: dict[str, float] = Field(default={}, description="on test facts")
-    intervals: dict[str, tuple[float, float]] = Field(default={}, description="95 %, bootstrap over test facts")
+    intervals: dict[str, tuple[float, float]] = Field(default={}, description="95 %, over test facts")
     provenance: dict[str, Any] = Field(default={})
 
 

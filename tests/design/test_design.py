@@ -12,10 +12,11 @@ import pytest
 from harness.design import cells
 from harness.design import files as designs
 from harness.design.cells import Run
-from harness.design.settings import parse_changes, settings
+from harness.design.settings import parse_changes, settings, settle
 from harness.errors import UserError
 from harness.models import BACKBONES
 from harness.store.factors import parameters
+from harness.trial.keys import Plan
 from harness.trial.options import option_of
 from harness.trial.spec import TrialSpec
 
@@ -40,9 +41,37 @@ def test_every_shipped_study_file_is_valid(name: str) -> None:
 
 def test_cells_of_the_ablation() -> None:
     run = plan(preset="default", backbones=list(PAPERS))
-    assert len(run.specs) == len(PAPERS) * (5 * 3 + 2)
+    # five arms and a teacher for each of three seeds, and the language model's teacher
+    assert len(run.specs) == len(PAPERS) * (6 * 3 + 1)
     assert len({spec.key() for spec in run.specs}) == len(run.specs)
-    assert {spec.seed for spec in run.specs if spec.arm == "teacher"} == {0}
+    once = plan(preset="quick", seeds=3)
+    assert {spec.seed for spec in once.specs if spec.arm == "teacher"} == {0}
+
+
+def test_students_of_claims_have_teachers_of_their_seeds_but_where_a_cost_is_asked_for() -> None:
+    """And the settings of a file are those that `--set` gives: the same study, the same trials."""
+    for name in designs.files():
+        design = designs.load(name)
+        for preset, chosen in design.presets.items():
+            varies = settle(design, chosen).teacher.seeds == "student"
+            assert varies == (bool(design.claims) and name != "cost" and preset != "quick"), (name, preset)
+    given = {
+        seeds: plan(preset="default", changes=parse_changes([f"teacher.seeds={seeds}"])) for seeds in ("student", "one")
+    }
+    usual = plan(preset="default")
+    assert (given["student"].study_name, given["student"].specs) == (usual.study_name, usual.specs)
+    assert given["one"].study_name != usual.study_name
+
+
+def test_looks_add_the_teachers_of_their_new_seeds_alone() -> None:
+    """As `--decide` plans them: what an earlier look has trained is there."""
+    keys = list[set[str]]()
+    for seeds in (3, 5):
+        run = plan(preset="default", seeds=seeds, arms=["none", "L1"])
+        made = [Plan.of(spec, "d", "cpu").keys for spec in run.specs]
+        keys.append({of["teacher"] for of in made if "teacher" in of})
+    assert [len(of_look) for of_look in keys] == [3, 5]
+    assert keys[0] < keys[1]
 
 
 def test_a_teacher_a_seed_is_a_trial_a_seed() -> None:
@@ -56,9 +85,8 @@ def test_a_teacher_a_seed_is_a_trial_a_seed() -> None:
 
 def test_the_price_of_a_teacher_a_seed_is_told() -> None:
     design = designs.load("ablation")
-    assert "teachers" not in dict(cells.facts(design, "full"))
-    dear = design.model_copy(update={"settings": {"teacher": {"seeds": "student"}}})
-    assert f"{design.presets['full'].seeds} are trained" in dict(cells.facts(dear, "full"))["teachers"]
+    assert "teachers" not in dict(cells.facts(design, "quick"))
+    assert f"{design.presets['full'].seeds} are trained" in dict(cells.facts(design, "full"))["teachers"]
 
 
 def test_more_seeds_arms_or_backbones_extend_a_study() -> None:

@@ -43,6 +43,22 @@ def test_independent_tasks_take_between_the_bounds_of_graham(took: list[float], 
     assert least - 1e-6 <= span <= (2 - 1 / jobs) * least + 1e-6
 
 
+def test_the_price_of_a_teacher_a_seed_is_their_share_of_the_work() -> None:
+    forecast = Forecast(SIZES, Rates("cpu"))
+    specs = [TrialSpec(arm="L1", seed=seed, teacher=TeacherSpec(seeds="student")) for seed in range(2)]
+    stages = [Task(f"{stage} {spec.seed}", spec, stage) for spec in specs for stage in ("teacher", "targets", "stage1")]
+    trials = [Task(str(spec.seed), spec, None) for spec in specs]
+    forecast.phases.append([*stages, *trials])
+    theirs = sum(forecast.cost(task).seconds for task in stages if task.stage != "stage1")
+    share = 100 * theirs / sum(forecast.cost(task).seconds for task in forecast.tasks)
+    assert forecast.teachers() == f"2 to train, one a seed: with their targets {share:.0f} % of the work"
+    forecast.phases = [trials]  # the teachers are cached
+    assert forecast.teachers() is None
+    once = TrialSpec(arm="L1")
+    forecast.phases = [[Task("teacher", once, "teacher"), Task("0", once, None)]]
+    assert forecast.teachers() is None
+
+
 def test_more_epochs_dimensions_and_facts_cost_more() -> None:
     usual = cost_of(Task("", TrialSpec(arm="L1"), None), SIZES)
     for student in (StudentSpec(epochs=32), StudentSpec(dim=100)):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.stats import holm
-from harness.stats.sequential import FAR, FUTILE, LOOKS, bounds, judge, sequential_p
+from harness.stats import holm, variances
+from harness.stats.sequential import FAR, FUTILE, LOOKS, bounds, judge, sequential_p, spending
 
 FIFTHS = np.arange(1, 6) / 5
 SHARES = [look / LOOKS[-1] for look in LOOKS]
@@ -33,6 +33,17 @@ def test_bounds_spend_what_they_may() -> None:
     assert by_look == pytest.approx(np.diff([0, *SHARES]) * 0.05, abs=6e-4)
 
 
+@pytest.mark.parametrize("looks", [LOOKS, (*LOOKS, 32), (3, 5, 8), (2, 3, 4, 5, 6)])
+def test_scores_of_few_seeds_cross_no_more_often_than_they_may(looks: tuple[int, ...]) -> None:
+    """Seeds make all the noise: t statistics of the first seeds of 100,000 studies."""
+    values = np.random.default_rng(4).normal(size=(100_000, looks[-1]))
+    crossed = np.zeros(len(values), dtype=bool)
+    for look, bound in zip(looks, bounds([look / looks[-1] for look in looks], spending(0.05, looks)), strict=True):
+        t = values[:, :look].mean(axis=1) / values[:, :look].std(axis=1, ddof=1) * look**0.5
+        crossed |= np.abs(t) >= stats.t.isf(stats.norm.sf(bound), look - 1)
+    assert 0.04 < crossed.mean() <= 0.05 + 3 * (0.05 * 0.95 / len(values)) ** 0.5
+
+
 def test_a_look_that_spends_nothing_has_no_bound() -> None:
     first, second = bounds([0.5, 1], [0, 0.05])
     assert first == FAR
@@ -48,7 +59,7 @@ def test_one_look_is_the_usual_test() -> None:
 @settings(deadline=None)  # the first call makes a table
 @given(level=st.floats(1e-6, 0.9), look=st.integers(0, len(LOOKS) - 1))
 def test_a_score_on_a_bound_has_the_level_of_that_bound(level: float, look: int) -> None:
-    limits = bounds(SHARES, [level * share for share in SHARES])
+    limits = bounds(SHARES, spending(level, LOOKS))
     z = [0.0] * look + [limits[look]]
     assert sequential_p(z, LOOKS) == pytest.approx(level, rel=1e-3)
     assert sequential_p([-value for value in z], LOOKS) == sequential_p(z, LOOKS)
@@ -91,20 +102,8 @@ def test_looks_use_the_first_seeds_alone_whatever_failed() -> None:
     kept = [0, 1, 3, 4]  # seed 2 failed
     judged = judge(values[kept], kept, np.array([0.01]), LOOKS, 5)
     three, five = values[[0, 1]], values[kept]
-    t = [abs(part.mean()) / _error(part) for part in (three, five)]
-    z = [stats.norm.isf(stats.t.sf(value, len(part) - 1)) for value, part in zip(t, (three, five), strict=True)]
+    z = [variances(part).score(part.mean(axis=(0, 1)))[0] for part in (three, five)]
     assert judged.p[0] == pytest.approx(sequential_p(z, LOOKS))
-
-
-def _error(values: np.ndarray) -> float:
-    """The standard error of the mean, seeds and facts random, from mean squares of the two-way table."""
-    table = values[:, :, 0]
-    seeds, facts = table.shape
-    rows, columns = table.mean(axis=1), table.mean(axis=0)
-    rest = table - rows[:, None] - columns + table.mean()
-    noise = (rest**2).sum() / (seeds - 1) / (facts - 1) / seeds / facts
-    both = rows.var(ddof=1) / seeds + columns.var(ddof=1) / facts
-    return float(np.sqrt(max(both - noise, columns.var(ddof=1) / facts)))
 
 
 def test_before_the_first_look_nothing_is_decided() -> None:

@@ -140,7 +140,7 @@ def means_by_size(sizes: Sizes) -> pd.DataFrame:
 def kept(sizes: Sizes) -> pd.DataFrame:
     """The share of the structural teacher's MRR that students keep, one row per backbone, losses and dimension.
 
-    Columns: backbone, arm (losses), dim, kept, kept_low, kept_high (95 % interval of the bootstrap of `compare`: over
+    Columns: backbone, arm (losses), dim, kept, kept_low, kept_high (95 % interval of `compare`: over
     seeds of the student, and facts). A student is compared with the teacher of its seed where each seed has one, else
     with the one model that there is. Without a teacher there are no rows.
     """
@@ -260,7 +260,7 @@ def _gain(sizes: Sizes, backbone: str, dim: int, seeds: Sequence[int]) -> Array:
 
 
 def _compared(jobs: Mapping[K, tuple[Array, Array]]) -> dict[K, list[Comparison]]:
-    """Compare pairs of arrays ``[S, N, K]``; those with equally many seeds share their resamples, which saves time."""
+    """Compare pairs of arrays ``[S, N, K]``; those with equally many seeds share sign patterns, which saves time."""
     alike: dict[int, list[K]] = defaultdict(list)
     for key, (arm, _) in jobs.items():
         alike[len(arm)].append(key)

@@ -89,7 +89,7 @@ def main_table(numbers: Numbers, arms: list[str], dims: list[int]) -> Table:
     note = "Mean ± half of the 95 % interval over n seeds (Student's t). "
     note += ONE_SEED_NOTE if any(row["n"] == 1 for row in mrr) else ""
     if gains:
-        note += f"Gain: {arm_name(FULL)} minus {arm_name(BASE)}, same seeds and facts, with 95 % bootstrap interval. "
+        note += f"Gain: {arm_name(FULL)} minus {arm_name(BASE)}, same seeds and facts, with 95 % interval. "
         note += "Verdict: after Holm's correction over dimensions. "
     for row in mrr:
         if row["arm"] == "teacher":
@@ -179,7 +179,7 @@ def _evidence_table(rows: pd.DataFrame) -> Table:
         ("verdict", "l", verdict_cell),
         ("of the teacher's MRR", "r", _kept),
     ]
-    note = "Gain of the full method in test MRR, with 95 % bootstrap interval over seeds and facts. "
+    note = "Gain of the full method in test MRR, with 95 % interval over seeds and facts. "
     note += "The share is that of the full method."
     return by_backbone("By dimension of the student", rows, columns, note)
 
@@ -270,9 +270,7 @@ def _caption(tables: Mapping[str, Table], *, has_teacher: bool) -> str:
     caption += f"{'Left: mean' if two else 'Mean'} over seeds with 95 % intervals; logarithmic axis"
     caption += "; the horizontal line is the teacher." if has_teacher else "."
     if two:
-        caption += (
-            " Right: what the language model adds to L1, with 95 % bootstrap intervals; filled markers are decided "
-        )
+        caption += " Right: what the language model adds to L1, with 95 % intervals; filled markers are decided "
         caption += (
             "after Holm's correction. Shaded: the 95 % interval of the threshold from which on the gain is positive."
         )
@@ -292,7 +290,7 @@ def _reading(layout: Layout, *, of_one_teacher: bool) -> list[Text]:
         ),
         Text(
             "is the dimension from which on the gain over L1 is positive, with the gain interpolated between "
-            "neighbouring dimensions linearly in the logarithm of the dimension. Its interval comes from the same "
+            "neighbouring dimensions linearly in the logarithm of the dimension. Its interval comes from a "
             "bootstrap, in which one resample of seeds and facts serves all dimensions. Where a resample has a gain "
             "at all dimensions, its threshold lies below the smallest; where it has none at the largest, above it. A "
             "wide interval says that these trials do not locate it. Only seeds that all dimensions have count, so a "

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from harness.reporting.claims import QUESTIONS
 from harness.reporting.data.results import Array, Results
-from harness.stats import bootstrap_intervals
+from harness.stats import mean_intervals
 from harness.vocabulary import losses_of
 
 #: Relations with fewer test facts share one row: an interval over a handful of facts shows nothing.
@@ -27,7 +27,7 @@ def gains(results: Results) -> pd.DataFrame:
 
     Most frequent relations come first.
 
-    Columns: backbone, arm, base, relation, direction, facts, difference, low, high (95 % bootstrap interval).
+    Columns: backbone, arm, base, relation, direction, facts, difference, low, high (95 % interval).
     Relations with few test facts, and those beyond the most frequent ones, share the last row.
     """
     names, counts = np.unique(results.relations, return_counts=True)
@@ -54,7 +54,7 @@ def splits(results: Results) -> pd.DataFrame:
     """The same difference by label and degree of the entity that is given and of the one that is asked for.
 
     Columns: backbone, arm, base, end ("subject" or "answer"), by ("label" or "degree"), group, queries, difference,
-    low, high (95 % bootstrap interval over seeds and queries). Empty where nothing is known of the queries.
+    low, high (95 % interval over seeds and queries). Empty where nothing is known of the queries.
     """
     known = results.queries
     rows = []
@@ -98,7 +98,7 @@ def _differences(results: Results, backbone: str, arm: str, base: str) -> Array:
 
 
 def _interval(values: Array) -> dict[str, float]:
-    interval = bootstrap_intervals(values, resamples=2000)[0]
+    interval = mean_intervals(values)[0]
     return {"difference": interval.estimate, "low": interval.low, "high": interval.high}
 
 

@@ -85,7 +85,7 @@ def _rows(claim: str, compared: pd.DataFrame) -> pd.DataFrame:
 
 def _table(rows: pd.DataFrame) -> Table:
     """The comparisons of a claim: a row each, or a column a metric where it asks for several."""
-    note = "Difference with 95 % bootstrap interval over seeds and facts. "
+    note = "Difference with 95 % interval over seeds and facts. "
     metrics = list(dict.fromkeys(rows["metric"]))
     step: Column = ("", "l", lambda row: row["step"])
     if len(metrics) > 1:
@@ -251,9 +251,7 @@ def _groups(splits: pd.DataFrame, backbone: str) -> str:
     )
 
 
-FOREST = (
-    "Differences of test MRR with 95 % bootstrap intervals. Filled: decided after Holm's correction; hollow: undecided."
-)
+FOREST = "Differences of test MRR with 95 % intervals. Filled: decided after Holm's correction; hollow: undecided."
 CURVES = (
     "Validation MRR while the students learn, and its difference to L1 with the same seed. Mean over seeds, shaded "
     "from the lowest to the highest; dots: where stage 2 of an arm begins, in which the language model joins. All "

@@ -116,6 +116,7 @@ def facts_of(
         "Validation": "; ".join(VALIDATION_FILTERS[name] for name in _validation_filters(trials)),
         "Arms": f"{_arms(arms)}; {seed}" if arms else "",
         **{factor: ", ".join(map(str, levels)) for factor, levels in (factors or {}).items()},
+        "Teachers": _teachers(trials),
         "Weights": _weights(trials),
         "Preset": ", ".join(_unique(trials, "preset")),
         "Trials": f"{counted} (store: {', '.join(_unique(trials, 'study_name'))})",
@@ -130,6 +131,16 @@ def facts_of(
 def _validation_filters(trials: pd.DataFrame) -> list[str]:
     """The values of setting ``validation_filter``; trials of before it have none."""
     return sorted({json.loads(spec).get("validation_filter", "all") for spec in _unique(trials, "spec")})
+
+
+def _teachers(trials: pd.DataFrame) -> str:
+    """Whether intervals cover new structural teachers; "" where no student is distilled."""
+    losses = trials["losses"].fillna(trials["arm"]) if "losses" in trials else trials["arm"]
+    if losses.isin(["none", *REFERENCES]).all():
+        return ""
+    if any(json.loads(spec).get("teacher", {}).get("seeds") == "student" for spec in _unique(trials, "spec")):
+        return "a structural teacher for each seed, so that intervals over seeds cover new ones"
+    return "one structural teacher for all seeds; intervals cover no other"
 
 
 def _arms(arms: Sequence[str]) -> str:

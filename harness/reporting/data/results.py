@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.errors import UserError
 from harness.reporting.data.frames import Ranked, interval_columns, known_of, ranked, validate_trials, where
 from harness.reporting.data.layout import Layout, Meta
-from harness.stats import Comparison, bootstrap_intervals, compare, holm, mean_interval
+from harness.stats import Comparison, compare, holm, mean_interval, mean_intervals
 from harness.stats.sequential import judge
 from harness.vocabulary import BACKBONES, METRICS, REFERENCES, STAGES, ordered
 
@@ -145,7 +145,7 @@ def means(results: Results) -> pd.DataFrame:
     """Mean of each metric over seeds, one row per backbone, arm and metric.
 
     Columns: backbone, arm, metric, mean, low, high (95 % interval), n (seeds), failed (seeds), interval: "seeds" (t
-    interval over seeds) or, when there is only one, "facts" (bootstrap over test facts).
+    interval over seeds) or, when there is only one, "facts" (over test facts).
     """
     rows = []
     for backbone in results.backbones:
@@ -155,7 +155,7 @@ def means(results: Results) -> pd.DataFrame:
             if seeds > 1:
                 intervals = [mean_interval(values[:, :, k].mean(axis=1)) for k in range(len(METRICS))]
             else:
-                intervals = bootstrap_intervals(values)
+                intervals = mean_intervals(values)
             rows += [
                 {"backbone": backbone, "arm": arm, "metric": metric.key}
                 | {"mean": interval.estimate, "low": interval.low, "high": interval.high}

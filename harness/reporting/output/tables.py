@@ -133,7 +133,7 @@ def main_table(means: pd.DataFrame, paired: pd.DataFrame, trials: pd.DataFrame, 
     return table_of("Test results of all arms", arms, columns, note, group=lambda arm: arm in REFERENCES)
 
 
-ONE_SEED_NOTE = "† One seed: the interval is a bootstrap over test facts and does not cover the choice of the seed. "
+ONE_SEED_NOTE = "† One seed: the interval is over test facts and does not cover the choice of the seed. "
 
 
 def mean_cell(row: dict[str, Any], strong: bool = False) -> Cell:
@@ -200,7 +200,7 @@ def paired_table(paired: pd.DataFrame, backbone: str) -> Table:
 def paired_note(lines: Sequence[dict[str, Any]]) -> str:
     """How to read a table of comparisons."""
     over = "seeds and facts" if any(line["seeds"] > 1 for line in lines) else "facts of this one seed"
-    note = f"Same seeds and same test facts in both arms; in brackets 95 % bootstrap intervals over {over}. "
+    note = f"Same seeds and same test facts in both arms; in brackets 95 % intervals over {over}. "
     by_looks = any(pd.notna(line.get("chance")) for line in lines)
     test = "sequential t test over seeds and facts" if by_looks else "sign-flip test over facts"
     return f"{note}p: {test}; lines separate the families of Holm's correction."

@@ -283,7 +283,7 @@ FACTORS = (
 )
 DIFFERENCES = (
     "inside the search are means over the same seeds. On test L1 has the winner's values of all factors "
-    "that act in it, such as the temperature, and differences are paired by seed and test fact: bootstrap intervals, "
+    "that act in it, such as the temperature, and differences are paired by seed and test fact: intervals, "
     "sign-flip tests, Holm's correction over the winners of a backbone. "
 )
 READING = (

@@ -93,7 +93,7 @@ READING = (
     "A case is a backbone on a data set; here they are {cases}. Points are ranked, and the default recommended, by "
     "validation MRR alone: the point whose smallest difference to L1 over the cases is the largest (maximin). Being "
     "the best of many, its validation MRR is too good; on test it is one point, compared with L1 by seed and fact: "
-    "bootstrap intervals, sign-flip tests."
+    "intervals, sign-flip tests."
 )
 
 

@@ -364,8 +364,6 @@ READING = (
 
 
 def _reading(layout: Layout) -> tuple[Text, ...]:
-    tests = (
-        "are paired by seed and test fact: bootstrap intervals, sign-flip tests, Holm's correction. A difference is "
-    )
+    tests = "are paired by seed and test fact: intervals, sign-flip tests, Holm's correction. A difference is "
     tests += "called better or worse only if the corrected p value is below 0.05 and the interval excludes zero. "
     return *READING, Text(tests + how_equal(layout), "Differences to L1 on test")

@@ -180,7 +180,7 @@ def chosen_table(lines: Sequence[Mapping[str, Any]], names: Sequence[str], *, fr
     note = "Validation chose; test was looked at afterwards. "
     if fresh:
         note = "Chosen by validation on the grid; test is of confirmation runs, with seeds that took no part in that. "
-    note += f"On test paired differences to L1 of the same {'fresh ' * fresh}seeds, with 95 % bootstrap intervals over "
+    note += f"On test paired differences to L1 of the same {'fresh ' * fresh}seeds, with 95 % intervals over "
     note += f"{over}; Holm's correction over the points of the table."
     return table_of("Confirmed winners" if fresh else "The best points by validation MRR", lines, columns, note)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -82,3 +85,17 @@ def test_many_arms_and_values_are_told_in_short() -> None:
     assert about._arms(["L1", *points]) == "L1, L1 + L2 + L3 at 20 points"
     assert about._values(["0.5", "1.0"]) == "= 0.5 or 1"
     assert about._values([str(k / 7) for k in range(1, 20)]) == "from 0.14 to 2.7"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "text"),
+    [
+        ("student", "a structural teacher for each seed, so that intervals over seeds cover new ones"),
+        ("one", "one structural teacher for all seeds; intervals cover no other"),
+    ],
+)
+def test_reports_state_whether_intervals_cover_new_teachers(frames: Callable[..., Any], seeds: str, text: str) -> None:
+    trials = frames(facts=20).trials
+    trials["spec"] = [json.dumps(json.loads(spec) | {"teacher": {"seeds": seeds}}) for spec in trials["spec"]]
+    assert dict(about.facts_of(trials, {}, "Wikidata12k"))["Teachers"] == text
+    assert "Teachers" not in dict(about.facts_of(trials[trials["arm"] == "none"], {}, "Wikidata12k"))

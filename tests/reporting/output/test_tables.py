@@ -64,7 +64,7 @@ def test_paired_tables_have_a_row_for_each_comparison(frames: Make) -> None:
 
 def test_one_seed_is_said_in_the_note(frames: Make) -> None:
     table = paired_table(paired(load(frames(facts=100, seeds=1))), "ttranse")
-    assert "bootstrap intervals over facts of this one seed" in table.note
+    assert "95 % intervals over facts of this one seed" in table.note
 
 
 def test_costs_table_sums_its_columns(frames: Make) -> None:
