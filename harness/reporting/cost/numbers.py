@@ -115,7 +115,7 @@ def first_reason(stages: pd.DataFrame) -> str:
 
 
 #: stages that all students of a backbone and arm share
-SHARED = ("teacher", "finetune", "encode", "semantic", "llm-targets", "targets", "teacher-vectors")
+SHARED = ("teacher", "finetune", "encode", "semantic", "llm-targets", "rerank", "targets", "teacher-vectors")
 #: of them those that cache the teachers' outputs
 STORING = ("llm-targets", "targets", "teacher-vectors")
 STUDENT = ("stage1", "stage2")
