@@ -88,7 +88,7 @@ for _name, _label, _color in (
     ("encode", "LLM: encode", ORANGE),
     ("semantic", "LLM: train E(p)", YELLOW),
     ("llm-targets", "LLM: store targets", BLACK),
-    ("rerank", "LLM: rerank", "#CC79A7"),
+    ("rerank", "LLM: rerank", "#994F00"),
     ("targets", "store targets", PURPLE),
     ("teacher-vectors", "store vectors", "#8C564B"),
     ("gaps", "train gaps", "#5E6B00"),
