@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import cycle
@@ -24,7 +25,8 @@ QUESTIONS, BATCH = 256, 128
 def files(specs: Sequence[TrialSpec], context: Context) -> Rows:
     """Ask the file of the student of each trial training questions, in turns, on one thread, by NumPy alone.
 
-    Neither size nor speed depend on what a student has learnt, so the files are those of untrained ones.
+    Seconds are the processor's, so that waiting for other programs does not count. Neither size nor speed depend on
+    what a student has learnt: the files are those of untrained ones.
 
     Returns:
         A row a trial: ``dim``, ``bits``, ``gaps``, ``size_mb`` (of the file, 10⁶ bytes), ``latency_ms`` and
@@ -51,10 +53,11 @@ def _ways(student: Student, stages: Stages) -> Ways:
         row = next(rows)
         subject = graph.entities.names[queries.subject[row]]
         relation = graph.relations.names[queries.relation[row] % half]
-        ends = [dates.show(int(time[row]), graph.granularity) for time in (first, last)]
+        ends = [dates.show(int(point[row]), graph.granularity) for point in (first, last)]
         at = None if first[row] == UNKNOWN else (ends[0], ends[1])
         return student.answers(subject, relation, at, head=bool(queries.relation[row] >= half))
 
     batch = np.resize(chosen, BATCH)
     asked = queries.subject[batch], queries.relation[batch], tensors.time[batch].numpy(), first[batch]
-    return Ways(partial(ask, cycle(chosen.tolist())), partial(student.scores, *asked), BATCH, SINGLE, batches=1)
+    single, scores = partial(ask, cycle(chosen.tolist())), partial(student.scores, *asked)
+    return Ways(single, scores, BATCH, SINGLE, batches=1, clock=time.process_time)

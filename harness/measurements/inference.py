@@ -36,13 +36,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ways:
-    """Functions that answer the next query, and the next batch of so many; ``calls`` of the first make a turn."""
+    """Functions that answer the next query, and the next batch of so many; how often a turn calls each, and a clock."""
 
     single: Callable[[], object]
     batch: Callable[[], object]
     queries: int
     calls: int
     batches: int = 3
+    clock: Callable[[], float] = time.perf_counter
 
 
 def in_turns(every: Mapping[T, Ways]) -> dict[T, dict[str, list[float]]]:
@@ -50,7 +51,8 @@ def in_turns(every: Mapping[T, Ways]) -> dict[T, dict[str, list[float]]]:
     measured: dict[T, dict[str, list[float]]] = {name: {"latency_ms": [], "queries_per_second": []} for name in every}
     for turn in range(1 + TURNS):
         for name, ways in every.items():
-            seconds, seconds_of_batch = _seconds(ways.single, ways.calls), _seconds(ways.batch, ways.batches)
+            seconds = _seconds(ways.single, ways.calls, ways.clock)
+            seconds_of_batch = _seconds(ways.batch, ways.batches, ways.clock)
             if turn:  # the first fills allocators and caches
                 measured[name]["latency_ms"].append(1e3 * seconds)
                 measured[name]["queries_per_second"].append(ways.queries / seconds_of_batch)
@@ -93,13 +95,13 @@ def size(model: nn.Module) -> tuple[int, int]:
     return sum(t.numel() for t in parts.values()), n_bytes + sum(looked_up)
 
 
-def _seconds(call: Callable[[], object], times: int) -> float:
+def _seconds(call: Callable[[], object], times: int, clock: Callable[[], float]) -> float:
     """Seconds of a call: the median, since a call that waited for other work of the machine misleads."""
     seconds = []
     for _ in range(times):
-        started = time.perf_counter()
+        started = clock()
         call()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(clock() - started)
     return statistics.median(seconds)
 
 

@@ -88,8 +88,8 @@ CAPTION = (
 )
 
 LATENCY = (
-    "Test MRR against milliseconds a question of the student's file: from names to ten answers, by the NumPy reader on "
-    "one thread of the machine that measured it (median over turns; the files take turns). The reader holds tables as "
+    "Test MRR against milliseconds of a core a question of the student's file: from names to ten answers, by the NumPy "
+    "reader, on the machine that measured it (median over turns; the files take turns). The reader holds tables as "
     "numbers of 32 bits, so dimensions count and bits do not."
 )
 
@@ -211,7 +211,7 @@ def draw_latency(rows: pd.DataFrame, colors: Mapping[str, str], path: Path) -> b
     with figure(path, 3.4) as (axes,):
         students = _points(axes, rows, "latency_ms", colors)
         _scale(axes, students["latency_ms"], 1)
-        axes.set_xlabel("milliseconds a question")
+        axes.set_xlabel("milliseconds of a core a question")
     return True
 
 
