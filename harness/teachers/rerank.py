@@ -89,9 +89,8 @@ class Reranked(Backbone):
         read = at >= 0
         ids = self.ids[at[read]]
         old = z[read].gather(1, ids)
-        order = (old.log_softmax(1) + self.weight * self.likelihood[at[read]]).argsort(
-            dim=1, descending=True, stable=True
-        )
+        mixed = old.log_softmax(1) + self.weight * self.likelihood[at[read]]
+        order = mixed.argsort(dim=1, descending=True, stable=True)
         z[read] = z[read].scatter(1, ids.gather(1, order), old.sort(1, descending=True).values)
         return z
 
