@@ -80,6 +80,7 @@ for _name, _label in (
     declare("backbone", _name, _label)
 declare("teacher", "ensemble", "ensemble")
 declare("teacher", "distilled", "distilled teacher")
+declare("teacher", "reranked", "reranked teacher")
 for _name, _label, _color in (
     ("data", "read data", LIGHT),
     ("teacher", "structural teacher", BLUE),
@@ -87,6 +88,7 @@ for _name, _label, _color in (
     ("encode", "LLM: encode", ORANGE),
     ("semantic", "LLM: train E(p)", YELLOW),
     ("llm-targets", "LLM: store targets", BLACK),
+    ("rerank", "LLM: rerank", "#994F00"),
     ("targets", "store targets", PURPLE),
     ("teacher-vectors", "store vectors", "#8C564B"),
     ("gaps", "train gaps", "#5E6B00"),

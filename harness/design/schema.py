@@ -24,7 +24,7 @@ FRESH = 1000
 #: levels of factors, by the dotted name of a setting
 Grid = dict[str, tuple[Any, ...]]
 #: what a study may measure when its trials are complete; see ``harness.measurements``
-Measure = Literal["stages", "loop", "trained loop", "inference", "export"]
+Measure = Literal["stages", "loop", "trained loop", "inference", "export", "files"]
 #: part of the names of Optuna studies and of folders
 PresetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 

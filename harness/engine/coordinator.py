@@ -340,7 +340,8 @@ def execute(
 
 def _open_formats(run: Run, plans: Plans) -> set[str]:
     """The arms whose language model is read in the number format that a machine chooses."""
-    reading = [spec for spec in run.specs if spec.llm.dtype is None and "encode" in plans[spec.key()].keys]
+    stages = {"encode", "rerank"}
+    reading = [spec for spec in run.specs if spec.llm.dtype is None and stages & plans[spec.key()].keys.keys()]
     return {spec.arm for spec in reading} | ({run.search.arm} if reading and run.search is not None else set())
 
 

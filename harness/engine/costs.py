@@ -23,8 +23,10 @@ QUERY, STEP, ENTITY, TASK, TOKEN = 2e5, 2e7, 10, 1e10, 2e7
 FASTER = {"minilm": 0.2}
 #: multiply-adds of a pass back through a model, over those of the pass forward
 BACKWARD = 3
-#: tokens of a name, and numbers of a language model's vector
-NAME, VECTOR = 6, 576
+#: tokens of a name and of a question with its candidates, and numbers of a language model's vector
+NAME, PROMPT, VECTOR = 6, 130, 576
+#: stages in which the language model reads
+READING = ("finetune", "encode", "rerank")
 #: the process of a worker with its libraries, and with a language model, MiB
 WORKER, WITH_LANGUAGE_MODEL = 700, 1300
 #: MiB that a trial leaves in the store, without ranks
@@ -71,13 +73,13 @@ def cost_of(task: Task, sizes: Sizes) -> Cost:
     parts = spec.first_parts if kind == "stage1" else spec.parts if kind == "trial" else ()
     work = TASK + (_trial(spec, sizes, task.scored) if task.stage is None else _stage(task.stage, spec, sizes))
     cache, reads = _stored(kind, spec, sizes), sum(_stored(name, spec, sizes) for name, _ in task.reads)
-    base = WITH_LANGUAGE_MODEL if kind in ("finetune", "encode") else WORKER
+    base = WITH_LANGUAGE_MODEL if kind in READING else WORKER
     store = ROW + 2 * sizes.test / _MIB if task.stage is None else 0.0
     return Cost(kind, _method(kind, spec), parts, sizes.data, work / SPEED, base + 3 * (reads + cache), cache, store)
 
 
 def _method(kind: str, spec: TrialSpec) -> str:
-    if kind in ("finetune", "encode"):
+    if kind in READING:
         return spec.llm.model
     if kind in ("stage1", "trial"):
         return spec.arm if spec.arm in REFERENCES else spec.backbone
@@ -112,6 +114,10 @@ def _stage(name: str, spec: TrialSpec, sizes: Sizes) -> float:
         return 2 * TOKEN * spec.llm.token_budget
     if name == "encode":
         return FASTER.get(spec.llm.model, 1.0) * TOKEN * NAME * (sizes.entities + 2 * sizes.relations)
+    if name == "rerank":
+        options = spec.teacher.method("reranked")
+        read = sizes.valid + sizes.test + sizes.train * bool(options["training"])
+        return TOKEN * PROMPT * float(options["share"]) * 2 * read
     if name == "semantic":
         sampled = SampledSpec(candidates=head.candidates + head.frequent, hard_candidates=0, exact_epochs=0)
         settings = sampled if head.frequent else head

@@ -21,7 +21,7 @@ from harness.vocabulary import stage_name
 def _label(task: Task) -> str:
     """What a task is about, for the terminal."""
     spec, name = task.spec, f"{task.spec.backbone} {task.spec.arm}, seed {task.spec.seed}"
-    if task.stage in ("finetune", "encode", "semantic", "llm-targets"):
+    if task.stage in ("finetune", "encode", "semantic", "llm-targets", "rerank"):
         name = spec.llm.model
     elif task.stage in ("teacher", "targets", "teacher-vectors"):
         name = f"{spec.teacher_backbone} {spec.teacher.dim}-d"

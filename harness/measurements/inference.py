@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +31,32 @@ from harness.trial.stages import Context, Stages
 #: turns that count, queries asked one by one a turn, queries of a batch, and texts of a batch of the language model
 TURNS, SINGLE, BATCH, TEXTS = 15, 40, 512, 16
 
-#: one query and a batch of ``BATCH``, as functions that answer the next one
-Ways = tuple[Callable[[], object], Callable[[], object]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Functions that answer the next query, and the next batch of so many; how often a turn calls each, and a clock."""
+
+    single: Callable[[], object]
+    batch: Callable[[], object]
+    queries: int
+    calls: int
+    batches: int = 3
+    clock: Callable[[], float] = time.perf_counter
+
+
+def in_turns(every: Mapping[T, Ways]) -> dict[T, dict[str, list[float]]]:
+    """``latency_ms`` and ``queries_per_second`` of each, lists of a value a turn (a median of its calls)."""
+    measured: dict[T, dict[str, list[float]]] = {name: {"latency_ms": [], "queries_per_second": []} for name in every}
+    for turn in range(1 + TURNS):
+        for name, ways in every.items():
+            seconds = _seconds(ways.single, ways.calls, ways.clock)
+            seconds_of_batch = _seconds(ways.batch, ways.batches, ways.clock)
+            if turn:  # the first fills allocators and caches
+                measured[name]["latency_ms"].append(1e3 * seconds)
+                measured[name]["queries_per_second"].append(ways.queries / seconds_of_batch)
+    return measured
 
 
 def inference(specs: Sequence[TrialSpec], context: Context) -> Rows:
@@ -53,20 +79,11 @@ def inference(specs: Sequence[TrialSpec], context: Context) -> Rows:
         if spec.arm == "llm-teacher":
             language = _language_model(stages)
             ways["language model"], models["language model"] = _texts(stages, language), language.base
-    latency: dict[str, list[float]] = {name: [] for name in ways}
-    speed: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(1 + TURNS):
-        for name, (single, batch) in ways.items():
-            calls, queries = (5, TEXTS) if name == "language model" else (SINGLE, BATCH)
-            seconds, seconds_of_batch = _seconds(single, calls), _seconds(batch, 3)
-            if turn:  # the first fills allocators and caches
-                latency[name].append(1e3 * seconds)
-                speed[name].append(queries / seconds_of_batch)
+    turns = in_turns(ways)
     rows: Rows = []
     for name, measured in models.items():
         parameters, n_bytes = size(measured)
-        row = {"model": name, "parameters": parameters, "size_mb": n_bytes / 1e6}
-        rows.append(row | {"latency_ms": latency[name], "queries_per_second": speed[name]})
+        rows.append({"model": name, "parameters": parameters, "size_mb": n_bytes / 1e6, **turns[name]})
     return rows
 
 
@@ -78,13 +95,13 @@ def size(model: nn.Module) -> tuple[int, int]:
     return sum(t.numel() for t in parts.values()), n_bytes + sum(looked_up)
 
 
-def _seconds(call: Callable[[], object], times: int) -> float:
+def _seconds(call: Callable[[], object], times: int, clock: Callable[[], float]) -> float:
     """Seconds of a call: the median, since a call that waited for other work of the machine misleads."""
     seconds = []
     for _ in range(times):
-        started = time.perf_counter()
+        started = clock()
         call()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(clock() - started)
     return statistics.median(seconds)
 
 
@@ -112,7 +129,7 @@ def _ways(stages: Stages, model: Backbone) -> Ways:
             else model.direct_scores(*asked)
         )
 
-    return partial(answer, batches(1)), partial(answer, batches(BATCH))
+    return Ways(partial(answer, batches(1)), partial(answer, batches(BATCH)), BATCH, SINGLE)
 
 
 def _language_model(stages: Stages) -> LanguageModel:
@@ -135,4 +152,4 @@ def _texts(stages: Stages, model: LanguageModel) -> Ways:
         ids, mask = model.pad([next(rows) for _ in range(count)])
         return mean_pool(model.hidden(ids, mask), mask)
 
-    return partial(encode, 1), partial(encode, TEXTS)
+    return Ways(partial(encode, 1), partial(encode, TEXTS), TEXTS, 5)

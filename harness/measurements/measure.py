@@ -23,6 +23,7 @@ from harness.engine.local_workers import in_a_fresh_process
 from harness.engine.rates import Seen
 from harness.engine.task import Task
 from harness.measurements.export import export
+from harness.measurements.files import files
 from harness.measurements.in_the_loop import loop
 from harness.measurements.inference import inference
 from harness.measurements.stages import stage
@@ -36,7 +37,7 @@ from harness.trial.stages import Context
 from harness.vocabulary import REFERENCES, arm_name, backbone_name, stage_name
 
 #: versions of the kinds of measurement: one goes up when a change of the code moves what it yields
-VERSIONS = {"stage": 1, "loop": 1, "inference": 1, "export": 1}
+VERSIONS = {"stage": 1, "loop": 1, "inference": 1, "export": 1, "files": 1}
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Measurement:
 
     @property
     def kind(self) -> str:
-        """stage, loop, inference or export."""
+        """stage, loop, inference, export or files."""
         return self.call.__name__
 
     @classmethod
@@ -85,6 +86,8 @@ def wanted(run: Run, plans: Plans, kinds: Sequence[Measure], complete: set[str],
         if "export" in kinds and arm in models:
             label = f"export, {name}, {arm_name(arm)}"
             measurements.append(Measurement.of("export", label, [models[arm]], export, models[arm], context))
+        if "files" in kinds and (shapes := _by_shape(of_backbone)):
+            measurements.append(Measurement.of("files", f"student files, {name}", shapes, files, shapes, context))
         students = [
             spec for spec in _of_one_batch_size(of_backbone) if spec.arm == arm and {"L1", "L2"} <= {*spec.parts}
         ]
@@ -111,6 +114,15 @@ def _lowest_seed(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
         if key not in lowest or spec.seed < lowest[key].seed:
             lowest[key] = spec
     return list(lowest.values())
+
+
+def _by_shape(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
+    """A student of each dimension, number of bits, and with gaps or without."""
+    shapes: dict[object, TrialSpec] = {}
+    for spec in _lowest_seed(specs):
+        if spec.arm not in REFERENCES:
+            shapes.setdefault((spec.student.dim, spec.student.bits, spec.student.gaps), spec)
+    return list(shapes.values())
 
 
 def _of_one_batch_size(specs: Sequence[TrialSpec]) -> list[TrialSpec]:

@@ -75,45 +75,65 @@ def exported(
     spec: TrialSpec, data: Inputs, state: dict[str, Tensor], provenance: dict[str, Any], bits: Bits, *, facts: bool
 ) -> Exported:
     """The file of a student with this state, rounded to ``bits``."""
-    graph = data.graph
-    kind = BACKBONES[spec.backbone]
-    assert kind.time_input != "points"  # that of reference rows alone
-    alone = kind(
-        len(graph.entities), len(graph.relations), data.n_times(kind.time_input),
-        spec.student.dim, **spec.student.options(spec.backbone),
-    )  # fmt: skip
-    model = BesideGaps(alone, Gaps.of(graph), data.timeline) if spec.student.gaps else alone
+    model = _untrained(spec, data)
     model.load_state_dict(rounded_tensors(state, bits))
     model.eval()
     ranks = evaluate.ranks(model, data.task("test", model.time_input).to("cpu"))
+    stated = {
+        "temperature": calibrated(model, data.task("valid", model.time_input).to("cpu")),
+        "metrics": {name: value for name, value in evaluate.metrics(ranks).items() if math.isfinite(value)},
+        "intervals": _intervals(ranks),
+        "provenance": provenance,
+    }
+    content, about = _written(with_bits(spec, bits), data, state, stated, facts=facts)
+    return Exported(content, about, ranks)
+
+
+def untrained(spec: TrialSpec, data: Inputs) -> bytes:
+    """The file of a trial's student before training: as large as the trained one, and as fast."""
+    return _written(spec, data, _untrained(spec, data).state_dict(), {}, facts=True)[0]
+
+
+def _alone(spec: TrialSpec, data: Inputs) -> Backbone:
+    kind = BACKBONES[spec.backbone]
+    sizes = len(data.graph.entities), len(data.graph.relations), data.n_times(kind.time_input)
+    return kind(*sizes, spec.student.dim, **spec.student.options(spec.backbone))
+
+
+def _untrained(spec: TrialSpec, data: Inputs) -> Backbone:
+    alone = _alone(spec, data)
+    return BesideGaps(alone, Gaps.of(data.graph), data.timeline) if spec.student.gaps else alone
+
+
+def _written(
+    spec: TrialSpec, data: Inputs, state: dict[str, Tensor], stated: dict[str, Any], *, facts: bool
+) -> tuple[bytes, About]:
+    """The file of a student with this state, and what it states."""
+    graph, alone = data.graph, _alone(spec, data)
+    assert alone.time_input != "points"  # that of reference rows alone
     known = np.concatenate([graph.train.start, graph.train.end])
     known = known[known != UNKNOWN]
-    metrics = evaluate.metrics(ranks)
     about = About(
         backbone=spec.backbone,
         kernel=alone.kernel,
-        time_input=kind.time_input,
+        time_input=alone.time_input,
         granularity=graph.granularity,
         dim=spec.student.dim,
-        bits=bits,
+        bits=spec.student.bits,
         tensors={},
         first_time=int(known.min()) if len(known) else None,
         last_time=int(known.max()) if len(known) else None,
-        temperature=calibrated(model, data.task("valid", model.time_input).to("cpu")),
         dataset=graph.name,
         data_digest=graph.digest,
-        spec=with_bits(spec, bits).model_dump(mode="json"),
-        metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
-        intervals=_intervals(ranks),
-        provenance=provenance,
+        spec=spec.model_dump(mode="json"),
+        **stated,
     )
     # those that gaps are looked up in are known as well, and stored once
     looked_up, other = (graph.train, [graph.valid, graph.test]) if spec.student.gaps else (None, graph.splits.values())
     known_facts = Facts(*(np.concatenate([part.columns[n] for part in other]) for n in graph.train.columns))
     arrays = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
     names = graph.entities, graph.relations
-    content = write(about, arrays, data.timeline.last, *names, known_facts if facts else None, looked_up)
-    return Exported(content, about, ranks)
+    return write(about, arrays, data.timeline.last, *names, known_facts if facts else None, looked_up), about
 
 
 def with_bits(spec: TrialSpec, bits: Bits) -> TrialSpec:

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from harness.teachers.sources import TEACHERS
 
-for _name in ("ensemble", "distilled"):
+for _name in ("ensemble", "distilled", "rerank"):
     import_module(f"harness.teachers.{_name}")
 
 __all__ = ["TEACHERS"]

@@ -10,7 +10,7 @@ plugin registers a function that lists, for each training query, the entities th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.data import Queries, TemporalGraph, Timeline
+from harness.data import Queries, TemporalGraph
 from harness.distill.targets import SoftTargets
 from harness.errors import UserError
-from harness.evaluate import RankTask
 from harness.models import Backbone
 from harness.registry import MethodOptions, Registry, check_defaults
 
@@ -58,7 +57,8 @@ class Teacher:
 
     A teacher that is made of trained models names, given a trial's spec and its options, the trials whose models they
     are (``members``), and composes them, given the models, its options, validation queries, or None where weights
-    are read afterwards, and how times become classes.
+    are read afterwards, and how times become classes. One that a language model reads for names the shared stage that
+    keeps what it said (``reads``), whose tensors compose gets as well.
     """
 
     name: str
@@ -69,7 +69,8 @@ class Teacher:
     content: Callable[[Any], str] = lambda _: ""
     flat: bool = False
     members: Callable[[Any, Any], tuple[Any, ...]] | None = None
-    compose: Callable[[Sequence[Backbone], Any, RankTask | None, Timeline], Backbone] | None = None
+    compose: Callable[..., Backbone] | None = None
+    reads: str = ""
 
     @property
     def has_model(self) -> bool:

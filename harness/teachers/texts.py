@@ -6,15 +6,18 @@ Only labels and training facts enter; nothing of the validation and test splits 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data import UNKNOWN, Facts, TemporalGraph
+from harness.data import UNKNOWN, Facts, Queries, TemporalGraph
 from harness.data.dates import show
 
 #: the most that the text of an entity without a label has: statements, and names in a statement
 _STATEMENTS, _NAMES = 3, 3
+#: what stands for the answer in a question, and how the answer begins
+UNNAMED, OPENING = "X", "X is"
 
 #: (relation, whether the entity is the head, the entity at the other end)
 _Statement = tuple[int, bool, int]
@@ -117,15 +120,51 @@ def verbalise(graph: TemporalGraph, facts: Facts, rows: NDArray[np.int64] | None
         facts: the facts to put into words.
         rows: which of them, all if None.
     """
+    return list(_sentences(graph, facts, range(len(facts)) if rows is None else rows.tolist(), _in_sentences(graph)))
+
+
+def _in_sentences(graph: TemporalGraph) -> list[str]:
     labelled = zip(entity_texts(graph), graph.entities.labels, strict=True)
-    texts = [f"[{text}]" if label is None else text for text, label in labelled]
-    chosen = range(len(facts)) if rows is None else rows.tolist()
-    sentences = []
-    for k in chosen:
+    return [f"[{text}]" if label is None else text for text, label in labelled]
+
+
+def _sentences(graph: TemporalGraph, facts: Facts, rows: Iterable[int], texts: list[str]) -> Iterator[str]:
+    for k in rows:
         relation = relation_label(graph, int(facts.relation[k]))
         time = _time(graph, int(facts.start[k]), int(facts.end[k]))
-        sentences.append(f"{texts[facts.head[k]]}, {relation} {texts[facts.tail[k]]}{time}.")
-    return sentences
+        yield f"{texts[facts.head[k]]}, {relation} {texts[facts.tail[k]]}{time}."
+
+
+def questions(graph: TemporalGraph, queries: Queries, facts: int) -> Iterator[str]:
+    """Prompts that the label of a query's answer goes on with: training facts of the subject, then what is asked.
+
+    As in "Edmonton, twinned with Nashville, in 1990. Edmonton, twinned with X, in 1995. X is". The facts are those that
+    begin nearest to the query; the fact that a query asks for is never among them.
+
+    Args:
+        graph: whose training facts.
+        queries: what is asked; ``answer`` is that of a training query, -1 elsewhere.
+        facts: how many of them, at most.
+    """
+    train, n, half = graph.train, len(graph.entities), len(graph.relations)
+    texts, ends = [*_in_sentences(graph), UNNAMED], np.concatenate([train.head, train.tail])
+    order = np.argsort(ends, kind="stable")
+    first, last = (np.searchsorted(ends[order], queries.subject, side) for side in ("left", "right"))
+    is_inverse, unnamed, relation = queries.relation >= half, np.full(len(queries), n), queries.relation % half
+    begin, begun = queries.time_points()[0].astype(float), train.time_points()[0].astype(float)
+    asked = Facts(
+        np.where(is_inverse, unnamed, queries.subject), relation, np.where(is_inverse, queries.subject, unnamed),
+        queries.start, queries.end,
+    )  # fmt: skip
+    for k, question in enumerate(_sentences(graph, asked, range(len(queries)), texts)):
+        pair = queries.subject[k], queries.answer[k]
+        head, tail = pair[::-1] if is_inverse[k] else pair
+        near = np.unique(order[first[k] : last[k]] % len(train))
+        own = (train.head[near] == head) & (train.relation[near] == relation[k]) & (train.tail[near] == tail)
+        own &= (train.start[near] == queries.start[k]) & (train.end[near] == queries.end[k])
+        near = near[~own]
+        near = near[np.argsort(np.abs(begun[near] - begin[k]), kind="stable")[:facts]]
+        yield " ".join([*_sentences(graph, train, np.sort(near), texts), question, OPENING])
 
 
 def _time(graph: TemporalGraph, start: int, end: int) -> str:

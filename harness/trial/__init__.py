@@ -5,5 +5,5 @@ from __future__ import annotations
 from importlib import import_module
 
 # in the order in which people see them
-for _name in ("teacher", "language", "lookup", "student"):
+for _name in ("teacher", "language", "rerank", "lookup", "student"):
     import_module(f"harness.trial.shared.{_name}")

@@ -274,8 +274,24 @@ class TrialSpec(Frozen):
     @property
     def teacher_has_vectors(self) -> bool:
         """Whether the teacher's scores are those of vectors, which students may read."""
-        has_model = TEACHERS.named(self.teacher.source).has_model
-        return has_model and not any(one.arm in WITHOUT_VECTORS or one.student.gaps for one in self.members)
+        if self.is_reranked or not TEACHERS.named(self.teacher.source).has_model:
+            return False
+        return not any(one.arm in WITHOUT_VECTORS or one.student.gaps for one in self.members)
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether the trial stands on the structural teacher, or on what is in its place."""
+        return self.arm == "teacher" or bool(self.needs & {"teacher", "entities"})
+
+    @property
+    def is_reranked(self) -> bool:
+        """Whether a language model reranks for that teacher."""
+        return self.has_teacher and bool(TEACHERS.named(self.teacher.source).reads)
+
+    @property
+    def has_language_model(self) -> bool:
+        """Whether a language model reads for the trial itself."""
+        return self.arm == "llm-teacher" or "llm" in self.needs or self.is_reranked
 
     @property
     def teacher_backbones(self) -> list[str]:
@@ -290,7 +306,7 @@ class TrialSpec(Frozen):
     @property
     def reads_names(self) -> bool:
         """Whether a language model reads the names of entities, for the trial or for one of its family."""
-        return any(one.arm == "llm-teacher" or "llm" in one.needs for one in (self, *self.family))
+        return any(one.has_language_model for one in (self, *self.family))
 
     @property
     def has_reference(self) -> bool:
@@ -359,12 +375,11 @@ class TrialSpec(Frozen):
         start = student.rounded_from
         rounded = StudentSpec.model_fields["rounded_epochs"].default if start is None else student.epochs - start
         student = student.model_copy(update={"rounded_epochs": rounded})
-        asked = self.arm == "teacher" or bool(needs & {"teacher", "entities"})
-        teacher = self.teacher if asked else TeacherSpec()
+        teacher = self.teacher if self.has_teacher else TeacherSpec()
         if teacher.seeds == "student":
             teacher = teacher.model_copy(update={"seed": TeacherSpec.model_fields["seed"].default})
         source = TEACHERS.named(teacher.source)
-        family = self.family if asked else ()  # once: each of them has to find its own
+        family = self.family if self.has_teacher else ()  # once: each of them has to find its own
         everybody: tuple[TrialSpec, ...] = (self, *family)
         if source.members is not None:
             everybody = (self, *family)
@@ -377,7 +392,7 @@ class TrialSpec(Frozen):
             teacher = TeacherSpec(source=teacher.source, methods=teacher.stored(teacher.source))
         if "teacher" in needs and not self.teacher_has_vectors:
             settled = settled.model_copy(update={"others": "merged"})
-        language = any(one.arm == "llm-teacher" or "llm" in one.needs for one in everybody)
+        language = any(one.has_language_model for one in everybody)
         return self.model_copy(
             update={
                 "student": student,
@@ -393,14 +408,13 @@ class TrialSpec(Frozen):
         """Digests of what the methods of this trial and its family have from outside the package, by method."""
         methods: list[tuple[Registry[Any], str]] = [(LOSSES, part) for part in self.parts]
         methods += [(BACKBONES, self.backbone)]
-        taught = self.arm == "teacher" or bool(self.needs & {"teacher", "entities"})
-        if taught and TEACHERS.named(self.teacher.source).has_model:
+        if self.has_teacher and TEACHERS.named(self.teacher.source).has_model:
             methods += [(BACKBONES, name) for name in _backbones((self, *family))]
         origins: Iterator[tuple[str, Plugin | None]] = ((name, registry.origin(name)) for registry, name in methods)
         digests = {name: digest for one in family for name, digest in one.outside.items()}
         digests |= {name: plugin.digest for name, plugin in origins if plugin is not None}
         source = TEACHERS.named(self.teacher.source)
-        if taught and not source.has_model:
+        if self.has_teacher and not source.has_model:
             plugin, options = TEACHERS.origin(source.name), self.teacher.method(source.name)
             content = source.content(source.options.model_validate(options))
             digests[source.name] = f"{'' if plugin is None else plugin.digest}-{content[:16]}"

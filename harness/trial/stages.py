@@ -18,6 +18,7 @@ from harness.distill.targets import ScoreTargets, SoftTargets, TeacherVectors
 from harness.distill.training.loop import Report, Schedule, Trained, train
 from harness.distill.training.objective import Distillation
 from harness.distill.training.stacks import Student
+from harness.evaluate import RankTask
 from harness.models import BACKBONES, Backbone, Recipe
 from harness.registry import Plugin
 from harness.teachers import TEACHERS
@@ -225,9 +226,15 @@ class Stages:
         source = TEACHERS[self.spec.teacher.source]
         if source.compose is None:
             return self.new_model(self.spec.teacher_backbone, self.spec.teacher, self.spec.settled_teacher.seed)
+        return self.composed([Stages(one, self.context).new_scored() for one in self.spec.members], None)
+
+    def composed(self, models: Sequence[Backbone], validation: RankTask | None) -> Backbone:
+        """The teacher that is made of these models; ``validation`` are queries that weights are fitted on."""
+        source = TEACHERS[self.spec.teacher.source]
+        assert source.compose is not None
         options = source.options.model_validate(self.spec.teacher.method(source.name))
-        models = [Stages(one, self.context).new_scored() for one in self.spec.members]
-        return source.compose(models, options, None, self.inputs.timeline)
+        read = [self.entry(source.reads).tensors] if source.reads else []
+        return source.compose(models, options, validation, self.inputs.timeline, *read)
 
     def new_scored(self) -> Backbone:
         """The model that the trial's arm is scored with, before training."""

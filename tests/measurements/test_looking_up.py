@@ -8,7 +8,9 @@ from harness.distill.packing import pack
 from harness.measurements import export as export_module
 from harness.measurements import inference as inference_module
 from harness.measurements.export import export
+from harness.measurements.files import files
 from harness.measurements.inference import inference
+from harness.student.export import export as student_file
 from harness.trial.run import run_trial
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages
@@ -18,6 +20,20 @@ from harness.trial.stages import Context, Stages
 def looking_up(spec: TrialSpec) -> TrialSpec:
     student = spec.student.model_copy(update={"gaps": True})
     return spec.model_copy(update={"arm": "none", "student": student}).acting()
+
+
+def test_files_are_asked(looking_up: TrialSpec, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Untrained ones, as large as the trained."""
+    monkeypatch.setattr(inference_module, "TURNS", 2)
+    without = looking_up.student.model_copy(update={"gaps": False, "bits": 4})
+    specs = [looking_up, looking_up.model_copy(update={"student": without})]
+    rows = files(specs, context)
+    assert [(row["dim"], row["bits"], row["gaps"]) for row in rows] == [(8, "32", True), (8, "4", False)]
+    for row, spec in zip(rows, specs, strict=True):
+        assert len(row["latency_ms"]) == len(row["queries_per_second"]) == 2
+        assert min(*row["latency_ms"], *row["queries_per_second"]) > 0
+        # but for what the header states: metrics, and where it was trained
+        assert row["size_mb"] * 1e6 == pytest.approx(len(student_file(spec, context).content), abs=3000)
 
 
 def test_formats(looking_up: TrialSpec, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,9 @@ def test_bytes_and_front(sizes: tuple[Place, pd.DataFrame]) -> None:
         assert row.front == better.empty
     teacher = rows[rows["condition"] == "teacher"].iloc[0]
     assert teacher["bytes_entity"] == 2 * 4 * 16
+    assert (students["latency_ms"] > 0).all()
+    assert students.groupby(["dim", "bits"])["latency_ms"].nunique().eq(1).all()  # of one file, whichever arm
+    assert np.isnan(teacher["latency_ms"])
     assert students["kept"].to_numpy() == pytest.approx(students["mean"] / teacher["mean"])
 
 
@@ -60,5 +63,6 @@ def test_the_report_states_the_best_student(sizes: tuple[Place, pd.DataFrame]) -
     assert f"{int(front['bytes_entity'].iloc[-1])} bytes an entity" in first
     table = frontier_table(rows.assign(bits=rows["bits"].astype(str)), only_front=True)
     assert len(table.rows) == len(front)
-    assert (next((place.folder / "reports").rglob("frontier.pdf"))).stat().st_size > 10_000
+    for name in ("frontier", "latency"):
+        assert (next((place.folder / "reports").rglob(f"*_{name}.pdf"))).stat().st_size > 10_000
     assert np.isfinite(rows["bytes_others"]).all()

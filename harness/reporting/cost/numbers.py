@@ -48,6 +48,11 @@ SCHEMAS = {
         | {"moved": _OPTIONAL, "largest": _OPTIONAL},
         name="measured exports",
     ),
+    "files": pa.DataFrameSchema(
+        {"backbone": _TEXT, "dim": pa.Column(int, _POSITIVE, coerce=True), "bits": _TEXT, "gaps": pa.Column(bool)}
+        | {"size_mb": _NUMBER, "latency_ms": pa.Column(object), "queries_per_second": pa.Column(object)},
+        name="measured student files",
+    ),
 }
 
 
@@ -59,6 +64,7 @@ class Measured:
     loop: pd.DataFrame
     inference: pd.DataFrame
     export: pd.DataFrame
+    files: pd.DataFrame
     failed: tuple[tuple[str, str], ...]
 
 
@@ -115,7 +121,7 @@ def first_reason(stages: pd.DataFrame) -> str:
 
 
 #: stages that all students of a backbone and arm share
-SHARED = ("teacher", "finetune", "encode", "semantic", "llm-targets", "targets", "teacher-vectors")
+SHARED = ("teacher", "finetune", "encode", "semantic", "llm-targets", "rerank", "targets", "teacher-vectors")
 #: of them those that cache the teachers' outputs
 STORING = ("llm-targets", "targets", "teacher-vectors")
 STUDENT = ("stage1", "stage2")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from harness.reporting.content import HOW_MEANS, HOW_RANKS, ONE_SEED, Front, case_of, figure_name, report
+from harness.reporting.cost.numbers import measured, with_batch_size
 from harness.reporting.data.frames import records
 from harness.reporting.data.published import published_figures
 from harness.reporting.data.results import Frames, Results, means
@@ -35,7 +37,7 @@ def content(frames: Frames) -> Document:
         UserError: the frames do not pass their checks.
     """
     results = frames.results()
-    rows = by_size(results)
+    rows = with_latency(by_size(results), measured(frames.meta.measured, with_batch_size(results.trials)).files)
     tables = {
         backbone: {"frontier": frontier_table(rows[rows["backbone"] == backbone], only_front=True),
                    "sizes": frontier_table(rows[rows["backbone"] == backbone])}
@@ -48,10 +50,12 @@ def content(frames: Frames) -> Document:
     def section(backbone: str) -> Section:
         of_backbone = rows[rows["backbone"] == backbone]
         drawn = partial(draw, of_backbone, colors, [row for row in published if row["bytes_entity"] > 0])
+        latency = Figure(figure_name(results, backbone, "latency"), partial(draw_latency, of_backbone, colors), LATENCY)
         return Section(
             backbone_name(backbone),
             [
                 Figure(figure_name(results, backbone, "frontier"), drawn, CAPTION),
+                *([latency] if of_backbone["latency_ms"].notna().any() else []),
                 tables[backbone]["frontier"],
                 Detail(tables[backbone]["sizes"]),
             ],
@@ -83,13 +87,19 @@ CAPTION = (
     "beside it; numbers compare under one protocol alone."
 )
 
+LATENCY = (
+    "Test MRR against milliseconds of a core a question of the student's file: from names to ten answers, by the NumPy "
+    "reader, on the machine that measured it (median over turns; the files take turns). The reader holds tables as "
+    "numbers of 32 bits, so dimensions count and bits do not."
+)
+
 
 def by_size(results: Results) -> pd.DataFrame:
     """One row a backbone, arm, dimension and number of bits: bytes, MRR with interval, and ``front``.
 
-    Columns: backbone, condition (an arm or variant), arm (with its levels), dim, bits, bytes_entity, bytes_others, n,
-    mean, low, high, kept (share of the teacher's MRR, NaN without one) and front (whether no student of at most as many
-    bytes is as good).
+    Columns: backbone, condition (an arm or variant), arm (with its levels), dim, bits, gaps, bytes_entity,
+    bytes_others, n, mean, low, high, kept (share of the teacher's MRR, NaN without one) and front (whether no student
+    of at most as many bytes is as good).
     """
     sizes = results.trials[results.trials["state"] == "complete"].drop_duplicates(["backbone", "arm"])
     about = {(row["backbone"], row["arm"]): row for row in records(sizes)}
@@ -97,8 +107,9 @@ def by_size(results: Results) -> pd.DataFrame:
     for row in records(means(results).query("metric == 'mrr'")):
         trial = about[row["backbone"], row["arm"]]
         is_teacher = row["arm"] in REFERENCES
-        bits = "32" if is_teacher else str(json.loads(trial["spec"])["student"].get("bits", 32))
-        named = {"condition": str(row["arm"]).split(LEVELS)[0], "dim": int(trial["dim"]), "bits": bits}
+        student = {} if is_teacher else json.loads(trial["spec"])["student"]
+        named = {"condition": str(row["arm"]).split(LEVELS)[0], "dim": int(trial["dim"])}
+        named |= {"bits": str(student.get("bits", 32)), "gaps": bool(student.get("gaps", False))}
         counts = {key: int(trial[key]) for key in ("bytes_entity", "bytes_others") if pd.notna(trial.get(key))}
         rows.append({**{key: row[key] for key in ("backbone", "arm", "n", "mean", "low", "high")}, **named, **counts})
     frame = pd.DataFrame(rows)
@@ -114,6 +125,19 @@ def by_size(results: Results) -> pd.DataFrame:
     return frame
 
 
+def with_latency(rows: pd.DataFrame, files: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `by_size` with ``latency_ms`` of a question and ``queries_per_second`` of a batch: medians of turns.
+
+    NaN of the teacher, and where ``files``, as of `harness.reporting.cost.numbers.measured`, lack the shape.
+    """
+    keys = ["backbone", "dim", "bits", "gaps"]
+    speeds = {name: [float(np.median(turns)) for turns in files[name]] for name in ("latency_ms", "queries_per_second")}
+    shapes = files[keys].assign(**speeds).astype(rows[keys].dtypes)  # an empty frame has none
+    merged = rows.merge(shapes, how="left", on=keys)
+    merged.loc[merged["arm"].isin(REFERENCES), list(speeds)] = np.nan
+    return merged
+
+
 def frontier_table(rows: pd.DataFrame, *, only_front: bool = False) -> Table:
     """The students by bytes; ``only_front``: those that no smaller one equals."""
     chosen = rows[rows["front"]] if only_front else rows[~rows["arm"].isin(REFERENCES)]
@@ -127,15 +151,17 @@ def frontier_table(rows: pd.DataFrame, *, only_front: bool = False) -> Table:
             mean_cell({**row, "metric": "mrr"}),
             Cell("–" if pd.isna(row["kept"]) else percent(row["kept"], signed=False)),
             Cell(number(row["bytes_others"] / 1000, 1)),
+            Cell("–" if pd.isna(row["latency_ms"]) else number(row["latency_ms"], 2)),
         )
         shown.append(Row(cells))
-    header = ("bytes an entity", "arm", "dim", "bits", "MRR", "of the teacher", "all else, kB")
+    header = ("bytes an entity", "arm", "dim", "bits", "MRR", "of the teacher", "all else, kB", "ms a question")
     title = "The best students for their size" if only_front else "All students by size"
     note = (
         "Bytes an entity: of a row of the entity table with its scale, and of an entity's share of facts that the "
-        "student looks up and their weights. All else: relations, times and what reads them."
+        "student looks up and their weights. All else: relations, times and what reads them. Milliseconds: of the "
+        "file, from names to ten answers."
     )
-    return Table(title, header, "rlrrrrr", tuple(shown), note)
+    return Table(title, header, "rlrrrrrr", tuple(shown), note)
 
 
 def summary(rows: pd.DataFrame) -> Sequence[str]:
@@ -165,37 +191,55 @@ def summary(rows: pd.DataFrame) -> Sequence[str]:
 def draw(rows: pd.DataFrame, colors: Mapping[str, str], published: Sequence[Mapping[str, Any]], path: Path) -> bool:
     """MRR against bytes: a colour an arm, a marker a number of bits, a line for the Pareto front, crosses for what was
     published (rows of `published_figures`)."""
-    students = rows[~rows["arm"].isin(REFERENCES) & rows["bytes_entity"].notna()]
     with figure(path, 3.4) as (axes,):
-        for condition, of_arm in students.groupby("condition", sort=False):
-            for bits, points in of_arm.groupby("bits", sort=False):
-                axes.errorbar(
-                    points["bytes_entity"].astype(float), points["mean"],
-                    [points["mean"] - points["low"], points["high"] - points["mean"]],
-                    fmt=MARKERS.get(str(bits), "."), color=colors[str(condition)], markersize=4,
-                    linewidth=0.7, capsize=0,
-                    label=f"{arm_name(str(condition))}, {bits}{'' if bits == 'ternary' else ' bits'}",
-                )  # fmt: skip
+        students = _points(axes, rows, "bytes_entity", colors)
         front = students[students["front"]].sort_values("bytes_entity")
-        axes.plot(front["bytes_entity"].astype(float), front["mean"], color=GRAY, linewidth=0.8, zorder=0)
-        for row in records(rows[rows["arm"] == "teacher"]):
-            axes.axhline(row["mean"], color=colors["teacher"], linewidth=1, zorder=0)
-            axes.annotate(f"teacher, {row['dim']}-d", (0, row["mean"]), (2, 2), ("axes fraction", "data"),
-                          "offset points", fontsize=8, color=readable(colors["teacher"]))  # fmt: skip
+        axes.plot(front["bytes_entity"], front["mean"], color=GRAY, linewidth=0.8, zorder=0)
         for model in published:
             axes.plot(model["bytes_entity"], model["mrr"], "x", color=GRAY, markersize=5)
             axes.annotate(
                 f"{model['model']}, {model['protocol']}", (model["bytes_entity"], model["mrr"]), (-5, 0),
                 textcoords="offset points", ha="right", va="center", fontsize=7, color=readable(GRAY),
             )  # fmt: skip
-        axes.set_xscale("log")
-        shown = [*students["bytes_entity"].astype(int), *(int(row["bytes_entity"]) for row in published)]
-        sizes = sorted(set(shown))
-        ticks = [size for k, size in enumerate(sizes) if k == 0 or size >= 1.35 * sizes[k - 1]]
-        axes.xaxis.set_major_locator(FixedLocator(ticks))
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
-        axes.xaxis.set_minor_locator(NullLocator())
+        _scale(axes, [*students["bytes_entity"], *(float(row["bytes_entity"]) for row in published)], 0)
         axes.set_xlabel("bytes of an entity")
-        axes.set_ylabel("test MRR")
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=7.5)
     return True
+
+
+def draw_latency(rows: pd.DataFrame, colors: Mapping[str, str], path: Path) -> bool:
+    """MRR against milliseconds a question, as `draw`."""
+    with figure(path, 3.4) as (axes,):
+        students = _points(axes, rows, "latency_ms", colors)
+        _scale(axes, students["latency_ms"], 1)
+        axes.set_xlabel("milliseconds of a core a question")
+    return True
+
+
+def _points(axes: Axes, rows: pd.DataFrame, key: str, colors: Mapping[str, str]) -> pd.DataFrame:
+    """Draw the students' MRR against a column, and the teacher's as a line; the students that have the column."""
+    students = rows[~rows["arm"].isin(REFERENCES) & rows[key].notna()].astype({key: float})
+    for condition, of_arm in students.groupby("condition", sort=False):
+        for bits, points in of_arm.groupby("bits", sort=False):
+            axes.errorbar(
+                points[key], points["mean"], [points["mean"] - points["low"], points["high"] - points["mean"]],
+                fmt=MARKERS.get(str(bits), "."), color=colors[str(condition)], markersize=4, linewidth=0.7, capsize=0,
+                label=f"{arm_name(str(condition))}, {bits}{'' if bits == 'ternary' else ' bits'}",
+            )  # fmt: skip
+    for row in records(rows[rows["arm"] == "teacher"]):
+        axes.axhline(row["mean"], color=colors["teacher"], linewidth=1, zorder=0)
+        axes.annotate(f"teacher, {row['dim']}-d", (0, row["mean"]), (2, 2), ("axes fraction", "data"),
+                      "offset points", fontsize=8, color=readable(colors["teacher"]))  # fmt: skip
+    axes.set_ylabel("test MRR")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=7.5)
+    return students
+
+
+def _scale(axes: Axes, values: Iterable[float], places: int) -> None:
+    """A logarithmic scale whose ticks are at values, a third apart or more."""
+    axes.set_xscale("log")
+    ticks: list[float] = []
+    for value in sorted(values):
+        ticks += [value] if not ticks or value >= 1.35 * ticks[-1] else []
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.{places}f}")
+    axes.xaxis.set_minor_locator(NullLocator())

@@ -22,7 +22,7 @@ from harness.trial.spec import TrialSpec
 from harness.trial.stages import Stages, summary
 
 
-def _has_language_model(spec: TrialSpec) -> bool:
+def _has_head(spec: TrialSpec) -> bool:
     return spec.arm == "llm-teacher" or "llm" in spec.needs
 
 
@@ -62,7 +62,7 @@ def _finetune_content(spec: TrialSpec, planned: Planned) -> list[Any]:
 register(
     Stage(
         "finetune",
-        wanted=lambda spec: _has_language_model(spec) and spec.llm.finetune != "none",
+        wanted=lambda spec: spec.has_language_model and spec.llm.finetune != "none",
         content=_finetune_content,
         build=lambda stages: lora.finetune(stages.graph, stages.spec.llm, stages.fraction("finetune")),
         whose=_whose,
@@ -82,7 +82,7 @@ def _encode_content(spec: TrialSpec, planned: Planned) -> list[Any]:
 register(
     Stage(
         "encode",
-        wanted=_has_language_model,
+        wanted=_has_head,
         needs=lambda _: ("finetune",),
         content=_encode_content,
         build=lambda stages: encode.encode(stages.graph, stages.spec.llm, stages.adapter(), stages.fraction("encode")),
@@ -120,7 +120,7 @@ def _semantic(stages: Stages) -> Built:
 register(
     Stage(
         "semantic",
-        wanted=_has_language_model,
+        wanted=_has_head,
         needs=lambda _: ("encode",),
         content=lambda spec, planned: [planned.training(spec), spec.semantic.key()],
         build=_semantic,

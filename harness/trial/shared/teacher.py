@@ -33,7 +33,7 @@ def _whose(spec: TrialSpec) -> str:
 
 
 def _has_teacher(spec: TrialSpec) -> bool:
-    return _has_model(spec) and (spec.arm == "teacher" or bool(spec.needs & {"teacher", "entities"}))
+    return _has_model(spec) and spec.has_teacher
 
 
 def _teacher_content(spec: TrialSpec, planned: Planned) -> list[Any]:
@@ -53,9 +53,7 @@ def _teacher(stages: Stages) -> Built:
     spec, source = stages.spec.settled_teacher, TEACHERS[stages.spec.teacher.source]
     if source.compose is not None:
         models = [scored_model(member, stages.context) for member in stages.spec.members]
-        options = source.options.model_validate(spec.method(source.name))
-        reads = time_input_of(models)
-        composed = source.compose(models, options, stages.inputs.task("valid", reads), stages.inputs.timeline).eval()
+        composed = stages.composed(models, stages.inputs.task("valid", time_input_of(models))).eval()
         mrr = stages.inputs.validator(composed.time_input)(composed)
         return snapshot(composed), {"best_mrr": mrr, "best_epoch": 0, "updates": 0, "curve": []}
     model = stages.new_teacher()
@@ -72,7 +70,16 @@ def _teacher(stages: Stages) -> Built:
     return trained.best, summary(trained)
 
 
-register(Stage("teacher", wanted=_has_teacher, content=_teacher_content, build=_teacher, whose=_whose))
+register(
+    Stage(
+        "teacher",
+        wanted=_has_teacher,
+        needs=lambda spec: ("rerank",) if spec.is_reranked else (),
+        content=_teacher_content,
+        build=_teacher,
+        whose=_whose,
+    )
+)
 
 # ---- its distribution ----------------------------------------------------------------------------------------------
 
