@@ -12,7 +12,7 @@ from harness.errors import UserError, nearest
 from harness.store.configurations import NUMBER, key_of_configuration
 from harness.store.database import optuna_private
 from harness.store.database.urls import safe
-from harness.store.files.artifacts import Artifacts, Evidence, copy_to, key_of, path_of
+from harness.store.files.artifacts import Artifacts, Evidence, copy_to, path_of
 from harness.store.records import common, renewed
 from harness.store.reuse import complete_of, copy_of
 from harness.store.store import Store, reading
@@ -64,7 +64,7 @@ def _copy(name: str, source: Store, target: Store) -> Copied:
         if not copied.exists():
             copy_to(queries, copied)
     files = Artifacts(target.artifacts, safe(target.url))
-    files.take(name, Evidence(source.artifacts, name), [key_of(trial) for _, trial in new])
+    files.take(name, Evidence(source.artifacts, name), [trial for _, trial in new])
     records: dict[str, Any] = {}
     copies = []
     for part, trial in new:

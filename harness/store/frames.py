@@ -18,7 +18,7 @@ from harness.errors import UserError
 from harness.store.database.retries import retried
 from harness.store.database.urls import safe
 from harness.store.factors import COLUMNS, FRESH_SEED, columns
-from harness.store.files.artifacts import Evidence, key_of, path_of, read_table
+from harness.store.files.artifacts import Evidence, has_curve, key_of, path_of, read_table
 from harness.store.files.rank_file import ranks_of
 from harness.store.records import spec_of, unpacked
 from harness.store.store import Store, reading
@@ -114,8 +114,7 @@ def _load(store: Store, study: str, dataset: str, design: str | None) -> Frames:
             if trial.state == TrialState.COMPLETE:
                 complete[key_of(trial)] = row
         evidence[name] = Evidence(store.artifacts, name)
-        # a teacher that is made of trained models has no curve
-        trained = {key: row for key, row in complete.items() if row.get("updates", 1)}
+        trained = {key: row for key, row in complete.items() if has_curve(row)}
         curves.append(_curves(evidence[name], trained))
     if not rows:
         raise UserError(

@@ -16,7 +16,7 @@ from harness.design.cells import Run
 from harness.design.schema import Point
 from harness.errors import UserError
 from harness.store.factors import Parameters, parameters
-from harness.store.files.artifacts import Evidence, key_of
+from harness.store.files.artifacts import Evidence
 from harness.store.records import renewed, spec_of, unpacked
 from harness.store.store import Store
 from harness.store.study import StudyStore, parts_of
@@ -130,7 +130,7 @@ def _adopt(
     store, name = study.store, study.study.study_name
     copies: dict[str, tuple[TrialSpec, FrozenTrial]] = {}
     records: dict[str, object] = {}
-    taken: dict[str, list[str]] = {}
+    taken: dict[str, list[FrozenTrial]] = {}
     for candidate in _candidates(store, replace(study.run, study_name=name), place, here):
         trial, chosen = candidate.trial, candidate.place
         source = trial.user_attrs.get("copied_from", f"{candidate.part}, trial {trial.number}")
@@ -140,9 +140,9 @@ def _adopt(
         factors = parameters(study.run, candidate.spec, chosen.point)
         copies[trial.user_attrs["cell"]] = candidate.spec, copy_of(trial, attributes, factors)
         records |= record
-        taken.setdefault(candidate.study, []).append(key_of(trial))
-    for other, keys in taken.items():
-        study.artifacts.take(name, Evidence(store.artifacts, other), keys)
+        taken.setdefault(candidate.study, []).append(trial)
+    for other, trials in taken.items():
+        study.artifacts.take(name, Evidence(store.artifacts, other), trials)
     if copies:
         with store.transaction():
             study.share(records)

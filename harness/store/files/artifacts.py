@@ -57,6 +57,11 @@ def key_of(trial: Trial | FrozenTrial) -> str:
     return digest(trial.user_attrs.get("cell"), trial.datetime_start.isoformat())
 
 
+def has_curve(attributes: Mapping[str, Any]) -> bool:
+    """Whether a complete trial has a learning curve; a teacher that is made of trained models has none."""
+    return bool(attributes.get("updates", 1))
+
+
 def study_file(study: str, file: str) -> str:
     """The name of an artifact of a study."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{study}/{file}"))
@@ -116,15 +121,17 @@ class Artifacts:
                 for path in chain(*loose.values()):
                     path.unlink(missing_ok=True)
 
-    def take(self, study: str, source: Evidence, keys: Collection[str]) -> None:
+    def take(self, study: str, source: Evidence, trials: Collection[FrozenTrial]) -> None:
         """Add ranks and curves of trials of another study, perhaps in another folder.
 
         Raises:
             UserError: they cannot be read there, or not written here.
         """
-        if keys:
+        if trials:
             with self._locked():
-                self._merge(study, {key: source.doubled(key) for key in keys}, source.curves(keys))
+                ranks = {key: source.doubled(key) for key in map(key_of, trials)}
+                trained = [key_of(trial) for trial in trials if has_curve(trial.user_attrs)]
+                self._merge(study, ranks, source.curves(trained) if trained else pd.DataFrame(columns=["trial"]))
 
     def _merge(self, study: str, ranks: Mapping[str, Doubled], curves: pd.DataFrame) -> None:
         """Write both files of a study again, with more trials."""

@@ -16,10 +16,11 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optuna.trial import create_trial
 
 from harness.errors import UserError
 from harness.store.files import rank_file
-from harness.store.files.artifacts import CURVES, RANKS, Artifacts, Evidence, study_file
+from harness.store.files.artifacts import CURVES, RANKS, Artifacts, Evidence, key_of, study_file
 from tests.store.samples import KEYS, numbered
 
 
@@ -132,13 +133,19 @@ def test_stores_that_share_a_folder_keep_each_others_files(tmp_path: Path) -> No
 
 def test_trials_are_taken_from_another_folder(tmp_path: Path) -> None:
     there, here = Artifacts(tmp_path / "there", "there"), Artifacts(tmp_path / "here", "here")
-    for number in range(3):
-        there.keep(KEYS[number], numbered(number))
-    there.fold("study", KEYS[:2])  # and one has a file of its own
-    here.take("study", Evidence(tmp_path / "there", "study"), KEYS[:3])
-    check(tmp_path / "here", [0, 1, 2])
+    trials = [create_trial(value=0.1, user_attrs={"cell": str(k), "updates": 2 * (k != 1)}) for k in range(4)]
+    keys = [key_of(trial) for trial in trials]
+    for k in range(3):
+        kept = numbered(k)
+        there.keep(keys[k], kept if k != 1 else replace(kept, curve=[], updates=0))  # an ensemble has no curve
+    there.fold("study", keys[:2])  # and one has a file of its own
+    here.take("study", Evidence(tmp_path / "there", "study"), trials[1:2])
+    here.take("study", Evidence(tmp_path / "there", "study"), trials[:3])
+    taken = Evidence(tmp_path / "here", "study")
+    assert [taken.doubled(key)[0] for key in keys[:3]] == [2 * (1 + k) for k in range(3)]
+    assert sorted(taken.curves([keys[0], keys[2]])["valid_mrr"]) == [0.0, 0.0, 0.2, 0.2]
     with pytest.raises(UserError, match="lack those of 1 trials"):
-        here.take("study", Evidence(tmp_path / "there", "study"), KEYS[3:4])
+        here.take("study", Evidence(tmp_path / "there", "study"), trials[3:])
 
 
 def test_a_folder_that_cannot_be_written_is_a_line(tmp_path: Path) -> None:
