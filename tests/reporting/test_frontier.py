@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.reporting.frontier.report import frontier_table, summary
+from harness.reporting.frontier.report import draw_latency, frontier_table, summary
 from harness.reporting.kinds import load_shipped
 from tests.blank import blank
 from tests.inside import Here
@@ -63,6 +63,14 @@ def test_the_report_states_the_best_student(sizes: tuple[Place, pd.DataFrame]) -
     assert f"{int(front['bytes_entity'].iloc[-1])} bytes an entity" in first
     table = frontier_table(rows.assign(bits=rows["bits"].astype(str)), only_front=True)
     assert len(table.rows) == len(front)
-    for name in ("frontier", "latency"):
-        assert (next((place.folder / "reports").rglob(f"*_{name}.pdf"))).stat().st_size > 10_000
+    drawn = {path.name for path in (place.folder / "reports").rglob("*.pdf")}
+    assert drawn >= {"tcomplex_frontier.pdf", "tcomplex_latency.pdf"}
     assert np.isfinite(rows["bytes_others"]).all()
+
+
+@pytest.mark.draws
+def test_latency_is_drawn(sizes: tuple[Place, pd.DataFrame], tmp_path: Path) -> None:
+    rows = sizes[1].assign(bits=sizes[1]["bits"].astype(str))
+    colors = dict.fromkeys(rows["condition"], "black")
+    assert draw_latency(rows, colors, tmp_path / "latency.pdf")
+    assert (tmp_path / "latency.pdf").stat().st_size > 5_000
