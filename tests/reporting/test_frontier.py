@@ -74,3 +74,5 @@ def test_latency_is_drawn(sizes: tuple[Place, pd.DataFrame], tmp_path: Path) -> 
     colors = dict.fromkeys(rows["condition"], "black")
     assert draw_latency(rows, colors, tmp_path / "latency.pdf")
     assert (tmp_path / "latency.pdf").stat().st_size > 5_000
+    assert not draw_latency(rows.assign(latency_ms=np.nan), colors, tmp_path / "none.pdf")
+    assert not (tmp_path / "none.pdf").exists()

@@ -207,7 +207,9 @@ def draw(rows: pd.DataFrame, colors: Mapping[str, str], published: Sequence[Mapp
 
 
 def draw_latency(rows: pd.DataFrame, colors: Mapping[str, str], path: Path) -> bool:
-    """MRR against milliseconds a question, as `draw`."""
+    """MRR against milliseconds a question, as `draw`; nothing where none was measured."""
+    if rows["latency_ms"].isna().all():
+        return False
     with figure(path, 3.4) as (axes,):
         students = _points(axes, rows, "latency_ms", colors)
         _scale(axes, students["latency_ms"], 1)
