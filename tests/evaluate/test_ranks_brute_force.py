@@ -138,7 +138,7 @@ def facts(draw: st.DrawFn, least: int, most: int) -> list[Fact]:
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(train=facts(1, 14), valid=facts(0, 4), test=facts(0, 6), seed=st.integers(0, 10**6), batch=st.integers(1, 20))
 def test_ranks_equal_brute_force(
     protocol: str,
