@@ -53,20 +53,36 @@ class ComplexBackbone(Backbone):
     """
 
     options = PenaltyOptions
-    time: nn.Embedding
     kernel = "dot"
     time_input: ClassVar[Literal["classes"]] = "classes"
+    #: how many vectors a relation has
+    relation_vectors: ClassVar[int] = 1
+    #: standard deviation of initial values
+    spread: ClassVar[float] = 0.1
 
-    def __init__(self, dim: int, penalty: str = "query", smoothness: float = 0.0) -> None:
+    def __init__(
+        self,
+        n_entities: int,
+        n_relations: int,
+        n_times: int,
+        dim: int,
+        penalty: str = "query",
+        smoothness: float = 0.0,
+    ) -> None:
         super().__init__()
         if dim % 2:
             name = type(self).__name__.lower()
             raise UserError(f"backbone {name}: dim={dim} is odd, and complex vectors have two reals a number")
         self.of_factors, self.smoothness = penalty == "factors", smoothness
+        self.entity = nn.Embedding(n_entities, dim)
+        self.relation = nn.Embedding(2 * n_relations, self.relation_vectors * dim)
+        self.time = nn.Embedding(n_times, dim)
+        for table in (self.entity, self.relation, self.time):
+            nn.init.normal_(table.weight, std=self.spread)
 
     def factors(self, relation: Tensor, time: Tensor) -> tuple[Tensor, ...]:
         """What stands between the entities in a score, for relations as vectors [B, k] and int64 times [B, L]."""
-        raise NotImplementedError(type(self).__name__)
+        raise NotImplementedError(type(self).__name__)  # each has its own
 
     def penalty(self, query: Tensor, subject: Tensor, answer: Tensor) -> Tensor:
         entities = cubed(subject) + cubed(answer)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.models.base import Recipe, backbone
 from harness.models.complex_numbers import ComplexBackbone, product
@@ -21,22 +21,6 @@ class TComplEx(ComplexBackbone):
 
     student_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.2, regularization=0.1)
     teacher_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.1, regularization=0.2)
-
-    def __init__(
-        self,
-        n_entities: int,
-        n_relations: int,
-        n_times: int,
-        dim: int,
-        penalty: str = "query",
-        smoothness: float = 0.0,
-    ) -> None:
-        super().__init__(dim, penalty, smoothness)
-        self.entity = nn.Embedding(n_entities, dim)
-        self.relation = nn.Embedding(2 * n_relations, dim)
-        self.time = nn.Embedding(n_times, dim)
-        for table in (self.entity, self.relation, self.time):
-            nn.init.normal_(table.weight, std=0.1)
 
     def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         return product(subject, *self.factors(relation, time))

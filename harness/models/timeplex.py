@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.models.base import Recipe, backbone
 from harness.models.complex_numbers import ComplexBackbone, PenaltyOptions, product
@@ -34,6 +34,8 @@ class Timeplex(ComplexBackbone):
 
     weights: Tensor
     options = TimeplexOptions
+    relation_vectors = 2
+    spread = 0.05
     student_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.2, regularization=0.1)
     teacher_recipe: ClassVar[Recipe] = Recipe(optimizer="adagrad", learning_rate=0.1, regularization=0.2)
 
@@ -48,14 +50,9 @@ class Timeplex(ComplexBackbone):
         penalty: str = "query",
         smoothness: float = 0.0,
     ) -> None:
-        super().__init__(dim, penalty, smoothness)
+        super().__init__(n_entities, n_relations, n_times, dim, penalty, smoothness)
         # in the state, so that whoever has the state needs no options
         self.register_buffer("weights", torch.tensor([object_time, subject_object_time]))
-        self.entity = nn.Embedding(n_entities, dim)
-        self.relation = nn.Embedding(2 * n_relations, 2 * dim)
-        self.time = nn.Embedding(n_times, dim)
-        for table in (self.entity, self.relation, self.time):
-            nn.init.normal_(table.weight, std=0.05)
 
     def encode_vectors(self, subject: Tensor, relation: Tensor, time: Tensor) -> Tensor:
         of_both, of_object = relation.chunk(2, -1)
