@@ -91,7 +91,8 @@ class InTheLoop:
             l3 = F.cross_entropy(scores(projected, table, model.kernel, scale), part.answer)
             terms["loss_l3"] = loss.beta * l3
         if self.regularization:
-            terms["penalty"] = self.regularization * model.penalty(query, subject, table[batch.answer])
+            beside = model.penalty_beside_entities(batch.relation, batch.time)
+            terms["penalty"] = self.regularization * (model.penalty(query, subject, table[batch.answer]) + beside)
         return terms
 
 

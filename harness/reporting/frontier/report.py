@@ -55,7 +55,7 @@ def content(frames: Frames) -> Document:
             backbone_name(backbone),
             [
                 Figure(figure_name(results, backbone, "frontier"), drawn, CAPTION),
-                *([latency] if of_backbone["latency_ms"].notna().any() else []),
+                latency,
                 tables[backbone]["frontier"],
                 Detail(tables[backbone]["sizes"]),
             ],
