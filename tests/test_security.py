@@ -17,7 +17,7 @@ import harness
 from harness.data import load
 from harness.errors import UserError
 from harness.store.files.artifacts import CURVES, RANKS, Evidence, read_table, study_file
-from harness.teachers.language_model import load as load_model
+from harness.teachers.language.language_model import load as load_model
 from harness.trial.cache import Cache
 
 ROOT = Path(harness.__file__).parent

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.teachers.language_model import LanguageModelConfig
+from harness.teachers.language.language_model import LanguageModelConfig
 from harness.trial.spec import LossSpec, SemanticSpec, StudentSpec, TeacherSpec, TimeSpec, TrialSpec
 from harness.trial.stages import Context
 

@@ -135,7 +135,7 @@ def _data(data_dir: Path | None) -> Iterator[str]:
 
 
 def _weights() -> Iterator[str]:
-    from harness.teachers.language_model import BUILTIN, locate
+    from harness.teachers.language.language_model import BUILTIN, locate
 
     for name in BUILTIN:
         try:

@@ -21,10 +21,10 @@ from harness.measurements.timer import Rows
 from harness.models import Backbone
 from harness.models.base import scores
 from harness.models.batch import QueryTensors
-from harness.teachers import lora
 from harness.teachers.gaps import Gaps
-from harness.teachers.language_model import LanguageModel, load, mean_pool
-from harness.teachers.texts import entity_texts, relation_texts
+from harness.teachers.language import lora
+from harness.teachers.language.language_model import LanguageModel, load, mean_pool
+from harness.teachers.language.texts import entity_texts, relation_texts
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages
 

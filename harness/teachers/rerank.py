@@ -30,9 +30,9 @@ from harness.models import Backbone
 from harness.models.base import scores
 from harness.models.batch import QueryTensors
 from harness.registry import MethodOptions, option
-from harness.teachers.language_model import LanguageModel
+from harness.teachers.language.language_model import LanguageModel
+from harness.teachers.language.texts import OPENING, entity_texts, questions
 from harness.teachers.sources import Teacher, register
-from harness.teachers.texts import OPENING, entity_texts, questions
 
 #: candidates of a query, tokens of a prompt at most (its last ones), labels read side by side
 CANDIDATES, LONGEST, LABELS = 10, 128, 64

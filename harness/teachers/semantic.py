@@ -18,7 +18,7 @@ from harness.distill.passes.terms import cross_entropy
 from harness.distill.training.objective import Distillation
 from harness.models.base import Backbone, Kernel
 from harness.models.batch import QueryTensors
-from harness.teachers.neighbourhood import Neighbourhood
+from harness.teachers.language.neighbourhood import Neighbourhood
 
 #: components with less than this share of the largest variance are rounding errors of the language model's arithmetic
 _NOISE = 1e-6

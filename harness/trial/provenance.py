@@ -15,7 +15,7 @@ import torch
 
 import harness
 from harness.errors import UserError, nearest
-from harness.teachers.language_model import LanguageModelConfig
+from harness.teachers.language.language_model import LanguageModelConfig
 from harness.trial.stages import Context
 
 

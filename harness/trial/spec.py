@@ -23,7 +23,7 @@ from harness.distill.training.sampler import Sampling
 from harness.models import BACKBONES
 from harness.models.ttranse import TTransEOptions
 from harness.registry import Frozen, Grown, MethodOptions, Plugin, Registry
-from harness.teachers.language_model import LanguageModelConfig
+from harness.teachers.language.language_model import LanguageModelConfig
 from harness.teachers.sources import TEACHERS
 from harness.trial.arms import REFERENCES, WITHOUT_VECTORS, Arm, check_arm, needs_of, parts_of
 from harness.trial.options import WithMethods

@@ -23,7 +23,7 @@ from harness.models import BACKBONES, Backbone, Recipe
 from harness.registry import Plugin
 from harness.teachers import TEACHERS
 from harness.teachers.gaps import BesideGaps, Gaps
-from harness.teachers.neighbourhood import Neighbourhood
+from harness.teachers.language.neighbourhood import Neighbourhood
 from harness.teachers.recurrence import Recurrence
 from harness.teachers.semantic import SemanticScorer, control, whiten
 from harness.trial.arms import REFERENCES

@@ -20,7 +20,7 @@ from harness.distill.passes.sampled import Candidates
 from harness.measurements.in_the_loop import InTheLoop, stages_of, train_student
 from harness.models import BACKBONES, Backbone
 from harness.models.batch import QueryTensors
-from harness.teachers.language_model import LanguageModelConfig
+from harness.teachers.language.language_model import LanguageModelConfig
 from harness.trial.run import run_trial
 from harness.trial.spec import LossSpec, SemanticSpec, StudentSpec, TeacherSpec, TimeSpec, TrialSpec
 from harness.trial.stages import Context, Stages

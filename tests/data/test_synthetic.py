@@ -61,8 +61,8 @@ def test_a_seed_gives_the_same_bytes_and_check_finds_nothing(tmp_path: Path) -> 
     assert all((tmp_path / "0" / name).read_bytes() == (tmp_path / "1" / name).read_bytes() for name in names)
     graph = load(str(tmp_path / "0"))
     assert (graph.granularity, len(graph.entities), len(graph.relations)) == ("year", 60, 5)
-    found = {finding: sum(counts.values()) for finding, counts in graph.counts.items() if finding != "repeated"}
-    assert not any(found.values())
+    findings = {finding: sum(counts.values()) for finding, counts in graph.counts.items() if finding != "repeated"}
+    assert not any(findings.values())
 
 
 def test_degrees_fall_by_a_power_law_and_relations_by_that_of_zipf(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.teachers.language_model import LanguageModelConfig
+from harness.teachers.language.language_model import LanguageModelConfig
 from harness.trial.spec import LossSpec, SemanticSpec, StudentSpec, TeacherSpec, TimeSpec, TrialSpec
 from harness.trial.stages import Context
 from tests.toy import write_dataset

@@ -16,7 +16,7 @@ from harness.measurements import inference as inference_module
 from harness.measurements.in_the_loop import InTheLoop, loop
 from harness.measurements.inference import inference, size
 from harness.measurements.stages import metered, stage, trained, unreadable, without
-from harness.teachers.language_model import load
+from harness.teachers.language.language_model import load
 from harness.trial.run import run_trial
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages

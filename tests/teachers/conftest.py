@@ -11,8 +11,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from harness.data import UNKNOWN, Facts, TemporalGraph, Vocabulary
-from harness.teachers.language_model import LanguageModel, load
-from harness.teachers.texts import entity_texts, relation_texts, verbalise
+from harness.teachers.language.language_model import LanguageModel, load
+from harness.teachers.language.texts import entity_texts, relation_texts, verbalise
 
 LAYERS, HIDDEN = 4, 16
 

@@ -14,9 +14,9 @@ from harness.data import Queries, TemporalGraph, both_directions
 from harness.errors import UserError
 from harness.evaluate import ranks
 from harness.teachers import rerank
-from harness.teachers.language_model import LanguageModel, load
+from harness.teachers.language.language_model import LanguageModel, load
+from harness.teachers.language.texts import questions
 from harness.teachers.rerank import Reranked, likelihoods, log_likelihoods
-from harness.teachers.texts import questions
 from harness.trial.run import run_trial, scored_model
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages

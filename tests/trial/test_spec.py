@@ -5,7 +5,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from harness.teachers.language_model import LanguageModelConfig
+from harness.teachers.language.language_model import LanguageModelConfig
 from harness.trial.keys import Plan
 from harness.trial.options import option_names, option_of
 from harness.trial.spec import LossSpec, SemanticSpec, StudentSpec, TeacherSpec, TrialSpec

@@ -19,10 +19,10 @@ from harness.data import TemporalGraph
 from harness.engine.local_workers import in_a_fresh_process
 from harness.errors import UserError
 from harness.measurements.timer import alternate, rate
-from harness.teachers import lora
-from harness.teachers.encode import encode_rows
-from harness.teachers.language_model import LanguageModel, LanguageModelConfig, batches, load
-from harness.teachers.texts import entity_texts
+from harness.teachers.language import lora
+from harness.teachers.language.encode import encode_rows
+from harness.teachers.language.language_model import LanguageModel, LanguageModelConfig, batches, load
+from harness.teachers.language.texts import entity_texts
 from harness.trial.run import peak_memory
 from harness.trial.spec import TrialSpec
 from harness.trial.stages import Context, Stages

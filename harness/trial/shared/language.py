@@ -13,8 +13,9 @@ from harness.distill.seeds import derive_seed
 from harness.distill.training.loop import Schedule, train
 from harness.distill.training.objective import Distillation, Objective
 from harness.distill.training.sampler import Sampling
-from harness.teachers import encode, lora, targets
-from harness.teachers.language_model import locate
+from harness.teachers import targets
+from harness.teachers.language import encode, lora
+from harness.teachers.language.language_model import locate
 from harness.teachers.semantic import FrequentFirst, most_frequent
 from harness.trial.cache import Built, digest
 from harness.trial.shared.stage import Planned, Stage, register

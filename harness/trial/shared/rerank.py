@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.teachers import lora, rerank
-from harness.teachers.language_model import load
+from harness.teachers import rerank
+from harness.teachers.language import lora
+from harness.teachers.language.language_model import load
 from harness.trial.cache import Built
 from harness.trial.run import scored_model
 from harness.trial.shared.language import weights_version

@@ -14,12 +14,11 @@ from harness.distill.training.loop import Schedule, train
 from harness.models.base import Backbone
 from harness.models.batch import QueryTensors
 from harness.teachers.ensemble import Ensemble
-from harness.teachers.neighbourhood import Neighbourhood
+from harness.teachers.language.neighbourhood import Neighbourhood
+from harness.teachers.language.texts import entity_texts, statements
 from harness.teachers.semantic import SemanticScorer
 from harness.teachers.targets import score_targets
-from harness.teachers.texts import entity_texts, statements
-
-from .conftest import facts, small_graph
+from tests.teachers.conftest import facts, small_graph
 
 
 def vectors(graph: TemporalGraph) -> Tensor:

@@ -9,12 +9,11 @@ import torch
 
 from harness.data import TemporalGraph
 from harness.errors import UserError
-from harness.teachers import lora
-from harness.teachers.encode import encode, encode_texts
-from harness.teachers.language_model import LanguageModel, LanguageModelConfig, load, mean_pool
-from harness.teachers.texts import statements
-
-from .conftest import HIDDEN, LAYERS
+from harness.teachers.language import lora
+from harness.teachers.language.encode import encode, encode_texts
+from harness.teachers.language.language_model import LanguageModel, LanguageModelConfig, load, mean_pool
+from harness.teachers.language.texts import statements
+from tests.teachers.conftest import HIDDEN, LAYERS
 
 TEXTS = ["London", "a much longer text about residence in London", "Ada Lovelace", "London", "P1", "inverse of P1"]
 

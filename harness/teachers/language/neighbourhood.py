@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from harness.data import TemporalGraph
 from harness.models.batch import QueryTensors
-from harness.teachers.texts import statements
+from harness.teachers.language.texts import statements
 
 
 class Neighbourhood(nn.Module):
@@ -24,7 +24,7 @@ class Neighbourhood(nn.Module):
 
     Args:
         graph: whose training facts.
-        vectors: of its statements [S, c], in the order of `harness.teachers.texts.statements`.
+        vectors: of its statements [S, c], in the order of `harness.teachers.language.texts.statements`.
     """
 
     vectors: Tensor

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from harness.data import TemporalGraph
-from harness.teachers.language_model import LanguageModel, LanguageModelConfig, batches, load, mean_pool
-from harness.teachers.lora import merge
-from harness.teachers.texts import entity_texts, relation_texts, statements
+from harness.teachers.language.language_model import LanguageModel, LanguageModelConfig, batches, load, mean_pool
+from harness.teachers.language.lora import merge
+from harness.teachers.language.texts import entity_texts, relation_texts, statements
 
 
 def encode_texts(
@@ -68,7 +68,7 @@ def encode(
 
     Returns:
         ``entities`` float32 [E, d] and ``relations`` float32 [2R, d], and with neighbourhood texts ``statements``
-        float32 [S, d] (of `harness.teachers.texts.statements`); and ``texts`` and ``seconds``.
+        float32 [S, d] (of `harness.teachers.language.texts.statements`); and ``texts`` and ``seconds``.
     """
     started = time.perf_counter()
     model = load(config.model, config.torch_dtype)

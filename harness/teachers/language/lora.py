@@ -21,8 +21,15 @@ from torch import Tensor, nn
 from harness.data import TemporalGraph
 from harness.distill.seeds import derive_seed
 from harness.errors import UserError
-from harness.teachers.language_model import LanguageModel, LanguageModelConfig, batches, load, mean_pool, release
-from harness.teachers.texts import entity_texts, relation_texts, verbalise
+from harness.teachers.language.language_model import (
+    LanguageModel,
+    LanguageModelConfig,
+    batches,
+    load,
+    mean_pool,
+    release,
+)
+from harness.teachers.language.texts import entity_texts, relation_texts, verbalise
 
 #: temperature of the contrastive loss of encoders, as in SimCSE (Gao et al., 2021)
 _CONTRAST = 0.05

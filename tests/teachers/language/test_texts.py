@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from harness.data import UNKNOWN, TemporalGraph
-from harness.teachers.texts import entity_texts, relation_texts, verbalise
-
-from .conftest import facts, small_graph
+from harness.teachers.language.texts import entity_texts, relation_texts, verbalise
+from tests.teachers.conftest import facts, small_graph
 
 OPAQUE = re.compile(r"\bQ\d+\b")
 

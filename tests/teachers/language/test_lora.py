@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from harness.data import TemporalGraph
 from harness.errors import UserError
-from harness.teachers import language_model, lora
-from harness.teachers.language_model import LanguageModel, LanguageModelConfig, load, mean_pool
-
-from .conftest import LAYERS, small_graph
+from harness.teachers.language import language_model, lora
+from harness.teachers.language.language_model import LanguageModel, LanguageModelConfig, load, mean_pool
+from tests.teachers.conftest import LAYERS, small_graph
 
 TEXTS = ["London", "Ada Lovelace, residence London, from 1815 to 1852.", "Charles Babbage, P1"]
 ANSWERS = ["Ada Lovelace", "London", "Ada Lovelace"]

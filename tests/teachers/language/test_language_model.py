@@ -12,10 +12,16 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from harness.errors import UserError
-from harness.teachers import language_model
-from harness.teachers.language_model import BUILTIN, LanguageModel, LanguageModelConfig, batches, load, mean_pool
-
-from .conftest import HIDDEN, LAYERS
+from harness.teachers.language import language_model
+from harness.teachers.language.language_model import (
+    BUILTIN,
+    LanguageModel,
+    LanguageModelConfig,
+    batches,
+    load,
+    mean_pool,
+)
+from tests.teachers.conftest import HIDDEN, LAYERS
 
 
 def message(model: str | Path) -> str:

@@ -1,0 +1,1 @@
+"""What the language model reads, how it is fine-tuned, and what it makes of names and facts."""
